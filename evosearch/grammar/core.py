@@ -1,0 +1,232 @@
+"""The types of a grammar: symbols, alternatives, terminals, and the derivations they generate.
+
+Everything here is frozen. Repetitions, options and groups are gone by the time a Grammar exists: they are expanded
+to plain alternatives (and, for `*` and `+`, to helper rules whose names start with `__`), as Lark itself does.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import weakref
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+
+class Kind(enum.Enum):
+    """What a symbol of an alternative is."""
+
+    RULE = "rule"  # a nonterminal: expanded by one of its alternatives
+    TERMINAL = "terminal"  # a named terminal whose text is drawn, and is an argument of the layer
+    LITERAL = "literal"  # fixed text ("seq", "("): the same in every sentence, no argument of anything
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One symbol on the right-hand side. `name` is a rule's or terminal's name, or a literal's text."""
+
+    kind: Kind
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alternative:
+    """One way to expand `rule`. Compared by identity.
+
+    layer: the name of the layer it stands for (its alias, else the rule's name), or None where it only chooses
+        or repeats: an alternative without a layer has its parts spliced into the node above.
+    weight: its probability among the alternatives of its rule; they sum to 1. 0 is read but never drawn.
+    line: where it stands in the source file, counted from 1.
+    """
+
+    rule: str
+    index: int
+    symbols: tuple[Symbol, ...]
+    layer: str | None
+    weight: float
+    line: int
+    column: int = 1
+    terminals: tuple[str, ...] = field(init=False)  # names of the TERMINAL symbols, in order
+    rules: tuple[str, ...] = field(init=False)  # names of the RULE symbols, in order
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "terminals", tuple(s.name for s in self.symbols if s.kind is Kind.TERMINAL))
+        object.__setattr__(self, "rules", tuple(s.name for s in self.symbols if s.kind is Kind.RULE))
+
+    def __repr__(self) -> str:
+        return f"Alternative({self.rule}[{self.index}])"
+
+
+@dataclass(frozen=True, slots=True)
+class NumericRange:
+    """`// range=1e-4..1e-1 log`, `// range=1..9 int`: what a numeric terminal is drawn from, bounds included."""
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    def draw(self, rng: np.random.Generator) -> str:
+        """A number of the range as text, with at most four significant digits and never outside the bounds."""
+        if self.integer and not self.log:
+            return str(int(rng.integers(int(self.low), int(self.high), endpoint=True)))
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        value = low + (high - low) * rng.random()
+        return self.text(math.exp(value) if self.log else value)
+
+    def text(self, value: float) -> str:
+        value = min(max(value, self.low), self.high)
+        if self.integer:
+            return str(min(max(round(value), math.ceil(self.low)), math.floor(self.high)))
+        rounded = f"{value:.4g}"
+        return rounded if self.contains(rounded) else repr(self.low if float(rounded) < self.low else self.high)
+
+    def contains(self, text: str) -> bool:
+        try:
+            value = int(text) if self.integer else float(text)
+        except ValueError:
+            return False
+        return self.low <= value <= self.high
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terminal:
+    """A named terminal that occurs in sentences.
+
+    choices: its texts with their probabilities, where they are finitely many; else None.
+    range: where it is a number from a range; else None. A drawn terminal has one of the two.
+    """
+
+    name: str
+    choices: tuple[tuple[str, float], ...] | None
+    range: NumericRange | None
+    line: int = 0
+
+    def draw(self, rng: np.random.Generator) -> str:
+        if self.range is not None:
+            return self.range.draw(rng)
+        assert self.choices is not None
+        point = rng.random()
+        for text, weight in self.choices:
+            point -= weight
+            if point < 0:
+                return text
+        return next(text for text, weight in reversed(self.choices) if weight > 0)
+
+    def representatives(self) -> tuple[tuple[str, float], ...]:
+        """(text, probability) pairs that stand for all its texts: the choices themselves, or five points of the range."""
+        if self.range is None:
+            assert self.choices is not None
+            return self.choices
+        low, high = self.range.low, self.range.high
+        points = np.geomspace(low, high, 5) if self.range.log else np.linspace(low, high, 5)
+        texts = dict.fromkeys(self.range.text(float(point)) for point in points)
+        return tuple((text, 1 / len(texts)) for text in texts)
+
+
+_interned: weakref.WeakValueDictionary[tuple[Any, ...], Derivation] = weakref.WeakValueDictionary()
+
+
+class Derivation:
+    """The tree of alternatives chosen, from a rule to the terminals: the genotype. Immutable.
+
+    Interned: equal derivations are the same object, so == and hash are by identity and cost nothing however deep the
+    tree is. Copies are the object itself; it crosses processes and disks as text (`render`), never as a pickle.
+
+    tokens: the texts of the alternative's TERMINAL symbols, in order.
+    parts: the derivations of its RULE symbols, in order.
+    size: nodes in the tree. depth: nodes on its longest path.
+    """
+
+    __slots__ = ("__weakref__", "alternative", "depth", "parts", "size", "tokens")
+
+    alternative: Alternative
+    tokens: tuple[str, ...]
+    parts: tuple[Derivation, ...]
+    size: int
+    depth: int
+
+    def __new__(
+        cls, alternative: Alternative, tokens: tuple[str, ...] = (), parts: tuple[Derivation, ...] = ()
+    ) -> Derivation:
+        key = (alternative, tokens, parts)
+        self = _interned.get(key)
+        if self is None:
+            self = object.__new__(cls)
+            size, depth = 1, 0
+            for part in parts:
+                size += part.size
+                if part.depth > depth:
+                    depth = part.depth
+            put = object.__setattr__
+            put(self, "alternative", alternative)
+            put(self, "tokens", tokens)
+            put(self, "parts", parts)
+            put(self, "size", size)
+            put(self, "depth", depth + 1)
+            _interned[key] = self
+        return self
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a Derivation is immutable; cannot set {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a Derivation is immutable; cannot delete {name!r}")
+
+    def __copy__(self) -> Derivation:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Derivation:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Derivation crosses processes as text: render it and parse it there")
+
+    def __repr__(self) -> str:
+        return f"<Derivation of {self.alternative.rule}, {self.size} nodes, depth {self.depth}>"
+
+    @property
+    def rule(self) -> str:
+        return self.alternative.rule
+
+    def walk(self) -> Iterator[Derivation]:
+        """Every node of the tree in preorder, without recursion."""
+        stack = [self]
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(reversed(node.parts))
+
+    def replace(self, path: tuple[int, ...], new: Derivation) -> Derivation:
+        """The derivation in which the node at `path` (indices of `parts` from the root) is `new`."""
+        chain = [self]
+        for index in path:
+            chain.append(chain[-1].parts[index])
+        for node, index in zip(reversed(chain[:-1]), reversed(path), strict=True):
+            parts = (*node.parts[:index], new, *node.parts[index + 1 :])
+            new = Derivation(node.alternative, node.tokens, parts)
+        return new
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grammar:
+    """A search space's language, ready to sample and to parse. Made by `evosearch.grammar.load`.
+
+    input: the mode its `// input:` line names ("image", "column", "vector" or "none").
+    source: the text of each file it was read from, by name, the main one first.
+    digest: blake2b-128 (hex) over the language: rules, weights, layers, terminals; comments and layout do not count.
+    spaced: True where sentences need one space between some tokens to keep their meaning.
+    """
+
+    name: str
+    start: str
+    rules: Mapping[str, tuple[Alternative, ...]]
+    terminals: Mapping[str, Terminal]
+    source: Mapping[str, str]
+    digest: str
+    input: str
+    spaced: bool
+    parser: Any  # the strict LALR(1) parser made from the expanded rules; see evosearch.grammar.sentences

@@ -1,0 +1,44 @@
+"""What came of one evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_args
+
+from evosearch.layers.base import Cost
+
+Status = Literal["ok", "stopped", "invalid", "over_budget", "nan", "oom", "timeout", "crashed"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The result of evaluating one candidate. A failure is a value too: the search learns from it.
+
+    key: the candidate's canonical key, 32 hex digits.
+    status: ok, or how it failed. Only ok has objectives.
+    objectives: what the search may optimise, by name ("accuracy", "params", "flops", "seconds"); never NaN.
+    metrics: what is reported beside them ("loss", "train_accuracy", ...).
+    curve: the metric on the validation split after each epoch.
+    seconds: wall-clock time of the evaluation; 0 where the score was known.
+    seed: the training seed. error: one line, where it failed.
+    """
+
+    key: str
+    status: Status
+    objectives: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curve: tuple[float, ...] = ()
+    cost: Cost = Cost()
+    seconds: float = 0.0
+    seed: int = 0
+    error: str = ""
+
+    def pack(self) -> dict[str, Any]:
+        """As plain values for msgpack."""
+        return asdict(self)
+
+    @classmethod
+    def unpack(cls, data: Mapping[str, Any]) -> Score:
+        return cls(**{**data, "cost": Cost(**data["cost"]), "curve": tuple(data["curve"])})
