@@ -1,0 +1,375 @@
+"""An architecture: a derivation read at an input shape. The Space that samples, reads, renders and limits them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from evosearch import grammar as language
+from evosearch.errors import ArchitectureError, LayerError, ShapeError, SpaceExhausted
+from evosearch.grammar.core import Alternative, Derivation, Grammar
+from evosearch.identity import canonical_key
+from evosearch.layers import Vocabulary
+from evosearch.layers.base import MODES, Cost, Layer, Shape, Want, show
+from evosearch.sampler import Sampler, SamplingStats, TooLarge, flatten
+
+MAX_DRAWS = 10_000  # samples drawn in search of one within the limits (DESIGN, section 8)
+MAX_NESTING = 10_000  # nodes on a path; beyond, the C stack of some Python versions would not hold the reading
+MAX_READ = 100_000  # nodes remembered between readings
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a candidate may cost; None is no limit, at the limit is within it.
+
+    max_nodes: node draws for one sample, and derivation nodes of any candidate.
+    max_depth: nested layers from which on only the shortest alternatives are drawn.
+    max_params, max_flops, max_activations, max_modules: as in Cost.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    max_nodes: int = 1000
+    max_depth: int = 60
+    max_params: int | None = None
+    max_flops: int | None = None
+    max_activations: int | None = None
+    max_modules: int | None = 2000
+
+    def exceeded(self, cost: Cost) -> str | None:
+        """The name of the first limit that the cost is over, or None."""
+        for name in ("params", "flops", "activations", "modules"):
+            limit = getattr(self, f"max_{name}")
+            if limit is not None and getattr(cost, name) > limit:
+                return f"max_{name}"
+        return None
+
+
+class Node:
+    """One use of a layer: its input and output shapes, its parts in the order they are called, what it all costs.
+
+    A part that a layer calls twice at one shape is the same Node twice. slots: for each call, which part it was.
+    """
+
+    __slots__ = ("cost", "derivation", "inputs", "layer", "output", "parts", "slots")
+
+    layer: Layer
+    inputs: Shape
+    output: Shape
+    parts: tuple[Node, ...]
+    slots: tuple[int, ...]
+    derivation: Derivation
+    cost: Cost
+
+    def __init__(
+        self,
+        layer: Layer,
+        inputs: Shape,
+        output: Shape,
+        parts: tuple[Node, ...] = (),
+        slots: tuple[int, ...] = (),
+        derivation: Derivation | None = None,
+    ) -> None:
+        self.layer, self.inputs, self.output, self.parts, self.slots = layer, inputs, output, parts, slots
+        if derivation is not None:
+            self.derivation = derivation
+        self.cost = layer.cost(self)
+
+    def __repr__(self) -> str:
+        return f"<Node {self.layer.name} {show(self.inputs)} -> {show(self.output)}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Architecture:
+    """A derivation read at an input shape.
+
+    root: the typed tree. input: its input shape. text: its sentence, without white space.
+    """
+
+    root: Node
+    input: Shape
+    text: str
+    derivation: Derivation
+    layer_digests: str = ""
+
+    @property
+    def cost(self) -> Cost:
+        return self.root.cost
+
+    @property
+    def output(self) -> Shape:
+        return self.root.output
+
+    @cached_property
+    def key(self) -> str:
+        """The canonical key, 32 hex digits: equal keys mean equal functions."""
+        return canonical_key(self.root, self.layer_digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in a derivation where one layer stands, and so where an operator may put another.
+
+    path: indices of `parts` from the root. rule: the rule that the place is drawn from.
+    input, output: its shapes (None in a language without shapes). depth: layers around it.
+    """
+
+    path: tuple[int, ...]
+    derivation: Derivation
+    input: Shape | None
+    output: Shape | None
+    depth: int
+
+    @property
+    def rule(self) -> str:
+        return self.derivation.alternative.rule
+
+
+@contextmanager
+def deep_recursion(depth: int) -> Iterator[None]:
+    """Room for recursion `depth` nodes deep; raises ArchitectureError where that is more than Python can hold."""
+    if depth > MAX_NESTING:
+        raise ArchitectureError(f"nested {depth} deep; at most {MAX_NESTING} are read")
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 10 * depth + before))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
+class Space:
+    """A grammar at an input shape, within limits: the architectures that a search may propose.
+
+    Args:
+        grammar: from `evosearch.grammar.load`.
+        vocabulary: its layers, from `evosearch.layers.vocabulary`; None for a language without layers.
+        input: the input shape after the batch axis, e.g. (3, 32, 32); None for a language without shapes.
+    """
+
+    def __init__(
+        self, grammar: Grammar, vocabulary: Vocabulary | None, input: Shape | None, limits: Limits | None = None
+    ) -> None:
+        self.grammar, self.vocabulary, self.input, self.limits = grammar, vocabulary, input, limits or Limits()
+        classes: Mapping[str, type] = vocabulary.classes if vocabulary else {}
+        make: Callable[[Alternative, tuple[Any, ...]], Any] = vocabulary.layer if vocabulary else _no_layers
+        self.sampler = Sampler(
+            grammar,
+            classes,
+            make,
+            output=lambda derivation, shape: self.node(derivation, shape).output,
+            max_nodes=self.limits.max_nodes,
+            max_depth=self.limits.max_depth,
+        )
+        self._make = make
+        self._bound: dict[Derivation, tuple[Layer, tuple[Derivation, ...]]] = {}
+        self._nodes: dict[tuple[Derivation, Shape], Node] = {}
+        if input is None:
+            return
+        if vocabulary is None:
+            raise LayerError(f"{grammar.name} has no layers (`input: none`), so it takes no input shape")
+        if grammar.input != MODES.get(len(input), ""):
+            raise ShapeError(f"{grammar.name} takes {grammar.input} input; {show(input)} is {MODES.get(len(input))}")
+        if self.sampler.kinds[grammar.start] != "part":
+            raise LayerError(f"the start rule {grammar.start!r} must stand for one layer", file=grammar.name)
+
+    @property
+    def stats(self) -> SamplingStats:
+        return self.sampler.stats
+
+    # -- texts --------------------------------------------------------------------------------------------------
+
+    def render(self, derivation: Derivation) -> str:
+        return language.render(self.grammar, derivation)
+
+    def parse(self, text: str) -> Derivation:
+        return language.parse(self.grammar, text)
+
+    def text_key(self, derivation: Derivation) -> str:
+        return language.text_key(self.grammar, self.render(derivation))
+
+    # -- sampling -----------------------------------------------------------------------------------------------
+
+    def draw(self, rng: np.random.Generator) -> Derivation:
+        """A whole sample, valid at the input shape; its cost is not looked at.
+
+        Raises SpaceExhausted where ten thousand draws in a row are over `max_nodes`, ShapeError where nothing fits.
+        """
+        for _ in range(MAX_DRAWS):
+            self.stats.samples += 1
+            try:
+                if self.input is None:
+                    return self.sampler.draw_free(rng, self.grammar.start)
+                return self.sampler.draw(rng, self.grammar.start, self.input)[0]
+            except TooLarge:
+                self.stats.dropped += 1
+        raise SpaceExhausted(
+            f"{MAX_DRAWS} samples in a row were over max_nodes={self.limits.max_nodes}; raise it or lower max_depth"
+        )
+
+    def draw_at(
+        self,
+        rng: np.random.Generator,
+        rule: str,
+        shape: Shape | None,
+        want: Want = None,
+        depth: int = 0,
+        max_nodes: int | None = None,
+    ) -> Derivation | None:
+        """A derivation of `rule` at an input shape, with output `want` where one is given; None where it can't be done.
+
+        depth: layers around it, for `max_depth`. max_nodes: the most draws it may take, the Space's own by default.
+        """
+        budget = self.limits.max_nodes if max_nodes is None else min(max_nodes, self.limits.max_nodes)
+        if budget < 1:
+            return None
+        try:
+            if shape is None or self.sampler.kinds[rule] == "word":
+                return self.sampler.draw_free(rng, rule, max_nodes=budget, depth=depth)
+            return self.sampler.draw(rng, rule, shape, want, depth, budget)[0]
+        except (ShapeError, TooLarge):
+            return None
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def read(self, derivation: Derivation) -> Architecture:
+        """The derivation with its shapes and costs at the input shape; raises ShapeError where they do not fit."""
+        if self.input is None:
+            raise ArchitectureError(f"{self.grammar.name} is a language without layers: there are no shapes to read")
+        node = self.node(derivation, self.input)
+        digests = self.vocabulary.digest if self.vocabulary else ""
+        return Architecture(node, self.input, self.render(derivation), derivation, digests)
+
+    def fits(self, derivation: Derivation) -> bool:
+        """Whether the derivation is valid at the input shape and has at most `max_nodes` nodes."""
+        if derivation.size > self.limits.max_nodes:
+            return False
+        if self.input is None:
+            return True
+        try:
+            self.node(derivation, self.input)
+        except ShapeError:
+            return False
+        return True
+
+    def within(self, architecture: Architecture) -> str | None:
+        """The name of the limit that the architecture exceeds, or None."""
+        if architecture.derivation.size > self.limits.max_nodes:
+            return "max_nodes"
+        return self.limits.exceeded(architecture.cost)
+
+    def node(self, derivation: Derivation, shape: Shape) -> Node:
+        """The typed tree of a derivation of any part rule at an input shape; raises ShapeError."""
+        if len(self._nodes) > MAX_READ:
+            self._nodes.clear()
+            self._bound.clear()
+        found = self._nodes.get((derivation, shape))
+        if found is not None:
+            return found
+        with deep_recursion(derivation.depth):
+            return self._read(derivation, shape)
+
+    def _read(self, derivation: Derivation, x: Shape) -> Node:
+        key = (derivation, x)
+        found = self._nodes.get(key)
+        if found is not None:
+            return found
+        layer, parts = self.bound(derivation)
+        calls: list[Node] = []
+        slots: list[int] = []
+
+        def reading(index: int, part: Derivation) -> Callable[..., Shape]:
+            def call(x: Shape, want: Want = None) -> Shape:
+                node = self._read(part, x)
+                calls.append(node)
+                slots.append(index)
+                return node.output
+
+            return call
+
+        # Written out by number of parts: a call with * goes through the C stack, and trees are thousands deep.
+        if not parts:
+            output = layer.shape(x)
+        elif len(parts) == 1:
+            output = layer.shape(x, reading(0, parts[0]))
+        elif len(parts) == 2:
+            output = layer.shape(x, reading(0, parts[0]), reading(1, parts[1]))
+        else:
+            output = layer.shape(x, *[reading(index, part) for index, part in enumerate(parts)])
+        node = self._nodes[key] = Node(layer, x, output, tuple(calls), tuple(slots), derivation)
+        return node
+
+    def bound(self, derivation: Derivation) -> tuple[Layer, tuple[Derivation, ...]]:
+        """The layer that a derivation stands for, with its arguments, and the derivations of its parts."""
+        found = self._bound.get(derivation)
+        if found is None:
+            core = derivation
+            while core.alternative.layer is None:
+                core = core.parts[0]
+            arguments, parts = flatten(core.alternative, core.tokens, core.parts, self.sampler.kinds, self._make)
+            found = self._make(core.alternative, tuple(arguments)), tuple(parts)
+            self._bound[derivation] = found
+        return found
+
+    def sites(self, derivation: Derivation) -> tuple[Site, ...]:
+        """Every place where a layer stands, the root first, in preorder.
+
+        A part that is used several times is one site, with the shapes of its first use. In a language without shapes
+        every node is a site.
+        """
+        if self.input is None:
+            return tuple(_free_sites(derivation))
+        found: list[Site] = []
+        stack: list[tuple[tuple[int, ...], Derivation, Node, int]] = [
+            ((), derivation, self.node(derivation, self.input), 0)
+        ]
+        while stack:
+            path, place, node, depth = stack.pop()
+            found.append(Site(path, place, node.inputs, node.output, depth))
+            if not node.parts:
+                continue
+            below = self._part_paths(place)
+            first = {slot: part for slot, part in zip(reversed(node.slots), reversed(node.parts), strict=True)}
+            stack += [
+                (path + below[slot][0], below[slot][1], first[slot], depth + 1) for slot in sorted(first, reverse=True)
+            ]
+        return tuple(found)
+
+    def _part_paths(self, place: Derivation) -> list[tuple[tuple[int, ...], Derivation]]:
+        """Paths to the derivations of a layer's parts, in the order of its slots."""
+        path: tuple[int, ...] = ()
+        core = place
+        while core.alternative.layer is None:
+            core, path = core.parts[0], (*path, 0)
+        found: list[tuple[tuple[int, ...], Derivation]] = []
+        stack = [(path, core)]
+        while stack:
+            at, node = stack.pop()
+            if node is not core and (node.alternative.layer is not None or self.sampler.kinds[node.rule] == "part"):
+                found.append((at, node))
+                continue
+            below = [
+                ((*at, index), part)
+                for index, part in enumerate(node.parts)
+                if self.sampler.kinds[part.rule] != "word"
+            ]
+            stack += reversed(below)
+        return found
+
+
+def _free_sites(derivation: Derivation) -> Iterator[Site]:
+    stack: list[tuple[tuple[int, ...], Derivation]] = [((), derivation)]
+    while stack:
+        path, node = stack.pop()
+        yield Site(path, node, None, None, len(path))
+        stack += [((*path, index), node.parts[index]) for index in range(len(node.parts) - 1, -1, -1)]
+
+
+def _no_layers(alternative: Alternative, arguments: tuple[Any, ...]) -> Layer:
+    raise LayerError(f"{alternative.layer!r}: a language without layers was read as an architecture")

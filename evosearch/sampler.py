@@ -1,0 +1,650 @@
+"""Drawing derivations that fit, whatever the shapes, without backtracking over what was drawn.
+
+A layer's rule calls its parts as functions from shape to shape. Here the parts are of two kinds:
+
+* *drawing* parts draw a derivation at the shape they are called with and return its output shape;
+* *planning* parts return, one after the other, the shapes that a part can surely reach: `reach(rule, shape)`, the
+  outputs of its shortest derivations (in einspace: the shape itself, by an identity, or one linear layer away).
+
+A **plan** of an alternative is one output shape for each part such that the rule holds and gives the wanted output.
+Where an output is wanted (the second branch of a sum, all below it), a plan is drawn first and each part is then drawn
+to its planned shape, which by the definition of `reach` cannot fail: nothing is drawn freely under a wanted shape and
+thrown away. Without a wanted output parts are drawn freely from left to right; if the rule then fails, the alternative
+is drawn once more along a plan. Plans are enumerated by running the rule itself, and cached by shape.
+
+The distribution drawn is therefore: at each node an alternative by weight among those that fit; its words (splits,
+merges, kernels) by weight among those with which it has a plan; its parts freely if that fits, else along a plan
+chosen uniformly. From `max_depth` nested layers on, only the shortest alternatives are drawn. A sample that takes more
+than `max_nodes` node draws, thrown-away ones included, is dropped and counted: a grammar such as einspace's is
+critical, and without such a limit its expected work has no bound.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from evosearch.errors import LayerError, ShapeError
+from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind
+from evosearch.layers.base import Layer, Shape, Want, Word, matches
+
+MAX_FORMS = 500  # ways to fill an alternative's words that are enumerated; beyond, a sample of 64 stands for them
+MAX_PLANS = 128  # plans kept of one form at one shape; einspace has 81 at most
+MAX_PLAN_RUNS = 2_000  # runs of a rule while its plans are enumerated
+MAX_CACHED = 300_000  # shapes remembered before the caches are emptied
+FRESH_TRIES = 4  # random fillings of an endless alternative that are tried before its representatives
+
+Plan = tuple[Shape, ...]
+T = TypeVar("T")
+
+
+class TooLarge(Exception):
+    """The sample being drawn takes more than `max_nodes` draws. Never leaves `Space.draw` and `Space.draw_at`."""
+
+
+class Wheel(NamedTuple):
+    """Items to draw by weight."""
+
+    items: tuple[Any, ...]
+    cumulative: tuple[float, ...]
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Any, float]]) -> Wheel:
+        kept = [(item, weight) for item, weight in pairs if weight > 0]
+        return cls(tuple(item for item, _ in kept), tuple(itertools.accumulate(weight for _, weight in kept)))
+
+    def spin(self, rng: np.random.Generator) -> Any:
+        """One item, with probability in proportion to its weight."""
+        items, cumulative = self
+        if len(items) == 1:
+            return items[0]
+        # the sum's rounding can put the point at the very end, past the last item
+        return items[min(bisect_right(cumulative, rng.random() * cumulative[-1]), len(items) - 1)]
+
+    def without(self, item: Any) -> Wheel:
+        weights = (high - low for high, low in zip(self.cumulative, (0.0, *self.cumulative), strict=False))
+        return Wheel.of((other, weight) for other, weight in zip(self.items, weights, strict=True) if other is not item)
+
+
+class Skeleton(NamedTuple):
+    """An alternative with its words filled in; an int among the parts is the index of a slot."""
+
+    alternative: Alternative
+    tokens: tuple[str, ...]
+    parts: tuple[Any, ...]  # Derivation | Skeleton | int
+
+    def fill(self, drawn: Sequence[Derivation]) -> Derivation:
+        parts = tuple(
+            [drawn[p] if type(p) is int else p.fill(drawn) if type(p) is Skeleton else p for p in self.parts]
+        )
+        return Derivation(self.alternative, self.tokens, parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """An alternative with its words chosen: a layer, and the rules of the parts that are still to be drawn."""
+
+    layer: Layer
+    skeleton: Skeleton
+    slots: tuple[str, ...]
+
+
+class Compiled(NamedTuple):
+    """What the sampler works out once for an alternative.
+
+    choice: the rule below, where the alternative only chooses; else None and `forms` is set.
+    endless: its words or its number of parts are more than were enumerated; `forms` are representatives.
+    """
+
+    choice: str | None
+    leaf: bool
+    forms: Wheel
+    endless: bool
+    height: float
+
+
+@dataclass(slots=True)
+class SamplingStats:
+    """What drawing took, since the sampler was made."""
+
+    samples: int = 0
+    dropped: int = 0  # samples over max_nodes
+    draws: int = 0  # alternatives drawn
+    refused: int = 0  # alternatives that did not fit where they were drawn, so that another was drawn
+    replanned: int = 0  # free draws thrown away since a later part could not follow
+
+
+def heights(grammar: Grammar) -> dict[str, float]:
+    """The height of each rule's shortest drawable derivation, in nodes; inf where it has none."""
+    result = dict.fromkeys(grammar.rules, math.inf)
+    changed = True
+    while changed:
+        changed = False
+        for rule, alternatives in grammar.rules.items():
+            best = min((height_of(a, result) for a in alternatives if a.weight > 0), default=math.inf)
+            if best < result[rule]:
+                result[rule], changed = best, True
+    return result
+
+
+def height_of(alternative: Alternative, rules: Mapping[str, float]) -> float:
+    return 1 + max((rules[rule] for rule in alternative.rules), default=0)
+
+
+def kinds(grammar: Grammar, classes: Mapping[str, type]) -> dict[str, str]:
+    """Each rule's kind: "word" (no layer below), "part" (always one layer), "splice" (any number of them)."""
+
+    def is_layer(alternative: Alternative) -> bool:
+        return alternative.layer is not None and not issubclass(classes[alternative.layer], Word)
+
+    layered = {rule for rule, alternatives in grammar.rules.items() if any(map(is_layer, alternatives))}
+    while more := {
+        rule
+        for rule, alternatives in grammar.rules.items()
+        if rule not in layered and any(below in layered for a in alternatives if a.layer is None for below in a.rules)
+    }:
+        layered |= more
+    parts = set(layered)
+
+    def is_part(alternative: Alternative) -> bool:
+        if alternative.layer is not None:
+            return is_layer(alternative)
+        return len(alternative.rules) == 1 and not alternative.terminals and alternative.rules[0] in parts
+
+    while fewer := {rule for rule in parts if not all(map(is_part, grammar.rules[rule]))}:
+        parts -= fewer
+    for rule in sorted(layered - parts):
+        for alternative in grammar.rules[rule]:
+            if is_layer(alternative):
+                raise LayerError(
+                    f"{rule!r} is one layer here ({alternative.layer!r}) and a list of parts in another alternative; "
+                    "give the list a rule of its own",
+                    file=grammar.name,
+                    line=alternative.line,
+                    column=alternative.column,
+                )
+    return {rule: "part" if rule in parts else "splice" if rule in layered else "word" for rule in grammar.rules}
+
+
+def flatten(
+    alternative: Alternative,
+    tokens: Sequence[str],
+    parts: Sequence[Any],
+    kinds: Mapping[str, str],
+    make: Callable[[Alternative, tuple[Any, ...]], Any],
+) -> tuple[list[Any], list[Any]]:
+    """(arguments, parts) of a node's layer, in the sentence's order, with whatever has no layer spliced in.
+
+    parts may hold Derivations, Skeletons and slot indices; `make(alternative, arguments)` makes the layer or word.
+    """
+    arguments: list[Any] = []
+    layers: list[Any] = []
+    next_token, next_part = iter(tokens), iter(parts)
+    for symbol in alternative.symbols:
+        if symbol.kind is Kind.TERMINAL:
+            arguments.append(next(next_token))
+        elif symbol.kind is Kind.RULE:
+            part, kind = next(next_part), kinds[symbol.name]
+            if kind == "part" or isinstance(part, int):
+                layers.append(part)
+                continue
+            if part.alternative.layer is None:
+                below = flatten(part.alternative, part.tokens, part.parts, kinds, make)
+                arguments += below[0]
+                layers += below[1]
+            elif kind == "word":
+                below = flatten(part.alternative, part.tokens, part.parts, kinds, make)
+                arguments.append(make(part.alternative, tuple(below[0])))
+            else:
+                layers.append(part)
+    return arguments, layers
+
+
+class Sampler:
+    """Draws derivations of a grammar that fit a shape. Its caches change its speed, never what it draws.
+
+    Args:
+        grammar: with `input` other than "none" every alternative's layer is in `classes`.
+        classes: layer and word classes by the names that the grammar uses.
+        make: (alternative, arguments) -> layer or word instance, cached.
+        output: the output shape of a finished derivation at a shape; raises ShapeError.
+    """
+
+    def __init__(
+        self,
+        grammar: Grammar,
+        classes: Mapping[str, type],
+        make: Callable[[Alternative, tuple[Any, ...]], Any],
+        *,
+        output: Callable[[Derivation, Shape], Shape],
+        max_nodes: int,
+        max_depth: int,
+    ) -> None:
+        self.grammar, self.make, self.output = grammar, make, output
+        self.max_nodes, self.max_depth = max_nodes, max_depth
+        self.stats = SamplingStats()
+        self.heights = heights(grammar)
+        drawable = {
+            rule: [(a, a.weight) for a in alternatives if height_of(a, self.heights) < math.inf]
+            for rule, alternatives in grammar.rules.items()
+        }
+        self.wheels = {rule: Wheel.of(pairs) for rule, pairs in drawable.items()}
+        self.short_wheels = {
+            rule: Wheel.of((a, w) for a, w in pairs if height_of(a, self.heights) == self.heights[rule])
+            for rule, pairs in drawable.items()
+        }
+        self._compiled: dict[Alternative, Compiled] = {}
+        self._forms: dict[Skeleton, Form] = {}
+        self._words: dict[str, list[tuple[Derivation, float]] | None] = {}
+        self._outcomes: dict[tuple[Alternative, Shape], dict[Want, Wheel]] = {}
+        self._plans: dict[tuple[Form, Shape, Want], tuple[Plan, ...]] = {}
+        self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
+        self._reach_by_height: dict[tuple[str, Shape, int], dict[Shape, None]] = {}
+        if grammar.input != "none":
+            self.kinds = kinds(grammar, classes)
+
+    # -- drawing ------------------------------------------------------------------------------------------------
+
+    def draw(
+        self, rng: np.random.Generator, rule: str, shape: Shape, want: Want = None, depth: int = 0, max_nodes: int = 0
+    ) -> tuple[Derivation, Shape]:
+        """A derivation of `rule` that fits at `shape` (and gives `want`), and its output shape.
+
+        Raises ShapeError where none fits, TooLarge where it takes more than `max_nodes` draws.
+        """
+        caches: tuple[dict[Any, Any], ...] = (self._forms, self._outcomes, self._plans, self._reach, self._reach_by_height)
+        for cache in caches:
+            if len(cache) > MAX_CACHED:
+                cache.clear()
+        drawing = _Drawing(self, rng, max_nodes or self.max_nodes)
+        try:
+            return drawing.part(rule, shape, want, depth)
+        finally:
+            self.stats.draws += drawing.budget - drawing.left
+
+    def draw_free(self, rng: np.random.Generator, rule: str, *, max_nodes: int = 0, depth: int = 0) -> Derivation:
+        """A derivation of `rule` by the weights alone, shapes aside; raises TooLarge. Uses no recursion."""
+        left = max_nodes or self.max_nodes
+        open_nodes: list[tuple[Alternative, tuple[str, ...], list[Derivation]]] = []
+        while True:
+            left -= 1
+            if left < 0:
+                raise TooLarge
+            short = depth + len(open_nodes) >= self.max_depth
+            alternative = (self.short_wheels if short else self.wheels)[rule].spin(rng)
+            tokens = tuple([self.grammar.terminals[name].draw(rng) for name in alternative.terminals])
+            done: Derivation | None = None
+            if alternative.rules:
+                open_nodes.append((alternative, tokens, []))
+            else:
+                done = Derivation(alternative, tokens)
+            while done is not None:
+                if not open_nodes:
+                    self.stats.draws += (max_nodes or self.max_nodes) - left
+                    return done
+                above, tokens, parts = open_nodes[-1]
+                parts.append(done)
+                done = None
+                if len(parts) == len(above.rules):
+                    open_nodes.pop()
+                    done = Derivation(above, tokens, tuple(parts))
+            above, _, parts = open_nodes[-1]
+            rule = above.rules[len(parts)]
+
+    # -- what is worked out once for an alternative -------------------------------------------------------------
+
+    def compiled(self, alternative: Alternative) -> Compiled:
+        found = self._compiled.get(alternative)
+        if found is None:
+            found = self._compiled[alternative] = self._compile(alternative)
+        return found
+
+    def _compile(self, alternative: Alternative) -> Compiled:
+        height = height_of(alternative, self.heights)
+        if alternative.layer is None and len(alternative.rules) == 1 and self.kinds[alternative.rules[0]] == "part":
+            return Compiled(alternative.rules[0], False, Wheel((), ()), False, height)
+        skeletons = self._skeletons(alternative)
+        endless = skeletons is None
+        if skeletons is None:
+            # the same for every run: representatives must not depend on who asks first
+            rng = np.random.default_rng(0)
+            skeletons = [(self._shortest(alternative, rng), 1.0) for _ in range(64)]
+            skeletons = [(skeleton, 1.0) for skeleton in dict.fromkeys(skeleton for skeleton, _ in skeletons)]
+        forms = Wheel.of((self.form(skeleton), weight) for skeleton, weight in skeletons)
+        return Compiled(None, not any(form.slots for form in forms.items), forms, endless, height)
+
+    def form(self, skeleton: Skeleton) -> Form:
+        found = self._forms.get(skeleton)
+        if found is None:
+            arguments, _ = flatten(*skeleton, self.kinds, self.make)
+            layer = self.make(skeleton.alternative, tuple(arguments))
+            found = self._forms[skeleton] = Form(layer, skeleton, tuple(_slot_rules(skeleton)))
+        return found
+
+    def _skeletons(self, alternative: Alternative) -> list[tuple[Skeleton, float]] | None:
+        """Every way to fill the alternative's words, with its probability; None where they are too many."""
+        tokens = self._token_choices(alternative)
+        slots = itertools.count()
+        parts: list[list[tuple[Any, float]]] = []
+        for rule in alternative.rules:
+            if self.kinds[rule] == "part":
+                parts.append([(next(slots), 1.0)])
+            elif self.kinds[rule] == "word" and (words := self.words(rule)) is not None:
+                parts.append(words)  # type: ignore[arg-type]
+            else:
+                return None
+        if tokens is None or math.prod(map(len, (*tokens, *parts))) > MAX_FORMS:
+            return None
+        return [
+            (
+                Skeleton(alternative, tuple(t for t, _ in chosen[: len(tokens)]), tuple(p for p, _ in chosen[len(tokens) :])),
+                math.prod(weight for _, weight in chosen),
+            )
+            for chosen in itertools.product(*tokens, *parts)
+        ]
+
+    def _token_choices(self, alternative: Alternative) -> list[Sequence[tuple[str, float]]] | None:
+        terminals = [self.grammar.terminals[name] for name in alternative.terminals]
+        if any(terminal.choices is None for terminal in terminals):
+            return None
+        return [terminal.choices or () for terminal in terminals]
+
+    def words(self, rule: str) -> list[tuple[Derivation, float]] | None:
+        """Every derivation of a word rule with its probability; None where they are too many or endless."""
+        if rule not in self._words:
+            self._words[rule] = None  # a rule that contains itself has no end
+            found: list[tuple[Derivation, float]] | None = []
+            for alternative in self.grammar.rules[rule]:
+                if alternative.weight == 0:
+                    continue
+                tokens, below = self._token_choices(alternative), [self.words(r) for r in alternative.rules]
+                if tokens is None or any(words is None for words in below):
+                    found = None
+                    break
+                choices = [*tokens, *(words or [] for words in below)]
+                if found is None or len(found) + math.prod(map(len, choices)) > MAX_FORMS:
+                    found = None
+                    break
+                for chosen in itertools.product(*choices):
+                    texts = tuple(item for item, _ in chosen[: len(tokens)])
+                    parts = tuple(item for item, _ in chosen[len(tokens) :])
+                    weight = alternative.weight * math.prod(weight for _, weight in chosen)
+                    if weight > 0:
+                        found.append((Derivation(alternative, texts, parts), weight))  # type: ignore[arg-type]
+            self._words[rule] = found
+        return self._words[rule]
+
+    def fresh(self, alternative: Alternative, rng: np.random.Generator) -> Skeleton:
+        """The alternative with its words and its number of parts drawn by weight."""
+        return self._grow(alternative, rng, self.wheels, itertools.count())
+
+    def _shortest(self, alternative: Alternative, rng: np.random.Generator) -> Skeleton:
+        return self._grow(alternative, rng, self.short_wheels, itertools.count())
+
+    def _grow(
+        self, alternative: Alternative, rng: np.random.Generator, wheels: Mapping[str, Wheel], slots: itertools.count[int]
+    ) -> Skeleton:
+        tokens = tuple(self.grammar.terminals[name].draw(rng) for name in alternative.terminals)
+        parts: list[Any] = []
+        for rule in alternative.rules:
+            if self.kinds[rule] == "part":
+                parts.append(next(slots))
+            elif self.kinds[rule] == "word":
+                parts.append(self.draw_free(rng, rule))
+            else:
+                below = wheels[rule].spin(rng)
+                parts.append(self._grow(below, rng, wheels, slots))
+        return Skeleton(alternative, tokens, tuple(parts))
+
+    # -- what is worked out once for a shape ----------------------------------------------------------------------
+
+    def outcomes(self, alternative: Alternative, shape: Shape) -> dict[Want, Wheel]:
+        """For an alternative without parts: the forms that give each output shape; under None, all that fit."""
+        key = (alternative, shape)
+        found = self._outcomes.get(key)
+        if found is None:
+            forms = self.compiled(alternative).forms
+            fitting: list[tuple[tuple[Form, Derivation, Shape], float]] = []
+            low = 0.0
+            for form, high in zip(*forms, strict=True):
+                try:
+                    output = form.layer.shape(shape)
+                except ShapeError:
+                    pass  # not an accident: this is how a rule says that it does not fit
+                else:
+                    fitting.append(((form, form.skeleton.fill(()), output), high - low))
+                low = high
+            found = {}
+            if fitting:
+                found[None] = Wheel.of(fitting)
+                for output in dict.fromkeys(item[2] for item, _ in fitting):
+                    found[output] = Wheel.of(pair for pair in fitting if pair[0][2] == output)
+            self._outcomes[key] = found
+        return found
+
+    def reach(self, rule: str, shape: Shape) -> dict[Shape, None]:
+        """The output shapes of the shortest derivations of `rule` that fit at `shape`, in a fixed order."""
+        key = (rule, shape)
+        found = self._reach.get(key)
+        if found is None:
+            shortest = self.heights[rule]
+            found = {}
+            if shortest < math.inf:
+                for height in range(int(shortest), int(shortest) + 4):
+                    found = self._reach_within(rule, shape, height)
+                    if found:
+                        break
+            self._reach[key] = found
+        return found
+
+    def _reach_within(self, rule: str, shape: Shape, height: int) -> dict[Shape, None]:
+        key = (rule, shape, height)
+        known = self._reach_by_height.get(key)
+        if known is not None:
+            return known
+        found: dict[Shape, None] = {}
+        for alternative in self.wheels[rule].items:
+            compiled = self.compiled(alternative)
+            if compiled.height > height:
+                continue
+            if compiled.choice is not None:
+                found.update(self._reach_within(compiled.choice, shape, height - 1))
+            elif compiled.leaf:
+                outputs = (item[2] for item in self.outcomes(alternative, shape).get(None, Wheel((), ())).items)
+                found.update((output, None) for output in outputs)
+            else:
+                for form in compiled.forms.items:
+                    plans = self._enumerate(form, shape, None, lambda r, s: self._reach_within(r, s, height - 1))
+                    found.update((output, None) for _, output in plans)
+        self._reach_by_height[key] = found
+        return found
+
+    def plans(self, form: Form, shape: Shape, want: Want) -> tuple[Plan, ...]:
+        """Output shapes for the form's parts with which its rule holds at `shape` and gives `want`."""
+        key = (form, shape, want)
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = tuple(plan for plan, _ in self._enumerate(form, shape, want, self.reach))
+        return found
+
+    def _enumerate(
+        self, form: Form, shape: Shape, want: Want, reach: Callable[[str, Shape], dict[Shape, None]]
+    ) -> list[tuple[Plan, Shape]]:
+        """Runs the rule again and again, its parts going through the shapes they reach like an odometer's wheels."""
+        found: list[tuple[Plan, Shape]] = []
+        position: list[int] = []  # of each wheel, in the order in which the rule calls its parts
+        rule, slots = form.layer.shape, form.slots
+        for _ in range(MAX_PLAN_RUNS):
+            lengths: list[int] = []
+            chosen: list[tuple[Shape, Shape] | None] = [None] * len(slots)
+            calls = [_planning_part(i, slots[i], chosen, position, lengths, reach) for i in range(len(slots))]
+            try:
+                output = rule(shape, *calls, want=want) if slots else rule(shape)
+            except ShapeError:
+                pass  # these shapes do not go together: the next ones
+            else:
+                if matches(output, want):
+                    found.append((tuple([pair[1] if pair else () for pair in chosen]), output))
+                    if len(found) == MAX_PLANS:
+                        break
+            del position[len(lengths) :]
+            while position and position[-1] + 1 == lengths[len(position) - 1]:
+                position.pop()
+            if not position:
+                break
+            position[-1] += 1
+        return found
+
+
+def _slot_rules(skeleton: Skeleton) -> list[str]:
+    rules: list[str] = []
+    for rule, part in zip(skeleton.alternative.rules, skeleton.parts, strict=True):
+        if isinstance(part, int):
+            rules.append(rule)
+        elif isinstance(part, Skeleton):
+            rules += _slot_rules(part)
+    return rules
+
+
+def _planning_part(
+    index: int,
+    rule: str,
+    chosen: list[tuple[Shape, Shape] | None],
+    position: list[int],
+    lengths: list[int],
+    reach: Callable[[str, Shape], dict[Shape, None]],
+) -> Callable[..., Shape]:
+    def part(x: Shape, want: Want = None) -> Shape:
+        before = chosen[index]
+        if before is not None:
+            if before[0] != x:
+                raise ShapeError("a part that is used twice is planned for one input shape")
+            return before[1]
+        found = reach(rule, x)
+        if want is None:
+            candidates = list(found)
+        elif None in want:
+            candidates = [output for output in found if matches(output, want)]
+        else:
+            candidates = [want] if want in found else []  # type: ignore[list-item]
+        if not candidates:
+            raise ShapeError("no shape within reach fits")
+        wheel = len(lengths)
+        if wheel == len(position):
+            position.append(0)
+        lengths.append(len(candidates))
+        output = candidates[position[wheel]]
+        chosen[index] = (x, output)
+        return output
+
+    return part
+
+
+class _Drawing:
+    """One sample in the making: its random numbers and how many draws it has left."""
+
+    __slots__ = ("budget", "left", "rng", "sampler")
+
+    def __init__(self, sampler: Sampler, rng: np.random.Generator, budget: int) -> None:
+        self.sampler, self.rng, self.budget, self.left = sampler, rng, budget, budget
+
+    def part(self, rule: str, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape]:
+        sampler = self.sampler
+        if want is not None and None in want:
+            candidates = [output for output in sampler.reach(rule, x) if matches(output, want)]
+            if not candidates:
+                raise ShapeError("no shape within reach fits")
+            want = candidates[int(self.rng.random() * len(candidates))]
+        wheel = (sampler.wheels if depth < sampler.max_depth else sampler.short_wheels)[rule]
+        shortest = wheel.items if depth >= sampler.max_depth else None
+        while wheel.items:
+            alternative = wheel.spin(self.rng)
+            drawn = self.alternative(alternative, x, want, depth)
+            if drawn is not None:
+                return drawn
+            sampler.stats.refused += 1
+            wheel = wheel.without(alternative)
+            if not wheel.items and shortest is not None:
+                # the shortest do not fit here: any other that does is better than none
+                wheel, shortest = sampler.wheels[rule], None
+        raise ShapeError(f"no alternative of {rule!r} fits")
+
+    def alternative(self, alternative: Alternative, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
+        """The alternative drawn at `x`, or None where it does not fit."""
+        sampler, rng = self.sampler, self.rng
+        self.left -= 1
+        if self.left < 0:
+            raise TooLarge
+        compiled = sampler.compiled(alternative)
+        if compiled.choice is not None:
+            try:
+                below, output = self.part(compiled.choice, x, want, depth)
+            except ShapeError:
+                return None
+            return Derivation(alternative, (), (below,)), output
+        if compiled.endless:
+            for _ in range(FRESH_TRIES):
+                drawn = self.form(sampler.form(sampler.fresh(alternative, rng)), x, want, depth)
+                if drawn is not None:
+                    return drawn
+        if compiled.leaf:
+            fitting = sampler.outcomes(alternative, x).get(want)
+            if fitting is None:
+                return None
+            _, derivation, output = fitting.spin(rng)
+            return derivation, output
+        forms = compiled.forms
+        while forms.items:
+            form = forms.spin(rng)
+            drawn = self.form(form, x, want, depth)
+            if drawn is not None:
+                return drawn
+            forms = forms.without(form)
+        return None
+
+    def form(self, form: Form, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
+        """The form's parts drawn so that its rule holds, or None where it has no plan."""
+        plans = self.sampler.plans(form, x, want)
+        if not plans:
+            return None
+        if want is None:
+            try:
+                return self.run(form, x, None, None, depth)
+            except ShapeError:
+                self.sampler.stats.replanned += 1
+        plan = plans[int(self.rng.random() * len(plans))]
+        return self.run(form, x, want, plan, depth)
+
+    def run(self, form: Form, x: Shape, want: Want, plan: Plan | None, depth: int) -> tuple[Derivation, Shape]:
+        drawn: list[Any] = [None] * len(form.slots)
+        shapes: list[tuple[Shape, Shape]] = [((), ())] * len(form.slots)
+        calls = [self.drawing_part(i, rule, drawn, shapes, plan, depth) for i, rule in enumerate(form.slots)]
+        if form.slots:
+            output = form.layer.shape(x, *calls, want=want)
+        else:
+            output = form.layer.shape(x)
+        return form.skeleton.fill(drawn), output
+
+    def drawing_part(
+        self,
+        index: int,
+        rule: str,
+        drawn: list[Any],
+        shapes: list[tuple[Shape, Shape]],
+        plan: Plan | None,
+        depth: int,
+    ) -> Callable[..., Shape]:
+        def part(x: Shape, want: Want = None) -> Shape:
+            if drawn[index] is None:
+                drawn[index], output = self.part(rule, x, want if plan is None else plan[index], depth + 1)
+                shapes[index] = (x, output)
+                return output
+            return shapes[index][1] if shapes[index][0] == x else self.sampler.output(drawn[index], x)
+
+        return part
