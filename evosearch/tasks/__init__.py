@@ -1,0 +1,45 @@
+"""Tasks: what a candidate is trained on or called with, and how it is judged.
+
+`load` takes what `--task` takes. Nothing here imports torch or scikit-learn before a task needs it.
+"""
+
+from __future__ import annotations
+
+from evosearch.errors import TaskError
+from evosearch.tasks.base import DEFAULTS, AnyTask, DirectTask, Split, Task, TaskSettings, make_task
+
+__all__ = ["AnyTask", "DirectTask", "Split", "Task", "TaskSettings", "load", "make_task"]
+
+
+def load(spec: str, settings: TaskSettings = DEFAULTS) -> AnyTask:
+    """The task that `spec` names.
+
+    digits                    scikit-learn's 1,797 handwritten digits, 8x8
+    PATH                      a file or folder of data
+    table:FILE.csv            recorded figures by architecture; nothing is trained
+    package.module:function   a person's own fitness function
+
+    Raises TaskError that names the file and, where there is one, the row.
+    """
+    if spec == "digits":
+        from evosearch.tasks.digits import load_digits
+
+        return load_digits(settings)
+    if spec.startswith("table:"):
+        from evosearch.tasks import table
+
+        return table.load(spec.removeprefix("table:"), settings)
+    from pathlib import Path
+
+    if Path(spec).exists():
+        from evosearch.tasks.files import load_path
+
+        return load_path(Path(spec), settings)
+    module, colon, function = spec.partition(":")
+    if colon and function.isidentifier() and all(part.isidentifier() for part in module.split(".")):
+        from evosearch.tasks import function as functions
+
+        return functions.load(spec, settings)
+    raise TaskError(
+        f"no task '{spec}': it is no file or folder here; use digits, a path, table:FILE.csv or package.module:function"
+    )

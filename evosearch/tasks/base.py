@@ -1,0 +1,241 @@
+"""What a task is: data, its splits, and the metric a candidate is judged by."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from evosearch.errors import TaskError
+from evosearch.tasks.metrics import METRICS, metric_for
+
+if TYPE_CHECKING:
+    from evosearch.grammar.core import Derivation
+    from evosearch.layers.base import Shape
+    from evosearch.score import Score
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Kind = Literal["classification", "regression"]
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """How a task is read from its files. `digits` and files that bring their own splits need none of it.
+
+    target: the CSV column to predict, by name or by number from 0; the last one where empty.
+    kind: classification or regression; `auto` takes whole numbers and words for classes.
+    metric: accuracy, balanced_accuracy, macro_f1, r2 or mse; accuracy or r2 where empty.
+    validation, test: shares of the data for splits that the files do not bring.
+    split_seed: the seed of those splits.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    target: str = ""
+    kind: Literal["auto", "classification", "regression"] = "auto"
+    metric: str = ""
+    validation: float = 0.2
+    test: float = 0.2
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
+            raise TaskError(
+                f"validation={self.validation} and test={self.test} leave nothing to train on; "
+                "both must be above 0 and together below 1"
+            )
+        if self.metric and self.metric not in METRICS:
+            raise TaskError(f"no metric '{self.metric}'; there are {', '.join(METRICS)}")
+
+
+DEFAULTS = TaskSettings()
+
+
+class AnyTask(Protocol):
+    """What the search asks of every task."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> str:
+        """32 hex digits; changes when the data, a split or the metric does."""
+
+    @property
+    def input_shape(self) -> Shape | None:
+        """One example's shape; None where candidates are not networks."""
+
+    @property
+    def metric(self) -> str:
+        """The name of the objective that is the fitness."""
+
+
+@runtime_checkable
+class DirectTask(AnyTask, Protocol):
+    """A task that scores a sentence itself, without a network: a function, or a table of recorded figures."""
+
+    def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
+        """The candidate's score. Deterministic in its arguments."""
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Examples x, (N, *input_shape) in stored dtype, and targets y: (N,) int64 classes or (N, outputs) float32."""
+
+    x: Array
+    y: Array
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise TaskError(f"{len(self.x)} examples but {len(self.y)} targets")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A data set cut into train, validation and test, with what training needs to know of it.
+
+    input_shape: one example's shape, (C, H, W), (S, D) or (D,).
+    outputs: number of classes, or of regression targets.
+    labels: the classes' names in the order of their numbers; empty for regression.
+    mean, std: normalisation constants of x, from the train split alone, broadcastable to input_shape.
+    target_mean, target_std: (outputs,), likewise of y; zeros and ones for classification.
+    images: whether mirrored and shifted examples are still examples (image augmentation may be used).
+    """
+
+    name: str
+    digest: str
+    kind: Kind
+    metric: str
+    input_shape: Shape
+    outputs: int
+    labels: tuple[str, ...]
+    train: Split
+    validation: Split
+    mean: Array
+    std: Array
+    target_mean: Array
+    target_std: Array
+    images: bool
+    _test: Split = field(repr=False)
+
+    def test_split(self) -> Split:
+        """The held-out examples. Only the final training asks for them, once."""
+        return self._test
+
+    def normalise(self, x: Array) -> Array:
+        """Stored examples as float32, centred and scaled by the train split's constants."""
+        return np.asarray((x.astype(np.float32) - self.mean) / self.std, dtype=np.float32)
+
+    @property
+    def larger_is_better(self) -> bool:
+        return METRICS[self.metric].larger_is_better
+
+
+def make_task(
+    name: str,
+    train: Split,
+    validation: Split,
+    test: Split,
+    *,
+    kind: Kind,
+    metric: str = "",
+    labels: tuple[str, ...] = (),
+    images: bool = False,
+) -> Task:
+    """A task from its three splits: constants from the train split, digest over all of it.
+
+    Raises TaskError where the splits' shapes differ, one is empty, or there is only one class.
+    """
+    metric = metric_for(kind, metric)
+    shapes = {split.x.shape[1:] for split in (train, validation, test)}
+    if len(shapes) > 1:
+        raise TaskError(f"{name}: the splits' examples differ in shape: {', '.join(map(str, sorted(shapes)))}")
+    for title, split in (("train", train), ("validation", validation), ("test", test)):
+        if not len(split):
+            raise TaskError(f"{name}: the {title} split is empty; give more data or larger shares")
+    shape = tuple(int(n) for n in train.x.shape[1:])
+    if not 1 <= len(shape) <= 3 or 0 in shape:
+        raise TaskError(f"{name}: an example has shape {shape}; use (C, H, W), (S, D) or (D,)")
+    if kind == "classification":
+        outputs = len(labels) or 1 + max(int(split.y.max()) for split in (train, validation, test))
+        if outputs < 2 or len(np.unique(train.y)) < 2:
+            raise TaskError(f"{name}: only one class in the train split; there is nothing to learn")
+        labels = labels or tuple(str(i) for i in range(outputs))
+        target_mean, target_std = np.zeros(outputs, np.float32), np.ones(outputs, np.float32)
+    else:
+        outputs = int(train.y.shape[1])
+        target_mean, target_std = _moments(train.y, (0,))
+    mean, std = _moments(train.x, (0, 2, 3) if len(shape) == 3 else (0, 1) if len(shape) == 2 else (0,))
+    mean, std = (array[:, None, None] if len(shape) == 3 else array for array in (mean, std))
+    return Task(
+        name=name,
+        digest=_digest(kind, metric, labels, (train, validation, test)),
+        kind=kind,
+        metric=metric,
+        input_shape=shape,
+        outputs=outputs,
+        labels=labels,
+        train=train,
+        validation=validation,
+        mean=mean,
+        std=std,
+        target_mean=target_mean,
+        target_std=target_std,
+        images=images and len(shape) == 3,
+        _test=test,
+    )
+
+
+def _moments(x: Array, axes: tuple[int, ...], block: int = 4096) -> tuple[Array, Array]:
+    """Mean and standard deviation over axes in float64, by blocks so that uint8 data is never copied whole.
+
+    A constant channel gets deviation 1: it carries nothing, and dividing by its zero would make NaN of it.
+    """
+    count = np.prod([x.shape[axis] for axis in axes])
+    blocks = [x[i : i + block].astype(np.float64) for i in range(0, len(x), block)] if x.nbytes < 1 << 28 else None
+
+    def total(function: Callable[[Array], Array]) -> Array:
+        source = blocks or (x[i : i + block].astype(np.float64) for i in range(0, len(x), block))
+        return np.asarray(sum(function(part).sum(axes) for part in source))
+
+    mean = total(lambda part: part) / count
+    keep = tuple(None if axis in axes else slice(None) for axis in range(x.ndim))
+    std = np.sqrt(total(lambda part: (part - mean[keep]) ** 2) / count)
+    return mean.astype(np.float32), np.where(std > 1e-12, std, 1.0).astype(np.float32)
+
+
+def _digest(kind: str, metric: str, labels: tuple[str, ...], splits: tuple[Split, ...]) -> str:
+    digest = hashlib.blake2b(repr((kind, metric, labels)).encode(), digest_size=16)
+    for split in splits:
+        for array in (split.x, split.y):
+            digest.update(repr((array.dtype.str, array.shape)).encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def cut(y: Array, shares: tuple[float, ...], seed: int, *, stratify: bool) -> list[Array]:
+    """Row numbers cut at random into parts of the given shares, then the rest; each part in ascending order.
+
+    stratify: every class is cut by itself, so that each part has its share of it; largest remainders decide
+    where a class does not divide, so that the parts' sizes are those asked for within one row.
+    """
+    rng = np.random.default_rng(seed)
+    groups = [np.flatnonzero(y == label) for label in np.unique(y)] if stratify else [np.arange(len(y))]
+    parts: list[list[Array]] = [[] for _ in range(len(shares) + 1)]
+    owed = np.zeros(len(parts))
+    fractions = np.array([*shares, 1 - sum(shares)])
+    for rows in groups:
+        owed += fractions * len(rows)
+        sizes = np.floor(fractions * len(rows)).astype(int)
+        given = np.array([sum(len(rows) for rows in part) for part in parts])
+        for _ in range(len(rows) - int(sizes.sum())):
+            sizes[int(np.argmax(owed - given - sizes))] += 1
+        ends = np.cumsum(sizes)
+        for part, chosen in zip(parts, np.split(rng.permutation(rows), ends[:-1]), strict=True):
+            part.append(chosen)
+    return [np.sort(np.concatenate(part)) for part in parts]
