@@ -1,0 +1,718 @@
+"""A run's folder: the journal of what happened, the checkpoint to go on from, and the lock of the one who writes.
+
+    journal.msgpack                 header; then one record per proposal and per score, in the order they came
+    checkpoint.msgpack              the search's state at an offset of the journal; checkpoint.previous.msgpack: before
+    config.toml, environment.json, grammar/...   what the run was started with; the header holds their digests
+    candidates/<key>/, best/        files of single candidates; of the best one, with SHA256SUMS
+    journal-<offset>.torn           what was cut off a torn journal
+    LOCK                            held by the process that writes; readers never need it
+
+What it promises (docs/reliability.md says how each is tested): a score is on the disk before `append_score` returns;
+a proposal is on the disk before the score that answers it; a run folder exists whole or not at all; a checkpoint is
+replaced whole, and never reflects more of the journal than is on the disk; what does not check is named and left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import glob
+import hashlib
+import logging
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self
+
+from evosearch import framing
+from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunLocked, StorageError
+from evosearch.framing import CHECKPOINT, FORMAT, JOURNAL, MAX_CHECKPOINT, PREAMBLE, Frame, Frames, corrupt
+from evosearch.storage import Disk, refusal
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+JOURNAL_FILE = "journal.msgpack"
+CHECKPOINT_FILE = "checkpoint.msgpack"
+PREVIOUS_FILE = "checkpoint.previous.msgpack"
+LOCK_FILE = "LOCK"
+SUMS_FILE = "SHA256SUMS"
+
+# Fields that tell when and how fast, wherever they stand in a record: no part of what two journals must agree on.
+TIMES = frozenset({"at", "seconds", "started", "finished", "worker"})
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """An open run folder. Made by `Run.create` or `Run.open`; a context manager that closes it.
+
+    header: what the run was started with: format version, digests, seed, names; `files` holds digests of its files.
+    proposals, scores: how many the journal holds. (Open for writing only.)
+    torn: bytes of an incomplete last record, to be cut by `cut_torn_tail` before anything is appended.
+    """
+
+    def __init__(self, folder: Path, header: Record, version: int, disk: Disk) -> None:
+        self.folder, self.header, self.version, self.disk = folder, header, version, disk
+        self.proposals = self.scores = 0
+        self.torn = 0
+        self._open: set[int] = set()  # numbers of proposals without a score: as many as are in flight
+        self._end = PREAMBLE
+        self._records = 0
+        self._journal = self._lock = -1
+        self._unsynced = False
+        self._failed = ""
+
+    # -- making and opening
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        *,
+        header: Mapping[str, Any],
+        files: Mapping[str, str | bytes],
+        disk: Disk | None = None,
+    ) -> Run:
+        """A new run folder, whole or not at all: it is built beside its place and renamed into it.
+
+        header: plain values; `format` and `files` (digests) are added to it. files: content by relative path.
+        Raises RunError where something is there already, StorageError where the disk refuses.
+        """
+        folder, disk = Path(folder).absolute(), disk or Disk()
+        _refuse_existing(folder)
+        disk.mkdir(folder.parent)
+        _clear_abandoned(folder)
+        beside = folder.parent / f".{folder.name}.new-{os.getpid()}-{time.time_ns():x}"
+        contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+        full_header = {
+            **header, "format": FORMAT, "files": {name: _digest(data) for name, data in sorted(contents.items())}
+        }  # fmt: skip
+        lock = -1
+        try:
+            disk.mkdir(beside)
+            lock = _take_lock(beside, disk)
+            folders = {beside}
+            for name, data in contents.items():
+                path = beside / _relative(name)
+                disk.mkdir(path.parent)
+                disk.write_new(path, data)
+                folders.update(parent for parent in path.parents if parent.is_relative_to(beside))
+            start = framing.preamble(JOURNAL) + framing.frame(framing.encode(full_header))
+            disk.write_new(beside / JOURNAL_FILE, start)
+            for made in folders:
+                disk.fsync_folder(made)
+            _refuse_existing(folder)
+            disk.rename(beside, folder)
+            disk.fsync_folder(folder.parent)
+        except BaseException:
+            if lock >= 0:
+                os.close(lock)
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        run = cls(folder, full_header, FORMAT, disk)
+        run._lock = lock
+        run._end = len(start)
+        run._start_writing()
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path, write: bool = False, *, disk: Disk | None = None) -> Run:
+        """An existing run. Reading takes no lock and checks the header; writing takes the lock and checks every record.
+
+        Raises RunError where there is no run, RunLocked where another process writes it, RunCorrupt where header,
+        frames, or the order and numbering of records do not check. An incomplete last record is no error: see `torn`.
+        """
+        folder, disk = Path(folder).absolute(), disk or Disk()
+        if not folder.is_dir():
+            raise RunError(f"{folder}: there is no such run folder; `evolve list` shows those there are")
+        journal = folder / JOURNAL_FILE
+        if not journal.is_file():
+            raise RunError(f"{folder}: not a run folder, it has no {JOURNAL_FILE}; `evolve list` shows those there are")
+        lock = _take_lock(folder, disk) if write else -1
+        try:
+            header, version, start = _read_header(journal)
+            run = cls(folder, header, version, disk)
+            run._lock, run._end = lock, start
+            if write:
+                run._scan()
+                run._start_writing()
+        except BaseException:
+            if lock >= 0:
+                _give_lock(folder, lock)
+            raise
+        return run
+
+    def _start_writing(self) -> None:
+        self._journal = self.disk.open(self.folder / JOURNAL_FILE, os.O_RDWR | os.O_APPEND)
+
+    def _scan(self) -> None:
+        """Read the journal once: its end, its torn tail, and which proposals wait for their score."""
+        journal = self.folder / JOURNAL_FILE
+        with _reading(journal) as file:
+            frames = Frames(file, journal, self._end)
+            for found in frames:
+                self._count(found.record(journal), journal, found.start)
+            self._end, self.torn = frames.end, frames.torn
+
+    def _count(self, record: Any, path: Path, offset: int) -> None:
+        wrong = _misplaced(record, self.proposals, self._open)
+        if wrong:
+            raise corrupt(path, offset, wrong)
+        self._note(record)
+
+    def _note(self, record: Record) -> None:
+        self._records += 1
+        if record["kind"] == "proposal":
+            self.proposals += 1
+            self._open.add(record["number"])
+        elif record["kind"] == "score":
+            self.scores += 1
+            self._open.remove(record["number"])
+
+    def close(self) -> None:
+        """Make what was appended durable, and give the lock back."""
+        if self._journal >= 0:
+            journal, self._journal = self._journal, -1
+            try:
+                if self._unsynced and not self._failed:
+                    self.disk.fsync(journal, self.folder / JOURNAL_FILE)
+            finally:
+                os.close(journal)
+                _give_lock(self.folder, self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self.close()
+        except StorageError:
+            if error is None:
+                raise
+            log.error("the journal of %s could not be closed cleanly", self.folder)
+
+    # -- the journal
+
+    def append_proposal(self, record: Mapping[str, Any]) -> None:
+        """Journal a proposal. Its `number` is the next one. Durable with the next score, or `sync`, or `close`.
+
+        Raises StorageError. ValueError where the number is not the next one: the caller is wrong.
+        """
+        self._append({**record, "kind": "proposal"}, durable=False)
+
+    def append_score(self, record: Mapping[str, Any]) -> None:
+        """Journal the score of proposal `number`; on the disk, with all before it, when this returns.
+
+        Raises StorageError. ValueError where that proposal is unknown or has its score: the caller is wrong.
+        """
+        self._append({**record, "kind": "score"}, durable=True)
+
+    def append_scores(self, records: list[Record]) -> None:
+        """Journal several scores with one fsync. None of them is acknowledged before all are on the disk."""
+        for record in records:
+            self._append({**record, "kind": "score"}, durable=False)
+        self.sync()
+
+    def append_note(self, record: Mapping[str, Any]) -> None:
+        """Journal something else (a larger budget, a resumption): no part of what journals are compared by."""
+        self._append({**record, "kind": "note"}, durable=False)
+
+    def sync(self) -> None:
+        """Make everything appended so far durable."""
+        if self._unsynced:
+            self._write_step(self.disk.fsync, self._journal, self.folder / JOURNAL_FILE)
+            self._unsynced = False
+
+    def _append(self, record: Record, *, durable: bool) -> None:
+        wrong = _misplaced(record, self.proposals, self._open)
+        if wrong:
+            raise ValueError(f"{self.folder}: {wrong}")
+        if self.torn:
+            raise RunCorrupt(f"{self.folder / JOURNAL_FILE}: its last record is torn; `evolve repair` cuts it off")
+        data = framing.frame(framing.encode(record))
+        self._write_step(self.disk.write, self._writable(), self.folder / JOURNAL_FILE, data)
+        self._unsynced = True
+        self._end += len(data)
+        self._note(record)
+        if durable:
+            self.sync()
+
+    def _writable(self) -> int:
+        if self._journal < 0:
+            raise RunError(f"{self.folder}: opened for reading; open it for writing to append")
+        return self._journal
+
+    def _write_step(self, step: Any, *arguments: Any) -> None:
+        """After a failed write or fsync nobody knows what is on the disk: only reading it anew, by resuming, tells."""
+        if self._failed:
+            raise StorageError(
+                f"{self.folder / JOURNAL_FILE}: an earlier write failed ({self._failed}); resume the run"
+            )
+        try:
+            step(*arguments)
+        except StorageError as error:
+            self._failed = str(error.__cause__ or error)
+            raise
+
+    def records(self, start: int | None = None) -> Iterator[Record]:
+        """The journal's records in order, each a dict with `kind` ("proposal", "score" or "note"), read as a stream.
+
+        start: an offset from a checkpoint; else after the header. An incomplete last record is left out (`torn`).
+        Raises RunCorrupt, naming file and offset.
+        """
+        for _, record in self.located(start):
+            yield record
+
+    def located(self, start: int | None = None) -> Iterator[tuple[int, Record]]:
+        """As `records`, each with the offset after it."""
+        journal = self.folder / JOURNAL_FILE
+        with _reading(journal) as file:
+            if start is None:
+                start = _read_header(journal)[2]
+            for found in Frames(file, journal, start):
+                record = found.record(journal)
+                if not isinstance(record, dict) or record.get("kind") not in ("proposal", "score", "note"):
+                    raise corrupt(journal, found.start, "not a record of a proposal, a score or a note")
+                yield found.end, record
+
+    def cut_torn_tail(self) -> int:
+        """Cut an incomplete last record off, into `journal-<offset>.torn`. Returns its bytes, 0 where there is none.
+
+        Such a record was never acknowledged. Raises StorageError; then the journal is as it was.
+        """
+        if not self.torn:
+            return 0
+        journal, descriptor, size = self.folder / JOURNAL_FILE, self._writable(), self.torn
+        kept = _unused(self.folder / f"journal-{self._end}.torn")
+        self.disk.write_new(kept, os.pread(descriptor, size, self._end))
+        self.disk.fsync_folder(self.folder)
+        self._write_step(self.disk.truncate, descriptor, journal, self._end)
+        self._write_step(self.disk.fsync, descriptor, journal)
+        self.torn = 0
+        log.warning("%s: cut off an incomplete last record of %d bytes, kept in %s", journal, size, kept.name)
+        return size
+
+    # -- the checkpoint
+
+    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint by one of `state` (plain values), at the journal's present end. Raises StorageError.
+
+        It is written beside, synced and renamed; the one before is kept. What it reflects is on the disk before it is.
+        """
+        self._writable()
+        self.sync()
+        record = {"header": self.header, "offset": self._end, "records": self._records, "state": state}
+        data = framing.preamble(CHECKPOINT) + framing.frame(framing.encode(record), MAX_CHECKPOINT)
+        newest, beside = self.folder / CHECKPOINT_FILE, self.folder / f"{CHECKPOINT_FILE}.new"
+        self.disk.write_new(beside, data)
+        if newest.exists():
+            self.disk.rename(newest, self.folder / PREVIOUS_FILE)
+        self.disk.rename(beside, newest)
+        self.disk.fsync_folder(self.folder)
+
+    def load_checkpoint(self) -> tuple[Record, int] | None:
+        """(state, offset of the journal it reflects) of the newest checkpoint that checks, None where there is none.
+
+        One that does not check is named in the log, and the one before is taken: journal and older state hold all.
+        Raises RunCorrupt where a checkpoint reflects more than the journal holds: then acknowledged scores are gone.
+        """
+        for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
+            path = self.folder / name
+            if not path.exists():
+                continue
+            try:
+                checkpoint = _read_checkpoint(path, self.header)
+            except RunCorrupt as error:
+                log.warning("%s; going on from the checkpoint before it, or from the journal alone", error)
+                continue
+            size = (self.folder / JOURNAL_FILE).stat().st_size
+            if checkpoint["offset"] > size:
+                raise RunCorrupt(
+                    f"{self.folder / JOURNAL_FILE}: it ends at offset {size}, but {name} reflects it up to "
+                    f"{checkpoint['offset']}: records are missing; restore the journal from a copy"
+                )
+            state: Record = checkpoint["state"]
+            return state, checkpoint["offset"]
+        return None
+
+    # -- other files
+
+    def candidate_file(self, key: str, name: str, text: str) -> Path:
+        """Write `candidates/<key>/<name>` (an error, a log). Not synced: nothing depends on it."""
+        path = self.folder / "candidates" / _plain_name(key) / _plain_name(name)
+        self._writable()
+        self.disk.mkdir(path.parent)
+        self.disk.write_new(path, text.encode("utf-8", "backslashreplace"), durable=False)
+        return path
+
+    def write_best(self, files: Mapping[str, str | bytes]) -> Path:
+        """Replace the folder `best/` by one with these files and their SHA256SUMS (`sha256sum -c` reads it)."""
+        self._writable()
+        best, beside, before = (self.folder / name for name in ("best", "best.new", "best.old"))
+        contents = {_plain_name(name): text.encode() if isinstance(text, str) else text for name, text in files.items()}
+        for leftover in (beside, before):
+            if leftover.exists():
+                self.disk.remove_tree(leftover)
+        self.disk.mkdir(beside)
+        for name, data in {**contents, SUMS_FILE: _sums(contents)}.items():
+            self.disk.write_new(beside / name, data)
+        self.disk.fsync_folder(beside)
+        if best.exists():
+            self.disk.rename(best, before)
+        self.disk.rename(beside, best)
+        self.disk.fsync_folder(self.folder)
+        if before.exists():
+            self.disk.remove_tree(before)
+        return best
+
+
+def _misplaced(record: Any, proposals: int, waiting: set[int]) -> str:
+    """What is wrong with a record in this place of the journal; empty where nothing is."""
+    if not isinstance(record, dict):
+        return "not a record of a proposal, a score or a note"
+    kind, number = record.get("kind"), record.get("number")
+    if kind == "note":
+        return ""
+    if kind not in ("proposal", "score"):
+        return "not a record of a proposal, a score or a note"
+    if type(number) is not int:
+        return f"a {kind} without a number"
+    if kind == "proposal" and number != proposals:
+        return f"proposal {number} stands where proposal {proposals} is due"
+    if kind == "score" and number not in waiting:
+        return f"a score for proposal {number}, which " + ("has one" if 0 <= number < proposals else "does not exist")
+    return ""
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """The file open for reading in large pieces; the system's refusals become StorageErrors."""
+    try:
+        with path.open("rb", buffering=1 << 20) as file:
+            yield file
+    except OSError as error:
+        raise refusal(path, error) from error
+
+
+def _read_header(journal: Path) -> tuple[Record, int, int]:
+    """(header, format version, offset of the first record after it)."""
+    with _reading(journal) as file:
+        version = framing.read_preamble(file, journal, JOURNAL)
+        found = next(iter(Frames(file, journal)), None)
+        header = found.record(journal) if found else None
+        if found is None or not isinstance(header, dict) or not isinstance(header.get("files"), dict):
+            raise corrupt(journal, PREAMBLE, "the run's header is not there")
+        return header, version, found.end
+
+
+def _read_checkpoint(path: Path, header: Record) -> Record:
+    """Raises RunCorrupt where it does not check, or belongs to another run."""
+    with _reading(path) as file:
+        framing.read_preamble(file, path, CHECKPOINT)
+        frames = Frames(file, path, limit=MAX_CHECKPOINT)
+        found: list[Frame] = list(frames)
+        if len(found) != 1 or frames.torn:
+            raise corrupt(path, frames.end, "the checkpoint is cut short or has something behind it")
+        record = found[0].record(path)
+    if not isinstance(record, dict) or set(record) != {"header", "offset", "records", "state"}:
+        raise corrupt(path, PREAMBLE, "not a checkpoint's record")
+    if record["header"] != header:
+        raise corrupt(path, PREAMBLE, "the checkpoint belongs to another run")
+    return record
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+def _timeless(value: Any) -> Any:
+    """The value without times, and with dicts in the order of their keys."""
+    if isinstance(value, dict):
+        return {key: _timeless(value[key]) for key in sorted(value, key=str) if key not in TIMES}
+    if isinstance(value, list):
+        return [_timeless(item) for item in value]
+    return value
+
+
+def journal_digest(run: Run) -> str:
+    """32 hex digits that are equal where proposals in order and scores by number are equal, times aside.
+
+    Scores are summed up, so that the order of their arrival does not count and memory does not grow.
+    """
+    proposals = hashlib.blake2b(digest_size=16)
+    total = counted = 0
+    for record in run.records():
+        if record["kind"] == "proposal":
+            data = framing.encode(_timeless(record))
+            proposals.update(len(data).to_bytes(8, "little") + data)
+        elif record["kind"] == "score":
+            score = hashlib.blake2b(framing.encode(_timeless(record)), digest_size=16).digest()
+            total = (total + int.from_bytes(score, "little")) % (1 << 128)
+            counted += 1
+    proposals.update(total.to_bytes(16, "little") + counted.to_bytes(8, "little"))
+    return proposals.hexdigest()
+
+
+def equal_journals(a: Run, b: Run) -> bool:
+    """Whether two runs proposed the same in the same order and got the same scores by number, times aside."""
+    return journal_digest(a) == journal_digest(b)
+
+
+# --- verifying and repairing -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing in a run folder that does not check. `cure` says what to do; `file` is relative to the folder."""
+
+    file: str
+    message: str
+    cure: str = "restore the file from a copy"
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.message}; {self.cure}"
+
+
+def verify(folder: str | Path) -> list[Finding]:
+    """Check a run's files without changing or running anything: frames, checksums, digests, order and numbering.
+
+    Returns what does not check, empty where all does. Raises RunError where the folder is no run, or of a newer format.
+    """
+    folder = Path(folder).absolute()
+    try:
+        run = Run.open(folder)
+    except RunCorrupt as error:
+        return [_finding(JOURNAL_FILE, error, folder)]
+    return [*_verify_records(run), *_verify_files(run), *_verify_best(folder)]
+
+
+def _finding(name: str, error: EvosearchError, folder: Path, cure: str = Finding.cure) -> Finding:
+    """The error without the path and the advice that a Finding states itself."""
+    message = str(error).removeprefix(f"{folder / name}: ")
+    return Finding(name, message.split("; nothing was changed")[0].split("; restore the file")[0], cure)
+
+
+def _verify_records(run: Run) -> Iterator[Finding]:
+    """The journal, read once, and the checkpoints against it."""
+    cure = "`evolve repair` sets it aside and rebuilds it from the journal"
+    checkpoints: dict[str, Record] = {}
+    for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
+        path = run.folder / name
+        if path.exists():
+            try:
+                checkpoints[name] = _read_checkpoint(path, run.header)
+            except EvosearchError as error:
+                yield _finding(name, error, run.folder, cure)
+    wanted = {checkpoint["offset"]: -1 for checkpoint in checkpoints.values()}
+    if run._end in wanted:
+        wanted[run._end] = 0
+    journal = run.folder / JOURNAL_FILE
+    try:
+        with _reading(journal) as file:
+            frames = Frames(file, journal, run._end)
+            for found in frames:
+                run._count(found.record(journal), journal, found.start)
+                if found.end in wanted:
+                    wanted[found.end] = run._records
+    except EvosearchError as error:
+        yield _finding(JOURNAL_FILE, error, run.folder)
+        return
+    if frames.torn:
+        message = f"offset {frames.end}: an incomplete last record of {frames.torn} bytes, never acknowledged"
+        yield Finding(JOURNAL_FILE, message, "`evolve resume` or `evolve repair` cuts it off")
+    for name, checkpoint in checkpoints.items():
+        offset, records = checkpoint["offset"], checkpoint["records"]
+        if offset > frames.end:
+            message = f"it ends at offset {frames.end}, but {name} reflects it up to {offset}: records are missing"
+            yield Finding(JOURNAL_FILE, message, "restore the journal from a copy")
+        elif wanted[offset] != records:
+            message = f"it reflects {records} records up to offset {offset}, where the journal has "
+            yield Finding(name, message + ("no boundary" if wanted[offset] < 0 else str(wanted[offset])), cure)
+
+
+def _verify_files(run: Run) -> Iterator[Finding]:
+    """What the run was started with, against the digests in its header."""
+    for name, digest in run.header["files"].items():
+        data = _content(run.folder / _relative(name))
+        if data is None:
+            yield Finding(name, "it is missing")
+        elif _digest(data) != digest:
+            yield Finding(name, "it is not the file that the run was started with")
+
+
+def _verify_best(folder: Path) -> Iterator[Finding]:
+    cure = "`evolve export` or `evolve train` writes it anew"
+    best = folder / "best"
+    if not best.exists():
+        return
+    stated = _content(best / SUMS_FILE) or b""
+    names = [path.name for path in best.iterdir() if path.name != SUMS_FILE] if best.is_dir() else []
+    contents = {name: _content(best / name) or b"" for name in names}
+    for line in sorted(set(_sums(contents).splitlines()) ^ set(stated.splitlines())):
+        name = line.partition(b"  ")[2].decode("utf-8", "replace")
+        yield Finding(f"best/{name}", f"it does not match best/{SUMS_FILE}", cure)
+    if not stated or (stated != _sums(contents) and set(stated.splitlines()) == set(_sums(contents).splitlines())):
+        yield Finding(f"best/{SUMS_FILE}", "it is missing, or not as it was written", cure)
+
+
+def repair(folder: str | Path, *, disk: Disk | None = None) -> list[str]:
+    """Cut a torn tail off the journal and set unreadable checkpoints aside. Returns what was done, a line each.
+
+    Nothing is deleted: what is cut or set aside lies in `.torn` files. A journal damaged elsewhere raises RunCorrupt,
+    and is left alone. Rebuilding the checkpoint is the search's part: it replays the journal.
+    """
+    done = []
+    with Run.open(folder, write=True, disk=disk) as run:
+        size, end = run.cut_torn_tail(), run._end
+        if size:
+            done.append(f"{JOURNAL_FILE}: cut off an incomplete last record of {size} bytes at offset {end}")
+        for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
+            path = run.folder / name
+            if not path.exists():
+                continue
+            try:
+                _read_checkpoint(path, run.header)
+            except RunCorrupt as error:
+                aside = _unused(path.with_suffix(".torn"))
+                run.disk.rename(path, aside)
+                run.disk.fsync_folder(run.folder)
+                done.append(f"{name}: set aside as {aside.name} ({_finding(name, error, run.folder).message})")
+    return done
+
+
+# --- small things ----------------------------------------------------------------------------------------------------
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _sums(contents: Mapping[str, bytes]) -> bytes:
+    """As `sha256sum` prints them."""
+    return "".join(f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents)).encode()
+
+
+def _content(path: Path) -> bytes | None:
+    """The file's bytes; None where there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except OSError as error:
+        raise refusal(path, error) from error
+
+
+def _relative(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError(f"{name!r} is no path inside a run folder")
+    return path
+
+
+def _plain_name(name: str) -> str:
+    if not _SAFE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no plain file name")
+    return name
+
+
+def _unused(path: Path) -> Path:
+    """The path, or with a number where that exists already."""
+    count, candidate = 1, path
+    while candidate.exists():
+        count += 1
+        candidate = path.with_name(f"{path.stem}-{count}{path.suffix}")
+    return candidate
+
+
+def _refuse_existing(folder: Path) -> None:
+    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+        raise RunError(
+            f"{folder}: there is something already; go on with it by `evolve resume {folder.name}`, "
+            f"or choose another name"
+        )
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what a creation of this run left beside it when its process was killed."""
+    for beside in folder.parent.glob(f".{glob.escape(folder.name)}.new-*"):
+        with contextlib.suppress(OSError):  # gone meanwhile, or another process's: not in our way
+            if time.time() - beside.stat().st_mtime > 60 or (beside / LOCK_FILE).exists():
+                os.close(_take_lock(beside, Disk()))
+                shutil.rmtree(beside)
+                log.warning("%s: removed what an interrupted start of this run had left", beside)
+
+
+# --- the lock --------------------------------------------------------------------------------------------------------
+
+
+def _take_lock(folder: Path, disk: Disk) -> int:
+    """The descriptor that holds the folder's lock until it is closed, by us or by our death.
+
+    The system's lock on the file decides, not its content: a lock file without it is stale. Raises RunLocked.
+    """
+    path = folder / LOCK_FILE
+    while True:
+        descriptor = disk.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(descriptor, path):  # else its holder removed it between our open and our lock
+                break
+        except BlockingIOError:
+            holder = _holder(descriptor)
+            os.close(descriptor)
+            raise RunLocked(f"{folder}: {holder} is writing this run; wait until it ends, or stop it") from None
+        except OSError as error:
+            os.close(descriptor)
+            raise refusal(path, error) from error
+        os.close(descriptor)
+    try:
+        stale = os.pread(descriptor, 1000, 0)
+        if stale:
+            log.warning("%s: took over the lock left by %s, which runs no more", folder, _holder(descriptor))
+        disk.truncate(descriptor, path, 0)
+        started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        disk.write(descriptor, path, f"pid {os.getpid()}\nhost {socket.gethostname()}\nstarted {started}\n".encode())
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _holder(descriptor: int) -> str:
+    """Who a lock file says holds it: "process 123 on host since ..."."""
+    for _ in range(20):  # its holder may have locked it and not yet written its name
+        found = dict(
+            line.partition(" ")[::2] for line in os.pread(descriptor, 1000, 0).decode("utf-8", "replace").split("\n")
+        )
+        if {"pid", "host", "started"} <= set(found):
+            pid, host, started = (re.sub(r"[^\w.:-]", "?", found[name])[:80] for name in ("pid", "host", "started"))
+            return f"process {pid} on {host} (since {started})"
+        time.sleep(0.01)
+    return "another process"
+
+
+def _give_lock(folder: Path, descriptor: int) -> None:
+    """Remove the lock file, then let go: who waits for this very file finds another one in its place."""
+    with contextlib.suppress(OSError):  # a lock file that stays is a stale one: recognised and taken over
+        (folder / LOCK_FILE).unlink()
+    os.close(descriptor)
