@@ -1,0 +1,59 @@
+"""The `evolve` command: parses arguments, calls one function, prints.
+
+`evosearch.cli.commands` holds the table of commands; each group's file imports what it needs when it is called, so that
+`evolve --help` starts at once. Errors become one line on stderr and an exit code:
+
+    0    done
+    1    failed: a run that cannot go on, a disk that refuses, a space without new candidates
+    2    wrong usage or input: a flag, a config, a grammar, a task, a file that is not there
+    130  interrupted (Ctrl-C); what was evaluated is kept
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one `evolve` command and return its exit code; never raises for what a person can cause or cure."""
+    import typer
+
+    from evosearch.cli.commands import app
+    from evosearch.errors import EvosearchError
+
+    if os.environ.get("EVOSEARCH_DEBUG"):
+        return _code(typer.main.get_command(app)(arguments, prog_name="evolve", standalone_mode=False))
+    try:
+        return _code(typer.main.get_command(app)(arguments, prog_name="evolve", standalone_mode=False))
+    except EvosearchError as error:
+        return _fail(str(error), error.exit_code)
+    except typer.TyperException as error:  # a wrong flag, a missing argument
+        context = getattr(error, "ctx", None)
+        hint = f"; see {context.command_path} --help" if context else ""
+        return _fail(f"{error.format_message().rstrip('.')}{hint}", USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # `evolve list | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{error.strerror or error}", FAILED)
+    except Exception as error:  # noqa: BLE001 - a fault of evosearch's own: said in one line, its trace is one variable away
+        what = f"{type(error).__name__}: {error}"
+        return _fail(f"internal error: {what}; please report it, with what EVOSEARCH_DEBUG=1 prints", FAILED)
+
+
+def _code(result: object) -> int:
+    return result if isinstance(result, int) else DONE
+
+
+def _fail(message: str, code: int) -> int:
+    from evosearch.report.text import clean
+
+    print(f"evolve: {clean(' '.join(message.split()))}", file=sys.stderr, flush=True)
+    return code

@@ -1,0 +1,39 @@
+"""The table of commands: each group's file adds its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from evosearch.cli import grammars, results, search, upkeep
+
+EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted. RUN is a folder, or a name in runs/."
+
+app = typer.Typer(
+    name="evolve",
+    help="Write a grammar, get a trained network.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for group in (search, results, grammars, upkeep):
+    group.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from evosearch import __version__
+
+        print(f"evolve {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def evolve(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass

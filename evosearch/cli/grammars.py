@@ -1,0 +1,118 @@
+"""The commands for grammars: check, sample."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evosearch.cli import DONE, USAGE, output
+from evosearch.report.text import clean, count
+
+PANEL = "Grammars"
+
+GrammarArgument = Annotated[
+    str, typer.Argument(metavar="GRAMMAR", help="A .lark file, or its name in grammars/.", show_default=False)
+]
+InputOption = Annotated[
+    str | None,
+    typer.Option("--input", metavar="SHAPE", help="3x32x32, 64x192 or 64.", show_default="by the grammar's mode"),
+]
+LayersOption = Annotated[list[Path] | None, typer.Option(metavar="FILE.py", help="Layers of your own; again for more.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (check, sample):
+        app.command(rich_help_panel=PANEL)(command)
+
+
+def check(grammar: GrammarArgument, layers: LayersOption = None, as_json: JsonOption = False) -> int:
+    """Check a grammar file: its rules, weights, words and what they generate."""
+    from evosearch.errors import GrammarError
+
+    try:
+        report = _report(grammar, layers or ())
+    except GrammarError as error:
+        if as_json:
+            problem = {"file": error.file, "line": error.line, "column": error.column, "message": error.message}
+            output.as_json({"ok": False, "error": problem})
+            return USAGE
+        print(f"evolve: {clean(str(error))}", file=sys.stderr)
+        if error.caret:
+            print(clean(error.caret), file=sys.stderr)
+        return USAGE
+    if as_json:
+        output.as_json(report)
+    else:
+        output.say(str(report))
+    return DONE
+
+
+def _report(grammar: str, layers: Any) -> Any:
+    from evosearch.cli.spaces import load_grammar, load_layers
+    from evosearch.grammar.check import check as examine
+
+    return examine(load_grammar(grammar), load_layers(layers))
+
+
+def sample(
+    grammar: GrammarArgument,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="How many.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the randomness.")] = 0,
+    input: InputOption = None,
+    layers: LayersOption = None,
+    max_params: Annotated[
+        int | None, typer.Option(min=0, help="Most trainable parameters.", show_default=False)
+    ] = None,
+    max_nodes: Annotated[int | None, typer.Option(min=1, help="Most nodes of a sample.", show_default=False)] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Draw sentences from a grammar, each with its size and output shape."""
+    import numpy as np
+
+    from evosearch.architecture import MAX_DRAWS
+    from evosearch.cli.spaces import load_grammar, open_space
+    from evosearch.errors import SpaceExhausted
+    from evosearch.layers.base import show as show_shape
+
+    space = open_space(load_grammar(grammar), input, layers or (), max_params=max_params, max_nodes=max_nodes)
+    rng = np.random.default_rng(seed)
+    drawn: list[dict[str, Any]] = []
+    tries = 0
+    while len(drawn) < number:
+        derivation = space.draw(rng)
+        if space.input is None:
+            drawn.append({"text": space.render(derivation)})
+            continue
+        architecture = space.read(derivation)
+        limit = space.within(architecture)
+        if limit is not None:
+            tries += 1
+            if tries >= MAX_DRAWS:
+                raise SpaceExhausted(f"{MAX_DRAWS} samples were over the limit {limit}; raise it or leave it out")
+            continue
+        tries = 0
+        cost = architecture.cost
+        drawn.append(
+            {
+                "text": architecture.text,
+                "key": architecture.key,
+                "input": list(architecture.input),
+                "output": list(architecture.output),
+                "params": cost.params,
+                "flops": cost.flops,
+                "nodes": derivation.size,
+            }
+        )
+    if as_json:
+        output.as_json(drawn)
+        return DONE
+    for one in drawn:
+        if "key" in one:
+            size = f"{count(one['params'])} parameters, {count(one['flops'])} FLOPs"
+            output.say(f"# {one['key'][:8]}  {show_shape(one['input'])} -> {show_shape(one['output'])}, {size}")
+        output.say(one["text"])
+    return DONE

@@ -1,0 +1,62 @@
+"""How commands print: plain text, or JSON where it is asked for."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from evosearch.report.text import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console() -> Console:
+    """A console on stdout that takes text as it is, without guessing at markup. Respects NO_COLOR."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False, emoji=False)
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def say(text: str = "") -> None:
+    """One line or more on stdout."""
+    print(clean(text), flush=True)
+
+
+def as_json(data: Any) -> None:
+    """Plain data as JSON on stdout."""
+    print(json.dumps(data, indent=2, ensure_ascii=False, default=_plain, allow_nan=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset | tuple):
+        return list(value)
+    return str(value)
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names and what they are, one on a line, aligned; a fact without text is left out."""
+    rows = [(name, text) for name, text in pairs if text]
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        say(f"{name:<{width}}  {text}")
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Columns as wide as their longest entry; `right` holds the columns that align right."""
+    lines = [list(header), *([clean(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        cells = [
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        say("  ".join(cells).rstrip())

@@ -1,0 +1,303 @@
+"""The commands that search: run, resume, status, list."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evosearch.cli import INTERRUPTED, output
+from evosearch.report.text import count, duration, short
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from evosearch.config import Config
+    from evosearch.engine import Summary
+    from evosearch.report.live import LiveView, PlainView
+
+PANEL = "Search"
+RUN_ARGUMENT = typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.", show_default=False)
+
+
+def register(app: typer.Typer) -> None:
+    for command in (run, resume, status):
+        app.command(rich_help_panel=PANEL)(command)
+    app.command("list", rich_help_panel=PANEL)(list_runs)
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A run's configuration.", show_default=False)
+    ] = None,
+    grammar: Annotated[str | None, typer.Option(help="Name or path of the grammar.", show_default="einspace")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="digits, a path, table:FILE.csv or package.module:function.", show_default="digits"),
+    ] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Candidates to evaluate.", show_default=False)] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="aging, nsga2, or random as the baseline.", show_default="aging")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of all randomness.", show_default="0")] = None,
+    start: Annotated[
+        list[str] | None,
+        typer.Option("--start", metavar="FILE.arch", help="A network to start from; again for more. 'none' for none."),
+    ] = None,
+    max_params: Annotated[
+        int | None, typer.Option(min=0, help="Most trainable parameters.", show_default=False)
+    ] = None,
+    max_flops: Annotated[int | None, typer.Option(min=0, help="Most FLOPs of one example.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of a candidate's training.", show_default=False)] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that evaluate; 0: this one.", show_default=False)
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1; without it, CUDA where there is one.", show_default=False)
+    ] = None,
+    layers: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE.py", help="Layers of your own; again for more.")
+    ] = None,
+    operators: Annotated[
+        list[Path] | None, typer.Option(metavar="FOLDER", help="Operators of your own; again for more.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Of the run's folder.", show_default="GRAMMAR-TASK")] = None,
+    runs: Annotated[Path, typer.Option(help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path("runs"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config, as in --set search.population=50."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the config and the first five candidates; train nothing.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> int:
+    """Search for a network: evolve, train, test, save."""
+    from evosearch import config as configuration
+
+    flags: dict[str, Any] = {
+        "grammar": grammar,
+        "task": task,
+        "seed": seed,
+        "seeds": [text for text in start if text != "none"] if start else None,
+        "layers": [str(path) for path in layers] if layers else None,
+        "operators": [str(path) for path in operators] if operators else None,
+        "name": name,
+        "search.budget": budget,
+        "search.strategy": strategy,
+        "limits.max_params": max_params,
+        "limits.max_flops": max_flops,
+        "recipe.epochs": epochs,
+        "workers.workers": workers,
+        "workers.device": device,
+    }
+    overrides = {key: value for key, value in flags.items() if value is not None}
+    overrides.update(configuration.parse_setting(setting) for setting in settings or ())
+    resolved = configuration.load(config, overrides)
+    if dry_run:
+        from evosearch.cli.dry import preview
+
+        preview(resolved, as_json)
+        return 0
+    folder = new_folder(runs, resolved, name)
+
+    def begin(watch: LiveView | PlainView) -> Summary:
+        from evosearch import engine
+
+        return engine.start(resolved, folder, watch)
+
+    return _watched(begin, folder, quiet, as_json)
+
+
+def resume(
+    run: Annotated[str, RUN_ARGUMENT],
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="A larger number of candidates, to go on from there.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that evaluate; 0: this one.", show_default=False)
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.", show_default=False)] = None,
+    layers: Annotated[list[Path] | None, typer.Option(metavar="FILE.py", help="The run's own layers.")] = None,
+    operators: Annotated[list[Path] | None, typer.Option(metavar="FOLDER", help="The run's own operators.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> int:
+    """Go on with a run that was interrupted, killed, or given a larger budget."""
+    from evosearch.cli.runs import folder_of
+
+    folder = folder_of(run)
+
+    def go_on(watch: LiveView | PlainView) -> Summary:
+        from evosearch import engine
+
+        return engine.resume(
+            folder,
+            watch,
+            budget=budget,
+            workers=workers,
+            device=device,
+            layers=tuple(str(path) for path in layers or ()),
+            operators=tuple(str(path) for path in operators or ()),
+        )
+
+    return _watched(go_on, folder, quiet, as_json)
+
+
+def new_folder(runs: Path, config: Config, asked: str | None) -> Path:
+    """Where a new run goes: the name asked for; else the config's or GRAMMAR-TASK, numbered where that is taken."""
+    from evosearch.errors import UsageError
+
+    base = config.name or f"{Path(config.grammar).stem}-{_stem(config.task)}"
+    if Path(base).name != base or base.startswith("."):
+        raise UsageError(f"--name {base}: a name, not a path; --runs says where runs lie")
+    if asked is not None:
+        if (runs / base).exists():
+            raise UsageError(f"{runs / base} exists; choose another --name, or go on with: evolve resume {runs / base}")
+        return runs / base
+    number = 1
+    while (runs / (base if number == 1 else f"{base}-{number}")).exists():
+        number += 1
+    return runs / (base if number == 1 else f"{base}-{number}")
+
+
+def _stem(task: str) -> str:
+    """What a run is called after: the file, the function, or the task's own name."""
+    kind, _, rest = task.partition(":")
+    return Path(rest).stem if kind == "table" else rest or Path(task).stem or "task"
+
+
+def _watched(work: Callable[[LiveView | PlainView], Summary], folder: Path, quiet: bool, as_json: bool) -> int:
+    """Do the work under a view that fits the output; on Ctrl-C say how to go on."""
+    from evosearch.report.live import LiveView, PlainView, QuietView
+
+    view: LiveView | PlainView
+    if quiet:
+        view = QuietView(sys.stderr)
+    elif as_json:
+        view = PlainView(sys.stderr)
+    elif output.is_terminal():
+        view = LiveView(output.console())
+    else:
+        view = PlainView(sys.stdout)
+    try:
+        summary = work(view)
+    except KeyboardInterrupt:
+        view.close()
+        go_on = f"; go on with: evolve resume {folder}" if folder.is_dir() else ""
+        print(f"evolve: interrupted{go_on}", file=sys.stderr, flush=True)
+        return INTERRUPTED
+    finally:
+        view.close()
+    if as_json:
+        output.as_json(summary_data(summary))
+    else:
+        print_summary(summary)
+    return 0
+
+
+def summary_data(summary: Summary) -> dict[str, Any]:
+    import dataclasses
+
+    return {**dataclasses.asdict(summary), "folder": str(summary.folder)}
+
+
+def print_summary(summary: Summary) -> None:
+    """What came of a run, in a few lines that end with where to look next."""
+    output.say()
+    for metric, value in summary.test_metric.items():
+        beside = summary.baseline.get(metric)
+        against = "" if beside is None else f"   (logistic regression on the same split: {beside:.4f})"
+        output.say(f"test {metric} {value:.4f}{against}")
+    output.say()
+    failed = sum(summary.failures.values())
+    kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(summary.failures.items()))
+    output.facts(
+        [
+            ("best", f"{short(summary.best_key)}  {summary.best_text}"),
+            ("validation", f"{summary.fitness:.4f}"),
+            ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
+            ("failed", f"{failed} ({kinds})" if failed else ""),
+            ("duplicates", f"{summary.duplicates} redrawn before any work was done" if summary.duplicates else ""),
+            ("saved", f"{summary.folder}/best"),
+        ]
+    )
+    output.say()
+    output.say(f"Look closer:  evolve best {summary.folder}")
+
+
+def status(
+    run: Annotated[str, RUN_ARGUMENT],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """Where a run stands. Reads its folder; runs nothing of it."""
+    from evosearch.cli.runs import folder_of
+    from evosearch.report.reading import read_run
+
+    state = read_run(folder_of(run)).status()
+    if as_json:
+        output.as_json(state)
+        return 0
+    best = state["best"]
+    output.facts(
+        [
+            ("run", f"{state['folder']}  {state['phase']}"),
+            ("grammar", state["grammar"]),
+            ("task", state["task"]),
+            ("evaluated", f"{state['evaluated']} of {state['budget']}"),
+            ("failed", ", ".join(f"{number} {kind}" for kind, number in sorted(state["failures"].items()))),
+            (
+                "best",
+                f"{best['fitness']:.4f}  {short(best['key'])}  {count(best['params'])} parameters"
+                if best
+                else "none yet",
+            ),
+            ("test", ", ".join(f"{name} {value:.4f}" for name, value in state["test"].items())),
+            ("last score", f"{duration(state['idle_seconds'])} ago" if state["idle_seconds"] is not None else ""),
+        ]
+    )
+    return 0
+
+
+def list_runs(
+    runs: Annotated[Path, typer.Argument(metavar="[RUNS]", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
+        "runs"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> int:
+    """The runs in a folder, newest last."""
+    from evosearch.errors import RunError
+    from evosearch.report.reading import read_run
+
+    found: list[dict[str, Any]] = []
+    folders = [path.parent for path in runs.glob("*/journal.msgpack")]
+    for folder in sorted(folders, key=lambda folder: (folder / "journal.msgpack").stat().st_mtime):
+        try:
+            found.append(read_run(folder).status())
+        except RunError as error:
+            found.append({"folder": str(folder), "phase": "unreadable", "error": str(error)})
+    if as_json:
+        output.as_json(found)
+        return 0
+    if not found:
+        output.say(f"no runs in {runs}; `evolve run` makes one")
+        return 0
+    rows = []
+    for state in found:
+        best = state.get("best")
+        rows.append(
+            (
+                Path(state["folder"]).name,
+                state["phase"],
+                f"{state['evaluated']}/{state['budget']}" if "evaluated" in state else "",
+                f"{best['fitness']:.4f}" if best else "",
+                ", ".join(f"{value:.4f}" for value in state.get("test", {}).values()),
+                state.get("grammar", ""),
+                state.get("task", ""),
+            )
+        )
+    output.table(("run", "phase", "evaluated", "best", "test", "grammar", "task"), rows, right=(2, 3, 4))
+    return 0

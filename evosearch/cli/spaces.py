@@ -1,0 +1,60 @@
+"""From what a person types to a Space: a grammar by name, an input shape, layers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evosearch import paths
+from evosearch.errors import UsageError
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Space
+    from evosearch.grammar.core import Grammar
+    from evosearch.layers.base import Shape
+
+# What a mode's shape is where nothing says otherwise: CIFAR's images, 64 tokens of 192, 64 features.
+USUAL: Mapping[str, tuple[int, ...]] = {"image": (3, 32, 32), "column": (64, 192), "vector": (64,)}
+
+
+def load_grammar(name: str) -> Grammar:
+    """The grammar of a name on the search path, or of a file."""
+    from evosearch import grammar as language
+
+    return language.load(paths.find("grammars", name, ".lark"))
+
+
+def parse_shape(text: str) -> Shape:
+    """`3x32x32` as (3, 32, 32). Raises UsageError."""
+    sizes = text.lower().replace(",", "x").split("x")
+    if not 1 <= len(sizes) <= 3 or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes):
+        raise UsageError(f"--input {text}: say CxHxW for images, SxD for columns, D for vectors, as in 3x32x32")
+    return tuple(int(size) for size in sizes)
+
+
+def open_space(
+    grammar: Grammar, input: str | None = None, layers: Iterable[Path | str] = (), **limits: int | None
+) -> Space:
+    """The grammar at an input shape: the one asked for, else the usual one of its mode."""
+    from evosearch.architecture import Limits, Space
+
+    given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
+    if grammar.input == "none":
+        if input is not None:
+            raise UsageError(f"--input {input}: {grammar.name} is a language without shapes (`// input: none`)")
+        return Space(grammar, None, None, Limits(**given))
+    from evosearch.layers import vocabulary
+
+    shape = parse_shape(input) if input is not None else USUAL[grammar.input]
+    return Space(grammar, vocabulary(grammar, load_layers(layers)), shape, Limits(**given))
+
+
+def load_layers(files: Iterable[Path | str]) -> Mapping[str, type]:
+    """The layers that files of a person's own register. Runs the files."""
+    files = tuple(files)
+    if not files:
+        return {}
+    from evosearch.layers import load_files
+
+    return load_files([Path(file) for file in files])

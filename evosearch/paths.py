@@ -1,0 +1,79 @@
+"""Where grammars, seeds and operators are found.
+
+One search path for all of them: the folders named on the command line or in the config, then the user's project (the
+nearest folder upwards that holds a pyproject.toml or an evosearch.toml), then those that come with evosearch: the
+checkout's own folders in an editable install, `evosearch/_bundled/` in a wheel.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from evosearch.errors import UsageError
+
+PACKAGE = Path(__file__).resolve().parent
+PROJECT_FILES = ("evosearch.toml", "pyproject.toml")
+
+
+def bundled() -> Path:
+    """The folder whose `grammars/` and `operators/` come with evosearch."""
+    checkout = PACKAGE.parent
+    if (checkout / "grammars").is_dir() and (checkout / "pyproject.toml").is_file():
+        return checkout
+    return PACKAGE / "_bundled"
+
+
+def project(start: Path | None = None) -> Path | None:
+    """The user's project: the nearest folder upwards from `start` (default: here) that holds a project file."""
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if any((folder / name).is_file() for name in PROJECT_FILES):
+            return folder
+    return None
+
+
+def folders(kind: str, named: Iterable[Path | str] = ()) -> tuple[Path, ...]:
+    """The existing folders to search for `kind` ("grammars", "operators/mutate", ...), first come first served.
+
+    A named folder counts itself, and the folder `kind` in it.
+    """
+    roots = [folder for folder in (project(), bundled()) if folder is not None]
+    candidates = [at for name in named for at in (Path(name), Path(name) / kind)]
+    candidates += [root / kind for root in roots]
+    return tuple(dict.fromkeys(path.resolve() for path in candidates if path.is_dir()))
+
+
+def find(kind: str, name: str, suffix: str, named: Iterable[Path | str] = ()) -> Path:
+    """The file that `name` means: a path as it stands, else a file of that name on the search path.
+
+    Raises UsageError where there is none, with the names that there are.
+    """
+    direct = Path(name).expanduser()
+    if direct.is_file():
+        return direct
+    searched = folders(kind, named)
+    if len(direct.parts) == 1:
+        for folder in searched:
+            for candidate in (folder / name, folder / f"{name}{suffix}"):
+                if candidate.is_file():
+                    return candidate
+    what = kind.rstrip("s")
+    if direct.suffix == suffix or len(direct.parts) > 1:
+        raise UsageError(f"{name}: no such {what} file; {offer(name, names(kind, suffix, named))}")
+    raise UsageError(f"no {what} named {name!r}; {offer(name, names(kind, suffix, named))}")
+
+
+def names(kind: str, suffix: str, named: Iterable[Path | str] = ()) -> tuple[str, ...]:
+    """The names of all files of a kind on the search path, sorted."""
+    found = {path.stem for folder in folders(kind, named) for path in folder.glob(f"*{suffix}")}
+    return tuple(sorted(name for name in found if not name.startswith("_")))
+
+
+def offer(wrong: str, known: Sequence[str]) -> str:
+    """The end of an error's line: the names that are near a wrong one, else all there are."""
+    near = difflib.get_close_matches(Path(wrong).stem, known, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are: {', '.join(known)}" if known else "none were found on the search path"

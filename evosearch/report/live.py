@@ -1,0 +1,198 @@
+"""A run while it runs: one panel where there is a terminal, a line now and then where there is none.
+
+Both are a `Watch`, as evosearch.engine calls it: started, progress, note, finished. They only look; a view that fails
+to draw must not end a search, so nothing here computes more than text.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
+
+from evosearch.report.text import clean, count, duration, short
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from evosearch.engine import Progress, Summary
+
+BARS = "▁▂▃▄▅▆▇█"
+EVERY = 5.0  # seconds between plain lines when nothing better was found
+REFRESH = 4  # panels a second: seen at once, and no flicker over a slow connection
+
+
+def sparkline(values: Sequence[float], width: int = 40) -> str:
+    """The last `width` values as bars between their least and greatest; a space for NaN."""
+    shown = values[-width:]
+    known = [value for value in shown if value == value]
+    if not known:
+        return ""
+    low, high = min(known), max(known)
+    step = (high - low) / (len(BARS) - 1)
+    return "".join(" " if v != v else BARS[round((v - low) / step) if step else 0] for v in shown)
+
+
+def best_line(progress: Progress) -> str:
+    """The best so far: fitness, key, size."""
+    if progress.best_fitness is None or not progress.best_key:
+        return "none yet"
+    size = "" if progress.best_params is None else f", {count(progress.best_params)} parameters"
+    return f"{progress.best_fitness:.4f}  ({short(progress.best_key)}{size})"
+
+
+def rate_text(rate: float) -> str:
+    """Evaluations a second, or a minute where that is the clearer number."""
+    return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
+
+
+def counts(values: Mapping[str, int]) -> str:
+    return " · ".join(f"{name} {number}" for name, number in sorted(values.items()) if number)
+
+
+def heading(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The facts printed before the first evaluation, in the order the engine gives them."""
+    return [(str(name).replace("_", " "), clean(str(value))) for name, value in info.items()]
+
+
+class PlainView:
+    """Lines for logs and pipes: when something better is found, else every few seconds."""
+
+    def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic, every: float = EVERY) -> None:
+        self.out, self.clock, self.every = out, clock, every
+        self._printed = -every
+        self._best: str | None = None
+
+    def _say(self, text: str) -> None:
+        print(clean(text), file=self.out, flush=True)
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        rows = heading(info)
+        width = max((len(name) for name, _ in rows), default=0)
+        for name, value in rows:
+            self._say(f"{name:<{width}}  {value}")
+
+    def progress(self, progress: Progress) -> None:
+        better = progress.best_key is not None and progress.best_key != self._best
+        done = progress.evaluated >= progress.budget
+        if not (better or done or self.clock() - self._printed >= self.every):
+            return
+        self._best, self._printed = progress.best_key, self.clock()
+        left = "" if progress.seconds_left is None or done else f"  {duration(progress.seconds_left)} left"
+        width = len(str(progress.budget))
+        phase = "" if progress.phase == "search" else f"{progress.phase}  "
+        self._say(
+            f"{progress.evaluated:>{width}}/{progress.budget}  {phase}best {best_line(progress)}"
+            f"  {rate_text(progress.rate)}{left}"
+        )
+
+    def note(self, text: str) -> None:
+        self._say(text)
+
+    def finished(self, summary: Summary) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class QuietView(PlainView):
+    """Nothing but notes, which say what went otherwise than asked."""
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        pass
+
+    def progress(self, progress: Progress) -> None:
+        pass
+
+
+class LiveView:
+    """One panel, redrawn in place; fits 80 columns."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.title = ""
+        self.started_at = time.monotonic()
+        self._live: Live | None = None
+        self._last: Progress | None = None
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        from rich.live import Live
+
+        self.title = clean(str(info.get("run", "")))
+        for name, value in heading(info):
+            self.console.print(f"{name:<12}{value}", style="dim", overflow="ellipsis", no_wrap=True)
+        self._live = Live(console=self.console, get_renderable=self._panel, refresh_per_second=REFRESH, transient=False)
+        self._live.start()
+
+    def progress(self, progress: Progress) -> None:
+        self._last = progress
+
+    def note(self, text: str) -> None:
+        self.console.print(clean(text), style="yellow")
+
+    def finished(self, summary: Summary) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._live is not None:
+            live, self._live = self._live, None
+            live.stop()
+
+    def _panel(self) -> RenderableType:
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="bold", no_wrap=True, width=10)
+        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        seen = self._last
+        if seen is None:
+            grid.add_row("starting", f"{duration(time.monotonic() - self.started_at)}")
+        else:
+            left = "" if seen.seconds_left is None else f"  {duration(seen.seconds_left)} left"
+            bar = Table.grid(padding=(0, 2))
+            bar.add_column(width=28)
+            bar.add_column(no_wrap=True)
+            bar.add_row(
+                ProgressBar(total=max(seen.budget, 1), completed=seen.evaluated, width=28),
+                f"{seen.evaluated}/{seen.budget}  {rate_text(seen.rate)}{left}",
+            )
+            grid.add_row(seen.phase or "search", bar)
+            grid.add_row("best", Text(best_line(seen), style="green"))
+            grid.add_row("scores", sparkline(seen.recent))
+            saved = [
+                f"duplicates {seen.duplicates}" if seen.duplicates else "",
+                f"known {seen.known}" if seen.known else "",
+            ]
+            rest = " · ".join(part for part in [counts(seen.failures), *saved] if part)
+            grid.add_row("failures" if seen.failures else "saved", rest or "none")
+            for line in earned_lines(seen.earned):
+                grid.add_row(*line)
+            grid.add_row("workers", f"{seen.workers}{device_memory()}")
+        return Panel(
+            grid, title=self.title or None, title_align="left", border_style="cyan", width=min(80, self.console.width)
+        )
+
+
+def earned_lines(earned: Mapping[str, tuple[int, float]], most: int = 5) -> list[tuple[str, str]]:
+    """Mutations by what they earned a trial: the best few, each `name  trials  mean reward`."""
+    ranked = sorted(earned.items(), key=lambda item: (-item[1][1], item[0]))[:most]
+    return [
+        ("mutations" if index == 0 else "", f"{clean(name):<22.22} {trials:>5} tried  {mean:6.3f} earned")
+        for index, (name, (trials, mean)) in enumerate(ranked)
+    ]
+
+
+def device_memory() -> str:
+    """What the process holds of the CUDA device, where torch is loaded and uses one."""
+    import sys
+
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return ""
+    free, total = torch.cuda.mem_get_info()
+    return f"  ·  device memory {count(total - free)}B of {count(total)}B"

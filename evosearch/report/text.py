@@ -1,0 +1,36 @@
+"""Text for people: numbers with units, and nothing in it that could move a terminal's cursor."""
+
+from __future__ import annotations
+
+# Direction overrides are printable and can make a line read as what it does not say.
+OVERRIDES = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def clean(text: str) -> str:
+    """The text without control characters and direction overrides; newline and tab stay."""
+    return "".join(c for c in text if c in "\n\t" or (c.isprintable() and c not in OVERRIDES))
+
+
+def count(number: float) -> str:
+    """A count as people read it: 812, 9,120, 41.2 k, 11.2 M, 3.4 G."""
+    for unit, size, least in (("G", 1e9, 1e9), ("M", 1e6, 1e6), ("k", 1e3, 1e4)):
+        if abs(number) >= least:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:,.0f}"
+
+
+def duration(seconds: float) -> str:
+    """A duration in its two largest units: 4.2 s, 2 min 11 s, 3 h 05 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def short(key: str) -> str:
+    """The first eight digits of a key: enough to tell a run's candidates apart."""
+    return key[:8]

@@ -1,0 +1,76 @@
+"""An architecture as a tree of lines: what `evolve show` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from evosearch.layers.base import Word, show
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Architecture, Node
+
+
+def rows(architecture: Architecture) -> list[dict[str, Any]]:
+    """One row per layer in preorder: its words, depth, shapes, and what it costs with its parts.
+
+    `drawn` is the words behind the branches of the tree. A part that is used several times at one shape is one row
+    per use. Sequences are drawn flat: the steps of nested sequences stand below one another.
+    """
+    found = [_row(None, "input", "input", 0, architecture.input, architecture.input)]
+    stack = [(node, "", "", 0) for node in reversed(steps(architecture.root))]
+    while stack:
+        node, mark, indent, depth = stack.pop()
+        words = describe(node)
+        found.append(_row(node, words, indent + mark + words, depth, node.inputs, node.output))
+        below = []
+        inner = indent + {"": "", "├─ ": "│  ", "└─ ": "   "}.get(mark, mark)
+        for index, part in enumerate(node.parts):
+            last = index == len(node.parts) - 1
+            marks = ("└─ ", "   ") if last else ("├─ ", "│  ")
+            below += [(step, marks[number > 0], inner, depth + 1) for number, step in enumerate(steps(part))]
+        stack += reversed(below)
+    return found
+
+
+def steps(node: Node) -> list[Node]:
+    """A node as the steps that follow one another: nested sequentials laid flat."""
+    found: list[Node] = []
+    stack = [node]
+    while stack:
+        top = stack.pop()
+        if top.layer.name == "sequential":
+            stack += reversed(top.parts)
+        else:
+            found.append(top)
+    return found
+
+
+def describe(node: Node) -> str:
+    """A layer as a grammar's author would name it: `linear 64`, `branching clone 2, add`."""
+    return f"{node.layer.name} {', '.join(map(_word, _fields(node.layer)))}".strip()
+
+
+def _word(value: Any) -> str:
+    return " ".join([value.name, *map(str, _fields(value))]) if isinstance(value, Word) else str(value)
+
+
+def _fields(value: Any) -> list[Any]:
+    """The arguments of a layer or word, in the sentence's order: both are dataclasses."""
+    return [getattr(value, field.name) for field in dataclasses.fields(value)]
+
+
+def _row(
+    node: Node | None, words: str, drawn: str, depth: int, inputs: tuple[int, ...], output: tuple[int, ...]
+) -> dict[str, Any]:
+    cost = node.cost if node is not None else None
+    return {
+        "layer": words,
+        "drawn": drawn,
+        "depth": depth,
+        "input": list(inputs),
+        "output": list(output),
+        "shape": show(output),
+        "params": cost.params if cost else 0,
+        "flops": cost.flops if cost else 0,
+    }
