@@ -140,11 +140,11 @@ class Frame(NamedTuple):
             raise corrupt(path, self.start, f"the record cannot be read ({error})") from error
 
 
+ADVICE = "; nothing was changed: restore the file from a copy, or look at it with `evolve verify`"
+
+
 def corrupt(path: Path, offset: int, why: str) -> RunCorrupt:
-    return RunCorrupt(
-        f"{path}: offset {offset}: {why}; nothing was changed: restore the file from a copy, "
-        f"or look at it with `evolve verify`"
-    )
+    return RunCorrupt(f"{path}: offset {offset}: {why}{ADVICE}")
 
 
 class Frames:
@@ -203,6 +203,20 @@ class Frames:
             if chunk.count(0) < len(chunk):
                 return False
         return True
+
+
+def frame_at(descriptor: int, path: Path, offset: int) -> Frame:
+    """The frame that begins at an offset. Raises RunCorrupt where none that checks does."""
+    data = os.pread(descriptor, 8192, offset)
+    if len(data) >= FRAME:
+        length, check = _HEAD.unpack_from(data)
+        if check == zlib.crc32(data[:4]) and length <= MAX_RECORD:
+            if len(data) < length + FRAME:
+                data = os.pread(descriptor, length + FRAME, offset)
+            payload = data[_HEAD.size : _HEAD.size + length]
+            if len(data) >= length + FRAME and _CRC.unpack_from(data, _HEAD.size + length)[0] == zlib.crc32(payload):
+                return Frame(offset, offset + length + FRAME, payload)
+    raise corrupt(path, offset, "no record that checks")
 
 
 def salvage(file: BinaryIO, path: Path, start: int = PREAMBLE, limit: int = MAX_RECORD) -> Iterator[Frame]:
