@@ -1,0 +1,36 @@
+"""What all tests share: hypothesis profiles, one thread for each test process, a ledger of scores of their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Before torch or numba load: two test processes with two threads each would only wait for one another.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+
+# The quick suite draws the same examples every time, so that a red build is red again; `slow` looks further.
+settings.register_profile(
+    "quick", deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("thorough", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile(os.environ.get("EVOSEARCH_HYPOTHESIS", "quick"))
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _own_ledger(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test reads or writes the user's own scores."""
+    monkeypatch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+
+
+@pytest.fixture
+def root() -> Path:
+    """The checkout's root folder."""
+    return ROOT

@@ -1,0 +1,127 @@
+"""Imports point one way, and what is heavy is imported when it is called for."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = ROOT / "evosearch"
+
+# The layers of the house, top to bottom: a module may import those of its own line and of lines below (docs/design.md, 1).
+LINES: tuple[tuple[str, ...], ...] = (
+    ("cli", "__main__"),
+    ("engine",),
+    ("config", "report"),
+    ("search",),
+    ("runs", "workers", "adaptive", "cache", "operators", "variation"),
+    ("training", "load"),
+    ("network", "tasks"),
+    ("architecture", "sampler"),
+    ("identity",),
+    ("grammar", "layers", "score", "framing", "storage"),
+    ("paths",),
+    ("errors", "__init__"),
+)
+LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}
+HEAVY = ("torch", "numba", "sklearn", "scipy", "plotly", "onnx")
+
+
+def imports(source: str, *, at_run_time: bool) -> Iterator[tuple[int, str]]:
+    """(line, dotted module) of the imports in a module; at_run_time leaves out those under `if TYPE_CHECKING`."""
+    tree = ast.parse(source)
+    skipped: set[ast.AST] = set()
+    if at_run_time:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                skipped.update(inner for child in node.body for inner in ast.walk(child))
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "evosearch":
+                yield from ((node.lineno, f"evosearch.{alias.name}") for alias in node.names)
+            else:
+                yield node.lineno, node.module
+
+
+def home(module: str) -> str:
+    """The line's name of a module: `evosearch.grammar.core` -> grammar."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def against_the_arrows(name: str, source: str) -> list[str]:
+    """The imports of a module that point up the house."""
+    own = LEVEL[home(name)]
+    return [
+        f"{name}:{line} imports {module}"
+        for line, module in imports(source, at_run_time=True)
+        if module.split(".")[0] == "evosearch" and LEVEL.get(home(module), 0) < own
+    ]
+
+
+def modules() -> Iterator[tuple[str, str]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path.read_text(encoding="utf-8")
+
+
+def test_every_module_has_its_line() -> None:
+    """A new module must be given its place, or the direction of its imports goes unchecked."""
+    assert sorted({home(name) for name, _ in modules()} - set(LEVEL)) == []
+
+
+def test_imports_point_one_way() -> None:
+    """No module imports from a line above its own."""
+    assert [wrong for name, source in modules() for wrong in against_the_arrows(name, source)] == []
+
+
+def test_an_import_upwards_is_seen() -> None:
+    """The check above can fail: also inside a function, but not for annotations."""
+    assert against_the_arrows("evosearch.grammar.core", "def f():\n    from evosearch.search import Search\n")
+    assert against_the_arrows("evosearch.layers", "from evosearch import engine\n")
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from evosearch.search import Search\n"
+    assert not against_the_arrows("evosearch.grammar.core", typed)
+
+
+def loaded_by(code: str, cwd: Path) -> set[str]:
+    """Which heavy packages a fresh interpreter has loaded after running some code."""
+    script = f"{code}\nimport sys\nprint('loaded:', *(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=cwd, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.rsplit("loaded:", 1)[1].split())
+
+
+def evolve(*arguments: str) -> str:
+    return f"from evosearch.cli import main\nassert main({list(arguments)!r}) == 0"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        evolve("--help"),
+        evolve("run", "--help"),
+        evolve("check", str(ROOT / "grammars/einspace.lark")),
+        "import evosearch",
+        "import evosearch.config",
+        "import evosearch.search",
+    ],
+    ids=["help", "run-help", "check", "package", "config", "search"],
+)
+def test_nothing_heavy_is_imported_early(code: str) -> None:
+    """Commands that need no network start without torch, numba and scikit-learn."""
+    assert loaded_by(code, ROOT) == set()
+
+
+def test_a_heavy_import_is_seen() -> None:
+    """The check above can fail."""
+    assert "numba" in loaded_by("import numba", ROOT)
