@@ -1,0 +1,268 @@
+"""Evolutionary operators: finding their files, loading them, checking that they keep their contract.
+
+An operator is one file `operators/<kind>/<name>.py` with one function of the file's name:
+
+    initialise  (space, seeds, rng) -> iterator of Derivation     candidates for one place in the first population
+    mutate      (parent, space, rng) -> Derivation | None         None: cannot apply here
+    crossover   (a, b, space, rng) -> Derivation | None
+    select      (population, k, rng) -> list of Individual        may take `size=` too, the tournament's size
+
+Files are loaded by path, never as top-level import names. Where two folders of the search path hold the same kind and
+name, the first one counts: a user's `redraw.py` takes the place of the bundled one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import random  # noqa: TID251 - DEAP's selection draws from it; `seeded_random` is the one place that touches it
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evosearch import paths
+from evosearch.errors import OperatorError
+from evosearch.grammar.core import Derivation
+from evosearch.variation import one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from evosearch.architecture import Space
+    from evosearch.search import Individual
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "initialise": ("space", "seeds", "rng"),
+    "mutate": ("parent", "space", "rng"),
+    "crossover": ("a", "b", "space", "rng"),
+    "select": ("population", "k", "rng"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """One operator: its function, the file it came from, and the digest (32 hex digits) of that file's bytes."""
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    path: Path
+    digest: str
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.function(*arguments, **keywords)
+
+
+@dataclass(frozen=True)
+class Operators:
+    """Every operator found, by kind and name, names in alphabetical order."""
+
+    by_kind: Mapping[str, Mapping[str, Operator]] = field(default_factory=dict)
+
+    def of(self, kind: str) -> Mapping[str, Operator]:
+        return self.by_kind.get(kind, {})
+
+    def get(self, kind: str, name: str) -> Operator:
+        """Raises OperatorError with the names that there are."""
+        operator = self.of(kind).get(name)
+        if operator is None:
+            raise OperatorError(f"no {kind} operator named {name!r}; {paths.offer(name, tuple(self.of(kind)))}")
+        return operator
+
+    def __iter__(self) -> Iterator[Operator]:
+        for operators in self.by_kind.values():
+            yield from operators.values()
+
+    @property
+    def digest(self) -> str:
+        """32 hex digits over all files: changes when any operator does."""
+        hashed = hashlib.blake2b(digest_size=16)
+        for operator in self:
+            hashed.update(f"{operator.kind}/{operator.name}:{operator.digest}\n".encode())
+        return hashed.hexdigest()
+
+
+def find(named: Iterable[Path | str] = ()) -> Operators:
+    """All operators on the search path: the named folders (`DIR/mutate/x.py`), the user's project, the bundled ones.
+
+    Raises OperatorError for a file that does not load or breaks the contract, in one line.
+    """
+    by_kind: dict[str, dict[str, Operator]] = {}
+    roots = paths.folders("operators", named)
+    for kind in KINDS:
+        files: dict[str, Path] = {}
+        for root in roots:
+            for path in sorted((root / kind).glob("*.py")):
+                if not path.name.startswith("_"):
+                    files.setdefault(path.stem, path)
+        by_kind[kind] = {name: load(files[name]) for name in sorted(files)}
+    return Operators(by_kind)
+
+
+def load(path: Path | str) -> Operator:
+    """The operator in one file; its kind is the folder's name, its function the file's. Runs the file."""
+    path = Path(path)
+    kind, name = path.parent.name, path.stem
+    if kind not in KINDS:
+        raise OperatorError(f"{path}: the folder of an operator must be named {', '.join(KINDS)}; this one is {kind!r}")
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
+    digest = hashlib.blake2b(source, digest_size=16).hexdigest()
+    return Operator(kind, name, _function(path, kind, name, digest), path, digest)
+
+
+def _function(path: Path, kind: str, name: str, digest: str) -> Callable[..., Any]:
+    module_name = f"_evosearch_operator_{kind}_{name}_{digest}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise OperatorError(f"{path}: not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            line = getattr(error, "lineno", None) or _line_in(error, path)
+            where = f"{path}:{line}" if line else str(path)
+            raise OperatorError(f"{where}: does not load: {type(error).__name__}: {_first_line(error)}") from error
+        sys.modules[module_name] = module
+    function = getattr(module, name, None)
+    expected = f"{name}({', '.join(KINDS[kind])})"
+    if not inspect.isfunction(function):
+        raise OperatorError(f"{path}: no function named {name!r}; a {kind} operator's file defines {expected}")
+    line = function.__code__.co_firstlineno
+    parameters = list(inspect.signature(function).parameters.values())
+    required = [
+        p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    keyword = [p for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
+    if len(required) != len(KINDS[kind]) or keyword:
+        raise OperatorError(f"{path}:{line}: takes ({', '.join(p.name for p in parameters)}); write {expected}")
+    if not (function.__doc__ or "").strip():
+        raise OperatorError(f"{path}:{line}: {name} has no docstring; say what it does and what it keeps true")
+    return function
+
+
+def _line_in(error: BaseException, path: Path) -> int | None:
+    """The last line of `path` on the error's traceback."""
+    found, step = None, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == str(path):
+            found = step.tb_lineno
+        step = step.tb_next
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]
+
+
+@contextmanager
+def seeded_random(rng: np.random.Generator) -> Iterator[None]:
+    """Python's global `random`, seeded from `rng` inside the block and put back after it. For DEAP's selection."""
+    before = random.getstate()
+    random.seed(int(rng.integers(2**63)))
+    try:
+        yield
+    finally:
+        random.setstate(before)
+
+
+# Conformance: what every operator promises, checked
+
+
+def conform(
+    operator: Operator,
+    space: Space,
+    parents: Sequence[Derivation],
+    *,
+    population: Sequence[Individual] = (),
+    seed: int = 0,
+    trials: int = 50,
+) -> int:
+    """Run an operator `trials` times and check its contract; the number of offspring it made.
+
+    Offspring are derivations from the start rule that fit the space's input, are read back from their own text, and
+    stay within the node limit. The same randomness gives the same offspring, the global generators are left alone,
+    and parents, being immutable, are still what their text says. Selection returns k members of the population.
+
+    Raises OperatorError that says which promise was broken and by what.
+    """
+    texts = [space.render(parent) for parent in parents]
+    made = 0
+    for trial in range(trials):
+        first = _offspring(operator, space, parents, population, (seed, trial))
+        again = _offspring(operator, space, parents, population, (seed, trial))
+        if len(first) != len(again) or any(a is not b for a, b in zip(first, again, strict=True)):
+            raise _broken(
+                operator, "the same rng gave different results; draw from the rng it is given and nothing else"
+            )
+        made += len(first)
+        if operator.kind != "select":
+            for child in first:
+                _check_child(operator, space, child)
+    for parent, text in zip(parents, texts, strict=True):
+        if space.render(parent) != text:
+            raise _broken(operator, f"changed its parent {text}")
+    return made
+
+
+def _offspring(
+    operator: Operator,
+    space: Space,
+    parents: Sequence[Derivation],
+    population: Sequence[Individual],
+    seed: tuple[int, int],
+) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    before = random.getstate(), _numpy_state()
+    if operator.kind == "initialise":
+        made = list(islice(operator(space, tuple(parents), rng), len(parents) + 3))
+    elif operator.kind == "select":
+        members = list(population)
+        k = 1 + seed[1] % len(members)
+        made = operator(members, k, rng)
+        if not isinstance(made, list) or len(made) != k:
+            raise _broken(operator, f"was asked for {k} individuals; return a list of so many")
+        if any(all(one is not member for member in members) for one in made):
+            raise _broken(operator, "returned something that is not in the population it was given")
+    else:
+        count = 2 if operator.kind == "crossover" else 1
+        chosen = [one_of(parents, rng) for _ in range(count)]
+        child = operator(*chosen, space, rng)
+        made = [] if child is None else [child]
+    if (random.getstate(), _numpy_state()) != before:
+        raise _broken(operator, "drew from a global generator; draw from the rng it is given")
+    return made
+
+
+def _numpy_state() -> tuple[Any, ...]:
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - read to see that nobody drew from it
+    return (name, np.asarray(keys).tobytes(), *rest)
+
+
+def _check_child(operator: Operator, space: Space, child: object) -> None:
+    if not isinstance(child, Derivation):
+        raise _broken(operator, f"made a {type(child).__name__}; an offspring is a Derivation or None")
+    text = space.render(child)
+    if child.rule != space.grammar.start:
+        raise _broken(operator, f"made a derivation of {child.rule!r}, not of the start rule: {text}")
+    if space.parse(text) is not child:
+        raise _broken(operator, f"made a derivation that is not in the language: {text}")
+    if child.size > space.limits.max_nodes:
+        limit = space.limits.max_nodes
+        raise _broken(operator, f"made {child.size} nodes, over max_nodes={limit}; see evosearch.variation.room")
+    if not space.fits(child):
+        raise _broken(operator, f"made an offspring whose shapes do not fit: {text}")
+
+
+def _broken(operator: Operator, what: str) -> OperatorError:
+    return OperatorError(f"{operator.path}: {operator.kind} operator {operator.name!r} {what}")

@@ -1,0 +1,794 @@
+"""The search: what to evaluate next, and what its score changes. `ask` and `tell`, nothing else.
+
+    search = Search(space, SearchSettings(budget=200), operators.find())
+    while not search.done:
+        proposal = search.ask()                       # None: the look-ahead window waits for a result
+        search.tell(proposal.number, evaluate(proposal))
+
+It knows nothing of tasks, torch or disks. Proposal n is made from the scores of the proposals numbered below n - L
+(L = `lookahead`), folded in order: results may arrive in any order from any number of workers and the search is the
+same. Its randomness is one stream for each proposal's number, so a state that was packed and restored goes on exactly
+as the search would have.
+
+Strategies: aging evolution (Real et al. 2019), steady-state NSGA-II (Deb et al. 2002), random search. Selection, hall
+of fame, statistics and log book are DEAP's.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from evosearch import adaptive
+from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
+from evosearch.score import Score
+from evosearch.variation import core, one_of
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Site, Space
+    from evosearch.grammar.core import Derivation
+    from evosearch.operators import Operator, Operators
+
+STATE_VERSION = 1
+PROPOSING, SURVIVING = 0, 1  # ids of the random streams; part of what a journal's replay depends on
+REMEMBERED = 16_384  # derivations whose key is remembered, so that a duplicate is recognised without reading it again
+STUCK = 100  # draws in vain after which every second one is a sample: the parents' surroundings may be known entirely
+
+# Parent selection and survival of each strategy, where the settings name no other.
+_SELECTION = {
+    "aging": ("tournament", "youngest"),
+    "nsga2": ("crowded_tournament", "nsga2"),
+    "random": ("tournament", "youngest"),
+}
+
+# Objectives that are minimised unless a sign says otherwise.
+MINIMISED = frozenset({"error", "loss", "mse", "rmse", "mae", "params", "flops", "activations", "modules", "seconds"})
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a search proposes and selects.
+
+    strategy: aging (evolution, the oldest leaves), nsga2 (several objectives), random (the baseline).
+    budget: candidates handed out for evaluation, failed ones included.
+    objectives: names of the score's objectives, the first one decides where one must; "-name" minimises, "+name"
+        maximises, a bare name does what is usual for it. Empty: the task's own metric; without a task, "fitness".
+    population: individuals kept. initial: candidates sampled before parents are selected; 0: as many as `population`.
+    tournament: individuals drawn for each parent. crossover: share of offspring with two parents.
+    policy: which mutation is tried next: q, uniform, ratio, matching, pursuit, dmab. features: of its state.
+    window: latest scores in which ranks are taken for rewards. alpha, gamma, floor: see `adaptive.Policy`.
+    lookahead: proposals that may be made before the oldest one's score is in. order: "proposal" folds scores by number;
+        "arrival" as they come, which never waits and is not reproducible.
+    replacement: random search may propose a known candidate again.
+    initialise, select, survive: operators by name; empty: the strategy's own. mutations, crossovers: empty: all found.
+    draws: draws without a new candidate that end the search. hall_of_fame: best individuals kept (one objective).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    strategy: Literal["aging", "nsga2", "random"] = "aging"
+    budget: int = 500
+    objectives: tuple[str, ...] = ()
+    population: int = 25
+    initial: int = 0
+    tournament: int = 10
+    crossover: float = 0.1
+    policy: adaptive.PolicyName = "q"
+    features: tuple[Literal["symbol", "depth", "stagnation"], ...] = ()
+    window: int = 50
+    alpha: float = 0.3
+    gamma: float = 0.0
+    floor: float = 0.1
+    lookahead: int = 8
+    order: Literal["proposal", "arrival"] = "proposal"
+    replacement: bool = False
+    initialise: str = "early_exit"
+    select: str = ""
+    survive: str = ""
+    mutations: tuple[str, ...] = ()
+    crossovers: tuple[str, ...] = ()
+    draws: int = 10_000
+    hall_of_fame: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("budget", 1), ("population", 1), ("initial", 0), ("tournament", 1), ("window", 2), ("lookahead", 0),
+            ("draws", 1), ("hall_of_fame", 1), ("seed", 0),
+        ):  # fmt: skip
+            if getattr(self, name) < least:
+                raise ConfigError(f"search.{name} = {getattr(self, name)}: must be at least {least}")
+        for name in ("crossover", "alpha", "floor", "gamma"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"search.{name} = {getattr(self, name)}: must be from 0 to 1")
+        if self.policy not in adaptive.POLICIES:
+            raise ConfigError(
+                f"search.policy: no policy named {self.policy!r}; there are: {', '.join(adaptive.POLICIES)}"
+            )
+        if self.replacement and self.strategy != "random":
+            raise ConfigError('search.replacement: only random search draws with replacement; set strategy = "random"')
+        if len({Objective.parse(text).name for text in self.objectives}) < len(self.objectives):
+            raise ConfigError(f"search.objectives: {', '.join(self.objectives)}: one objective is named twice")
+        if self.strategy == "nsga2" and len(self.objectives) == 1:
+            raise ConfigError('search.objectives: nsga2 is for several, as in objectives = ["accuracy", "-params"]')
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One of a score's objectives; `sign` is -1 where it is minimised."""
+
+    name: str
+    sign: int
+
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """ "accuracy", "params", "-latency", "+margin"."""
+        name = text.lstrip("+-")
+        if not name or len(text) - len(name) > 1:
+            raise ConfigError(f"search.objectives: {text!r}: write a name, or -name to minimise it")
+        if text[0] in "+-":
+            return cls(name, -1 if text[0] == "-" else 1)
+        return cls(name, -1 if name in MINIMISED else 1)
+
+    def __str__(self) -> str:
+        return f"{'-' if self.sign < 0 else '+'}{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A candidate handed out for evaluation.
+
+    number: from 0, in the order proposed. key: canonical key, 32 hex digits. parents: their numbers. operator: what
+    made it. seed: for its evaluation; depends on the search's seed and the key alone. state: of the adaptive policy
+    that chose the operator; None where none did.
+    """
+
+    number: int
+    derivation: Derivation
+    key: str
+    text: str
+    parents: tuple[int, ...]
+    operator: str
+    seed: int
+    state: str | None = None
+
+    def pack(self) -> dict[str, Any]:
+        """As plain values for msgpack, the derivation as its text."""
+        return {
+            "number": self.number,
+            "key": self.key,
+            "text": self.text,
+            "parents": list(self.parents),
+            "operator": self.operator,
+            "seed": self.seed,
+            "state": self.state,
+        }
+
+
+@dataclass(slots=True, eq=False)
+class Individual:
+    """A candidate with a fitness, in the population or the hall of fame.
+
+    born: its proposal's number. fitness: a deap.base.Fitness of signed values, larger is better, never NaN.
+    rank, crowding: NSGA-II's, where that is the survival. lesson: the policy's (state, action, reward) that is
+    credited when it becomes a parent or leaves; only where gamma > 0.
+    """
+
+    derivation: Derivation
+    key: str
+    text: str
+    fitness: Any
+    parents: tuple[int, ...]
+    operator: str
+    born: int
+    rank: int = 0
+    crowding: float = 0.0
+    lesson: tuple[str, str, float] | None = None
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Signed objective values, larger is better."""
+        return tuple(self.fitness.wvalues)
+
+    @property
+    def crowded(self) -> tuple[int, float]:
+        """Order of NSGA-II's crowded comparison, larger is better."""
+        return (-self.rank, self.crowding)
+
+    def __deepcopy__(self, memo: object) -> Individual:
+        return self  # DEAP's hall of fame copies; an individual's fitness never changes once it has one
+
+    def pack(self) -> dict[str, Any]:
+        return {
+            "text": self.text,
+            "key": self.key,
+            "values": list(self.values),
+            "parents": list(self.parents),
+            "operator": self.operator,
+            "born": self.born,
+            "rank": self.rank,
+            "crowding": self.crowding,
+            "lesson": list(self.lesson) if self.lesson else None,
+        }
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one operator did: calls, what became of them, and the reward its offspring earned in all."""
+
+    calls: int = 0
+    inapplicable: int = 0  # returned None
+    invalid: int = 0  # shapes did not fit
+    duplicates: int = 0  # known in this run
+    over_limit: int = 0  # rejected before anything was built
+    proposed: int = 0
+    failed: int = 0  # evaluated, not ok
+    improved: int = 0  # better than its parent
+    reward: float = 0.0
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """A proposal whose score is not folded in yet. outcome: signed values, None for a failure; valid once `told`."""
+
+    proposal: Proposal
+    parent: tuple[float, ...] | None
+    told: bool = False
+    outcome: tuple[float, ...] | None = None
+
+
+@dataclass(slots=True)
+class _Candidate:
+    derivation: Derivation | None
+    operator: str
+    parents: tuple[Individual, ...] = ()
+    state: str | None = None
+    seed: bool = False
+
+
+class _Focused:
+    """A space whose `sites` of one parent are those the policy's state speaks of."""
+
+    def __init__(self, space: Space, parent: Derivation, sites: tuple[Site, ...]) -> None:
+        self._space, self._parent, self._sites = space, parent, sites
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._space, name)
+
+    def sites(self, derivation: Derivation) -> tuple[Site, ...]:
+        return self._sites if derivation is self._parent else self._space.sites(derivation)
+
+
+@functools.cache
+def fitness_class(objectives: int) -> Any:
+    """DEAP's Fitness for so many signed values; made here since DEAP's creator breaks under spawned workers."""
+    from deap import base
+
+    return type(f"Fitness{objectives}", (base.Fitness,), {"weights": (1.0,) * objectives})
+
+
+def evaluation_seed(seed: int, key: str) -> int:
+    """The seed of a candidate's evaluation, 0 <= seed < 2^63: of the given seed and the key, never of the order."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big") >> 1
+
+
+def identify(space: Space, derivation: Derivation) -> tuple[str, str | None]:
+    """(key, None), or ("", the name of the limit that is exceeded). Nothing is built. Raises ShapeError."""
+    if space.input is None:
+        over = derivation.size > space.limits.max_nodes
+        return ("", "max_nodes") if over else (space.text_key(derivation), None)
+    architecture = space.read(derivation)
+    limit = space.within(architecture)
+    return ("", limit) if limit else (architecture.key, None)
+
+
+class Search:
+    """One search over a space.
+
+    Args:
+        space: samples, reads and identifies derivations.
+        operators: from `evosearch.operators.find()`.
+        policy: the adaptive policy; by default made from the settings.
+        seeds: derivations that start in the population, by name or in a row.
+        identify: (space, derivation) -> (key, limit exceeded or None); a faster one may stand in, with equal keys.
+
+    Raises ConfigError for a seed over a limit, ArchitectureError for one that does not fit.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        settings: SearchSettings,
+        operators: Operators,
+        policy: adaptive.Policy | None = None,
+        seeds: Mapping[str, Derivation] | Sequence[Derivation] = (),
+        identify: Any = identify,
+    ) -> None:
+        self.space, self.settings, self.operators = space, settings, operators
+        self.policy = policy or adaptive.make(
+            settings.policy, alpha=settings.alpha, gamma=settings.gamma, floor=settings.floor
+        )
+        self.objectives = tuple(Objective.parse(text) for text in settings.objectives or ("fitness",))
+        self.population: list[Individual] = []
+        self.evaluated = 0  # scores told
+        self.tallies: dict[str, Tally] = {}
+        self.exhausted = ""
+        self._identify = identify
+        self._identities: dict[Derivation, tuple[str, str | None]] = {}
+        self._archive: dict[bytes, None] = {}
+        self._inflight: dict[int, _InFlight] = {}
+        self._next = 0
+        self._folded = 0
+        self._window: deque[tuple[float, ...]] = deque(maxlen=settings.window)
+        self._since_best = 0
+        self._initialise = operators.get("initialise", settings.initialise)
+        self._select, self._survive = self._selection()
+        self._mutations = self._named("mutate", settings.mutations)
+        self._crossovers = self._named("crossover", settings.crossovers)
+        self._seeds = self._checked(seeds)
+        self._halls: Any = None
+        self._logbook: Any = None
+
+    # What the outside sees
+
+    @property
+    def proposed(self) -> int:
+        """Candidates handed out so far."""
+        return self._next
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to ask for and nothing is in flight."""
+        return (self._next >= self.settings.budget or bool(self.exhausted)) and not self.pending
+
+    @property
+    def pending(self) -> tuple[Proposal, ...]:
+        """Proposals without a score, oldest first: what a resumed run has to evaluate again."""
+        return tuple(entry.proposal for entry in self._inflight.values() if not entry.told)
+
+    @property
+    def known(self) -> int:
+        """Distinct keys proposed so far."""
+        return len(self._archive)
+
+    def ask(self) -> Proposal | None:
+        """The next candidate; None where the look-ahead window waits for a result or the budget is spent.
+
+        Raises SpaceExhausted where `draws` draws gave no new candidate; the search is then done once the pending
+        results are told.
+        """
+        if self.exhausted:
+            raise SpaceExhausted(self.exhausted)
+        number = self._next
+        if number >= self.settings.budget:
+            return None
+        if self.settings.order == "proposal":
+            while self._folded < number - self.settings.lookahead:
+                if not self._inflight[self._folded].told:
+                    return None
+                self._fold(self._folded)
+                self._folded += 1
+        entry = self._propose(number, self._stream(PROPOSING, number))
+        self._inflight[number] = entry
+        self._next += 1
+        return entry.proposal
+
+    def tell(self, number: int, score: Score | Mapping[str, float] | float | None) -> None:
+        """The score of a proposal: a Score, or its objectives, or its one objective; None for a failure.
+
+        Raises ValueError for a proposal that is not pending, TaskError for a score without a wanted objective.
+        """
+        entry = self._inflight.get(number)
+        if entry is None or entry.told:
+            raise ValueError(f"proposal {number} is not pending")
+        entry.outcome = self._outcome(score)
+        entry.told = True
+        self.evaluated += 1
+        if self.settings.order == "arrival":
+            self._fold(number)
+
+    def best(self) -> Individual | None:
+        """The best individual told so far, earlier ones first where equal; of several objectives, by the first."""
+        front = self.front()
+        return max(front, key=lambda individual: (individual.values, -individual.born)) if front else None
+
+    def front(self) -> list[Individual]:
+        """The hall of fame, best first, or of several objectives the Pareto front. Every score told counts."""
+        from copy import deepcopy
+
+        hall = deepcopy(self._hall())
+        late = [self._individual(e) for _, e in sorted(self._inflight.items()) if e.told and e.outcome is not None]
+        hall.update(late)
+        return list(hall)
+
+    @property
+    def logbook(self) -> Any:
+        """deap.tools.Logbook: one record each time a population's worth of scores is folded in."""
+        if self._logbook is None:
+            from deap import tools
+
+            self._logbook = tools.Logbook()
+            self._logbook.header = ["folded", "known", "min", "mean", "max", "std"]
+        return self._logbook
+
+    def state(self) -> dict[str, Any]:
+        """Everything the search knows, as plain values for msgpack."""
+        return {
+            "version": STATE_VERSION,
+            "seed": self.settings.seed,
+            "next": self._next,
+            "folded": self._folded,
+            "evaluated": self.evaluated,
+            "exhausted": self.exhausted,
+            "population": [individual.pack() for individual in self.population],
+            "hall": [individual.pack() for individual in self._hall()],
+            "archive": b"".join(self._archive),
+            "inflight": [
+                {
+                    **entry.proposal.pack(),
+                    "parent": list(entry.parent) if entry.parent is not None else None,
+                    "told": entry.told,
+                    "outcome": list(entry.outcome) if entry.outcome is not None else None,
+                }
+                for entry in self._inflight.values()
+            ],
+            "window": [list(values) for values in self._window],
+            "since_best": self._since_best,
+            "policy": self.policy.pack(),
+            "tallies": {name: asdict(tally) for name, tally in self.tallies.items()},
+            "logbook": [dict(record) for record in self.logbook],
+        }
+
+    @classmethod
+    def restore(
+        cls,
+        space: Space,
+        settings: SearchSettings,
+        operators: Operators,
+        state: Mapping[str, Any],
+        policy: adaptive.Policy | None = None,
+        seeds: Mapping[str, Derivation] | Sequence[Derivation] = (),
+        identify: Any = identify,
+    ) -> Search:
+        """The search that `state()` described. settings may have a larger budget; whatever else differs changes it."""
+        if state["version"] != STATE_VERSION:
+            raise ConfigError(f"search state of version {state['version']}; this evosearch reads {STATE_VERSION}")
+        search = cls(space, settings, operators, policy, seeds, identify)
+        search._next, search._folded = state["next"], state["folded"]
+        search.evaluated, search.exhausted = state["evaluated"], state["exhausted"]
+        search.population = [search._unpack(data) for data in state["population"]]
+        search._hall().update([search._unpack(data) for data in state["hall"]])
+        archive = state["archive"]
+        search._archive = {archive[at : at + 16]: None for at in range(0, len(archive), 16)}
+        for data in state["inflight"]:
+            proposal = Proposal(
+                data["number"],
+                space.parse(data["text"]),
+                data["key"],
+                data["text"],
+                tuple(data["parents"]),
+                data["operator"],
+                data["seed"],
+                data["state"],
+            )
+            search._inflight[proposal.number] = _InFlight(
+                proposal, _values(data["parent"]), data["told"], _values(data["outcome"])
+            )
+        search._window.extend(tuple(values) for values in state["window"])
+        search._since_best = state["since_best"]
+        search.policy.unpack(state["policy"])
+        search.tallies = {name: Tally(**tally) for name, tally in state["tallies"].items()}
+        for record in state["logbook"]:
+            search.logbook.record(**record)
+        return search
+
+    # Proposing
+
+    def _propose(self, number: int, rng: np.random.Generator) -> _InFlight:
+        limits: dict[str, int] = {}
+        initial = self._initial(rng) if self._starting() else None
+        for draw in range(self.settings.draws):
+            if initial is not None:
+                candidate = next(initial)
+            elif draw >= STUCK and draw % 2:
+                candidate = _Candidate(self.space.draw(rng), "sample")
+            else:
+                candidate = self._vary(rng)
+            tally = self.tallies.setdefault(candidate.operator, Tally())
+            key = self._admit(candidate, tally, limits)
+            if key is None:
+                if candidate.state is not None:
+                    self.policy.credit(candidate.state, candidate.operator, 0.0)
+                continue
+            derivation = candidate.derivation
+            assert derivation is not None
+            tally.proposed += 1
+            self._archive[bytes.fromhex(key)] = None
+            proposal = Proposal(
+                number,
+                derivation,
+                key,
+                self.space.render(derivation),
+                tuple(parent.born for parent in candidate.parents),
+                candidate.operator,
+                evaluation_seed(self.settings.seed, key),
+                candidate.state,
+            )
+            return _InFlight(proposal, candidate.parents[0].values if candidate.parents else None)
+        self.exhausted = self._why_exhausted(limits)
+        raise SpaceExhausted(self.exhausted)
+
+    def _starting(self) -> bool:
+        """Whether the first population is still to be filled. What is in flight counts as a member to come."""
+        if self.settings.strategy == "random" or not self.population:
+            return True
+        wanted = self.settings.initial or self.settings.population
+        return len(self.population) + len(self._inflight) < min(wanted, self.settings.population)
+
+    def _initial(self, rng: np.random.Generator) -> Iterator[_Candidate]:
+        if self.settings.strategy == "random":
+            while True:
+                yield _Candidate(self.space.draw(rng), "random")
+        for derivation in self._initialise(self.space, tuple(self._seeds.values()), rng):
+            yield _Candidate(derivation, self._initialise.name, seed=derivation in self._seed_set)
+        raise SpaceExhausted(f"initialise operator {self._initialise.name!r} ended before the population was full")
+
+    def _vary(self, rng: np.random.Generator) -> _Candidate:
+        """One offspring of selected parents, by crossover or by the mutation that the policy chooses."""
+        settings = self.settings
+        if self._crossovers and settings.crossover and rng.random() < settings.crossover:
+            a, b = self._select(self.population, 2, rng)
+            operator = one_of(self._crossovers, rng)
+            if a is not b:
+                child = operator(a.derivation, b.derivation, self.space, rng)
+                return _Candidate(child, operator.name, (a, b))
+        parent = self._select(self.population, 1, rng)[0]
+        state, space = self._state(parent, rng)
+        if parent.lesson is not None:
+            before, action, reward = parent.lesson
+            self.policy.credit(before, action, reward, state)
+            parent.lesson = None
+        name = self.policy.choose(state, tuple(self._mutations), rng)
+        child = self._mutations[name](parent.derivation, space, rng)
+        return _Candidate(child, name, (parent,), state)
+
+    def _state(self, parent: Individual, rng: np.random.Generator) -> tuple[str, Any]:
+        """The policy's state, and the space with which the operator then sees the places that it speaks of."""
+        features = self.settings.features
+        parts: list[str] = []
+        space: Any = self.space
+        if "symbol" in features or "depth" in features:
+            sites = self.space.sites(parent.derivation)
+            deepest = max(site.depth for site in sites) + 1
+
+            def describe(site: Site) -> list[str]:
+                alternative = core(site.derivation).alternative
+                symbol = alternative.layer or alternative.rule
+                return [
+                    *([symbol] if "symbol" in features else []),
+                    *([f"depth {site.depth * 3 // deepest}"] if "depth" in features else []),
+                ]
+
+            parts = describe(one_of(sites, rng))
+            space = _Focused(self.space, parent.derivation, tuple(site for site in sites if describe(site) == parts))
+        if "stagnation" in features:
+            waited = self._since_best / max(self.settings.population, 1)
+            parts.append(f"stagnation {0 if waited < 1 else 1 if waited < 4 else 2}")
+        return ", ".join(parts), space
+
+    def _admit(self, candidate: _Candidate, tally: Tally, limits: dict[str, int]) -> str | None:
+        """The candidate's key if it may be proposed; else None, and the tally says why."""
+        derivation = candidate.derivation
+        if candidate.seed and self._seeds_by_derivation[derivation] in self._archive:  # type: ignore[index]
+            return None  # an initialiser yields its seeds for every place; those that have theirs are no duplicates
+        tally.calls += 1
+        if derivation is None:
+            tally.inapplicable += 1
+            return None
+        try:
+            key, limit = self._identity(derivation)
+        except ShapeError:
+            tally.invalid += 1
+            return None
+        if limit is not None:
+            tally.over_limit += 1
+            limits[limit] = limits.get(limit, 0) + 1
+            return None
+        if bytes.fromhex(key) in self._archive and not self.settings.replacement:
+            tally.duplicates += 1
+            limits[""] = 1
+            return None
+        return key
+
+    def _identity(self, derivation: Derivation) -> tuple[str, str | None]:
+        found = self._identities.get(derivation)
+        if found is None:
+            if len(self._identities) >= REMEMBERED:
+                self._identities.clear()
+            found = self._identities[derivation] = self._identify(self.space, derivation)
+        return found
+
+    def _why_exhausted(self, limits: Mapping[str, int]) -> str:
+        draws = f"{self.settings.draws:,} draws"
+        if limits and "" not in limits:
+            limit = max(limits, key=lambda name: limits[name])
+            value = getattr(self.space.limits, limit, None)
+            return (
+                f"{draws} gave no candidate within {limit}={value}; raise the limit or write a grammar of smaller ones"
+            )
+        return f"space exhausted: {draws} gave no candidate that this run had not seen ({self.known:,} are known)"
+
+    # Folding a score in
+
+    def _outcome(self, score: Score | Mapping[str, float] | float | None) -> tuple[float, ...] | None:
+        """Signed values of the objectives, None for a failure."""
+        if score is None:
+            return None
+        if isinstance(score, Score):
+            if score.status != "ok":
+                return None
+            score = score.objectives
+        if not isinstance(score, Mapping):
+            score = {self.objectives[0].name: float(score)}
+        values = []
+        for objective in self.objectives:
+            if objective.name not in score:
+                raise TaskError(f"the score has no objective {objective.name!r}; it has {', '.join(score) or 'none'}")
+            values.append(objective.sign * float(score[objective.name]))
+        return tuple(values) if all(map(math.isfinite, values)) else None
+
+    def _fold(self, number: int) -> None:
+        """Credit the policy, join the population, let one leave."""
+        entry = self._inflight.pop(number)
+        proposal, outcome = entry.proposal, entry.outcome
+        tally = self.tallies[proposal.operator]
+        reward = quality = 0.0
+        individual = None
+        if outcome is None:
+            tally.failed += 1
+        else:
+            individual = self._individual(entry)
+            self._window.append(outcome)
+            if entry.parent is not None:
+                quality = self._rank(outcome)
+                reward = max(0.0, quality - self._rank(entry.parent))
+                tally.improved += outcome > entry.parent
+                tally.reward += reward
+        if proposal.state is not None:
+            earned = quality if self.policy.quality else reward
+            if self.settings.gamma and individual is not None:
+                individual.lesson = (proposal.state, proposal.operator, earned)
+            else:
+                self.policy.credit(proposal.state, proposal.operator, earned)
+        self._since_best += 1
+        if individual is None:
+            return
+        hall = self._hall()
+        before = hall[0] if len(hall) else None
+        hall.update([individual])
+        if individual in hall if len(self.objectives) > 1 else hall[0] is not before:
+            self._since_best = 0
+        self._join(individual, number)
+
+    def _join(self, individual: Individual, number: int) -> None:
+        if self.settings.strategy == "random":
+            return  # a random search has no population; its hall of fame is all there is
+        self.population.append(individual)
+        keep = min(self.settings.population, len(self.population))
+        if keep < len(self.population) or self.settings.strategy == "nsga2":
+            before = self.population
+            self.population = self._survive(before, keep, self._stream(SURVIVING, number))
+            if self.settings.gamma:
+                staying = set(map(id, self.population))
+                for gone in before:
+                    if id(gone) not in staying and gone.lesson is not None:
+                        self.policy.credit(*gone.lesson)
+        if (number + 1) % self.settings.population == 0:
+            self._record(number)
+
+    def _rank(self, values: tuple[float, ...]) -> float:
+        """Rank quantile in the window of latest scores, 0 to 1, ties half; the mean over several objectives."""
+        total = 0.0
+        for index, value in enumerate(values):
+            for other in self._window:
+                total += 1.0 if other[index] < value else 0.5 if other[index] == value else 0.0
+        return total / (len(values) * len(self._window))
+
+    def _record(self, number: int) -> None:
+        first = [individual.values[0] for individual in self.population]
+        self.logbook.record(
+            folded=number + 1,
+            known=self.known,
+            min=min(first),
+            mean=math.fsum(first) / len(first),
+            max=max(first),
+            std=float(np.std(first)),
+        )
+
+    # Parts
+
+    def _stream(self, stream: int, number: int) -> np.random.Generator:
+        sequence = np.random.SeedSequence(self.settings.seed, spawn_key=(stream, number))
+        return np.random.Generator(np.random.PCG64(sequence))
+
+    def _hall(self) -> Any:
+        if self._halls is None:
+            from deap import tools
+
+            def same(a: Individual, b: Individual) -> bool:
+                return a.key == b.key
+
+            several = len(self.objectives) > 1
+            self._halls = tools.ParetoFront(same) if several else tools.HallOfFame(self.settings.hall_of_fame, same)
+        return self._halls
+
+    def _individual(self, entry: _InFlight) -> Individual:
+        proposal = entry.proposal
+        return Individual(
+            proposal.derivation,
+            proposal.key,
+            proposal.text,
+            fitness_class(len(self.objectives))(entry.outcome),
+            proposal.parents,
+            proposal.operator,
+            proposal.number,
+        )
+
+    def _unpack(self, data: Mapping[str, Any]) -> Individual:
+        return Individual(
+            self.space.parse(data["text"]),
+            data["key"],
+            data["text"],
+            fitness_class(len(self.objectives))(tuple(data["values"])),
+            tuple(data["parents"]),
+            data["operator"],
+            data["born"],
+            data["rank"],
+            data["crowding"],
+            tuple(data["lesson"]) if data["lesson"] else None,
+        )
+
+    def _named(self, kind: str, names: Sequence[str]) -> Any:
+        found = self.operators.of(kind)
+        chosen = {name: self.operators.get(kind, name) for name in sorted(names)} if names else dict(found)
+        if kind == "mutate":
+            if not chosen and self.settings.strategy != "random":
+                raise ConfigError("no mutation operator found; put one into operators/mutate/")
+            return chosen
+        return list(chosen.values())
+
+    def _selection(self) -> tuple[Any, Operator]:
+        """Parent selection, with the tournament's size where it takes one, and survival."""
+        parents, survivors = _SELECTION[self.settings.strategy]
+        select = self.operators.get("select", self.settings.select or parents)
+        survive = self.operators.get("select", self.settings.survive or survivors)
+        if "size" in inspect.signature(select.function).parameters:
+            return functools.partial(select.function, size=self.settings.tournament), survive
+        return select.function, survive
+
+    def _checked(self, seeds: Mapping[str, Derivation] | Sequence[Derivation]) -> dict[str, Derivation]:
+        named = dict(seeds) if isinstance(seeds, Mapping) else {str(i): seed for i, seed in enumerate(seeds)}
+        self._seeds_by_derivation: dict[Derivation, bytes] = {}
+        for name, seed in named.items():
+            try:
+                key, limit = self._identity(seed)
+            except ShapeError as error:
+                raise ShapeError(f"seed {name!r} does not fit the input shape: {error}") from error
+            if limit is not None:
+                value = getattr(self.space.limits, limit, None)
+                raise ConfigError(f"seed {name!r} is over the limit {limit}={value}; raise it or leave the seed out")
+            self._seeds_by_derivation[seed] = bytes.fromhex(key)
+        self._seed_set = frozenset(self._seeds_by_derivation)
+        return named
+
+
+def _values(data: Sequence[float] | None) -> tuple[float, ...] | None:
+    return None if data is None else tuple(data)

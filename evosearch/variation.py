@@ -1,0 +1,267 @@
+"""What mutations and crossovers are written with: places in a derivation, and drawing what fits there.
+
+An offspring is valid because what is put at a place has the input and output shapes of what stood there. Nothing here
+draws and hopes: where a context around a kept sub-tree is wanted, the layer's rule itself is run with the kept part
+standing for its shapes, and only then the other parts are drawn to the shapes found.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from evosearch.errors import ShapeError
+from evosearch.grammar.core import Alternative, Derivation, Grammar
+from evosearch.layers.base import Shape, Want, matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from evosearch.architecture import Site, Space
+    from evosearch.sampler import Form
+
+MAX_FORMS = 160  # ways to fill a wrapper's words that are tried around one kept part; einspace's branching has 144
+MAX_RUNS = 12  # shapes tried for the parts before the kept one, per way
+CONTEXT_NODES = 40  # most node draws for one part of a new context, so that an insertion stays a small step
+
+T = TypeVar("T")
+Chain = tuple[Alternative, ...]
+
+
+def one_of(items: Sequence[T], rng: np.random.Generator) -> T:
+    """One item, uniformly."""
+    return items[int(rng.random() * len(items))]
+
+
+def shuffled(items: Sequence[T], rng: np.random.Generator) -> Iterator[T]:
+    """All items in random order; what is not asked for is not drawn."""
+    left = list(items)
+    while left:
+        index = int(rng.random() * len(left))
+        left[index], left[-1] = left[-1], left[index]
+        yield left.pop()
+
+
+def below_root(parent: Derivation, space: Space) -> Sequence[Site]:
+    """The sites of `parent` without the root, whose redrawing would be a new sample; the root where it is alone."""
+    sites = space.sites(parent)
+    return sites[1:] if len(sites) > 1 else sites
+
+
+def room(parent: Derivation, old: Derivation, space: Space) -> int:
+    """Nodes that may stand in the place of `old` within the space's node limit."""
+    return space.limits.max_nodes - (parent.size - old.size)
+
+
+def same_shapes(a: Site, b: Site) -> bool:
+    return a.input == b.input and a.output == b.output
+
+
+def core(derivation: Derivation) -> Derivation:
+    """The node that carries the layer: the derivation itself, or the one that its choices lead to."""
+    while derivation.alternative.layer is None and len(derivation.parts) == 1 and not derivation.tokens:
+        derivation = derivation.parts[0]
+    return derivation
+
+
+def chains(grammar: Grammar, rule: str) -> dict[Alternative, Chain]:
+    """Every alternative that `rule` leads to by choosing alone, with the choices that lead to it."""
+    found: dict[Alternative, Chain] = {}
+    seen = {rule}
+    open_rules: list[tuple[str, Chain]] = [(rule, ())]
+    while open_rules:
+        at, chain = open_rules.pop()
+        for alternative in grammar.rules[at]:
+            if alternative.layer is None and len(alternative.rules) == 1 and not alternative.terminals:
+                below = alternative.rules[0]
+                if below not in seen:
+                    seen.add(below)
+                    open_rules.append((below, (*chain, alternative)))
+            else:
+                found[alternative] = chain
+    return found
+
+
+def chained(chain: Chain, derivation: Derivation) -> Derivation:
+    """The derivation under the choices of a chain."""
+    for alternative in reversed(chain):
+        derivation = Derivation(alternative, (), (derivation,))
+    return derivation
+
+
+def lift(space: Space, rule: str, derivation: Derivation) -> Derivation | None:
+    """The derivation's layer as a derivation of `rule`, other choices put on; None where none lead there."""
+    if derivation.rule == rule:
+        return derivation
+    inner = core(derivation)
+    chain = _chains(space, rule).get(inner.alternative)
+    return None if chain is None else chained(chain, inner)
+
+
+def _chains(space: Space, rule: str) -> dict[Alternative, Chain]:
+    """`chains`, remembered with the space's grammar."""
+    known = _known.get(id(space.grammar))
+    if known is None or known[0] is not space.grammar:
+        known = _known[id(space.grammar)] = (space.grammar, {})
+    found = known[1].get(rule)
+    if found is None:
+        found = known[1][rule] = chains(space.grammar, rule)
+    return found
+
+
+_known: dict[int, tuple[Grammar, dict[str, dict[Alternative, Chain]]]] = {}
+
+
+def redraw_at(
+    parent: Derivation, site: Site, space: Space, rng: np.random.Generator, want: Want, tries: int = 4
+) -> Derivation | None:
+    """The parent with the sub-tree at a site drawn anew, different from what stood there; None after `tries`."""
+    for _ in range(tries):
+        new = space.draw_at(
+            rng, site.rule, site.input, want, depth=site.depth, max_nodes=room(parent, site.derivation, space)
+        )
+        if new is not None and new is not site.derivation:
+            return parent.replace(site.path, new)
+    return None
+
+
+def wrap(kept: Site, space: Space, rng: np.random.Generator, *, every: bool = False) -> Derivation | None:
+    """A derivation of the kept site's rule, with its shapes, that holds the kept sub-tree as one part.
+
+    The other parts are drawn anew, each to a shape at which the layer's rule was seen to hold. every: the kept
+    sub-tree stands for all parts instead, of which there must be two or more. None where no layer can be put around.
+    """
+    candidates = [
+        (alternative, chain)
+        for alternative, chain in _chains(space, kept.rule).items()
+        if alternative.rules and alternative.weight > 0 and all(choice.weight > 0 for choice in chain)
+    ]
+    for alternative, chain in shuffled(candidates, rng):
+        make = _wrap_free if kept.input is None else _wrap_shaped
+        made = make(alternative, kept, space, rng, every)
+        if made is not None:
+            return chained(chain, made)
+    return None
+
+
+def _wrap_free(
+    alternative: Alternative, kept: Site, space: Space, rng: np.random.Generator, every: bool
+) -> Derivation | None:
+    holding = [(index, lift(space, rule, kept.derivation)) for index, rule in enumerate(alternative.rules)]
+    holders = {index: lifted for index, lifted in holding if lifted is not None}
+    if not holders or (every and len(holders) < 2):
+        return None
+    chosen = set(holders) if every else {one_of(list(holders), rng)}
+    parts: list[Derivation] = []
+    for index, rule in enumerate(alternative.rules):
+        lifted = holders.get(index) if index in chosen else None
+        part = lifted or space.draw_at(rng, rule, None, depth=kept.depth + 1, max_nodes=CONTEXT_NODES)
+        if part is None:
+            return None
+        parts.append(part)
+    tokens = tuple(space.grammar.terminals[name].draw(rng) for name in alternative.terminals)
+    return Derivation(alternative, tokens, tuple(parts))
+
+
+def _wrap_shaped(
+    alternative: Alternative, kept: Site, space: Space, rng: np.random.Generator, every: bool
+) -> Derivation | None:
+    sampler = space.sampler
+    compiled = sampler.compiled(alternative)
+    forms: Iterator[Form]
+    if compiled.endless:
+        forms = (sampler.form(sampler.fresh(alternative, rng)) for _ in range(4))
+    else:
+        forms = islice(_spun(compiled.forms, rng), MAX_FORMS)
+    for form in forms:
+        lifted = [lift(space, rule, kept.derivation) for rule in form.slots]
+        holders = [index for index, part in enumerate(lifted) if part is not None]
+        if not holders or (every and (len(holders) < 2 or len(holders) < len(form.slots))):
+            continue
+        fixed = set(holders) if every else {one_of(holders, rng)}
+        planned = _plan(form, fixed, kept, space, rng)
+        if planned is None:
+            continue
+        parts: list[Derivation] = []
+        for index, rule in enumerate(form.slots):
+            part = lifted[index] if index in fixed else None
+            if part is None:
+                inputs, output = planned[index]
+                part = space.draw_at(rng, rule, inputs, output, depth=kept.depth + 1, max_nodes=CONTEXT_NODES)
+            if part is None:
+                break
+            parts.append(part)
+        if len(parts) == len(form.slots):
+            return form.skeleton.fill(parts)
+    return None
+
+
+def _spun(wheel: Any, rng: np.random.Generator) -> Iterator[Form]:
+    """The wheel's items in random order, heavier ones earlier (Efraimidis and Spirakis 2006)."""
+    items, cumulative = wheel
+    weights = np.diff(np.array((0.0, *cumulative)))
+    order = np.argsort(rng.exponential(size=len(items)) / weights)
+    return (items[index] for index in order)
+
+
+def _plan(
+    form: Form, fixed: set[int], kept: Site, space: Space, rng: np.random.Generator
+) -> list[tuple[Shape, Shape]] | None:
+    """Input and output shape of each slot with which the form's rule holds around the kept site, or None.
+
+    Where the rule says what it wants of a part, that is taken; where it doesn't, a shape within sure reach is.
+    """
+    assert kept.input is not None
+    assert kept.output is not None
+    shape_in: Shape = kept.input
+    shape_out: Shape = kept.output
+    slots: list[tuple[Shape, Shape]] = [((), ())] * len(form.slots)
+    guessed = False
+
+    def part(index: int) -> Any:
+        def call(x: Shape, want: Want = None) -> Shape:
+            nonlocal guessed
+            if index in fixed:
+                if x != shape_in:
+                    raise ShapeError("the kept part takes another shape")
+                output = shape_out
+            elif slots[index] != ((), ()):
+                if slots[index][0] != x:
+                    raise ShapeError("a part that is used twice is planned for one input shape")
+                return slots[index][1]
+            else:
+                reached = [y for y in space.sampler.reach(form.slots[index], x) if matches(y, want)]
+                if not reached:
+                    raise ShapeError("no shape within reach fits")
+                # a part before the kept one most often has to end at the kept one's input
+                guessed = guessed or len(reached) > 1
+                output = shape_in if want is None and shape_in in reached and first else one_of(reached, rng)
+            slots[index] = (x, output)
+            return output
+
+        return call
+
+    for run in range(MAX_RUNS):
+        first = run == 0
+        try:
+            output = form.layer.shape(shape_in, *[part(i) for i in range(len(slots))], want=shape_out)
+        except ShapeError:
+            output = None
+        if output == shape_out:
+            return slots
+        if not guessed:
+            return None
+        slots[:] = [((), ())] * len(slots)
+    return None
+
+
+def exchange(parent: Derivation, site: Site, donor: Site, space: Space) -> Derivation | None:
+    """The parent with the donor's sub-tree at the site; None where it doesn't go there or makes no difference."""
+    if donor.derivation is site.derivation or not same_shapes(site, donor):
+        return None
+    new = lift(space, site.rule, donor.derivation)
+    if new is None or new is site.derivation or new.size > room(parent, site.derivation, space):
+        return None
+    return parent.replace(site.path, new)

@@ -1,0 +1,28 @@
+"""Redraw a sub-tree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evosearch.variation import below_root, one_of, redraw_at
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evosearch.architecture import Space
+    from evosearch.grammar.core import Derivation
+
+
+def redraw(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
+    """Choose a place uniformly and draw its sub-tree anew from the grammar, whatever shape comes out of it.
+
+    Where the rest of the network cannot take the new shape, the sub-tree is drawn once more to the old one.
+
+    Source: grammar-based genetic programming's sub-tree mutation; einspace (arXiv 2405.20838), section 4.
+    Keeps true: the rest of the parent; validity at the input shape; the node limit. Never the root where there is more.
+    """
+    site = one_of(below_root(parent, space), rng)
+    child = redraw_at(parent, site, space, rng, None)
+    if child is not None and space.fits(child):
+        return child
+    return redraw_at(parent, site, space, rng, site.output)

@@ -1,0 +1,23 @@
+"""Redraw a sub-tree to the output shape it had."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evosearch.variation import below_root, one_of, redraw_at
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evosearch.architecture import Space
+    from evosearch.grammar.core import Derivation
+
+
+def redraw_keeping_shape(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
+    """Choose a place uniformly and draw its sub-tree anew under the output shape it had.
+
+    Source: sub-tree mutation, einspace (arXiv 2405.20838), section 4, drawn to the shape instead of drawn and checked.
+    Keeps true: the rest of the parent and every shape in it; the node limit.
+    """
+    site = one_of(below_root(parent, space), rng)
+    return redraw_at(parent, site, space, rng, site.output)
