@@ -164,9 +164,7 @@ def _signed(keys: Keys) -> NDArray[np.int64]:
 
 
 KEPT = ("ok", "nan")  # other failures may be the machine's and not the architecture's
-LOCK_PATIENCE = (
-    10.0  # seconds; a record is appended in microseconds, a ledger of a million records compacted in a few seconds
-)
+LOCK_PATIENCE = 10.0  # seconds: appending takes microseconds, compacting a million records a few seconds
 
 
 def ledger_path() -> Path:

@@ -107,11 +107,9 @@ def read_preamble(file: BinaryIO, path: Path, kind: bytes) -> int:
     Raises RunCorrupt where the first 16 bytes do not check, RunError where a newer evosearch wrote the file.
     """
     start = file.read(PREAMBLE)
-    what = kind[3:7].decode().lower()
     if len(start) < PREAMBLE or _CRC.unpack(start[12:])[0] != zlib.crc32(start[:12]) or start[:8] != kind:
         raise RunCorrupt(
-            f"{path}: offset 0: its first {PREAMBLE} bytes are not those of an evosearch {NAMES[kind]} ({what}); "
-            f"restore the file from a copy"
+            f"{path}: offset 0: its first {PREAMBLE} bytes are not those of an evosearch {NAMES[kind]}{RESTORE}"
         )
     version: int = _CRC.unpack(start[8:12])[0]
     if not 1 <= version <= FORMAT:
@@ -122,6 +120,7 @@ def read_preamble(file: BinaryIO, path: Path, kind: bytes) -> int:
     return version
 
 
+RESTORE = "; restore the file from a copy"
 NAMES = {JOURNAL: "journal", CHECKPOINT: "checkpoint", LEDGER: "ledger"}
 
 

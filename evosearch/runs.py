@@ -28,11 +28,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeGuard
 
 from evosearch import framing
 from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunLocked, StorageError
-from evosearch.framing import CHECKPOINT, FORMAT, JOURNAL, MAX_CHECKPOINT, PREAMBLE, Frame, Frames, corrupt
+from evosearch.framing import CHECKPOINT, FORMAT, JOURNAL, MAX_CHECKPOINT, PREAMBLE, Frames, corrupt
 from evosearch.storage import Disk, refusal
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class Run:
         full_header = {
             **header, "format": FORMAT, "files": {name: _digest(data) for name, data in sorted(contents.items())}
         }  # fmt: skip
-        lock = -1
+        lock, made = -1, beside
         try:
             disk.mkdir(beside)
             lock = _take_lock(beside, disk)
@@ -110,15 +110,16 @@ class Run:
                 folders.update(parent for parent in path.parents if parent.is_relative_to(beside))
             start = framing.preamble(JOURNAL) + framing.frame(framing.encode(full_header))
             disk.write_new(beside / JOURNAL_FILE, start)
-            for made in folders:
-                disk.fsync_folder(made)
+            for inside in folders:
+                disk.fsync_folder(inside)
             _refuse_existing(folder)
             disk.rename(beside, folder)
+            made = folder
             disk.fsync_folder(folder.parent)
         except BaseException:
             if lock >= 0:
                 os.close(lock)
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
             raise
         run = cls(folder, full_header, FORMAT, disk)
         run._lock = lock
@@ -328,13 +329,13 @@ class Run:
         Raises RunCorrupt where a checkpoint reflects more than the journal holds: then acknowledged scores are gone.
         """
         for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
-            path = self.folder / name
-            if not path.exists():
-                continue
             try:
-                checkpoint = _read_checkpoint(path, self.header)
+                checkpoint = _read_checkpoint(self.folder / name, self.header)
             except RunCorrupt as error:
-                log.warning("%s; going on from the checkpoint before it, or from the journal alone", error)
+                what = str(error).removesuffix(framing.ADVICE)
+                log.warning("%s; going on from the one before it, or from the journal alone", what)
+                continue
+            if checkpoint is None:
                 continue
             size = (self.folder / JOURNAL_FILE).stat().st_size
             if checkpoint["offset"] > size:
@@ -414,21 +415,34 @@ def _read_header(journal: Path) -> tuple[Record, int, int]:
         version = framing.read_preamble(file, journal, JOURNAL)
         found = next(iter(Frames(file, journal)), None)
         header = found.record(journal) if found else None
-        if found is None or not isinstance(header, dict) or not isinstance(header.get("files"), dict):
+        if found is None or not _is_header(header):
             raise corrupt(journal, PREAMBLE, "the run's header is not there")
         return header, version, found.end
 
 
-def _read_checkpoint(path: Path, header: Record) -> Record:
-    """Raises RunCorrupt where it does not check, or belongs to another run."""
-    with _reading(path) as file:
-        framing.read_preamble(file, path, CHECKPOINT)
-        frames = Frames(file, path, limit=MAX_CHECKPOINT)
-        found: list[Frame] = list(frames)
-        if len(found) != 1 or frames.torn:
-            raise corrupt(path, frames.end, "the checkpoint is cut short or has something behind it")
-        record = found[0].record(path)
-    if not isinstance(record, dict) or set(record) != {"header", "offset", "records", "state"}:
+def _is_header(header: Any) -> TypeGuard[Record]:
+    try:
+        return all(isinstance(digest, str) and _relative(name) for name, digest in header["files"].items())
+    except (TypeError, KeyError, AttributeError, ValueError):  # well framed, but not ours
+        return False
+
+
+def _read_checkpoint(path: Path, header: Record) -> Record | None:
+    """The checkpoint's record; None where there is no file. Raises RunCorrupt where it does not check or fit."""
+    try:
+        with path.open("rb") as file:
+            framing.read_preamble(file, path, CHECKPOINT)
+            frames = Frames(file, path, limit=MAX_CHECKPOINT)
+            found = list(frames)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise refusal(path, error) from error
+    if len(found) != 1 or frames.torn:
+        raise corrupt(path, frames.end, "the checkpoint is cut short or has something behind it")
+    record = found[0].record(path)
+    kinds = {"header": dict, "offset": int, "records": int, "state": dict}
+    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != kinds:
         raise corrupt(path, PREAMBLE, "not a checkpoint's record")
     if record["header"] != header:
         raise corrupt(path, PREAMBLE, "the checkpoint belongs to another run")
@@ -502,7 +516,7 @@ def verify(folder: str | Path) -> list[Finding]:
 def _finding(name: str, error: EvosearchError, folder: Path, cure: str = Finding.cure) -> Finding:
     """The error without the path and the advice that a Finding states itself."""
     message = str(error).removeprefix(f"{folder / name}: ")
-    return Finding(name, message.split("; nothing was changed")[0].split("; restore the file")[0], cure)
+    return Finding(name, message.removesuffix(framing.ADVICE).removesuffix(framing.RESTORE), cure)
 
 
 def _verify_records(run: Run) -> Iterator[Finding]:
@@ -510,12 +524,13 @@ def _verify_records(run: Run) -> Iterator[Finding]:
     cure = "`evolve repair` sets it aside and rebuilds it from the journal"
     checkpoints: dict[str, Record] = {}
     for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
-        path = run.folder / name
-        if path.exists():
-            try:
-                checkpoints[name] = _read_checkpoint(path, run.header)
-            except EvosearchError as error:
-                yield _finding(name, error, run.folder, cure)
+        try:
+            checkpoint = _read_checkpoint(run.folder / name, run.header)
+        except EvosearchError as error:
+            yield _finding(name, error, run.folder, cure)
+        else:
+            if checkpoint is not None:
+                checkpoints[name] = checkpoint
     wanted = {checkpoint["offset"]: -1 for checkpoint in checkpoints.values()}
     if run._end in wanted:
         wanted[run._end] = 0
@@ -532,7 +547,9 @@ def _verify_records(run: Run) -> Iterator[Finding]:
         return
     if frames.torn:
         message = f"offset {frames.end}: an incomplete last record of {frames.torn} bytes, never acknowledged"
-        yield Finding(JOURNAL_FILE, message, "`evolve resume` or `evolve repair` cuts it off")
+        yield Finding(
+            JOURNAL_FILE, message, "if no process is writing it, `evolve resume` or `evolve repair` cuts it off"
+        )
     for name, checkpoint in checkpoints.items():
         offset, records = checkpoint["offset"], checkpoint["records"]
         if offset > frames.end:
@@ -581,8 +598,6 @@ def repair(folder: str | Path, *, disk: Disk | None = None) -> list[str]:
             done.append(f"{JOURNAL_FILE}: cut off an incomplete last record of {size} bytes at offset {end}")
         for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
             path = run.folder / name
-            if not path.exists():
-                continue
             try:
                 _read_checkpoint(path, run.header)
             except RunCorrupt as error:
@@ -615,11 +630,11 @@ def _content(path: Path) -> bytes | None:
         raise refusal(path, error) from error
 
 
-def _relative(name: str) -> PurePosixPath:
+def _relative(name: str) -> str:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise ValueError(f"{name!r} is no path inside a run folder")
-    return path
+    return name
 
 
 def _plain_name(name: str) -> str:
