@@ -34,6 +34,10 @@ from evosearch.tasks import TaskSettings
 from evosearch.training import Recipe
 from evosearch.workers import WorkerSettings
 
+# What a run does that says nothing: a few minutes on two cores with the digits task.
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {"search": {"budget": 80}}
+FROM_SEED = (("search", "seed"), ("recipe", "seed"), ("final", "seed"))  # set by the one `seed` at the top
+NO_LIMIT = "none"  # TOML has no null
 FINAL_EPOCHS = 4  # the final training's epochs, as a multiple of a candidate's, where [final] does not say
 
 
@@ -65,12 +69,21 @@ class Config(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _final_follows_recipe(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """[final] says only how it differs from [recipe]: what it leaves out is the recipe's, epochs times four."""
-        recipe = data.get("recipe", {})
+    def _complete(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """What one key decides for several tables: the seed for all of them, [recipe] for what [final] leaves out."""
+        data = {key: dataclasses.asdict(value) if _is_table(value) else value for key, value in data.items()}
+        seed = data.get("seed", 0)
+        recipe = {**data.get("recipe", {}), "seed": seed}
         epochs = recipe.get("epochs", Recipe().epochs)
-        follow = {**recipe, "epochs": epochs * FINAL_EPOCHS if isinstance(epochs, int) else epochs}
-        return {**data, "recipe": recipe, "final": {**follow, **data.get("final", {})}}
+        follow = {**recipe, "epochs": epochs * FINAL_EPOCHS if isinstance(epochs, int) else epochs, "stop": "off"}
+        limits = {key: None if value == NO_LIMIT else value for key, value in data.get("limits", {}).items()}
+        return {
+            **data,
+            "search": {**DEFAULTS["search"], **data.get("search", {}), "seed": seed},
+            "limits": limits,
+            "recipe": recipe,
+            "final": {**follow, **data.get("final", {}), "seed": seed},
+        }
 
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -91,10 +104,11 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
         check_keys(data, where)
-        data = _beside(path.parent, data)
+        data = _with_paths(data, path.parent)
     for key, value in (overrides or {}).items():
-        check_keys(_nest(key, value), "command line")
-        _lay(data, key, value)
+        nested = _nest(key, value)
+        check_keys(nested, "command line")
+        _lay(data, _with_paths(nested, Path()))
     return validate(data, where)
 
 
@@ -109,10 +123,13 @@ def loads(text: str, where: str = "<text>") -> Config:
 
 
 def dumps(config: Config) -> str:
-    """The configuration as TOML, every key written out; keys that are None (no limit, say) are left out."""
+    """The configuration as TOML, every key written out."""
     import tomli_w
 
-    return tomli_w.dumps(_without_none(config.model_dump(mode="python")))
+    data = config.model_dump(mode="python")
+    for table, key in FROM_SEED:
+        del data[table][key]
+    return tomli_w.dumps(_toml(data))
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -149,6 +166,8 @@ def check_keys(data: Mapping[str, Any], where: str) -> None:
             for inner in value:
                 if inner not in table:
                     raise ConfigError(f"{where}: unknown key {key}.{inner}; {_near(inner, table, prefix=f'{key}.')}")
+        elif isinstance(value, Mapping) and key in Config.model_fields:
+            raise ConfigError(f"{where}: {key} is a single value, not a table; the tables are {', '.join(tables())}")
         elif key not in Config.model_fields:
             raise ConfigError(f"{where}: unknown key {key}; {_near(key, [*Config.model_fields, *_homes(key)])}")
 
@@ -158,7 +177,8 @@ def tables() -> dict[str, tuple[str, ...]]:
     found = {}
     for name, info in Config.model_fields.items():
         if isinstance(info.annotation, type) and dataclasses.is_dataclass(info.annotation):
-            found[name] = tuple(field.name for field in dataclasses.fields(info.annotation))
+            fields = dataclasses.fields(info.annotation)
+            found[name] = tuple(field.name for field in fields if (name, field.name) not in FROM_SEED)
     return found
 
 
@@ -175,41 +195,48 @@ def _near(wrong: str, known: Iterable[str], prefix: str = "") -> str:
     return f"there are: {', '.join(sorted(names))}"
 
 
+def _is_table(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type)
+
+
 def _nest(key: str, value: Any) -> dict[str, Any]:
+    """`a.b` and a value as {"a": {"b": value}}."""
     head, dot, tail = key.partition(".")
     return {head: _nest(tail, value) if dot else value}
 
 
-def _lay(data: dict[str, Any], key: str, value: Any) -> None:
-    *tables_, last = key.split(".")
-    for table in tables_:
-        data = data.setdefault(table, {})
-    data[last] = value
+def _lay(data: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Lay settings over others, table by table."""
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(data.get(key), Mapping):
+            data[key] = {**data[key], **value}
+        else:
+            data[key] = value
 
 
-def _beside(folder: Path, data: dict[str, Any]) -> dict[str, Any]:
-    """Paths that stand beside the config file, made absolute; names on the search path stay names."""
+def _with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The files that settings name, made absolute, so that a run resumes from any folder; other names stay names."""
 
-    def resolve(text: Any) -> Any:
-        at = folder / text if isinstance(text, str) else folder
-        return str(at.resolve()) if at.is_file() or (at.is_dir() and text in at.parts and "/" in text) else text
+    def absolute(text: Any) -> Any:
+        if not isinstance(text, str):
+            return text
+        kind, colon, rest = text.rpartition(":")
+        path = folder / rest
+        looks_like_a_path = path.suffix or "/" in rest
+        return f"{kind}{colon}{path.resolve()}" if looks_like_a_path and path.exists() else text
 
-    return {
-        key: [resolve(item) for item in value]
-        if key in ("seeds", "layers", "operators") and isinstance(value, list)
-        else resolve(value)
-        if key in ("grammar", "task")
-        else value
-        for key, value in data.items()
-    }
+    found = dict(data)
+    for key in ("grammar", "task", "seeds", "layers", "operators"):
+        if key in data:
+            found[key] = [absolute(text) for text in data[key]] if isinstance(data[key], list) else absolute(data[key])
+    return found
 
 
-def _without_none(data: Any) -> Any:
+def _toml(data: Any) -> Any:
+    """Plain data as TOML can say it."""
     if isinstance(data, Mapping):
-        return {key: _without_none(value) for key, value in data.items() if value is not None}
-    if isinstance(data, list | tuple):
-        return [_without_none(value) for value in data]
-    return str(data) if isinstance(data, Path) else data
+        return {key: NO_LIMIT if value is None else _toml(value) for key, value in data.items()}
+    return [_toml(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 __all__ = ["Config", "check_keys", "dumps", "load", "loads", "parse_setting", "validate"]

@@ -123,7 +123,7 @@ def _architecture(
         from evosearch.report.reading import read_run
 
         run = read_run(folder)
-        text = run.candidate(key)["text"] if key is not None else run.best()["text"]
+        text = run.candidate(key).text if key is not None else run.best()["text"]
         grammar = grammar or str(run.grammar_file)
         shape = input or run.input
     else:

@@ -1,0 +1,220 @@
+"""A run's folder read for people: what its config, journal and best/ say. Runs no code of it, and takes no lock."""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evosearch.errors import RunCorrupt, RunError
+from evosearch.runs import JOURNAL_FILE, Run
+
+MINIMISED = frozenset({"params", "flops", "activations", "seconds", "loss", "error", "mse"})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A proposal and, once it is in, its score (a Score as plain data)."""
+
+    number: int
+    key: str
+    text: str
+    parents: tuple[int, ...]
+    operator: str
+    score: Mapping[str, Any] | None = None
+
+    @property
+    def status(self) -> str:
+        return "pending" if self.score is None else str(self.score["status"])
+
+    @property
+    def objectives(self) -> Mapping[str, float]:
+        return self.score["objectives"] if self.score else {}
+
+    @property
+    def cost(self) -> Mapping[str, int]:
+        return self.score["cost"] if self.score else {}
+
+
+@dataclass(frozen=True)
+class RunReading:
+    """One reading of a run: it does not follow a run that goes on.
+
+    config: the resolved configuration as plain tables. candidates: in the order proposed.
+    """
+
+    folder: Path
+    header: Mapping[str, Any]
+    config: Mapping[str, Any]
+    candidates: tuple[Candidate, ...]
+    notes: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def objective(self) -> tuple[str, int]:
+        """What the search looks at first, and 1 where larger is better, else -1."""
+        asked = self.config["search"]["objectives"]
+        name = str(asked[0] if asked else self.header.get("metric", "fitness"))
+        bare = name.lstrip("+-")
+        return bare, -1 if name[0] == "-" or (name[0] != "+" and bare in MINIMISED) else 1
+
+    @property
+    def budget(self) -> int:
+        """Candidates the run may evaluate: the latest that was asked for."""
+        asked = (int(note["budget"]) for note in self.notes if "budget" in note)
+        return max([int(self.config["search"]["budget"]), *asked])
+
+    @property
+    def input(self) -> str | None:
+        """The input shape as `--input` takes it; None where there is none."""
+        shape = self.header.get("input")
+        return "x".join(map(str, shape)) if shape else None
+
+    @property
+    def grammar_file(self) -> Path:
+        """The copy of the grammar that the run keeps."""
+        return self.folder / "grammar" / str(self.header["grammar_file"])
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Any]:
+        """best/metrics.json; empty before the run's end."""
+        path = self.folder / "best" / "metrics.json"
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise RunCorrupt(
+                f"{path}: cannot be read: {error}; `evolve verify` says what else does not check"
+            ) from error
+
+    def scored(self) -> list[Candidate]:
+        return [candidate for candidate in self.candidates if candidate.score is not None]
+
+    def ranked(self) -> list[Candidate]:
+        """The candidates that succeeded, best first, earlier ones first where equal."""
+        name, sign = self.objective
+        able = [candidate for candidate in self.scored() if name in candidate.objectives]
+        return sorted(able, key=lambda candidate: (-sign * candidate.objectives[name], candidate.number))
+
+    def fitness(self, candidate: Candidate) -> float:
+        return float(candidate.objectives[self.objective[0]])
+
+    def candidate(self, key: str) -> Candidate:
+        """The candidate whose key begins with `key`. Raises RunError where none does, or several do."""
+        found = {one.key: one for one in reversed(self.candidates) if one.key.startswith(key.lower())}
+        if len(found) == 1:
+            return next(iter(found.values()))
+        if not found:
+            raise RunError(f"{self.folder}: no candidate's key begins with {key!r}; `evolve status` names the best one")
+        raise RunError(f"{self.folder}: {len(found)} keys begin with {key!r}; give more digits")
+
+    def failures(self) -> dict[str, int]:
+        """Candidates that did not succeed, by status."""
+        return dict(sorted(Counter(c.status for c in self.scored() if c.status != "ok").items()))
+
+    def phase(self) -> str:
+        """finished, running, or stopped before its end."""
+        if self.metrics:
+            return "finished"
+        return "running" if self._is_locked() else "stopped"
+
+    def _is_locked(self) -> bool:
+        import fcntl
+
+        try:
+            with (self.folder / "LOCK").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def best_candidate(self) -> Candidate | None:
+        ranked = self.ranked()
+        return ranked[0] if ranked else None
+
+    def status(self) -> dict[str, Any]:
+        """Where the run stands, as plain data."""
+        best = self.best_candidate()
+        return {
+            "folder": str(self.folder),
+            "phase": self.phase(),
+            "grammar": self.config["grammar"],
+            "task": self.config["task"],
+            "seed": self.config["seed"],
+            "strategy": self.config["search"]["strategy"],
+            "budget": self.budget,
+            "proposed": len(self.candidates),
+            "evaluated": len(self.scored()),
+            "failures": self.failures(),
+            "best": self._summary(best) if best else None,
+            "test": self.metrics.get("test", {}),
+            "idle_seconds": max(0.0, time.time() - (self.folder / JOURNAL_FILE).stat().st_mtime),
+        }
+
+    def best(self) -> dict[str, Any]:
+        """The best candidate and what is kept of it. Raises RunError while there is none."""
+        best = self.best_candidate()
+        if best is None:
+            raise RunError(f"{self.folder}: no candidate has succeeded yet; `evolve status {self.folder}` says more")
+        folder = self.folder / "best"
+        return {
+            **self._summary(best),
+            "test": self.metrics.get("test", {}),
+            "baseline": self.metrics.get("baseline", {}),
+            "files": sorted(str(path) for path in folder.iterdir()) if folder.is_dir() else [],
+        }
+
+    def _summary(self, candidate: Candidate) -> dict[str, Any]:
+        return {
+            "number": candidate.number,
+            "key": candidate.key,
+            "text": candidate.text,
+            "objective": self.objective[0],
+            "fitness": self.fitness(candidate),
+            "params": candidate.cost["params"],
+            "flops": candidate.cost["flops"],
+            "operator": candidate.operator,
+        }
+
+
+def read_run(folder: Path) -> RunReading:
+    """Read a run's config and journal. Raises RunError where it is none, RunCorrupt where it does not check."""
+    run = Run.open(folder)
+    config_path = folder / "config.toml"
+    try:
+        config = tomllib.loads(config_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunCorrupt(f"{config_path}: cannot be read: {error}; restore it from a copy") from error
+    proposals: dict[int, Mapping[str, Any]] = {}
+    scores: dict[int, Mapping[str, Any]] = {}
+    notes: list[Mapping[str, Any]] = []
+    for record in run.records():
+        if record["kind"] == "proposal":
+            proposals[record["number"]] = record
+        elif record["kind"] == "score":
+            scores[record["number"]] = record
+        else:
+            notes.append(record)
+    return RunReading(folder, run.header, config, tuple(_candidates(proposals, scores)), tuple(notes))
+
+
+def _candidates(
+    proposals: Mapping[int, Mapping[str, Any]], scores: Mapping[int, Mapping[str, Any]]
+) -> Iterator[Candidate]:
+    for number, proposal in sorted(proposals.items()):
+        yield Candidate(
+            number,
+            proposal["key"],
+            proposal["text"],
+            tuple(proposal["parents"]),
+            proposal["operator"],
+            scores.get(number),
+        )
