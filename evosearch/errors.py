@@ -14,6 +14,7 @@
     │   ├── RunLocked              another live process writes it
     │   ├── RunCorrupt             a frame, checksum or digest that does not check
     │   └── RunChanged             the run's grammar, operators, task or recipe are not those given now
+    ├── WorkerError                no worker process can start, or they keep dying before any work              (exit 1)
     ├── StorageError               the disk refused: full, read-only, torn                                 (exit 1)
     └── ExportError                a layer that an export format cannot say                                (exit 1)
 
@@ -65,7 +66,16 @@ class ArchitectureError(UsageError):
 
 
 class ShapeError(ArchitectureError):
-    """A layer's rule does not hold at an input shape. The sampler takes it as 'try the next alternative'."""
+    """A layer's rule does not hold at an input shape. The sampler takes it as 'try the next alternative'.
+
+    Raised with a template and its values, put together only when shown: the sampler raises thousands a second and
+    shows none. Tuples of sizes are shown as 3x32x32.
+    """
+
+    def __str__(self) -> str:
+        template, *values = self.args
+        shown = ["x".join("*" if s is None else str(s) for s in v) if isinstance(v, tuple) else v for v in values]
+        return str(template).format(*shown) if values else str(template)
 
 
 class OperatorError(UsageError):
@@ -93,6 +103,10 @@ class RunCorrupt(RunError):
 
 
 class RunChanged(RunError):
+    pass
+
+
+class WorkerError(EvosearchError):
     pass
 
 

@@ -253,13 +253,11 @@ def _attempt(
     return Trained(score, fit.network if status == "ok" else None, trace)
 
 
-def failed(failure: BaseException) -> Status:
+def failed(failure: Exception) -> Status:
     """The status that an exception out of a candidate's code gives it: oom or crashed."""
-    import torch
-
-    if isinstance(failure, MemoryError | torch.OutOfMemoryError):
+    if isinstance(failure, MemoryError):
         return "oom"
-    # torch's CPU allocator raises a bare RuntimeError, in words that differ by platform.
+    # torch.OutOfMemoryError says "out of memory"; the CPU allocator raises a bare RuntimeError, in words by platform.
     said = str(failure).lower()
     refused = ("not enough memory", "can't allocate memory", "out of memory")
     return "oom" if isinstance(failure, RuntimeError) and any(words in said for words in refused) else "crashed"

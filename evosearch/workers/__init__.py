@@ -1,0 +1,198 @@
+"""Where evaluations run: in this process, or in a pool of processes that each candidate may ruin only for itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+
+from evosearch.errors import ConfigError
+
+if TYPE_CHECKING:
+    from evosearch.score import Score
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How many evaluations run at a time, where, and what one may take.
+
+    workers: processes; 0 for one per core on CPU, `per_device` for each GPU.
+    device: auto (CUDA where there is one, else cpu), cpu, cuda (all GPUs) or one of them, as cuda:1.
+    per_device: candidates at a time on one GPU; 0 chooses by its memory and the cores.
+    memory: GiB of main memory for a worker; 0 for an equal share of 80 % of the machine's.
+    time_limit: seconds for a candidate; 0 for no limit.
+    threads: of each evaluation. Scores are reproducible at one number of threads.
+    pool: processes, or inline: in evosearch's own process, one at a time and without containment.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    workers: int = 0
+    device: str = "auto"
+    per_device: int = 0
+    memory: float = 0.0
+    time_limit: float = 3600.0
+    threads: int = 1
+    pool: Literal["processes", "inline"] = "processes"
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("per_device", 0), ("memory", 0), ("time_limit", 0), ("threads", 1)):
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"workers.{name} is {getattr(self, name)}; it must be at least {least}")
+        kind, _, number = self.device.partition(":")
+        if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
+            raise ConfigError(f"workers.device is '{self.device}'; use auto, cpu, cuda or cuda:N")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One candidate to evaluate.
+
+    number: its proposal's. text: its sentence. key: its canonical key. seed: of its training.
+    medians: the median curve of the scores known when it was proposed, for recipes that stop under it.
+    """
+
+    number: int
+    text: str
+    key: str
+    seed: int = 0
+    medians: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one worker has: a device, threads, bytes of main memory and of the device's own, seconds for a candidate.
+
+    0 is no limit. On CPU the device's memory is main memory.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    memory: int = 0
+    device_memory: int = 0
+    time_limit: float = 0.0
+
+
+class Evaluation(NamedTuple):
+    """A score, and what is worth keeping of how it came about: the traceback of a failure."""
+
+    score: Score
+    log: str = ""
+
+
+Evaluator = Callable[[Job], Evaluation]
+
+
+class EvaluatorSpec(Protocol):
+    """What a worker needs to become an evaluator. Crosses to worker processes, so it holds plain values only."""
+
+    def build(self, resources: Resources) -> Evaluator:
+        """Load grammar, layers and data; called once in each worker. Raises EvosearchError."""
+
+
+class Pool(Protocol):
+    """Evaluates jobs. Every job submitted is answered exactly once, unless the pool is closed before."""
+
+    def submit(self, job: Job) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> list[tuple[int, Score]]:
+        """Scores that came since the last call, by their jobs' numbers; waits for the first up to `timeout` seconds.
+
+        Empty where none came in time, and at once where no job is out. Raises WorkerError where no worker can start.
+        """
+
+    @property
+    def size(self) -> int:
+        """Jobs that run at the same time."""
+
+    def close(self) -> None:
+        """End every worker at once; what they were evaluating is lost."""
+
+
+def open_pool(spec: EvaluatorSpec, settings: WorkerSettings, candidates: Path | None = None) -> Pool:
+    """The pool that the settings ask for, its workers starting.
+
+    candidates: the folder that keeps error.txt and log of failed candidates, in a folder named by their keys.
+    """
+    if settings.pool == "inline":
+        from evosearch.workers.inline import InlinePool
+
+        return InlinePool(spec, settings, candidates)
+    from evosearch.workers.processes import ProcessPool
+
+    return ProcessPool(spec, settings, candidates)
+
+
+def device_kind(settings: WorkerSettings) -> str:
+    """cpu or cuda: the kind that candidates will be trained on, which the recipe's digest covers."""
+    return devices(settings)[0].partition(":")[0]
+
+
+def devices(settings: WorkerSettings) -> tuple[str, ...]:
+    """The devices to use. Raises ConfigError where CUDA is asked for and not there."""
+    if settings.device == "cpu" or (settings.device == "auto" and not _may_have_cuda()):
+        return ("cpu",)
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if settings.device == "auto" and not count:
+        return ("cpu",)
+    number = settings.device.partition(":")[2]
+    if not count or (number and int(number) >= count):
+        raise ConfigError(
+            f"workers.device is '{settings.device}', and torch {torch.__version__} sees {count} CUDA devices; use cpu"
+        )
+    return (settings.device,) if number else tuple(f"cuda:{index}" for index in range(count))
+
+
+def seats(settings: WorkerSettings) -> tuple[Resources, ...]:
+    """What each worker gets; devices are assigned round-robin."""
+    places = devices(settings)
+    on_gpu = places[0] != "cpu"
+    per_device = settings.per_device or (_per_gpu(places) if on_gpu else 1)
+    count = settings.workers or (len(places) * per_device if on_gpu else max(1, cores() // settings.threads))
+    memory = int(settings.memory * GIB) if settings.memory else int(0.8 * machine_memory() / count)
+    found = []
+    for index in range(count):
+        device = places[index % len(places)]
+        sharing = len(range(index % len(places), count, len(places)))
+        own = int(0.9 * _gpu_memory(device) / sharing) if on_gpu else memory
+        found.append(Resources(device, settings.threads, memory, own, settings.time_limit))
+    return tuple(found)
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine_memory() -> int:
+    """Bytes of main memory: the machine's, or its container's limit."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        path = Path(name)
+        if path.is_file() and (text := path.read_text().strip()).isdigit():
+            total = min(total, int(text))
+    return total
+
+
+def _may_have_cuda() -> bool:
+    """False where surely no CUDA device is: asking torch costs seconds."""
+    return os.name != "posix" or any(Path(name).exists() for name in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg"))
+
+
+def _gpu_memory(device: str) -> int:
+    import torch
+
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
+def _per_gpu(places: tuple[str, ...]) -> int:
+    """Small networks leave a GPU idle between kernels: as many candidates as cores can feed, with 8 GiB each."""
+    return max(1, min(8, cores() // len(places), _gpu_memory(places[0]) // (8 * GIB)))

@@ -1,0 +1,127 @@
+"""What a worker does with a sentence: read it, refuse what cannot fit, build it, train it, score it."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from evosearch.architecture import Architecture, Limits, Space
+from evosearch.errors import ArchitectureError, TaskError
+from evosearch.score import Score
+from evosearch.tasks import DirectTask, Task, TaskSettings, load
+from evosearch.training import Recipe, failed, memory_estimate, one_line, train
+from evosearch.workers import Evaluation, Evaluator, Job, Resources
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from evosearch.layers.base import Shape
+
+
+def evaluator(space: Space, task: Task | DirectTask, recipe: Recipe, resources: Resources) -> Evaluator:
+    """The function that scores a job of this task: by training a network, or by the task itself."""
+    if isinstance(task, DirectTask):
+        return _Direct(space, task)
+    return _Network(space, task, recipe, resources)
+
+
+@dataclass(frozen=True)
+class _Network:
+    space: Space
+    task: Task
+    recipe: Recipe
+    resources: Resources
+
+    def __call__(self, job: Job) -> Evaluation:
+        begun = time.monotonic()
+        try:
+            architecture = self.space.read(self.space.parse(job.text))
+        except ArchitectureError as error:
+            return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
+        cost = architecture.cost
+        room = self.resources.device_memory
+        if room and (needed := memory_estimate(cost, self.task, self.recipe, self.resources.device)) > room:
+            said = f"would take {needed / 2**30:.2f} GiB to train, and a worker has {room / 2**30:.2f}"
+            return Evaluation(Score(job.key, "over_budget", cost=cost, seed=job.seed, error=said))
+        limit = self.resources.time_limit
+        trained = train(
+            lambda: build(architecture, self.task),
+            self.task,
+            self.recipe,
+            device=self.resources.device,
+            seed=job.seed,
+            key=job.key,
+            cost=cost,
+            deadline=begun + limit if limit else math.inf,
+            medians=job.medians,
+        )
+        return Evaluation(trained.score, trained.log)
+
+
+@dataclass(frozen=True)
+class _Direct:
+    space: Space
+    task: DirectTask
+
+    def __call__(self, job: Job) -> Evaluation:
+        begun = time.monotonic()
+        try:
+            derivation = self.space.parse(job.text)
+        except ArchitectureError as error:
+            return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
+        try:
+            score = self.task.evaluate(job.text, derivation, job.key, job.seed)
+        except Exception as failure:  # noqa: BLE001 - a person's own function may raise anything at all
+            seconds = time.monotonic() - begun
+            status = failed(failure)
+            score = Score(job.key, status, seconds=seconds, seed=job.seed, error=one_line(failure))
+            return Evaluation(score, traceback.format_exc())
+        if any(not math.isfinite(value) for value in score.objectives.values()):
+            return Evaluation(replace(score, status="nan", objectives={}, error="an objective is not finite"))
+        return Evaluation(score)
+
+
+def build(architecture: Architecture, task: Task) -> nn.Module:
+    """The architecture as a network for the task: (B, *input_shape) -> (B, outputs)."""
+    from evosearch import network
+
+    built: nn.Module = network.build(architecture, task.outputs)
+    return built
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An EvaluatorSpec in plain values, as a configuration has them.
+
+    grammar: the grammar file. search_path: folders named for grammars. layers: files of the user's own layers.
+    """
+
+    grammar: str
+    task: str
+    search_path: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    data: TaskSettings = field(default_factory=TaskSettings)
+    recipe: Recipe = field(default_factory=Recipe)
+
+    def build(self, resources: Resources) -> Evaluator:
+        task = load(self.task, self.data)
+        if not isinstance(task, Task | DirectTask):
+            raise TaskError(f"task {task.name} neither has data to train on nor scores candidates itself")
+        if isinstance(task, Task):
+            import torch
+
+            torch.set_num_threads(resources.threads)
+        return evaluator(open_space(self, task.input_shape), task, self.recipe, resources)
+
+
+def open_space(spec: Spec, input_shape: Shape | None) -> Space:
+    """The space of the spec's grammar and layers at the task's input shape."""
+    from evosearch import grammar, layers
+
+    language = grammar.load(spec.grammar, spec.search_path)
+    vocabulary = layers.vocabulary(language, layers.load(spec.layers)) if input_shape is not None else None
+    return Space(language, vocabulary, input_shape, spec.limits)

@@ -1,0 +1,314 @@
+"""A pool of worker processes, each started afresh, so that what a candidate ruins is its worker and no more.
+
+A thread of this process hands out jobs and watches the workers from outside: memory, time, sudden ends. It needs no
+cooperation from a candidate, which may be stuck anywhere. What ends a worker decides what its candidate gets:
+
+    over its memory                                            oom
+    over its time (the worker looks too, at every step)        timeout
+    exit, abort, segmentation fault: its own doing             crashed
+    SIGKILL, SIGTERM, ...: from outside                        tried once more, the second time crashed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import deque
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import psutil
+
+from evosearch.errors import WorkerError
+from evosearch.score import Score, Status
+from evosearch.workers import GIB, EvaluatorSpec, Job, Resources, WorkerSettings, seats
+from evosearch.workers.records import LONGEST_LOG, keep
+
+log = logging.getLogger(__name__)
+
+WATCH = 0.05  # seconds between looks; a core fills about 100 MB of fresh memory in that time
+GRACE = 1.0  # seconds over the time limit in which a worker may still say so itself, which spares a new worker
+STARTING = 300.0  # seconds in which a worker must be ready
+BROKEN_STARTS = 3  # workers in a row that died before they were ready: no other will fare better
+OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process and what it is doing."""
+
+    seat: int
+    resources: Resources
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    log: Path
+    started: float
+    ready: bool = False
+    leaving: bool = False
+    job: Job | None = None
+    ended_for: tuple[Status, str] | None = None
+
+
+@dataclass(eq=False)
+class _Shared:
+    """What the calling thread and the watching thread both touch."""
+
+    jobs: deque[Job] = field(default_factory=deque)
+    results: queue.SimpleQueue[tuple[int, Score] | WorkerError] = field(default_factory=queue.SimpleQueue)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+
+class ProcessPool:
+    """Worker processes; see `Pool`. They start at once and together, and jobs wait for them."""
+
+    def __init__(self, spec: EvaluatorSpec, settings: WorkerSettings, candidates: Path | None = None) -> None:
+        self._seats = seats(settings)
+        self._out = 0
+        self._failed: WorkerError | None = None
+        self._shared = _Shared()
+        self._wake, woken = socket.socketpair()
+        watch = _Watch(spec, self._seats, candidates, self._shared, woken)
+        # A daemon: an exit that forgets to close the pool must not hang on it. Its workers end with this process.
+        self._thread = threading.Thread(target=watch.run, name="evosearch-workers", daemon=True)
+        self._thread.start()
+
+    @property
+    def size(self) -> int:
+        return len(self._seats)
+
+    def submit(self, job: Job) -> None:
+        self._out += 1
+        self._shared.jobs.append(job)
+        self._nudge()
+
+    def wait(self, timeout: float | None = None) -> list[tuple[int, Score]]:
+        if self._failed is not None:
+            raise self._failed
+        found: list[tuple[int, Score]] = []
+        while self._out:
+            try:
+                result = self._shared.results.get(block=not found, timeout=timeout)
+            except queue.Empty:
+                break
+            if isinstance(result, WorkerError):
+                self._failed = result
+                raise result
+            self._out -= 1
+            found.append(result)
+        return found
+
+    def close(self) -> None:
+        if not self._shared.closing.is_set():
+            self._shared.closing.set()
+            self._nudge()
+            self._thread.join()
+            self._wake.close()
+
+    def _nudge(self) -> None:
+        with contextlib.suppress(OSError):  # the thread has ended, and left its reason for wait to raise
+            self._wake.send(b".")
+
+    def __enter__(self) -> ProcessPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Watch:
+    """The watching thread: starts workers, hands out jobs, ends and replaces workers."""
+
+    def __init__(
+        self,
+        spec: EvaluatorSpec,
+        resources: tuple[Resources, ...],
+        candidates: Path | None,
+        shared: _Shared,
+        woken: socket.socket,
+    ) -> None:
+        self._spec, self._resources, self._candidates = spec, resources, candidates
+        self._shared, self._woken = shared, woken
+        self._workers: list[_Worker] = []
+        self._killed: dict[int, int] = {}  # job number -> workers that were killed from outside under it
+        self._broken_starts = 0
+        self._folder = Path()
+
+    def run(self) -> None:
+        with tempfile.TemporaryDirectory(prefix="evosearch-workers-") as folder:
+            self._folder = Path(folder)
+            try:
+                for seat in range(len(self._resources)):
+                    self._start(seat)
+                while not self._shared.closing.is_set():
+                    self._turn()
+            except WorkerError as error:
+                self._shared.results.put(error)
+            except Exception as error:  # noqa: BLE001 - raised again in the calling thread, by wait
+                log.error("the pool of workers broke: %s", traceback.format_exc())
+                self._shared.results.put(WorkerError(f"the pool of workers broke: {type(error).__name__}: {error}"))
+            finally:
+                for worker in self._workers:
+                    _kill(worker)
+                    worker.connection.close()
+                self._woken.close()
+
+    def _turn(self) -> None:
+        for worker in self._workers:
+            if worker.ready and not worker.leaving and worker.job is None and self._shared.jobs:
+                self._give(worker, self._shared.jobs.popleft())
+        for heard in wait([self._woken, *(worker.connection for worker in self._workers)], WATCH):
+            if heard is self._woken:
+                self._woken.recv(4096)
+        for worker in list(self._workers):
+            self._hear(worker)
+            if worker.process.poll() is None:
+                self._look(worker)
+            if worker.process.poll() is not None:
+                self._hear(worker)  # what it said between the last look and its end
+                self._bury(worker)
+
+    def _start(self, seat: int) -> None:
+        ours, theirs = socket.socketpair()
+        path = self._folder / f"{seat}-{time.monotonic_ns()}.log"
+        with path.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-u", "-m", "evosearch.workers.serve", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for this process; and what a candidate starts can be ended with it
+            )
+        theirs.close()
+        connection = Connection(ours.detach())
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died already; _bury says so
+            connection.send((sys.path, str(Path.cwd()), self._spec, self._resources[seat]))
+        worker = _Worker(seat, self._resources[seat], process, connection, path, time.monotonic())
+        self._workers.append(worker)
+
+    def _give(self, worker: _Worker, job: Job) -> None:
+        worker.job, worker.started = job, time.monotonic()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            worker.connection.send(job)
+
+    def _hear(self, worker: _Worker) -> None:
+        try:
+            while worker.connection.poll():
+                said, *rest = worker.connection.recv()
+                if said == "ready":
+                    worker.ready, self._broken_starts = True, 0
+                elif said == "done":
+                    self._done(worker, *rest)
+                else:
+                    raise WorkerError(str(rest[0]))
+        except (EOFError, OSError):
+            return  # it is ending, which poll() will show in a moment
+
+    def _done(self, worker: _Worker, number: int, score: Score, trace: str, leave: bool) -> None:
+        worker.job, worker.leaving = None, leave
+        self._killed.pop(number, None)
+        self._answer(number, score, f"{trace}{_tail(worker.log)}")
+
+    def _look(self, worker: _Worker) -> None:
+        """End a worker that takes too much."""
+        over = _over(worker)
+        if over is not None:
+            worker.ended_for = over
+            _kill(worker)
+
+    def _bury(self, worker: _Worker) -> None:
+        """Answer for a dead worker's candidate, and start the next worker."""
+        _kill(worker)
+        worker.connection.close()
+        self._workers.remove(worker)
+        if not worker.ready:
+            self._broken_starts += 1
+            if self._broken_starts >= BROKEN_STARTS:
+                last = _tail(worker.log).strip().splitlines()[-1:] or ["it said nothing"]
+                raise WorkerError(
+                    f"{BROKEN_STARTS} workers in a row ended before they were ready "
+                    f"({_ending(worker.process.returncode)}); the last one said: {last[0]}"
+                )
+        elif worker.job is not None:
+            self._answer_for(worker, worker.job)
+        worker.log.unlink(missing_ok=True)
+        self._start(worker.seat)
+
+    def _answer_for(self, worker: _Worker, job: Job) -> None:
+        code = worker.process.returncode
+        if worker.ended_for is not None:
+            status, reason = worker.ended_for
+        elif code < 0 and -code in OUTSIDE:
+            self._killed[job.number] = self._killed.get(job.number, 0) + 1
+            if self._killed[job.number] < 2:
+                log.warning("a worker was ended from outside (%s); its candidate is tried once more", _ending(code))
+                self._shared.jobs.appendleft(job)
+                return
+            status, reason = "crashed", f"two workers were ended from outside under it, the last by {_ending(code)}"
+        else:
+            status, reason = "crashed", f"its process ended by itself: {_ending(code)}"
+        self._killed.pop(job.number, None)
+        seconds = time.monotonic() - worker.started
+        score = Score(key=job.key, status=status, seconds=seconds, seed=job.seed, error=reason)
+        self._answer(job.number, score, _tail(worker.log))
+
+    def _answer(self, number: int, score: Score, output: str) -> None:
+        keep(self._candidates, score, output)
+        self._shared.results.put((number, score))
+
+
+def _kill(worker: _Worker) -> None:
+    """End a worker with everything that its candidates have started, and wait for it to be gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(worker.process.pid, signal.SIGKILL)
+    worker.process.kill()
+    worker.process.wait()
+
+
+def _over(worker: _Worker) -> tuple[Status, str] | None:
+    """The status and reason that a worker is to be ended for now, if there is one."""
+    taken, limits = time.monotonic() - worker.started, worker.resources
+    if not worker.ready:
+        return ("timeout", f"not ready after {STARTING:g} s") if taken > STARTING else None
+    if worker.job is None:
+        return None
+    if limits.time_limit and taken > limits.time_limit + GRACE:
+        return "timeout", f"time limit of {limits.time_limit:g} s reached"
+    if limits.memory and (used := _resident(worker)) > limits.memory:
+        return "oom", f"took {used / GIB:.2f} GiB, the worker's limit is {limits.memory / GIB:.2f}"
+    return None
+
+
+def _resident(worker: _Worker) -> int:
+    try:
+        return int(psutil.Process(worker.process.pid).memory_info().rss)
+    except psutil.Error:
+        return 0  # gone between two looks
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
+
+
+def _tail(path: Path) -> str:
+    """The end of what a worker printed during its last candidate."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - LONGEST_LOG))
+        return file.read().decode("utf-8", "replace")

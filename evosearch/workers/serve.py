@@ -1,0 +1,89 @@
+"""A worker process: `python -m evosearch.workers.serve FD`, started by `evosearch.workers.processes`.
+
+It reads jobs from the connection at file descriptor FD and answers each with a score. It ends when that connection
+does, so no worker outlives the process that started it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+LEAVE_ABOVE = 0.5  # share of its memory that an idle worker may hold on to before it is replaced
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def main(descriptor: int) -> None:
+    os.set_inheritable(descriptor, False)
+    connection = Connection(descriptor)
+    path, folder, spec, resources = connection.recv()
+    sys.path[:] = path
+    os.chdir(folder)
+    _contain()
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(resources.threads)
+    try:
+        evaluate = spec.build(resources)
+    except BaseException as error:  # noqa: BLE001 - told to the parent, which raises it there
+        traceback.print_exc()
+        connection.send(("broken", f"{error}" if _own(error) else f"{type(error).__name__}: {error}"))
+        return
+    jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, jobs), daemon=True).start()
+    gc.collect()
+    gc.freeze()  # what is loaded now stays: collections after each candidate need not walk through it
+    connection.send(("ready",))
+    while True:
+        job = jobs.get()
+        os.ftruncate(1, 0)
+        score, log = evaluate(job)
+        gc.collect()
+        leave = "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
+        connection.send(("done", job.number, score, log, leave))
+        if leave:
+            return
+
+
+def _own(error: BaseException) -> bool:
+    from evosearch.errors import EvosearchError
+
+    return isinstance(error, EvosearchError)
+
+
+def _contain() -> None:
+    """See to it that this process ends with its parent, that a crash leaves its stack, and that the system's
+    out-of-memory killer takes a worker before anything else.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    if sys.platform == "linux":
+        # Even where a candidate holds Python's lock for ever and _listen cannot run.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _listen(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
+    try:
+        while True:
+            jobs.put(connection.recv())
+    except (EOFError, OSError):
+        os.killpg(0, signal.SIGKILL)  # the parent is gone: with everything that candidates have started
+
+
+def _resident() -> int:
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

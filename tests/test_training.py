@@ -1,0 +1,372 @@
+"""Training: learns what torch's own loop learns, repeats itself bit for bit, and turns failures into scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from evosearch.errors import ConfigError
+from evosearch.layers.base import Cost
+from evosearch.tasks import Split, Task, load, make_task
+from evosearch.training import (
+    AUGMENT,
+    DIGITS,
+    Recipe,
+    final_train,
+    medians,
+    memory_estimate,
+    optimizer_of,
+    rate,
+    train,
+)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@cache
+def digits() -> Task:
+    task = load("digits")
+    assert isinstance(task, Task)
+    return task
+
+
+@cache
+def blobs(kind: str = "classification") -> Task:
+    """A small task on vectors: two clouds, or a plane with targets far from 0."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(600, 4)).astype(np.float32) * 3 + 5
+    if kind == "regression":
+        y = (x @ np.array([[1.0, 0], [0, 2], [3, 0], [0, 0]]) * 100 + 1000).astype(np.float32)
+    else:
+        y = (x.sum(1) > 20).astype(np.int64)
+    parts = [Split(x[rows], y[rows]) for rows in np.split(np.arange(600), [400, 500])]
+    return make_task("blobs", *parts, kind="regression" if kind == "regression" else "classification")
+
+
+def perceptron(outputs: int = 2, width: int = 16) -> Callable[[], nn.Module]:
+    return lambda: nn.Sequential(nn.Linear(4, width), nn.ReLU(), nn.Linear(width, outputs))
+
+
+def convolutions() -> nn.Module:
+    def block(inputs: int, outputs: int, stride: int) -> nn.Module:
+        convolution = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.LeakyReLU())
+
+    pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(block(1, 16, 1), block(16, 32, 1), block(32, 64, 2), pool, nn.Linear(64, 10))
+
+
+QUICK = Recipe(epochs=2, batch=50, lr=0.05)
+
+
+def test_digits_recipe_learns_digits_in_seconds() -> None:
+    """A small convolutional network gets above 0.95 on validation, and on the test split after the final training."""
+    trained = train(convolutions, digits(), DIGITS, seed=1, key="k", cost=Cost(params=7, flops=11))
+    score = trained.score
+    assert score.status == "ok"
+    assert score.objectives["accuracy"] > 0.95
+    assert score.objectives["error"] == pytest.approx(1 - score.objectives["accuracy"])
+    assert (score.objectives["params"], score.objectives["flops"]) == (7, 11)
+    assert score.objectives["seconds"] == score.seconds > 0
+    assert len(score.curve) == DIGITS.epochs
+    assert score.curve[-1] == score.objectives["accuracy"]
+    assert (score.key, score.seed) == ("k", 1)
+
+    final = final_train(convolutions, digits(), DIGITS, seed=1)
+    assert final.score.metrics["test_accuracy"] > 0.95
+    assert final.network is not None
+    test = digits().test_split()
+    with torch.no_grad():
+        guess = final.network.eval()(torch.from_numpy(digits().normalise(test.x))).argmax(1).numpy()
+    assert np.mean(guess == test.y) == pytest.approx(final.score.metrics["test_accuracy"], abs=1e-9)
+
+
+def test_same_seed_same_score_bit_for_bit() -> None:
+    """Two trainings with one seed agree in every bit; another seed differs; the caller's random state stays."""
+    recipe = replace(DIGITS, epochs=2, augment=("crop", "cutout"))
+    state = torch.get_rng_state()
+    first, again, other = (train(convolutions, digits(), recipe, seed=seed) for seed in (5, 5, 6))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert first.score.metrics == again.score.metrics
+    assert first.score.curve == again.score.curve
+    assert first.network is not None
+    assert again.network is not None
+    for one, two in zip(first.network.parameters(), again.network.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert first.score.metrics != other.score.metrics
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_training_is_torchs_own(optimizer: str) -> None:
+    """The weights are those of a loop written by hand with torch's unfused optimizer and scheduler, in float64."""
+    recipe = Recipe(
+        epochs=3,
+        batch=64,
+        optimizer="adamw" if optimizer == "adamw" else "sgd",
+        lr=0.01,
+        weight_decay=0.1,
+        schedule="onecycle",
+        label_smoothing=0.1,
+        clip=0.5,
+        precision="float64",
+    )
+    task = blobs()
+    trained = train(perceptron(), task, recipe, seed=3)
+    assert trained.network is not None
+
+    torch.manual_seed(3)
+    network = perceptron()().double()
+    first, _, second = network.children()
+    groups = [
+        {"params": [first.weight, second.weight], "weight_decay": 0.1},
+        {"params": [first.bias, second.bias], "weight_decay": 0.0},
+    ]
+    reference: torch.optim.Optimizer
+    if optimizer == "adamw":
+        reference = torch.optim.AdamW(groups, lr=0.01, foreach=False)
+    else:
+        reference = torch.optim.SGD(groups, lr=0.01, momentum=0.9, foreach=False)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(reference, 0.01, total_steps=18, cycle_momentum=False)
+    x, y = torch.from_numpy(task.train.x).double(), torch.from_numpy(task.train.y)
+    x = (x - torch.from_numpy(task.mean).double()) / torch.from_numpy(task.std).double()
+    for _ in range(3):
+        order = torch.randperm(400)
+        for step in range(6):
+            rows = order[step * 64 : step * 64 + 64]
+            loss = nn.functional.cross_entropy(network(x[rows]), y[rows], label_smoothing=0.1)
+            reference.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+            reference.step()
+            schedule.step()
+    for ours, theirs in zip(trained.network.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup"), [("cosine", 0.0), ("onecycle", 0.0), ("cosine", 2.0), ("constant", 1.0)]
+)
+def test_rates_are_torchs_schedulers(schedule: str, warmup: float) -> None:
+    """Every step's rate is what torch's scheduler gives, warm-up as LinearLR before it."""
+    recipe = Recipe(epochs=5, lr=0.1, schedule=schedule, warmup=warmup)  # type: ignore[arg-type]
+    steps, warm = 50, int(warmup * 10)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    lr = torch.optim.lr_scheduler
+    expected: torch.optim.lr_scheduler.LRScheduler
+    if schedule == "onecycle":
+        expected = lr.OneCycleLR(optimizer, 0.1, total_steps=steps, cycle_momentum=False)
+    else:
+        after: torch.optim.lr_scheduler.LRScheduler = lr.CosineAnnealingLR(optimizer, steps - warm)
+        if schedule == "constant":
+            after = lr.ConstantLR(optimizer, 1.0)
+        expected = after
+        if warm:
+            rise = lr.LambdaLR(optimizer, lambda step: (step + 1) / warm)
+            expected = lr.SequentialLR(optimizer, [rise, after], [warm])
+    for step in range(steps):
+        assert rate(recipe, step, steps) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6), step
+        optimizer.step()
+        expected.step()
+
+
+def test_regression_targets_are_learned_in_their_own_units() -> None:
+    """Targets around 1,000 are normalised for the loss; r2 and mse are of the targets as they stand in the file."""
+    recipe = Recipe(epochs=60, batch=50, lr=0.05)
+    score = train(perceptron(outputs=2, width=32), blobs("regression"), recipe, seed=0).score
+    assert score.status == "ok", score.error
+    assert score.objectives["r2"] > 0.97
+    assert "error" not in score.objectives
+
+
+def test_weight_decay_leaves_norms_biases_and_positions_alone() -> None:
+    class Position(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.position = nn.Parameter(torch.randn(4, 8))
+
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), Position(), nn.LayerNorm(8), nn.Linear(8, 8))
+    decayed, others = optimizer_of(network, Recipe(), "cpu").param_groups
+    assert {tuple(p.shape) for p in decayed["params"]} == {(2, 1, 3, 3), (8, 8)}
+    assert decayed["weight_decay"] == 3e-4
+    assert others["weight_decay"] == 0
+    assert sum(p.numel() for p in others["params"]) == 2 + 2 + 2 + 32 + 8 + 8 + 8
+
+
+class Sick(nn.Module):
+    """A perceptron that falls ill at a given step."""
+
+    def __init__(self, illness: str, step: int = 3) -> None:
+        super().__init__()
+        self.inner, self.illness, self.step, self.steps = perceptron()(), illness, step, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor = self.inner(x)
+        self.steps += 1
+        if self.steps < self.step:
+            return out
+        if self.illness == "nan":
+            return out * math.nan
+        if self.illness == "gradient":
+            # the root of 0 is finite and its slope is not
+            return out + torch.sqrt((out * 0).abs())
+        if self.illness == "memory":
+            return out + torch.empty(1 << 60).sum()
+        if self.illness == "refused":
+            raise MemoryError
+        if self.illness == "backward":
+            out.register_hook(_broken)  # type: ignore[no-untyped-call]
+        return out
+
+
+def _broken(_: torch.Tensor) -> torch.Tensor:
+    raise ValueError("broken\nin backward")
+
+
+@pytest.mark.parametrize(
+    ("illness", "status", "said"),
+    [
+        ("nan", "nan", "loss is not finite by step 8"),
+        ("gradient", "nan", "gradient is not finite"),
+        ("memory", "oom", "memory"),
+        ("refused", "oom", "MemoryError"),
+        ("backward", "crashed", "ValueError: broken in backward"),
+    ],
+)
+def test_failures_are_scores(illness: str, status: str, said: str) -> None:
+    """A failure has its status, one line of reason, no objectives; what was raised is in the log."""
+    ill = 8 if illness == "gradient" else 3  # at the epoch's last step the next loss cannot tell
+    trained = train(lambda: Sick(illness, ill), blobs(), QUICK, seed=1, key="k", cost=Cost(params=3))
+    score = trained.score
+    assert (score.status, score.key, score.seed, score.cost.params) == (status, "k", 1, 3)
+    assert said in score.error
+    assert "\n" not in score.error
+    assert not score.objectives
+    assert trained.network is None
+    assert ("Traceback" in trained.log) == (illness not in ("nan", "gradient"))
+
+
+def test_nan_within_twenty_steps() -> None:
+    """A loss that is not finite from step 3 on ends the training by step 20, not at the epoch's end."""
+    networks: list[Sick] = []
+
+    def build() -> nn.Module:
+        networks.append(Sick("nan"))
+        return networks[-1]
+
+    assert train(build, blobs(), replace(QUICK, batch=4, epochs=1)).score.status == "nan"
+    assert networks[0].steps == 20
+
+
+def test_time_limit_ends_a_training() -> None:
+    ticks = iter(range(1000))
+    score = train(perceptron(), blobs(), QUICK, deadline=5.5, clock=lambda: float(next(ticks))).score
+    assert (score.status, score.error) == ("timeout", "time limit reached in epoch 1, step 6")
+
+
+def test_median_stopping() -> None:
+    """A curve under the median ends there, keeps its curve, and has no objectives; one on it goes on."""
+    recipe = replace(QUICK, stop="median", lr=1e-4, epochs=4)
+    free = train(perceptron(), blobs(), replace(recipe, stop="off"), seed=2).score
+    stopped = train(perceptron(), blobs(), recipe, seed=2, medians=(0.0, 1.1, 1.1, 1.1)).score
+    assert stopped.status == "stopped"
+    assert stopped.curve == free.curve[:2]
+    assert not stopped.objectives
+    on_it = train(perceptron(), blobs(), recipe, seed=2, medians=free.curve).score
+    assert on_it.status == "ok"
+    # mse is better when smaller
+    task = replace(blobs("regression"), metric="mse")
+    assert train(perceptron(), task, recipe, seed=2, medians=(1e9, 0.0)).score.status == "stopped"
+    assert train(perceptron(), task, recipe, seed=2, medians=(1e9, 1e9)).score.status == "ok"
+
+
+def test_medians_reach_as_far_as_enough_curves_do() -> None:
+    curves = [(0.1, 0.5, 0.9), (0.2, 0.6), (0.3, 0.7), ()]
+    assert medians(curves, least=2) == pytest.approx((0.2, 0.6))
+    assert medians(curves, least=3) == pytest.approx((0.2, 0.6))
+    assert medians(curves, least=4) == ()
+
+
+def test_recipes_refuse_nonsense() -> None:
+    with pytest.raises(ConfigError, match=r"recipe.epochs is 0; it must be at least 1"):
+        Recipe(epochs=0)
+    with pytest.raises(ConfigError, match=r"recipe.lr is nan"):
+        Recipe(lr=math.nan)
+    with pytest.raises(ConfigError, match="no augmentation 'mixup'"):
+        Recipe(augment=("mixup",))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="augment is for images, and blobs has none"):
+        train(perceptron(), blobs(), replace(QUICK, augment=("flip",)))
+
+
+def test_digest_covers_all_that_changes_a_score() -> None:
+    """Every field but the seed, the device's kind and the precision used there; not which GPU."""
+    base = Recipe()
+    changes = [{"epochs": 9}, {"lr": 0.05}, {"augment": ("flip",)}, {"precision": "float64"}, {"stop": "median"}]
+    digests = {replace(base, **change).digest("cpu") for change in changes}  # type: ignore[arg-type]
+    assert len(digests | {base.digest("cpu"), base.digest("cuda")}) == len(changes) + 2
+    assert replace(base, seed=9).digest() == base.digest()
+    assert base.digest("cuda:1") == base.digest("cuda")
+    assert replace(base, precision="float32").digest("cpu") == base.digest("cpu")
+    assert base.training_seed("a") == Recipe(epochs=3).training_seed("a") != base.training_seed("b")
+    assert replace(base, seed=1).training_seed("a") != base.training_seed("a")
+
+
+def test_augmentations_move_mirror_and_cut() -> None:
+    """Each image by itself: crops are shifts with zeros outside, flips mirror some, cutouts zero one square."""
+    torch.manual_seed(0)
+    x = torch.rand(64, 3, 16, 16) + 1
+    padded = nn.functional.pad(x, (2, 2, 2, 2))
+    shifts = set()
+    for image, source in zip(AUGMENT["crop"](x), padded, strict=True):
+        found = [
+            (down, right)
+            for down in range(5)
+            for right in range(5)
+            if torch.equal(image, source[:, down : down + 16, right : right + 16])
+        ]
+        assert len(found) == 1
+        shifts.add(found[0])
+    assert len(shifts) > 15
+    flipped = [torch.equal(image, source.flip(2)) for image, source in zip(AUGMENT["flip"](x), x, strict=True)]
+    kept = [torch.equal(image, source) for image, source in zip(AUGMENT["flip"](x), x, strict=True)]
+    assert 16 < sum(flipped) < 48
+    assert 16 < sum(kept) < 48
+    cut = AUGMENT["cutout"](x)
+    assert ((cut == 0).sum((1, 2, 3)) == 3 * 16).all()
+    assert len({tuple(torch.nonzero(image[0] == 0)[0].tolist()) for image in cut}) > 30
+    assert torch.equal(cut[cut != 0], x[cut != 0])
+
+
+def test_memory_estimate_counts_moments_and_activations() -> None:
+    cost = Cost(params=1000, activations=10)
+    task = blobs()
+    sgd = memory_estimate(cost, task, Recipe(batch=100))
+    assert sgd == 3 * 4 * 1000 + 100 * 10 * 4 * 3 // 2
+    assert memory_estimate(cost, task, Recipe(batch=100, optimizer="adamw")) == sgd + 4 * 1000
+    assert memory_estimate(cost, task, Recipe(batch=100, precision="float64")) == 2 * sgd
+
+
+@pytest.mark.gpu
+def test_gpu_agrees_with_cpu_and_leaves_nothing() -> None:
+    """In float32 the GPU's accuracy is the CPU's within noise, its steps are captured, and its memory comes back."""
+    recipe = replace(DIGITS, precision="float32")
+    on_cpu = train(convolutions, digits(), recipe, seed=1).score
+    before = torch.cuda.memory_allocated()
+    trained = train(convolutions, digits(), recipe, device="cuda", seed=1)
+    assert trained.score.status == "ok", trained.log
+    assert "graph_fallbacks" not in trained.score.metrics
+    assert trained.score.objectives["accuracy"] == pytest.approx(on_cpu.objectives["accuracy"], abs=0.03)
+    again = train(convolutions, digits(), recipe, device="cuda", seed=1)
+    assert again.score.curve == trained.score.curve
+    del trained, again
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_allocated() - before < 16 << 20  # the data set stays

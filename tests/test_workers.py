@@ -1,0 +1,207 @@
+"""Workers: every job is answered once, whatever its candidate does to its process, and no process is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from evosearch.errors import ConfigError, TaskError, WorkerError
+from evosearch.score import Score
+from evosearch.workers import Evaluation, Evaluator, Job, Pool, Resources, WorkerSettings, open_pool, seats
+from evosearch.workers.processes import ProcessPool
+
+
+@dataclass(frozen=True)
+class Accidents:
+    """Evaluates texts that say what shall happen. `marks`: a folder where a text can leave its worker's pid."""
+
+    marks: str = ""
+    broken: str = ""
+
+    def build(self, resources: Resources) -> Evaluator:
+        if self.broken == "error":
+            raise TaskError("no such task")
+        if self.broken == "exit":
+            print("the disk is on fire", file=sys.stderr)
+            os._exit(3)
+
+        def evaluate(job: Job) -> Evaluation:
+            word, _, argument = job.text.partition(" ")
+            if self.marks:
+                with Path(self.marks, f"{job.number}").open("a") as file:
+                    file.write(f"{os.getpid()}\n")
+            if word == "say":
+                print(argument)
+                return Evaluation(Score(job.key, "crashed", error="said it"), "Traceback")
+            if word == "sleep":
+                time.sleep(float(argument))
+            elif word == "exit":
+                print("going now")
+                os._exit(int(argument))
+            elif word == "abort":
+                os.abort()
+            elif word == "kill":
+                os.kill(os.getpid(), int(argument))
+            elif word == "allocate":
+                hoard = []
+                while True:
+                    hoard.append(np.ones(1 << 22))
+            elif word == "orphan":
+                child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+                Path(argument).write_text(str(child.pid))
+                os._exit(1)
+            return Evaluation(Score(job.key, "ok", {"accuracy": job.number / 100}, seed=job.seed))
+
+        return evaluate
+
+
+def answers(pool: Pool, texts: list[str], timeout: float = 60) -> list[Score]:
+    """The scores of the texts, in order."""
+    for number, text in enumerate(texts):
+        pool.submit(Job(number, text, f"{number:032x}", number))
+    found: dict[int, Score] = {}
+    until = time.monotonic() + timeout
+    while len(found) < len(texts) and time.monotonic() < until:
+        for number, score in pool.wait(1):
+            assert number not in found, "answered twice"
+            found[number] = score
+    return [found[number] for number in range(len(texts))]
+
+
+def own_children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+@pytest.fixture
+def before() -> set[int]:
+    return own_children()
+
+
+TWO = WorkerSettings(workers=2, device="cpu", memory=1.0, time_limit=2.0)
+
+
+def test_each_accident_costs_its_candidate_and_no_other(tmp_path: Path, before: set[int]) -> None:
+    """Exits, aborts, allocation without end and sleep get their statuses; the candidates around them get scores."""
+    texts = ["fine", "exit 0", "allocate", "fine", "abort", "sleep 60", "fine", "exit 7", "fine"]
+    with ProcessPool(Accidents(), TWO, tmp_path) as pool:
+        scores = answers(pool, texts)
+        assert pool.wait(0.1) == []
+    expected = ["ok", "crashed", "oom", "ok", "crashed", "timeout", "ok", "crashed", "ok"]
+    assert [score.status for score in scores] == expected
+    assert [score.key for score in scores] == [f"{number:032x}" for number in range(len(texts))]
+    assert "exit code 7" in scores[7].error
+    assert "SIGABRT" in scores[4].error
+    assert "limit is 1.00" in scores[2].error
+    assert own_children() <= before
+
+    kept = tmp_path / scores[7].key
+    assert (kept / "error.txt").read_text() == f"crashed: {scores[7].error}\n"
+    assert (kept / "log").read_text() == "going now\n"
+    assert not (tmp_path / scores[0].key).exists()
+
+
+def test_worker_killed_from_outside_has_its_candidate_tried_once_more(tmp_path: Path) -> None:
+    """SIGKILL once: the candidate is scored by the next worker. SIGKILL again: crashed, and no third try."""
+    settings = WorkerSettings(workers=1, device="cpu", time_limit=30)
+    with ProcessPool(Accidents(marks=str(tmp_path)), settings) as pool:
+        pool.submit(Job(0, "sleep 1", "0" * 32))
+        mark = tmp_path / "0"
+        while not mark.exists() or not mark.read_text():
+            assert pool.wait(0.05) == []
+        os.kill(int(mark.read_text()), signal.SIGKILL)
+        [(number, score)] = pool.wait(30)
+        assert (number, score.status) == (0, "ok")
+        assert len(set(mark.read_text().split())) == 2
+
+        pool.submit(Job(1, f"kill {int(signal.SIGKILL)}", "1" * 32))
+        [(number, score)] = pool.wait(30)
+        assert (number, score.status) == (1, "crashed")
+        assert "two workers" in score.error
+        assert len((tmp_path / "1").read_text().split()) == 2
+
+
+def test_what_a_candidate_started_ends_with_its_worker(tmp_path: Path) -> None:
+    """A process that a candidate left behind is gone once the candidate is answered for."""
+    pid = tmp_path / "pid"
+    with ProcessPool(Accidents(), WorkerSettings(workers=1, device="cpu")) as pool:
+        assert answers(pool, [f"orphan {pid}"])[0].status == "crashed"
+    until = time.monotonic() + 5
+    while psutil.pid_exists(int(pid.read_text())) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(int(pid.read_text()))
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_process_that_started_them(tmp_path: Path, sign: signal.Signals) -> None:
+    """Whether it is killed or interrupted without closing its pool, its workers are gone a moment later."""
+    program = textwrap.dedent(
+        f"""
+        import sys, time
+        sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
+        from tests.test_workers import Accidents
+        from evosearch.workers import Job, WorkerSettings
+        from evosearch.workers.processes import ProcessPool
+        pool = ProcessPool(Accidents(marks={str(tmp_path)!r}), WorkerSettings(workers=2, device="cpu"))
+        for number in range(2):
+            pool.submit(Job(number, "sleep 600", "0" * 32))
+        while True:
+            pool.wait(1)
+        """
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    marks = [tmp_path / "0", tmp_path / "1"]
+    until = time.monotonic() + 60
+    while not all(mark.exists() and mark.read_text() for mark in marks) and time.monotonic() < until:
+        time.sleep(0.05)
+    workers = [psutil.Process(int(mark.read_text())) for mark in marks]
+    parent.send_signal(sign)
+    parent.wait(10)
+    assert psutil.wait_procs(workers, 5)[1] == []
+
+
+def test_mistakes_of_the_run_are_raised_and_not_blamed_on_candidates() -> None:
+    """A worker that cannot load its task, or dies before it is ready, is an error of the pool with its reason."""
+    with ProcessPool(Accidents(broken="error"), TWO) as pool:
+        pool.submit(Job(0, "fine", "0" * 32))
+        with pytest.raises(WorkerError, match="no such task"):
+            pool.wait(30)
+    with ProcessPool(Accidents(broken="exit"), TWO) as pool:
+        pool.submit(Job(0, "fine", "0" * 32))
+        with pytest.raises(WorkerError, match=r"exit code 3.*the disk is on fire"):
+            pool.wait(30)
+
+
+def test_inline_pool_answers_and_keeps_logs(tmp_path: Path) -> None:
+    """The pool in this process answers one job for each wait, and keeps what failed."""
+    pool = open_pool(Accidents(), WorkerSettings(pool="inline", device="cpu"), tmp_path)
+    assert [score.status for score in answers(pool, ["fine", "say hello"])] == ["ok", "crashed"]
+    assert (tmp_path / f"{1:032x}" / "log").read_text() == "Traceback"
+    assert pool.wait(0) == []
+    pool.close()
+
+
+def test_settings_say_what_is_wrong() -> None:
+    with pytest.raises(ConfigError, match=r"workers.device is 'gpu'; use auto, cpu, cuda or cuda:N"):
+        WorkerSettings(device="gpu")
+    with pytest.raises(ConfigError, match=r"workers.threads is 0; it must be at least 1"):
+        WorkerSettings(threads=0)
+
+
+def test_workers_share_the_machine() -> None:
+    """Memory that is not given is shared equally, within four fifths of the machine's."""
+    from evosearch.workers import machine_memory
+
+    given = seats(WorkerSettings(workers=4, device="cpu"))
+    assert len(given) == 4
+    assert sum(seat.memory for seat in given) <= 0.8 * machine_memory()
+    assert {seat.threads for seat in given} == {1}
