@@ -164,6 +164,10 @@ def check_keys(data: Mapping[str, Any], where: str) -> None:
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{where}: {key} is a table; say [{key}] and its keys below, or {key}.KEY = ...")
             for inner in value:
+                if (key, inner) in FROM_SEED:
+                    raise ConfigError(
+                        f"{where}: {key}.{inner}: say seed at the top, outside every table; it sets them all"
+                    )
                 if inner not in table:
                     raise ConfigError(f"{where}: unknown key {key}.{inner}; {_near(inner, table, prefix=f'{key}.')}")
         elif isinstance(value, Mapping) and key in Config.model_fields:

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 
 PACKAGE = ROOT / "evosearch"
 
-# The layers of the house, top to bottom: a module may import those of its own line and of lines below (docs/design.md, 1).
+# The house, top to bottom: a module may import those of its own line and of lines below (docs/design.md, section 1).
 LINES: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__"),
     ("engine",),

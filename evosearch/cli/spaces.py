@@ -51,10 +51,10 @@ def open_space(
 
 
 def load_layers(files: Iterable[Path | str]) -> Mapping[str, type]:
-    """The layers that files of a person's own register. Runs the files."""
-    files = tuple(files)
-    if not files:
-        return {}
-    from evosearch.layers import load_files
+    """The layers that files of a person's own register, the last one of a name counts. Runs the files."""
+    found: dict[str, type] = {}
+    for file in files:
+        from evosearch.layers import load_layers as load_file
 
-    return load_files([Path(file) for file in files])
+        found.update(load_file(file))
+    return found
