@@ -24,16 +24,21 @@ reach. `want` is the wanted output shape where it is known; None in it stands fo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from evosearch.errors import ShapeError
+from evosearch.layers.forms import Form, Step, digest
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from evosearch.architecture import Node
-    from evosearch.identity import Form
     from evosearch.network import Builder
+
+    Emission = str | Generator[tuple[Node, str], str, str]  # what `emit` returns
 
 Shape = tuple[int, ...]
 Want = tuple[int | None, ...] | None
@@ -83,6 +88,9 @@ class Cost:
             self.modules + other.modules,
         )
 
+    def __mul__(self, copies: int) -> Cost:
+        return Cost(self.params * copies, self.flops * copies, self.activations * copies, self.modules * copies)
+
 
 class Word:
     """An argument made of words: a split, a merge, a rearrangement. No layer of its own: the combinator uses it."""
@@ -105,8 +113,91 @@ class Layer(Protocol):
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         """The node's canonical form from its parts' forms. Equal forms must mean equal functions."""
 
-    def emit(self, node: Node, x: str, build: Builder) -> str:
-        """Write the code that applies the node to variable `x`; returns the expression or variable of its output."""
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        """Write the code that applies the node to variable `x`; returns the variable of its output.
+
+        A combinator's is a generator: it yields (part, variable) and is sent the variable of the part's output, so
+        that trees thousands deep are written without recursion.
+        """
+
+
+class Leaf:
+    """A layer without parts. A subclass states `shape`, and of the rest what is not as here.
+
+    The least that a layer of your own needs is `shape` and `module`.
+    """
+
+    name: ClassVar[str] = ""
+    keeps_zero: ClassVar[bool] = False  # whether its output is zero wherever its input is
+    saves: ClassVar[str] = "in"  # what backward needs: its input ("in"), its output ("out"), nothing ("")
+
+    def shape(self, x: Shape) -> Shape:
+        """The output shape at input shape `x`; raises ShapeError where the layer cannot stand."""
+        raise NotImplementedError
+
+    def params(self, x: Shape) -> int:
+        """Trainable scalars at input shape `x`; by default counted on `module`, without allocating it."""
+        return _module_params(self, x)
+
+    def flops(self, x: Shape) -> int:
+        """2 x multiply-accumulates of linear, convolution and dot-product layers, one example."""
+        del x
+        return 0
+
+    def saved(self, x: Shape) -> int:
+        """Scalars saved for the backward pass, one example, parameters not counted."""
+        return math.prod(x) if self.saves == "in" else math.prod(self.shape(x)) if self.saves == "out" else 0
+
+    def cost(self, node: Node) -> Cost:
+        x = node.inputs
+        return Cost(self.params(x), self.flops(x), self.saved(x), 1)
+
+    def arguments(self) -> tuple[object, ...]:
+        """The fields' values: what tells two layers of this class apart."""
+        return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        del parts
+        return (Step(self.name, (*self.arguments(), node.inputs), node.output, keeps_zero=self.keeps_zero),)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return build.own(self, node, x)
+
+    def module(self, x: Shape) -> nn.Module:
+        """The layer at input shape `x` as a torch module (batch first), where there is no code to write for it."""
+        raise NotImplementedError(f"{type(self).__name__} has neither `emit` nor `module`")
+
+
+class Combinator:
+    """A layer whose parts are layers. A subclass states `shape` and `emit`; `canonical` where two can mean the same."""
+
+    name: ClassVar[str] = ""
+
+    def cost(self, node: Node) -> Cost:
+        total = node.parts[0].cost
+        for part in node.parts[1:]:
+            total = total + part.cost
+        return total
+
+    def arguments(self) -> tuple[object, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        arguments = (*map(repr, self.arguments()), node.inputs, *map(digest, parts))
+        return (Step(self.name, arguments, node.output),)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        raise NotImplementedError(f"{type(self).__name__} has no `emit`")
+
+
+@lru_cache(maxsize=10_000)
+def _module_params(layer: Leaf, x: Shape) -> int:
+    if type(layer).module is Leaf.module:
+        return 0
+    import torch
+
+    with torch.device("meta"):
+        return sum(p.numel() for p in layer.module(x).parameters() if p.requires_grad)
 
 
 def size(shape: Shape) -> int:
@@ -131,4 +222,21 @@ def register(name: str) -> Callable[[T], T]:
     return decorate
 
 
-__all__ = ["Cost", "Layer", "Part", "Shape", "ShapeError", "Want", "Word", "matches", "mode", "register", "show", "size"]
+__all__ = [
+    "Combinator",
+    "Cost",
+    "Form",
+    "Layer",
+    "Leaf",
+    "Part",
+    "Shape",
+    "ShapeError",
+    "Step",
+    "Want",
+    "Word",
+    "matches",
+    "mode",
+    "register",
+    "show",
+    "size",
+]

@@ -1,0 +1,45 @@
+"""The canonical key: one key for all architectures that are known to mean the same (DESIGN, section 6).
+
+The rules belong to the layers: each gives its form from its parts' forms (`Layer.canonical`). Here the forms of a whole
+tree are made, from the leaves up and without recursion, and hashed.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from evosearch.layers.forms import Form, Step, Sum, Zero, digest, join, sum_of
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Node
+
+RULES = 1  # version of the rules by which forms are made; part of every key
+
+
+def canonical_form(root: Node) -> Form:
+    """The canonical form of a tree. Equal forms mean equal functions, once the weights are copied across."""
+    forms: dict[int, Form] = {}
+    stack = [root]
+    while stack:
+        node = stack[-1]
+        if id(node) in forms:
+            stack.pop()
+            continue
+        waiting = [part for part in node.parts if id(part) not in forms]
+        if waiting:
+            stack += waiting
+            continue
+        stack.pop()
+        forms[id(node)] = node.layer.canonical(node, [forms[id(part)] for part in node.parts])
+    return forms[id(root)]
+
+
+def canonical_key(root: Node, layer_digests: str = "") -> str:
+    """The canonical key of a tree, 32 hex digits: over the rules' version, its input shape, its canonical form and the
+    digests of own layers' files."""
+    text = f"{RULES}\n{root.inputs!r}\n{layer_digests}\n{digest(canonical_form(root))}"
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+__all__ = ["RULES", "Form", "Step", "Sum", "Zero", "canonical_form", "canonical_key", "digest", "join", "sum_of"]

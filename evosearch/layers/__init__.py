@@ -1,0 +1,40 @@
+"""The words a grammar may use: each one class with its shape rule, cost and code. See `evosearch.layers.base`."""
+
+from __future__ import annotations
+
+from evosearch.layers import (
+    activations,
+    combinators,
+    linear,
+    merges,
+    norm,
+    positional,
+    routing,
+    splits,
+)
+from evosearch.layers.base import Combinator, Cost, Leaf, Shape, ShapeError, Want, Word, register, show
+from evosearch.layers.vocabulary import Spec, Vocabulary, load_layers, vocabulary
+
+__all__ = [
+    "Combinator",
+    "Cost",
+    "Leaf",
+    "Shape",
+    "ShapeError",
+    "Spec",
+    "Vocabulary",
+    "Want",
+    "Word",
+    "activations",
+    "combinators",
+    "linear",
+    "load_layers",
+    "merges",
+    "norm",
+    "positional",
+    "register",
+    "routing",
+    "show",
+    "splits",
+    "vocabulary",
+]

@@ -1,0 +1,94 @@
+"""Layers whose parts are layers: one after the other, and side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evosearch.layers.base import Combinator, Cost, Form, Part, Shape, ShapeError, Want, register
+from evosearch.layers.forms import join
+from evosearch.layers.merges import Merge
+from evosearch.layers.splits import Split
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Node
+    from evosearch.layers.base import Emission
+    from evosearch.network import Builder
+
+
+@register("sequential")
+@dataclass(frozen=True)
+class Sequential(Combinator):
+    """The second part after the first."""
+
+    def shape(self, x: Shape, first: Part, second: Part, *, want: Want = None) -> Shape:
+        return second(first(x), want)
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        return join(parts[0], parts[1])
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        for part in node.parts:
+            x = yield part, x
+        return x
+
+
+@register("branching")
+@dataclass(frozen=True)
+class Branching(Combinator):
+    """Two branches, each its own part, between a split in two and a merge."""
+
+    split: Split
+    merge: Merge
+
+    def shape(self, x: Shape, left: Part, right: Part, *, want: Want = None) -> Shape:
+        split, merge = self.split, self.merge
+        if split.factor != 2:
+            raise ShapeError("a split in {} for two branches", split.factor)
+        branch = split.shape(x)
+        first = left(branch, merge.first(want))
+        return merge.pair(first, right(branch, merge.mate(first, want)))
+
+    def cost(self, node: Node) -> Cost:
+        left, right = node.parts
+        return left.cost + right.cost + self.merge.cost((left.output, right.output), node.output)
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        shapes = [part.output for part in node.parts]
+        return self.merge.canonical(self.split, parts, shapes, node.inputs, node.output)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        branches = self.split.emit(x, node.inputs, build)
+        outputs = []
+        for part, start in zip(node.parts, branches, strict=True):
+            outputs.append((yield part, start))
+        return self.merge.emit(outputs, node.output, build)
+
+
+@register("branching_repeated")
+@dataclass(frozen=True)
+class BranchingRepeated(Combinator):
+    """As many branches as the split makes, all with the structure of one part, each with its own weights."""
+
+    split: Split
+    merge: Merge
+
+    def shape(self, x: Shape, branch: Part, *, want: Want = None) -> Shape:
+        count = self.split.factor
+        return self.merge.many(branch(self.split.shape(x), self.merge.each(want, count)), count)
+
+    def cost(self, node: Node) -> Cost:
+        (branch,), count = node.parts, self.split.factor
+        return branch.cost * count + self.merge.cost((branch.output,) * count, node.output)
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        count = self.split.factor
+        shapes = [node.parts[0].output] * count
+        return self.merge.canonical(self.split, [parts[0]] * count, shapes, node.inputs, node.output)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        outputs = []
+        for start in self.split.emit(x, node.inputs, build):
+            outputs.append((yield node.parts[0], start))
+        return self.merge.emit(outputs, node.output, build)

@@ -1,0 +1,33 @@
+"""Learnable positional encoding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from evosearch.layers.base import Leaf, Shape, register
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Node
+    from evosearch.layers.base import Emission
+    from evosearch.network import Builder
+
+
+@register("positional_encoding")
+@dataclass(frozen=True)
+class PositionalEncoding(Leaf):
+    """x + a parameter of x's shape, drawn from N(0, 1)."""
+
+    saves: ClassVar[str] = ""
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def params(self, x: Shape) -> int:
+        return math.prod(x)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        sizes = ", ".join(map(str, node.inputs))
+        parameter = build.module(f"nn.Parameter(torch.randn({sizes}))", "position")
+        return build.line(f"{{}} + {parameter}", x, shape=node.output)

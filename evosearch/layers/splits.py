@@ -1,0 +1,64 @@
+"""Splits: how a branching hands its input to its branches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from evosearch.layers.base import Shape, ShapeError, Word, register
+
+if TYPE_CHECKING:
+    from evosearch.network import Builder
+
+
+class Split(Word):
+    """factor: the number of branches. shared: whether every branch gets the same input."""
+
+    factor: int
+    shared: ClassVar[bool]
+
+    def shape(self, x: Shape) -> Shape:
+        """The input shape of every branch."""
+        raise NotImplementedError
+
+    def emit(self, x: str, inputs: Shape, build: Builder) -> tuple[str, ...]:
+        """The variables that the branches start from."""
+        raise NotImplementedError
+
+
+@register("clone")
+@dataclass(frozen=True)
+class Clone(Split):
+    """Every branch gets the whole input."""
+
+    factor: int
+    shared: ClassVar[bool] = True
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def emit(self, x: str, inputs: Shape, build: Builder) -> tuple[str, ...]:
+        return (x,) * self.factor
+
+
+@register("group")
+@dataclass(frozen=True)
+class Group(Split):
+    """Equal parts along a dimension, counted from 1 after the batch axis; the dimension must divide."""
+
+    factor: int
+    axis: int
+    shared: ClassVar[bool] = False
+
+    def shape(self, x: Shape) -> Shape:
+        axis, factor = self.axis, self.factor
+        if axis > len(x):
+            raise ShapeError("group{}: {} has no dimension {}", factor, x, axis)
+        part, rest = divmod(x[axis - 1], factor)
+        if rest:
+            raise ShapeError("group{}: dimension {} of {} does not divide by {}", factor, axis, x, factor)
+        return (*x[: axis - 1], part, *x[axis:])
+
+    def emit(self, x: str, inputs: Shape, build: Builder) -> tuple[str, ...]:
+        shape = self.shape(inputs)
+        return build.lines(f"{{}}.chunk({self.factor}, dim={self.axis})", x, count=self.factor, shape=shape)

@@ -1,0 +1,294 @@
+"""The layers that a grammar's words stand for: looked up by name, and checked against the grammar.
+
+An alternative's layer is its alias, else its rule's name. Numbers at the end of a name that is not itself registered
+are arguments: `-> cat1` is the layer `cat` with axis 1, `-> im2col3_2_1` is `im2col` with kernel 3, stride 2, padding 1.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from functools import partial
+from hashlib import blake2b
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NoReturn, get_type_hints
+
+from evosearch.errors import ArchitectureError, LayerError
+from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
+from evosearch.layers.base import Combinator, Leaf, Word, _registry
+
+CONVERSIONS: Mapping[type, Callable[[str], Any]] = MappingProxyType({int: int, float: float, str: str})
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """How an alternative makes its layer.
+
+    cls: the class. constants: arguments told by the layer's name. arguments: (field name, type) of those told by the
+    alternative's terminals and words, in the sentence's order.
+    """
+
+    cls: type
+    constants: tuple[Any, ...]
+    arguments: tuple[tuple[str, type], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """A grammar's layers.
+
+    classes: class by the name that the grammar uses, words included. digest: blake2b-128 over the files of own layers
+    in use, "" where there are none.
+    """
+
+    classes: Mapping[str, type]
+    specs: Mapping[Alternative, Spec]
+    digest: str
+    _made: dict[tuple[Alternative, tuple[Any, ...]], Any] = field(default_factory=dict)
+
+    def spec(self, alternative: Alternative) -> Spec:
+        return self.specs[alternative]
+
+    def layer(self, alternative: Alternative, arguments: tuple[Any, ...]) -> Any:
+        """The layer, or word, of an alternative.
+
+        arguments: texts of terminals and instances of words, in the sentence's order. Equal arguments give the same
+        instance. Raises ArchitectureError where a text is not a value of its field.
+        """
+        key = (alternative, arguments)
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._make(self.specs[alternative], arguments)
+        return made
+
+    def _make(self, spec: Spec, arguments: tuple[Any, ...]) -> Any:
+        values = []
+        for (name, kind), argument in zip(spec.arguments, arguments, strict=True):
+            try:
+                values.append(CONVERSIONS[kind](argument) if isinstance(argument, str) else argument)
+            except ValueError:
+                raise ArchitectureError(
+                    f"{spec.cls.__name__}: {name} must be {_called(kind)}, not {argument!r}"
+                ) from None
+        return spec.cls(*spec.constants, *values)
+
+
+def vocabulary(grammar: Grammar, extra: Mapping[str, type] | None = None) -> Vocabulary:
+    """The layers that the grammar's alternatives stand for; `extra` (see `load_layers`) goes before the bundled ones.
+
+    Raises LayerError, with file, line and column, for a name without a layer and for arguments that do not fit.
+    """
+    known = {**_registry, **(extra or {})}
+    classes: dict[str, type] = {}
+    constants: dict[str, tuple[str, ...]] = {}
+    alternatives = [a for group in grammar.rules.values() for a in group if a.layer is not None]
+    for alternative in alternatives:
+        assert alternative.layer is not None
+        classes[alternative.layer], constants[alternative.layer] = _resolve(grammar, alternative, known)
+    words = word_rules(grammar, classes)
+    specs = {a: _spec(grammar, a, classes, constants, words) for a in alternatives}
+    digests = sorted({getattr(cls, "source_digest", "") for cls in classes.values()} - {""})
+    digest = blake2b("\n".join(digests).encode(), digest_size=16).hexdigest() if digests else ""
+    return Vocabulary(MappingProxyType(classes), MappingProxyType(specs), digest)
+
+
+def load_layers(path: str | Path) -> dict[str, type]:
+    """The layers that a Python file registers, by name. This runs the file.
+
+    Raises LayerError where the file cannot be read or run, or registers nothing.
+    """
+    path = Path(path)
+    before = dict(_registry)
+    try:
+        source = path.read_bytes()
+        spec = spec_from_file_location(f"evosearch_layers_{path.stem}", path)
+        assert spec is not None and spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules[module.__name__] = module  # dataclasses look their own module up
+        spec.loader.exec_module(module)
+        found = {name: cls for name, cls in _registry.items() if before.get(name) is not cls}
+    except OSError as error:
+        raise LayerError(f"cannot read it: {error.strerror}", file=str(path)) from error
+    except LayerError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a person's file raises is told as a mistake in that file
+        line = next((f.tb_lineno for f in reversed(list(_frames(error))) if _file(f) == str(path)), 0)
+        raise LayerError(f"{type(error).__name__}: {error}", file=str(path), line=line) from error
+    finally:
+        _registry.clear()
+        _registry.update(before)
+    if not found:
+        raise LayerError('it registers no layer; write @register("name") above the class', file=str(path))
+    digest = blake2b(source, digest_size=16).hexdigest()
+    for cls in found.values():
+        cls.source_digest = digest  # type: ignore[attr-defined]
+    return found
+
+
+def word_rules(grammar: Grammar, classes: Mapping[str, type]) -> set[str]:
+    """The rules below which no layer stands, only words."""
+    layered = {
+        rule
+        for rule, group in grammar.rules.items()
+        if any(a.layer is not None and not issubclass(classes[a.layer], Word) for a in group)
+    }
+    while True:
+        more = {
+            rule
+            for rule, group in grammar.rules.items()
+            if rule not in layered and any(a.layer is None and layered.intersection(a.rules) for a in group)
+        }
+        if not more:
+            return set(grammar.rules) - layered
+        layered |= more
+
+
+def _resolve(grammar: Grammar, alternative: Alternative, known: Mapping[str, type]) -> tuple[type, tuple[str, ...]]:
+    name = alternative.layer
+    assert name is not None
+    if name in known:
+        return known[name], ()
+    numbers = re.search(r"\d+(_\d+)*$", name)
+    if numbers and name[: numbers.start()] in known:
+        return known[name[: numbers.start()]], tuple(numbers.group().split("_"))
+    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`--layers FILE` adds layers of your own"
+    _complain(grammar, alternative, f"no layer is called {name!r}; {hint}")
+
+
+def _spec(
+    grammar: Grammar,
+    alternative: Alternative,
+    classes: Mapping[str, type],
+    constants: Mapping[str, tuple[str, ...]],
+    words: set[str],
+) -> Spec:
+    name = alternative.layer
+    assert name is not None
+    cls, given = classes[name], constants[name]
+    complain = partial(_complain, grammar, alternative)
+    if not is_dataclass(cls):
+        complain(f"{cls.__name__} is not a dataclass; write @dataclass(frozen=True) above it")
+    hints = get_type_hints(cls)
+    wanted = [(f.name, hints[f.name]) for f in fields(cls) if f.init]
+    fixed = [(argument, kind) for argument, (_, kind) in zip(given, wanted, strict=False)]
+    if len(given) > len(wanted) or any(kind not in CONVERSIONS for _, kind in fixed):
+        complain(f"{name!r}: {cls.name} does not take {len(given)} numbers: {_signature(cls, wanted)}")
+    open_fields = wanted[len(given) :]
+    arguments = list(_arguments(grammar, alternative, words))
+    if len(arguments) != len(open_fields):
+        complain(f"{name!r} takes {_signature(cls, open_fields)}; here are {len(arguments)} arguments")
+    for (what, source), (field_name, kind) in zip(arguments, open_fields, strict=True):
+        if isinstance(source, Terminal):
+            if kind not in CONVERSIONS:
+                complain(f"{name!r}: {field_name} must be {_called(kind)}; the terminal {what} is text")
+            for text, _ in source.representatives() if source.choices or source.range else ():
+                if not _converts(kind, text):
+                    complain(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {text!r}")
+        else:
+            for other in _word_classes(grammar, source, classes):
+                if not (isinstance(kind, type) and issubclass(other, kind)):
+                    complain(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {other.__name__}")
+    least, most = _part_counts(cls)
+    found = sum(rule not in words for rule in alternative.rules)
+    spliced = any(rule not in words and _splices(grammar, rule) for rule in alternative.rules)
+    if not spliced and not least <= found <= most:
+        expected = f"{least}" if least == most else f"at least {least}"
+        complain(f"{name!r} takes {expected} parts; here are {found}")
+    return Spec(cls, tuple(CONVERSIONS[kind](text) for text, kind in fixed), tuple(open_fields))
+
+
+def _arguments(grammar: Grammar, alternative: Alternative, words: set[str]) -> Iterator[tuple[str, Terminal | str]]:
+    """(name, terminal or word rule) of the alternative's arguments, in the sentence's order."""
+    for symbol in alternative.symbols:
+        if symbol.kind is Kind.TERMINAL:
+            yield symbol.name, grammar.terminals[symbol.name]
+        elif symbol.kind is Kind.RULE and symbol.name in words:
+            below = grammar.rules[symbol.name]
+            if len(below) == 1 and below[0].layer is None:
+                yield from _arguments(grammar, below[0], words)
+            elif all(a.layer is None and not a.rules and len(a.terminals) == 1 for a in below):
+                yield below[0].terminals[0], grammar.terminals[below[0].terminals[0]]
+            else:
+                yield symbol.name, symbol.name
+
+
+def _word_classes(
+    grammar: Grammar, rule: str, classes: Mapping[str, type], seen: frozenset[str] = frozenset()
+) -> Iterator[type]:
+    for alternative in grammar.rules[rule]:
+        if alternative.layer is not None:
+            yield classes[alternative.layer]
+        else:
+            for below in alternative.rules:
+                if below not in seen:
+                    yield from _word_classes(grammar, below, classes, seen | {rule})
+
+
+def _splices(grammar: Grammar, rule: str, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether the rule can stand for none or for several parts."""
+    for alternative in grammar.rules[rule]:
+        if alternative.layer is None:
+            if len(alternative.rules) != 1:
+                return True
+            below = alternative.rules[0]
+            if below not in seen and _splices(grammar, below, seen | {rule}):
+                return True
+    return False
+
+
+def _part_counts(cls: type) -> tuple[int, float]:
+    """How many parts `shape` takes after x: (at least, at most)."""
+    if issubclass(cls, Word):
+        return 0, 0
+    kinds = inspect.Parameter
+    parameters = [p for p in inspect.signature(cls.shape).parameters.values()][2:]  # type: ignore[attr-defined]
+    parts = [
+        p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD) and p.name != "want"
+    ]
+    least = sum(p.default is kinds.empty for p in parts)
+    return least, float("inf") if any(p.kind is kinds.VAR_POSITIONAL for p in parameters) else len(parts)
+
+
+def _converts(kind: type, text: str) -> bool:
+    try:
+        CONVERSIONS[kind](text)
+    except ValueError:
+        return False
+    return True
+
+
+def _called(kind: Any) -> str:
+    return {int: "a whole number", float: "a number", str: "text"}.get(kind, f"a {getattr(kind, '__name__', kind)}")
+
+
+def _signature(cls: type, wanted: list[tuple[str, type]]) -> str:
+    return ", ".join(f"{name} ({_called(kind)})" for name, kind in wanted) or "no arguments"
+
+
+def _frames(error: BaseException) -> Iterator[Any]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _file(trace: Any) -> str:
+    return str(trace.tb_frame.f_code.co_filename)
+
+
+def _complain(grammar: Grammar, alternative: Alternative, message: str) -> NoReturn:
+    """Raises LayerError at the alternative's place in the grammar file."""
+    file, text = next(iter(grammar.source.items()), (grammar.name, ""))
+    lines = text.splitlines()
+    source_line = lines[alternative.line - 1] if 0 < alternative.line <= len(lines) else ""
+    raise LayerError(message, file=file, line=alternative.line, column=alternative.column, source_line=source_line)
+
+
+__all__ = ["Combinator", "Leaf", "Spec", "Vocabulary", "load_layers", "vocabulary", "word_rules"]
