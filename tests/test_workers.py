@@ -87,7 +87,7 @@ def before() -> set[int]:
     return own_children()
 
 
-TWO = WorkerSettings(workers=2, device="cpu", memory=1.0, time_limit=2.0)
+TWO = WorkerSettings(workers=2, device="cpu", memory=0.25, time_limit=2.0)
 
 
 def test_each_accident_costs_its_candidate_and_no_other(tmp_path: Path, before: set[int]) -> None:
@@ -101,7 +101,7 @@ def test_each_accident_costs_its_candidate_and_no_other(tmp_path: Path, before: 
     assert [score.key for score in scores] == [f"{number:032x}" for number in range(len(texts))]
     assert "exit code 7" in scores[7].error
     assert "SIGABRT" in scores[4].error
-    assert "limit is 1.00" in scores[2].error
+    assert "limit is 0.25" in scores[2].error
     assert own_children() <= before
 
     kept = tmp_path / scores[7].key
