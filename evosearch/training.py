@@ -201,15 +201,15 @@ def medians(curves: Iterable[Sequence[float]], least: int = 5) -> tuple[float, .
     return tuple(result)
 
 
-def memory_estimate(cost: Cost, task: Task, recipe: Recipe, device: str = "cpu") -> int:
-    """Bytes that training the network takes on the device, beside the data set: weights, gradients and the
-    optimizer's moments, and the activations saved for backward in one batch, half as much again for temporaries.
+def memory_estimate(params: int, held: int, task: Task, recipe: Recipe, device: str = "cpu") -> int:
+    """Bytes that training a network takes on the device, beside the data set: weights, gradients and the optimizer's
+    moments, and what backward holds of one batch (held: scalars for one example), half as much again for temporaries.
     """
     width = 8 if recipe.precision_on(device) == "float64" else 4
     saved = 2 if recipe.precision_on(device) == "bfloat16" else width
     copies = 4 if recipe.optimizer == "adamw" else 3
     batch = min(recipe.batch, len(task.train))
-    return copies * width * cost.params + batch * cost.activations * saved * 3 // 2
+    return copies * width * params + batch * held * saved * 3 // 2
 
 
 def _attempt(

@@ -347,12 +347,11 @@ def test_augmentations_move_mirror_and_cut() -> None:
 
 
 def test_memory_estimate_counts_moments_and_activations() -> None:
-    cost = Cost(params=1000, activations=10)
     task = blobs()
-    sgd = memory_estimate(cost, task, Recipe(batch=100))
+    sgd = memory_estimate(1000, 10, task, Recipe(batch=100))
     assert sgd == 3 * 4 * 1000 + 100 * 10 * 4 * 3 // 2
-    assert memory_estimate(cost, task, Recipe(batch=100, optimizer="adamw")) == sgd + 4 * 1000
-    assert memory_estimate(cost, task, Recipe(batch=100, precision="float64")) == 2 * sgd
+    assert memory_estimate(1000, 10, task, Recipe(batch=100, optimizer="adamw")) == sgd + 4 * 1000
+    assert memory_estimate(1000, 10, task, Recipe(batch=100, precision="float64")) == 2 * sgd
 
 
 @pytest.mark.gpu

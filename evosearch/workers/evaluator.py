@@ -16,8 +16,6 @@ from evosearch.training import Recipe, failed, memory_estimate, one_line, train
 from evosearch.workers import Evaluation, Evaluator, Job, Resources
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from evosearch.layers.base import Shape
 
 
@@ -36,6 +34,8 @@ class _Network:
     resources: Resources
 
     def __call__(self, job: Job) -> Evaluation:
+        from evosearch import network
+
         begun = time.monotonic()
         try:
             architecture = self.space.read(self.space.parse(job.text))
@@ -43,12 +43,12 @@ class _Network:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
         cost = architecture.cost
         room = self.resources.device_memory
-        if room and (needed := memory_estimate(cost, self.task, self.recipe, self.resources.device)) > room:
+        if room and (needed := self.memory(architecture)) > room:
             said = f"would take {needed / 2**30:.2f} GiB to train, and a worker has {room / 2**30:.2f}"
             return Evaluation(Score(job.key, "over_budget", cost=cost, seed=job.seed, error=said))
         limit = self.resources.time_limit
         trained = train(
-            lambda: build(architecture, self.task),
+            lambda: network.build(architecture, self.task.outputs),
             self.task,
             self.recipe,
             device=self.resources.device,
@@ -59,6 +59,13 @@ class _Network:
             medians=job.medians,
         )
         return Evaluation(trained.score, trained.log)
+
+    def memory(self, architecture: Architecture) -> int:
+        """Bytes that training it is estimated to take."""
+        from evosearch import network
+
+        held = network.held_scalars(architecture, self.task.outputs)
+        return memory_estimate(architecture.cost.params, held, self.task, self.recipe, self.resources.device)
 
 
 @dataclass(frozen=True)
@@ -82,14 +89,6 @@ class _Direct:
         if any(not math.isfinite(value) for value in score.objectives.values()):
             return Evaluation(replace(score, status="nan", objectives={}, error="an objective is not finite"))
         return Evaluation(score)
-
-
-def build(architecture: Architecture, task: Task) -> nn.Module:
-    """The architecture as a network for the task: (B, *input_shape) -> (B, outputs)."""
-    from evosearch import network
-
-    built: nn.Module = network.build(architecture, task.outputs)
-    return built
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,13 @@ class Spec:
 
 def open_space(spec: Spec, input_shape: Shape | None) -> Space:
     """The space of the spec's grammar and layers at the task's input shape."""
-    from evosearch import grammar, layers
+    from evosearch import grammar
+    from evosearch.layers import load_layers, vocabulary
 
     language = grammar.load(spec.grammar, spec.search_path)
-    vocabulary = layers.vocabulary(language, layers.load(spec.layers)) if input_shape is not None else None
-    return Space(language, vocabulary, input_shape, spec.limits)
+    if input_shape is None:
+        return Space(language, None, None, spec.limits)
+    own: dict[str, type] = {}
+    for path in spec.layers:
+        own |= load_layers(path)
+    return Space(language, vocabulary(language, own), input_shape, spec.limits)
