@@ -1,11 +1,143 @@
-"""The commands for upkeep."""
+"""The commands for upkeep: init, verify, repair, and cache with its own."""
 
 from __future__ import annotations
 
+import time
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from evosearch.cli import DONE, FAILED, output
+from evosearch.cli.grammars import JsonOption
+from evosearch.cli.search import RUN_ARGUMENT
+from evosearch.report.text import count
+
 PANEL = "Upkeep"
+STARTERS = ("evosearch.toml", "grammars/first.lark")
+
+cache_app = typer.Typer(help="The scores that runs on this machine share.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    pass
+    for command in (init, verify, repair):
+        app.command(rich_help_panel=PANEL)(command)
+    for command in (ls, gc, merge):
+        cache_app.command()(command)
+    app.add_typer(cache_app, name="cache", rich_help_panel=PANEL)
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where; made where it is not there.")] = Path(),
+) -> int:
+    """Write a commented config and a small grammar to start from."""
+    from evosearch.errors import UsageError
+
+    taken = [name for name in STARTERS if (folder / name).exists()]
+    if taken:
+        raise UsageError(f"{folder / taken[0]} is there already; choose another folder, or move it away")
+    for name in STARTERS:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        template = resources.files("evosearch.cli").joinpath("starters", path.name)
+        path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        output.say(f"wrote {path}")
+    output.say()
+    where = "" if folder == Path() else f"cd {folder} && "
+    output.say(f"Look at what it generates:  {where}evolve sample grammars/first.lark --input 1x8x8")
+    output.say(f"Search it:                  {where}evolve run evosearch.toml")
+    return DONE
+
+
+def verify(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
+    """Check a run's files: frames, checksums, digests, order. Changes nothing, runs nothing; 1 where something is off."""
+    from evosearch.cli.runs import folder_of
+    from evosearch.runs import verify as check
+
+    folder = folder_of(run)
+    findings = check(folder)
+    if as_json:
+        output.as_json([{"file": one.file, "message": one.message, "cure": one.cure} for one in findings])
+    elif findings:
+        for one in findings:
+            output.say(f"{folder / one.file}: {one.message}; {one.cure}")
+    else:
+        output.say(f"{folder}: everything checks")
+    return FAILED if findings else DONE
+
+
+def repair(run: Annotated[str, RUN_ARGUMENT]) -> int:
+    """Cut a torn record off a run's journal and set unreadable checkpoints aside. Deletes nothing."""
+    from evosearch.cli.runs import folder_of
+    from evosearch.runs import repair as mend
+
+    folder = folder_of(run)
+    done = mend(folder)
+    for line in done:
+        output.say(f"{folder}: {line}")
+    if not done:
+        output.say(f"{folder}: nothing to repair")
+    return DONE
+
+
+def ls(as_json: JsonOption = False) -> int:
+    """What is in the ledger."""
+    from evosearch.cache import Ledger
+
+    with Ledger() as ledger:
+        found = ledger.ls()
+    if as_json:
+        tasks = [{"task": task, "recipe": recipe, "scores": number} for (task, recipe), number in found.tasks.items()]
+        output.as_json({"path": str(found.path), "scores": found.records, "bytes": found.bytes, "tasks": tasks})
+        return DONE
+    output.facts(
+        [
+            ("ledger", str(found.path)),
+            ("scores", f"{found.records:,} of {len(found.tasks)} task and recipe pairs"),
+            ("size", f"{count(found.bytes)}B"),
+            ("oldest", _day(found.oldest)),
+            ("newest", _day(found.newest)),
+        ]
+    )
+    return DONE
+
+
+def _day(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if seconds else ""
+
+
+def gc(
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Drop scores older than this.", show_default=False)
+    ] = None,
+    max_size: Annotated[
+        float | None, typer.Option(min=0, metavar="MB", help="Drop the oldest beyond this size.", show_default=False)
+    ] = None,
+) -> int:
+    """Drop old scores."""
+    from evosearch.cache import Ledger
+    from evosearch.errors import UsageError
+
+    if older_than is None and max_size is None:
+        raise UsageError("say what to drop: --older-than DAYS, --max-size MB, or both")
+    with Ledger() as ledger:
+        if not ledger.path.exists():
+            output.say(f"{ledger.path}: no ledger yet, nothing to drop")
+            return DONE
+        kept, dropped = ledger.gc(
+            None if max_size is None else int(max_size * 1e6), None if older_than is None else older_than * 86_400
+        )
+    output.say(f"kept {kept:,} scores, dropped {dropped:,}")
+    return DONE
+
+
+def merge(
+    other: Annotated[Path, typer.Argument(metavar="LEDGER", help="Another machine's ledger.", show_default=False)],
+) -> int:
+    """Take in the scores of another ledger."""
+    from evosearch.cache import Ledger
+
+    with Ledger() as ledger:
+        output.say(f"took in {ledger.merge(other):,} scores")
+    return DONE
