@@ -1,0 +1,288 @@
+"""Comparing searches on a recorded benchmark: strategies and policies over many seeds, on all cores.
+
+Every entrant sees the table's fitness alone. What is reported at a budget is the report column's figure of the
+candidate with the best fitness among those it has paid for by then, the earlier one where two are equal. Beside mean
+and deviation over seeds stands the relative improvement over random sampling, RI = 100 (a - r) / r with r the mean
+figure of randomly sampled candidates (Yang, Esperança and Carlucci, ICLR 2020).
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from xml.sax.saxutils import escape
+
+import numpy as np
+
+from evosearch import operators, tasks
+from evosearch.errors import SpaceExhausted, TaskError, UsageError
+from evosearch.search import Objective, Search, SearchSettings, identify
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Space
+    from evosearch.grammar.core import Derivation
+    from evosearch.tasks.table import TableTask
+
+BUDGETS = (50, 100, 150, 200, 300, 500)
+REMEMBERED = 200_000  # keys remembered between the seeds of one process
+Z95 = 1.959964  # two-sided 95 % of the normal distribution
+
+
+@dataclass(frozen=True)
+class Arena:
+    """Where entrants compete, as plain values that cross processes.
+
+    task: what follows `table:`. grammar: name or path. operators: the user's own folders.
+    """
+
+    task: str
+    grammar: str
+    operators: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One way to search, under a name."""
+
+    name: str
+    settings: SearchSettings
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """An entrant's figures: (seeds, budgets) reported ones, and the mean one of all it evaluated."""
+
+    entrant: Entrant
+    figures: np.ndarray[Any, np.dtype[np.float64]]
+    sampled: float
+
+    def rows(self, budgets: Sequence[int], random: float) -> list[dict[str, Any]]:
+        """One row for each budget: mean, deviation, half the width of the mean's 95 % interval, RI."""
+        n = len(self.figures)
+        deviations = self.figures.std(axis=0, ddof=1) if n > 1 else np.zeros(self.figures.shape[1])
+        return [
+            {
+                "entrant": self.entrant.name,
+                "budget": budget,
+                "seeds": n,
+                "mean": float(mean),
+                "deviation": float(deviation),
+                "ci95": float(Z95 * deviation / math.sqrt(n)),
+                "ri": 100 * (float(mean) - random) / random,
+            }
+            for budget, mean, deviation in zip(budgets, self.figures.mean(axis=0), deviations, strict=True)
+        ]
+
+
+def entrants(strategies: Sequence[str], policies: Sequence[str], settings: SearchSettings) -> list[Entrant]:
+    """Every strategy with every policy; random search, which has no mutations, once, and always there."""
+    made = [Entrant("random", _baseline(settings))]
+    for strategy, policy in itertools.product(strategies, policies):
+        if strategy != "random":
+            chosen = replace(settings, strategy=strategy, policy=policy)  # type: ignore[arg-type]
+            made.append(Entrant(f"{strategy} {policy}", chosen))
+    return made
+
+
+def _baseline(settings: SearchSettings) -> SearchSettings:
+    return replace(settings, strategy="random", replacement=True)
+
+
+def compare(
+    arena: Arena,
+    competing: Sequence[Entrant],
+    seeds: Iterable[int],
+    budgets: Sequence[int] = BUDGETS,
+    jobs: int = 0,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> list[Result]:
+    """Every entrant with every seed. jobs: processes; 0 for one on each core, 1 for none beside this one.
+
+    progress is called with an entrant's name, seeds done, and seeds in all.
+    """
+    seeds, budgets = list(seeds), sorted(budgets)
+    if not seeds or not budgets or budgets[0] < 1:
+        raise UsageError("a comparison needs at least one seed and budgets of at least 1")
+    longest = budgets[-1]
+    results = []
+    jobs = jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
+    with _mapper(arena, min(jobs, len(seeds))) as mapped:
+        for entrant in competing:
+            settings = replace(entrant.settings, budget=longest)
+            work = [(replace(settings, seed=seed), tuple(budgets)) for seed in seeds]
+            runs = []
+            for done, run in enumerate(mapped(work), 1):
+                runs.append(run)
+                progress(entrant.name, done, len(seeds))
+            results.append(Result(entrant, np.array([f for f, _ in runs]), float(np.mean([s for _, s in runs]))))
+    return results
+
+
+class _mapper:  # noqa: N801 - a context manager, used like a function
+    """Maps work over processes that have loaded the arena, in order of the work; in this process where jobs is 1."""
+
+    def __init__(self, arena: Arena, jobs: int) -> None:
+        self.arena, self.jobs = arena, jobs
+        self.pool: Any = None
+
+    def __enter__(self) -> Callable[[list[Any]], Iterable[Any]]:
+        if self.jobs <= 1:
+            _enter(self.arena)
+            return lambda work: map(_compete, work)
+        from multiprocessing import get_context
+
+        pool = self.pool = get_context("spawn").Pool(self.jobs, _enter, (self.arena,))
+        return lambda work: pool.imap(_compete, work, chunksize=max(1, min(8, len(work) // (4 * self.jobs))))
+
+    def __exit__(self, *_: object) -> None:
+        if self.pool is not None:
+            self.pool.terminate()
+            self.pool.join()
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    space: Space
+    task: TableTask
+    operators: operators.Operators
+    keys: dict[Derivation, tuple[str, str | None]]
+
+
+_loaded: list[_Loaded] = []  # what this process competes on; set once by `_enter`
+
+
+def open_space(grammar: str, task: TableTask) -> Space:
+    """The space of a table: the grammar at the table's input shape, without limits but that on nodes."""
+    from evosearch import grammar as language
+    from evosearch import layers
+    from evosearch.architecture import Space
+
+    read = language.load(grammar)
+    if read.input == "none":
+        return Space(read, None, None)
+    if task.input_shape is None:
+        raise TaskError(f"{task.name}: no input shape is known for its networks; use a grammar with `input: none`")
+    return Space(read, layers.vocabulary(read), task.input_shape)
+
+
+def _enter(arena: Arena) -> None:
+    task = cast("TableTask", tasks.load(f"table:{arena.task}"))
+    if not task.report:
+        raise TaskError(f"{arena.task}: no column to report; say table:{arena.task},report=COLUMN")
+    space = open_space(arena.grammar, task)
+    _loaded[:] = [_Loaded(space, task, operators.find(arena.operators), {})]
+
+
+def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float], float]:
+    """One search: the reported figure at each budget, and the mean reported figure of everything it evaluated."""
+    settings, budgets = work
+    (at,) = _loaded
+
+    def remembered(space: Space, derivation: Derivation) -> tuple[str, str | None]:
+        found = at.keys.get(derivation)
+        if found is None:
+            if len(at.keys) > REMEMBERED:
+                at.keys.clear()
+            found = at.keys[derivation] = identify(space, derivation)
+        return found
+
+    if not settings.objectives:
+        settings = replace(settings, objectives=(at.task.metric,))
+    first = Objective.parse(settings.objectives[0])
+    search = Search(at.space, settings, at.operators, identify=remembered)
+    best, figure, total, told = -math.inf, math.nan, 0.0, 0
+    figures: list[float] = []
+    while not search.done:
+        try:
+            proposal = search.ask()
+        except SpaceExhausted:
+            break
+        assert proposal is not None, "every score is told before the next candidate is asked for"
+        score = at.task.evaluate(proposal.text, proposal.derivation, proposal.key, proposal.seed)
+        search.tell(proposal.number, score)
+        if score.status == "ok":
+            value = first.sign * score.objectives[first.name]
+            reported = score.metrics[at.task.report]
+            total, told = total + reported, told + 1
+            if value > best:
+                best, figure = value, reported
+        if proposal.number + 1 in budgets:
+            figures.append(figure)
+    figures += [figure] * (len(budgets) - len(figures))  # an exhausted space has nothing more to find
+    return figures, total / max(told, 1)
+
+
+def random_mean(results: Sequence[Result]) -> float:
+    """The mean figure of random candidates, for RI: what the entrant `random` sampled."""
+    return next(result.sampled for result in results if result.entrant.settings.strategy == "random")
+
+
+def table(results: Sequence[Result], budgets: Sequence[int]) -> list[dict[str, Any]]:
+    """All rows of all results; see `Result.rows`."""
+    reference = random_mean(results)
+    return [row for result in results for row in result.rows(sorted(budgets), reference)]
+
+
+def paired(a: Result, b: Result) -> list[tuple[float, float]]:
+    """(mean difference a - b, its standard error) at each budget; both ran the same seeds in the same order."""
+    difference = a.figures - b.figures
+    error = difference.std(axis=0, ddof=1) / math.sqrt(len(difference))
+    return [(float(mean), float(e)) for mean, e in zip(difference.mean(axis=0), error, strict=True)]
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """The rows of `table` as a CSV file."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+
+
+COLOURS = ("#767676", "#0b62a4", "#d1495b", "#2a9d4f", "#8a5fbf", "#c77d0a", "#168aad", "#5c4033")
+
+
+def svg(rows: Sequence[Mapping[str, Any]], title: str, width: int = 720, height: int = 420) -> str:
+    """The rows of `table` as one line with its 95 % interval for each entrant, over the budget (logarithmic)."""
+    names = list(dict.fromkeys(str(row["entrant"]) for row in rows))
+    budgets = sorted({int(row["budget"]) for row in rows})
+    low = float(min(row["mean"] - row["ci95"] for row in rows))
+    high = float(max(row["mean"] + row["ci95"] for row in rows))
+    left, right, top, bottom = 64, 170, 40, 44
+    spread = (math.log(budgets[-1] / budgets[0]) or 1.0, (high - low) or 1.0)
+
+    def x(budget: float) -> float:
+        return left + (width - left - right) * math.log(budget / budgets[0]) / spread[0]
+
+    def y(value: float) -> float:
+        return height - bottom - (height - top - bottom) * (value - low) / spread[1]
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"',
+        ' font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="22" font-size="14">{escape(title)}</text>',
+        f'<text x="{(left + width - right) / 2}" y="{height - 8}" text-anchor="middle">evaluations</text>',
+    ]
+    parts += [f'<text x="{x(b):.1f}" y="{height - bottom + 18}" text-anchor="middle">{b}</text>' for b in budgets]
+    for step in range(5):
+        value = low + (high - low) * step / 4
+        parts.append(f'<path d="M{left} {y(value):.1f}H{width - right}" stroke="#e4e4e4"/>')
+        parts.append(f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>')
+    for index, name in enumerate(names):
+        colour = COLOURS[index % len(COLOURS)]
+        own = sorted((row for row in rows if row["entrant"] == name), key=lambda row: int(row["budget"]))
+        upper = [f"{x(row['budget']):.1f},{y(row['mean'] + row['ci95']):.1f}" for row in own]
+        lower = [f"{x(row['budget']):.1f},{y(row['mean'] - row['ci95']):.1f}" for row in reversed(own)]
+        line = " ".join(f"{x(row['budget']):.1f},{y(row['mean']):.1f}" for row in own)
+        parts.append(f'<polygon points="{" ".join(upper + lower)}" fill="{colour}" opacity="0.15"/>')
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        at = top + 18 * index
+        parts.append(f'<path d="M{width - right + 14} {at}h18" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<text x="{width - right + 38}" y="{at + 4}">{escape(name)}</text>')
+    return "\n".join([*parts, "</svg>", ""])

@@ -1,0 +1,111 @@
+"""A person's own fitness function: `--task package.module:fitness`. Any language a grammar describes can be evolved.
+
+    def fitness(text: str, derivation: Derivation, seed: int) -> float | Mapping[str, float]:
+        ...
+
+A number is the objective "fitness"; a mapping names its objectives, and `search.objectives` says which count. Larger
+is better unless the name or a sign says otherwise (see `evosearch.search.Objective`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evosearch import paths
+from evosearch.errors import TaskError
+from evosearch.score import Score
+
+if TYPE_CHECKING:
+    from evosearch.grammar.core import Derivation
+    from evosearch.layers.base import Shape
+    from evosearch.tasks.base import TaskSettings
+
+
+@dataclass(frozen=True, eq=False)
+class FunctionTask:
+    """A task that calls a function; see the module's docstring.
+
+    name: the spec it was loaded by. digest: 32 hex digits of the module's source file and the function's name.
+    metric: "fitness", or what the function's own attribute `metric` says.
+    """
+
+    name: str
+    digest: str
+    metric: str
+    function: Callable[..., Any]
+    input_shape: Shape | None = None
+
+    def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
+        """Call the function. What it raises is a crashed score with the error in a line; NaN or infinity a nan one."""
+        started = time.perf_counter()
+        try:
+            result = self.function(text, derivation, seed)
+        except Exception as error:  # noqa: BLE001 - a person's function may raise anything; the search goes on
+            first = (str(error).strip() or "no message").splitlines()[0]
+            return self._failed(key, seed, "crashed", f"{type(error).__name__}: {first}", started)
+        if isinstance(result, Mapping):
+            objectives = {str(name): _number(value) for name, value in result.items()}
+        else:
+            objectives = {self.metric: _number(result)}
+        wrong = [name for name, value in objectives.items() if value is None]
+        if wrong or not objectives:
+            what = f"{wrong[0]!r} is no number" if wrong else "an empty mapping"
+            raise TaskError(f"{self.name}: returned {what}; return a number or a mapping of names to numbers")
+        values = {name: value for name, value in objectives.items() if value is not None}
+        bad = [name for name, value in values.items() if not math.isfinite(value)]
+        if bad:
+            return self._failed(key, seed, "nan", f"{bad[0]} is {values[bad[0]]}", started)
+        return Score(key, "ok", values, seconds=time.perf_counter() - started, seed=seed)
+
+    def _failed(self, key: str, seed: int, status: Any, error: str, started: float) -> Score:
+        return Score(key, status, seconds=time.perf_counter() - started, seed=seed, error=error)
+
+
+def load(spec: str, settings: TaskSettings) -> FunctionTask:
+    """The function that `package.module:function` names, looked for in the user's project too. Runs the module.
+
+    Raises TaskError where it is not there or cannot be called with three arguments.
+    """
+    module_name, _, function_name = spec.partition(":")
+    for folder in (Path.cwd(), paths.project()):
+        if folder is not None and str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise TaskError(f"no module {error.name!r} for task {spec!r}, here or installed") from error
+        raise TaskError(f"{spec}: the module does not load: {error}") from error
+    except Exception as error:  # a person's module may raise anything while it loads
+        raise TaskError(f"{spec}: the module does not load: {type(error).__name__}: {error}") from error
+    function = getattr(module, function_name, None)
+    if not callable(function):
+        there = tuple(name for name, value in vars(module).items() if inspect.isfunction(value))
+        raise TaskError(f"{module_name} has no function {function_name!r}; {paths.offer(function_name, there)}")
+    try:
+        inspect.signature(function).bind("", None, 0)
+    except TypeError as error:
+        raise TaskError(f"{spec}: {error}; it is called as {function_name}(text, derivation, seed)") from error
+    metric = settings.metric or str(getattr(function, "metric", "fitness"))
+    return FunctionTask(spec, _digest(module, function_name), metric, function)
+
+
+def _digest(module: Any, function_name: str) -> str:
+    source = Path(module.__file__).read_bytes() if getattr(module, "__file__", None) else module.__name__.encode()
+    return hashlib.blake2b(source + b"\0" + function_name.encode(), digest_size=16).hexdigest()
+
+
+def _number(value: object) -> float | None:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,224 @@
+"""Recorded benchmarks: a table of architectures and what was measured of them. `--task table:FILE.csv`.
+
+    table:nasbench201_cifar10.csv.xz,fitness=val_accuracy_12ep,cost=train_seconds_12ep,report=test_accuracy_200ep
+
+One row is one architecture. Its columns: the *key* (the architecture's text), the *fitness* the search sees, the
+*cost* in seconds that the evaluation took when it was recorded, and what is *reported* of the best one but never seen
+by the search. Every other column of numbers is an objective too. Files may be .csv, .csv.gz or .csv.xz.
+
+NAS-Bench-201's own strings (`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`) stand for sentences of grammars/nasbench201.lark.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import lzma
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evosearch import paths
+from evosearch.errors import TaskError
+from evosearch.score import Score
+
+if TYPE_CHECKING:
+    from evosearch.grammar.core import Derivation
+    from evosearch.layers.base import Shape
+    from evosearch.tasks.base import TaskSettings
+
+ROLES = ("key", "fitness", "cost", "report")
+# What a role's column is called where nobody names it: its own name, or one that begins so.
+USUAL = {
+    "key": ("key", "arch"),
+    "fitness": ("fitness", "val"),
+    "cost": ("cost", "train_seconds"),
+    "report": ("report", "test"),
+}
+CIFAR: Shape = (3, 32, 32)  # NAS-Bench-201's input
+
+NASBENCH201 = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_CELL = re.compile(r"\|(\w+)~0\|\+\|(\w+)~0\|(\w+)~1\|\+\|(\w+)~0\|(\w+)~1\|(\w+)~2\|")
+
+
+@dataclass(frozen=True, eq=False)
+class TableTask:
+    """A task that looks scores up.
+
+    rows: figures by architecture text without white space; each a tuple in the order of `columns`.
+    metric: the fitness column's name. report, cost: the columns' names, or empty.
+    """
+
+    name: str
+    digest: str
+    metric: str
+    cost: str
+    report: str
+    columns: tuple[str, ...]
+    rows: Mapping[str, tuple[float, ...]]
+    input_shape: Shape | None
+
+    def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
+        """The row of this very text, whatever other text has its key; `invalid` where the table has none."""
+        row = self.rows.get(normalise(text))
+        if row is None:
+            return Score(key, "invalid", seed=seed, error=f"{self.name} has no row for {text}")
+        figures = dict(zip(self.columns, row, strict=True))
+        fitness = figures[self.metric]
+        if math.isnan(fitness):
+            return Score(key, "nan", seed=seed, error=f"{self.name} has no {self.metric} for {text}")
+        metrics = {self.report: figures.pop(self.report)} if self.report else {}
+        known = {name: value for name, value in figures.items() if math.isfinite(value)}
+        return Score(key, "ok", known, metrics, seed=seed)
+
+
+def normalise(text: str) -> str:
+    """Text without white space; the sentence where it is one of NAS-Bench-201's strings."""
+    text = "".join(text.split())
+    cell = _CELL.fullmatch(text)
+    return sentence(cell.groups()) if cell else text
+
+
+def sentence(operations: Sequence[str]) -> str:
+    """The sentence of grammars/nasbench201.lark for a cell's six operations, in the order of its string."""
+    return f"cell({','.join(operations)})"
+
+
+def cell(text: str) -> tuple[str, ...]:
+    """The six operations of NAS-Bench-201's string: edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3. Raises TaskError."""
+    found = _CELL.fullmatch("".join(text.split()))
+    if found is None or any(operation not in NASBENCH201 for operation in found.groups()):
+        raise TaskError(f"{text!r} is no NAS-Bench-201 cell; one reads |op~0|+|op~0|op~1|+|op~0|op~1|op~2|")
+    return found.groups()
+
+
+def cell_string(operations: Sequence[str]) -> str:
+    """NAS-Bench-201's string of six operations."""
+    a, b, c, d, e, f = operations
+    return f"|{a}~0|+|{b}~0|{c}~1|+|{d}~0|{e}~1|{f}~2|"
+
+
+def unique_string(operations: Sequence[str]) -> str:
+    """The benchmark authors' own identity of a cell: equal strings for cells they call isomorphic; 6,466 of 15,625.
+
+    Structure.to_unique_str(consider_zero=True) of NAS-Bench-201 (Dong and Yang, ICLR 2020): a zero annihilates what it
+    is applied to but stays as an addend, and sums are not flattened, so it tells x + 0 from x.
+    """
+    edges = iter(operations)
+    nodes = ["0"]
+    for inputs in (1, 2, 3):
+        terms = []
+        for node in nodes[:inputs]:
+            operation = next(edges)
+            if operation == "none" or node == "#":
+                terms.append("#")
+            elif operation == "skip_connect":
+                terms.append(node)
+            else:
+                terms.append(f"({node})@{operation}")
+        nodes.append("+".join(sorted(terms)))
+    return nodes[-1]
+
+
+def load(spec: str, settings: TaskSettings) -> TableTask:
+    """The table that `FILE.csv[,key=COLUMN][,fitness=COLUMN][,cost=COLUMN][,report=COLUMN]` names.
+
+    A column that is not named is the one called so, or whose name begins as USUAL says; `data.target` names the
+    fitness too. Raises TaskError with file, line and column of whatever is wrong.
+    """
+    file, named = _spec(spec)
+    if settings.target:
+        named.setdefault("fitness", settings.target)
+    path = Path(file).expanduser()
+    raw = _read(path)
+    reader = csv.reader(StringIO(raw.decode("utf-8-sig")))
+    header = next(reader, [])
+    roles = {role: _column(path, header, role, named.get(role)) for role in ROLES}
+    key_at = header.index(roles["key"])
+    rows: dict[str, tuple[float, ...]] = {}
+    records = [(reader.line_num, record) for record in reader if record]
+    if not records:
+        raise TaskError(f"{path}: no rows below the header")
+    numeric = [
+        at for at in range(len(header)) if at != key_at and _numeric([r[at] for _, r in records[:50] if at < len(r)])
+    ]
+    for role in ("fitness", "cost", "report"):
+        if roles[role] and header.index(roles[role]) not in numeric:
+            raise TaskError(f"{path}: column {roles[role]!r} is the {role} but does not hold numbers")
+    for line, record in records:
+        if len(record) != len(header):
+            raise TaskError(f"{path}:{line}: {len(record)} fields, but the header has {len(header)}")
+        try:
+            figures = tuple(float(record[at] or "nan") for at in numeric)
+        except ValueError as error:
+            raise TaskError(f"{path}:{line}: {error}; columns of numbers hold numbers or nothing") from error
+        key = normalise(record[key_at])
+        if rows.setdefault(key, figures) != figures:
+            raise TaskError(f"{path}:{line}: {record[key_at]} is there twice, with other figures")
+    nasbench = _CELL.fullmatch("".join(records[0][1][key_at].split())) is not None
+    digest = hashlib.blake2b(raw + repr(sorted(roles.items())).encode(), digest_size=16).hexdigest()
+    return TableTask(
+        name=path.name.split(".")[0],
+        digest=digest,
+        metric=roles["fitness"],
+        cost=roles["cost"],
+        report=roles["report"],
+        columns=tuple(header[at] for at in numeric),
+        rows=rows,
+        input_shape=CIFAR if nasbench else None,
+    )
+
+
+def _spec(spec: str) -> tuple[str, dict[str, str]]:
+    """The file and the columns named after it."""
+    named: dict[str, str] = {}
+    while match := re.fullmatch(r"(.*),(\w+)=([^,]*)", spec):
+        spec, role, column = match.groups()
+        if role not in ROLES:
+            raise TaskError(f"table:...,{role}={column}: {paths.offer(role, ROLES)}")
+        named[role] = column
+    return spec, named
+
+
+def _read(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+        if path.suffix == ".xz":
+            return lzma.decompress(raw)
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except FileNotFoundError as error:
+        raise TaskError(f"{path}: no such table") from error
+    except (OSError, lzma.LZMAError, EOFError) as error:
+        raise TaskError(f"{path}: cannot be read: {error}") from error
+
+
+def _column(path: Path, header: Sequence[str], role: str, named: str | None) -> str:
+    """The header's column for a role; empty for a cost or report that is not there."""
+    if named:
+        if named not in header:
+            raise TaskError(f"{path}: no column {named!r} for the {role}; {paths.offer(named, header)}")
+        return named
+    exact, prefix = USUAL[role]
+    for column in header:
+        if column == exact:
+            return column
+    for column in header:
+        if column.startswith(prefix):
+            return column
+    if role in ("cost", "report"):
+        return ""
+    raise TaskError(
+        f"{path}: which column is the {role}? say table:{path},{role}=COLUMN; there are: {', '.join(header)}"
+    )
+
+
+def _numeric(texts: Sequence[str]) -> bool:
+    try:
+        return any(text and math.isfinite(float(text)) for text in texts)
+    except ValueError:
+        return False
