@@ -7,20 +7,23 @@ A layer's rule calls its parts as functions from shape to shape. Here the parts 
   outputs of its shortest derivations (in einspace: the shape itself, by an identity, or one linear layer away).
 
 A **plan** of an alternative is one output shape for each part such that the rule holds and gives the wanted output.
-Where an output is wanted (the second branch of a sum, all below it), a plan is drawn first and each part is then drawn
+Where an output is wanted (the second branch of a sum, all below it), a plan is found first and each part is then drawn
 to its planned shape, which by the definition of `reach` cannot fail: nothing is drawn freely under a wanted shape and
 thrown away. Without a wanted output parts are drawn freely from left to right; if the rule then fails, the alternative
-is drawn once more along a plan. Plans are enumerated by running the rule itself, and cached by shape.
+is drawn once more along its plan. A plan is found by running the rule itself, from a random place in the order of all
+plans; most often the first run holds. (Enumerating and caching all plans was six times slower: more than half of all
+(alternative, shape, want) are met only once.)
 
 The distribution drawn is therefore: at each node an alternative by weight among those that fit; its words (splits,
-merges, kernels) by weight among those with which it has a plan; its parts freely if that fits, else along a plan
-chosen uniformly. From `max_depth` nested layers on, only the shortest alternatives are drawn. A sample that takes more
+merges, kernels) by weight among those with which it has a plan; its parts freely if that fits, else along a plan.
+From `max_depth` nested layers on, only the shortest alternatives are drawn. A sample that takes more
 than `max_nodes` node draws, thrown-away ones included, is dropped and counted: a grammar such as einspace's is
 critical, and without such a limit its expected work has no bound.
 """
 
 from __future__ import annotations
 
+import gc
 import itertools
 import math
 from bisect import bisect_right
@@ -32,11 +35,10 @@ import numpy as np
 
 from evosearch.errors import LayerError, ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind
-from evosearch.layers.base import Layer, Shape, Want, Word, matches
+from evosearch.layers.base import Layer, Shape, Want, Word, matches, show
 
 MAX_FORMS = 500  # ways to fill an alternative's words that are enumerated; beyond, a sample of 64 stands for them
-MAX_PLANS = 128  # plans kept of one form at one shape; einspace has 81 at most
-MAX_PLAN_RUNS = 2_000  # runs of a rule while its plans are enumerated
+MAX_PLAN_RUNS = 256  # runs of a rule in search of a plan; einspace's need 81 at most
 MAX_CACHED = 300_000  # shapes remembered before the caches are emptied
 FRESH_TRIES = 4  # random fillings of an endless alternative that are tried before its representatives
 
@@ -67,9 +69,12 @@ class Wheel(NamedTuple):
         # the sum's rounding can put the point at the very end, past the last item
         return items[min(bisect_right(cumulative, rng.random() * cumulative[-1]), len(items) - 1)]
 
+    def pairs(self) -> list[tuple[Any, float]]:
+        lows = (0.0, *self.cumulative)
+        return [(item, high - low) for item, high, low in zip(self.items, self.cumulative, lows, strict=False)]
+
     def without(self, item: Any) -> Wheel:
-        weights = (high - low for high, low in zip(self.cumulative, (0.0, *self.cumulative), strict=False))
-        return Wheel.of((other, weight) for other, weight in zip(self.items, weights, strict=True) if other is not item)
+        return Wheel.of(pair for pair in self.pairs() if pair[0] is not item)
 
 
 class Skeleton(NamedTuple):
@@ -241,9 +246,12 @@ class Sampler:
         }
         self._compiled: dict[Alternative, Compiled] = {}
         self._forms: dict[Skeleton, Form] = {}
+        self._forms_by_axes: dict[tuple[Alternative, int, int | None], Wheel] = {}
+        self._leaf_forms: dict[str, list[tuple[Form, Derivation, float]]] = {}
         self._words: dict[str, list[tuple[Derivation, float]] | None] = {}
-        self._outcomes: dict[tuple[Alternative, Shape], dict[Want, Wheel]] = {}
-        self._plans: dict[tuple[Form, Shape, Want], tuple[Plan, ...]] = {}
+        self._leaves: dict[tuple[str, Shape], list[tuple[Derivation, Shape, float]]] = {}
+        self._leaf_wheels: dict[tuple[str, Shape, Want], Wheel] = {}
+        self._planless: dict[tuple[Form, Shape, Want], None] = {}
         self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
         self._reach_by_height: dict[tuple[str, Shape, int], dict[Shape, None]] = {}
         if grammar.input != "none":
@@ -258,15 +266,23 @@ class Sampler:
 
         Raises ShapeError where none fits, TooLarge where it takes more than `max_nodes` draws.
         """
-        caches: tuple[dict[Any, Any], ...] = (self._forms, self._outcomes, self._plans, self._reach, self._reach_by_height)
+        caches: list[dict[Any, Any]] = [self._forms, self._leaves, self._leaf_wheels]
+        caches += [self._planless, self._reach, self._reach_by_height]
         for cache in caches:
             if len(cache) > MAX_CACHED:
                 cache.clear()
         drawing = _Drawing(self, rng, max_nodes or self.max_nodes)
+        collecting = gc.isenabled()
+        gc.disable()  # drawing makes many small objects and no cycles: collecting them took four fifths of the time
         try:
-            return drawing.part(rule, shape, want, depth)
+            found = drawing.part(rule, shape, want, depth)
         finally:
             self.stats.draws += drawing.budget - drawing.left
+            if collecting:
+                gc.enable()
+        if found is None:
+            raise ShapeError(f"no alternative of {rule!r} fits at {show(shape)}")
+        return found
 
     def draw_free(self, rng: np.random.Generator, rule: str, *, max_nodes: int = 0, depth: int = 0) -> Derivation:
         """A derivation of `rule` by the weights alone, shapes aside; raises TooLarge. Uses no recursion."""
@@ -402,30 +418,53 @@ class Sampler:
                 parts.append(self._grow(below, rng, wheels, slots))
         return Skeleton(alternative, tokens, tuple(parts))
 
+    def forms(self, alternative: Alternative, axes: int, want_axes: int | None) -> Wheel:
+        """The alternative's forms, less those that can't hold for any shapes with so many axes."""
+        key = (alternative, axes, want_axes)
+        found = self._forms_by_axes.get(key)
+        if found is None:
+            pairs = self.compiled(alternative).forms.pairs()
+            found = Wheel.of(pair for pair in pairs if pair[0].layer.fits_axes(axes, want_axes))
+            self._forms_by_axes[key] = found
+        return found
+
     # -- what is worked out once for a shape ----------------------------------------------------------------------
 
-    def outcomes(self, alternative: Alternative, shape: Shape) -> dict[Want, Wheel]:
-        """For an alternative without parts: the forms that give each output shape; under None, all that fit."""
-        key = (alternative, shape)
-        found = self._outcomes.get(key)
+    def leaves(self, rule: str, shape: Shape) -> list[tuple[Derivation, Shape, float]]:
+        """The rule's alternatives without parts that fit at a shape: (derivation, output shape, weight)."""
+        key = (rule, shape)
+        found = self._leaves.get(key)
         if found is None:
-            forms = self.compiled(alternative).forms
-            fitting: list[tuple[tuple[Form, Derivation, Shape], float]] = []
-            low = 0.0
-            for form, high in zip(*forms, strict=True):
+            found = self._leaves[key] = []
+            for form, derivation, weight in self.leaf_forms(rule):
                 try:
-                    output = form.layer.shape(shape)
+                    found.append((derivation, form.layer.shape(shape), weight))
                 except ShapeError:
-                    pass  # not an accident: this is how a rule says that it does not fit
-                else:
-                    fitting.append(((form, form.skeleton.fill(()), output), high - low))
-                low = high
-            found = {}
-            if fitting:
-                found[None] = Wheel.of(fitting)
-                for output in dict.fromkeys(item[2] for item, _ in fitting):
-                    found[output] = Wheel.of(pair for pair in fitting if pair[0][2] == output)
-            self._outcomes[key] = found
+                    continue  # not an accident: this is how a rule says that it does not fit
+        return found
+
+    def leaf_wheel(self, rule: str, shape: Shape, want: Want) -> Wheel:
+        """(derivation, output shape) of the leaves that fit at a shape and give `want`."""
+        key = (rule, shape, want)
+        found = self._leaf_wheels.get(key)
+        if found is None:
+            fitting = [leaf for leaf in self.leaves(rule, shape) if want is None or leaf[1] == want]
+            found = self._leaf_wheels[key] = Wheel.of((leaf[:2], leaf[2]) for leaf in fitting)
+        return found
+
+    def leaf_forms(self, rule: str) -> list[tuple[Form, Derivation, float]]:
+        """Every form of the rule's alternatives without parts, with its probability in the rule."""
+        found = self._leaf_forms.get(rule)
+        if found is None:
+            found = self._leaf_forms[rule] = []
+            for alternative in self.wheels[rule].items:
+                compiled = self.compiled(alternative)
+                if compiled.leaf:
+                    total = compiled.forms.cumulative[-1]
+                    found += [
+                        (form, form.skeleton.fill(()), alternative.weight * weight / total)
+                        for form, weight in compiled.forms.pairs()
+                    ]
         return found
 
     def reach(self, rule: str, shape: Shape) -> dict[Shape, None]:
@@ -449,57 +488,68 @@ class Sampler:
         if known is not None:
             return known
         found: dict[Shape, None] = {}
+        if height > 0:
+            found.update((output, None) for _, output, _ in self.leaves(rule, shape))
         for alternative in self.wheels[rule].items:
             compiled = self.compiled(alternative)
             if compiled.height > height:
                 continue
             if compiled.choice is not None:
                 found.update(self._reach_within(compiled.choice, shape, height - 1))
-            elif compiled.leaf:
-                outputs = (item[2] for item in self.outcomes(alternative, shape).get(None, Wheel((), ())).items)
-                found.update((output, None) for output in outputs)
-            else:
+            elif not compiled.leaf:
                 for form in compiled.forms.items:
-                    plans = self._enumerate(form, shape, None, lambda r, s: self._reach_within(r, s, height - 1))
-                    found.update((output, None) for _, output in plans)
+                    self._run_plans(form, shape, None, 0.0, lambda r, s: self._reach_within(r, s, height - 1), found)
         self._reach_by_height[key] = found
         return found
 
-    def plans(self, form: Form, shape: Shape, want: Want) -> tuple[Plan, ...]:
-        """Output shapes for the form's parts with which its rule holds at `shape` and gives `want`."""
+    def plan(self, form: Form, shape: Shape, want: Want, start: float) -> Plan | None:
+        """Output shapes for the form's parts with which its rule holds at `shape` and gives `want`, or None.
+
+        start: a random number in [0, 1): where among all plans to begin.
+        """
         key = (form, shape, want)
-        found = self._plans.get(key)
+        if key in self._planless:
+            return None
+        found = self._run_plans(form, shape, want, start, self.reach)
         if found is None:
-            found = self._plans[key] = tuple(plan for plan, _ in self._enumerate(form, shape, want, self.reach))
+            self._planless[key] = None
         return found
 
-    def _enumerate(
-        self, form: Form, shape: Shape, want: Want, reach: Callable[[str, Shape], dict[Shape, None]]
-    ) -> list[tuple[Plan, Shape]]:
-        """Runs the rule again and again, its parts going through the shapes they reach like an odometer's wheels."""
-        found: list[tuple[Plan, Shape]] = []
+    def _run_plans(
+        self,
+        form: Form,
+        shape: Shape,
+        want: Want,
+        start: float,
+        reach: Callable[[str, Shape], dict[Shape, None]],
+        outputs: dict[Shape, None] | None = None,
+    ) -> Plan | None:
+        """Runs the rule again and again, its parts going through the shapes they reach like an odometer's wheels.
+
+        Returns the first plan that holds; with `outputs`, collects the outputs of all that hold and returns None.
+        """
         position: list[int] = []  # of each wheel, in the order in which the rule calls its parts
         rule, slots = form.layer.shape, form.slots
         for _ in range(MAX_PLAN_RUNS):
             lengths: list[int] = []
             chosen: list[tuple[Shape, Shape] | None] = [None] * len(slots)
-            calls = [_planning_part(i, slots[i], chosen, position, lengths, reach) for i in range(len(slots))]
+            calls = [_planning_part(i, slots[i], chosen, position, lengths, start, reach) for i in range(len(slots))]
             try:
                 output = rule(shape, *calls, want=want) if slots else rule(shape)
             except ShapeError:
                 pass  # these shapes do not go together: the next ones
             else:
-                if matches(output, want):
-                    found.append((tuple([pair[1] if pair else () for pair in chosen]), output))
-                    if len(found) == MAX_PLANS:
-                        break
+                if want is None or output == want:
+                    if outputs is None:
+                        return tuple([pair[1] if pair else () for pair in chosen])
+                    outputs[output] = None
             del position[len(lengths) :]
             while position and position[-1] + 1 == lengths[len(position) - 1]:
                 position.pop()
             if not position:
                 break
             position[-1] += 1
-        return found
+        return None
 
 
 def _slot_rules(skeleton: Skeleton) -> list[str]:
@@ -518,6 +568,7 @@ def _planning_part(
     chosen: list[tuple[Shape, Shape] | None],
     position: list[int],
     lengths: list[int],
+    start: float,
     reach: Callable[[str, Shape], dict[Shape, None]],
 ) -> Callable[..., Shape]:
     def part(x: Shape, want: Want = None) -> Shape:
@@ -539,7 +590,8 @@ def _planning_part(
         if wheel == len(position):
             position.append(0)
         lengths.append(len(candidates))
-        output = candidates[position[wheel]]
+        turn = int(start * len(candidates))
+        output = candidates[(position[wheel] + turn) % len(candidates)]
         chosen[index] = (x, output)
         return output
 
@@ -554,26 +606,35 @@ class _Drawing:
     def __init__(self, sampler: Sampler, rng: np.random.Generator, budget: int) -> None:
         self.sampler, self.rng, self.budget, self.left = sampler, rng, budget, budget
 
-    def part(self, rule: str, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape]:
+    def part(self, rule: str, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
+        """A derivation of `rule` at `x` and its output shape, or None where no alternative fits."""
         sampler = self.sampler
         if want is not None and None in want:
             candidates = [output for output in sampler.reach(rule, x) if matches(output, want)]
             if not candidates:
-                raise ShapeError("no shape within reach fits")
+                return None
             want = candidates[int(self.rng.random() * len(candidates))]
-        wheel = (sampler.wheels if depth < sampler.max_depth else sampler.short_wheels)[rule]
-        shortest = wheel.items if depth >= sampler.max_depth else None
+        short = depth >= sampler.max_depth
+        wheel = (sampler.short_wheels if short else sampler.wheels)[rule]
         while wheel.items:
             alternative = wheel.spin(self.rng)
+            if sampler.compiled(alternative).leaf and not sampler.compiled(alternative).endless:
+                # all leaves in one look-up: one of them by weight, if any fits
+                fitting = sampler.leaf_wheel(rule, x, want)
+                self.left -= 1
+                if fitting.items:
+                    return fitting.spin(self.rng)  # type: ignore[no-any-return]
+                wheel = Wheel.of(p for p in wheel.pairs() if not sampler.compiled(p[0]).leaf)
+                continue
             drawn = self.alternative(alternative, x, want, depth)
             if drawn is not None:
                 return drawn
             sampler.stats.refused += 1
             wheel = wheel.without(alternative)
-            if not wheel.items and shortest is not None:
+            if short and not wheel.items:
                 # the shortest do not fit here: any other that does is better than none
-                wheel, shortest = sampler.wheels[rule], None
-        raise ShapeError(f"no alternative of {rule!r} fits")
+                wheel, short = sampler.wheels[rule], False
+        return None
 
     def alternative(self, alternative: Alternative, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
         """The alternative drawn at `x`, or None where it does not fit."""
@@ -583,42 +644,46 @@ class _Drawing:
             raise TooLarge
         compiled = sampler.compiled(alternative)
         if compiled.choice is not None:
-            try:
-                below, output = self.part(compiled.choice, x, want, depth)
-            except ShapeError:
-                return None
-            return Derivation(alternative, (), (below,)), output
+            below = self.part(compiled.choice, x, want, depth)
+            return below and (Derivation(alternative, (), (below[0],)), below[1])
         if compiled.endless:
             for _ in range(FRESH_TRIES):
                 drawn = self.form(sampler.form(sampler.fresh(alternative, rng)), x, want, depth)
                 if drawn is not None:
                     return drawn
-        if compiled.leaf:
-            fitting = sampler.outcomes(alternative, x).get(want)
-            if fitting is None:
-                return None
-            _, derivation, output = fitting.spin(rng)
-            return derivation, output
-        forms = compiled.forms
-        while forms.items:
-            form = forms.spin(rng)
+        return self.any_form(sampler.forms(alternative, len(x), len(want) if want else None), x, want, depth)
+
+    def any_form(self, forms: Wheel, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
+        """One of the forms, by weight among those that fit; None where none does."""
+        unfit: dict[Form, None] = {}
+        for _ in range(len(forms.items)):
+            form = forms.spin(self.rng)
+            if form in unfit:
+                continue
             drawn = self.form(form, x, want, depth)
             if drawn is not None:
                 return drawn
-            forms = forms.without(form)
+            unfit[form] = None
+        # most do not fit: draw among those that have not been tried
+        rest = Wheel.of(pair for pair in forms.pairs() if pair[0] not in unfit)
+        while rest.items:
+            form = rest.spin(self.rng)
+            drawn = self.form(form, x, want, depth)
+            if drawn is not None:
+                return drawn
+            rest = rest.without(form)
         return None
 
     def form(self, form: Form, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
         """The form's parts drawn so that its rule holds, or None where it has no plan."""
-        plans = self.sampler.plans(form, x, want)
-        if not plans:
+        plan = self.sampler.plan(form, x, want, self.rng.random())
+        if plan is None:
             return None
         if want is None:
             try:
                 return self.run(form, x, None, None, depth)
             except ShapeError:
                 self.sampler.stats.replanned += 1
-        plan = plans[int(self.rng.random() * len(plans))]
         return self.run(form, x, want, plan, depth)
 
     def run(self, form: Form, x: Shape, want: Want, plan: Plan | None, depth: int) -> tuple[Derivation, Shape]:
@@ -642,9 +707,11 @@ class _Drawing:
     ) -> Callable[..., Shape]:
         def part(x: Shape, want: Want = None) -> Shape:
             if drawn[index] is None:
-                drawn[index], output = self.part(rule, x, want if plan is None else plan[index], depth + 1)
-                shapes[index] = (x, output)
-                return output
+                found = self.part(rule, x, want if plan is None else plan[index], depth + 1)
+                if found is None:
+                    raise ShapeError(f"no alternative of {rule!r} fits")
+                drawn[index], shapes[index] = found[0], (x, found[1])
+                return found[1]
             return shapes[index][1] if shapes[index][0] == x else self.sampler.output(drawn[index], x)
 
         return part
