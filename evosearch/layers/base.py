@@ -215,7 +215,7 @@ def register(name: str) -> Callable[[T], T]:
     """Give a layer (or word) class the name by which grammars call it."""
 
     def decorate(cls: T) -> T:
-        cls.name = name
+        cls.name = name  # type: ignore[attr-defined]
         _registry[name] = cls
         return cls
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evosearch.layers.base import Combinator, Cost, Form, Part, Shape, ShapeError, Want, register
-from evosearch.layers.forms import join
-from evosearch.layers.merges import Merge
-from evosearch.layers.splits import Split
+from evosearch.layers.forms import join, sum_of
+from evosearch.layers.merges import Merge  # noqa: TC001 - the vocabulary reads the fields' types
+from evosearch.layers.splits import Split  # noqa: TC001
 
 if TYPE_CHECKING:
     from evosearch.architecture import Node
@@ -90,5 +90,74 @@ class BranchingRepeated(Combinator):
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         outputs = []
         for start in self.split.emit(x, node.inputs, build):
-            outputs.append((yield node.parts[0], start))
+            outputs.append((yield node.parts[0], start))  # noqa: PERF401 - a comprehension cannot yield
         return self.merge.emit(outputs, node.output, build)
+
+
+@register("chain")
+@dataclass(frozen=True)
+class Chain(Combinator):
+    """Any number of parts, one after the other."""
+
+    def shape(self, x: Shape, *parts: Part, want: Want = None) -> Shape:
+        for part in parts[:-1]:
+            x = part(x)
+        return parts[-1](x, want) if parts else x
+
+    def cost(self, node: Node) -> Cost:
+        return super().cost(node) if node.parts else Cost()
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        form: Form = ()
+        for part in parts:
+            form = join(form, part)
+        return form
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        for part in node.parts:
+            x = yield part, x
+        return x
+
+
+@register("repeat")
+@dataclass(frozen=True)
+class Repeat(Combinator):
+    """A part `times` times in a row, each time with its own weights."""
+
+    times: int
+
+    def shape(self, x: Shape, part: Part, *, want: Want = None) -> Shape:
+        if self.times < 1:
+            raise ShapeError("repeat: at least once, not {} times", self.times)
+        for _ in range(self.times - 1):
+            x = part(x)
+        return part(x, want)
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        form: Form = ()
+        for part in parts:
+            form = join(form, part)
+        return form
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        for part in node.parts:
+            x = yield part, x
+        return x
+
+
+@register("residual")
+@dataclass(frozen=True)
+class Residual(Combinator):
+    """Its input added to its part's output; the part keeps the shape."""
+
+    def shape(self, x: Shape, part: Part, *, want: Want = None) -> Shape:
+        if part(x, x) != x:
+            raise ShapeError("residual: its part must keep {}", x)
+        return x
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        return sum_of([(), parts[0]], node.inputs, node.output)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        output = yield node.parts[0], x
+        return build.line("{} + {}", x, output, shape=node.output)

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evosearch.architecture import Node
-    from evosearch.layers.base import Emission
-    from evosearch.layers.base import Form
+    from evosearch.layers.base import Emission, Form
     from evosearch.network import Builder
 
 

@@ -167,6 +167,32 @@ class Im2col(Before):
         return build.line(call, x, shape=output)
 
 
+@register("windows")
+@dataclass(frozen=True)
+class Windows(Before):
+    """Windows of a sequence as wider columns: (S D) -> (S', D k)."""
+
+    kernel: int
+    stride: int
+    padding: int
+
+    def enter(self, x: Shape) -> tuple[Shape, Grid]:
+        if len(x) != 2:
+            raise ShapeError("windows: {} is not a sequence", x)
+        steps = (x[0] + 2 * self.padding - self.kernel) // self.stride + 1
+        if steps < 1:
+            raise ShapeError("windows: {} is shorter than a window of {}", x, self.kernel)
+        return (steps, x[1] * self.kernel), None
+
+    def form(self, output: Shape) -> Form:
+        return (Step("windows", (self.kernel, self.stride, self.padding), output, keeps_zero=True),)
+
+    def write(self, x: str, output: Shape, build: Builder) -> str:
+        build.helper("windows")
+        call = f"windows({{}}, {self.kernel}, stride={self.stride}, padding={self.padding})"
+        return build.line(call, x, shape=output)
+
+
 @register("col2im")
 @dataclass(frozen=True)
 class Col2im(After):

@@ -1,7 +1,8 @@
 """The layers that a grammar's words stand for: looked up by name, and checked against the grammar.
 
 An alternative's layer is its alias, else its rule's name. Numbers at the end of a name that is not itself registered
-are arguments: `-> cat1` is the layer `cat` with axis 1, `-> im2col3_2_1` is `im2col` with kernel 3, stride 2, padding 1.
+are arguments: `-> cat1` is the layer `cat` with axis 1, `-> im2col3_2_1` is `im2col` with kernel 3, stride 2 and
+padding 1.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import partial
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn, get_type_hints
+from typing import Any, get_type_hints
 
 from evosearch.errors import ArchitectureError, LayerError
 from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
@@ -108,7 +109,8 @@ def load_layers(path: str | Path) -> dict[str, type]:
     try:
         source = path.read_bytes()
         spec = spec_from_file_location(f"evosearch_layers_{path.stem}", path)
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         module = module_from_spec(spec)
         sys.modules[module.__name__] = module  # dataclasses look their own module up
         spec.loader.exec_module(module)
@@ -117,7 +119,7 @@ def load_layers(path: str | Path) -> dict[str, type]:
         raise LayerError(f"cannot read it: {error.strerror}", file=str(path)) from error
     except LayerError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a person's file raises is told as a mistake in that file
+    except Exception as error:  # whatever a person's file raises is told as a mistake in that file
         line = next((f.tb_lineno for f in reversed(list(_frames(error))) if _file(f) == str(path)), 0)
         raise LayerError(f"{type(error).__name__}: {error}", file=str(path), line=line) from error
     finally:
@@ -159,7 +161,7 @@ def _resolve(grammar: Grammar, alternative: Alternative, known: Mapping[str, typ
         return known[name[: numbers.start()]], tuple(numbers.group().split("_"))
     near = get_close_matches(name, known, n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`--layers FILE` adds layers of your own"
-    _complain(grammar, alternative, f"no layer is called {name!r}; {hint}")
+    raise _mistake(grammar, alternative, f"no layer is called {name!r}; {hint}")
 
 
 def _spec(
@@ -172,36 +174,37 @@ def _spec(
     name = alternative.layer
     assert name is not None
     cls, given = classes[name], constants[name]
-    complain = partial(_complain, grammar, alternative)
+    mistake = partial(_mistake, grammar, alternative)
     if not is_dataclass(cls):
-        complain(f"{cls.__name__} is not a dataclass; write @dataclass(frozen=True) above it")
+        raise mistake(f"{cls.__name__} is not a dataclass; write @dataclass(frozen=True) above it")
     hints = get_type_hints(cls)
     wanted = [(f.name, hints[f.name]) for f in fields(cls) if f.init]
+    needed = sum(f.init and f.default is MISSING and f.default_factory is MISSING for f in fields(cls))
     fixed = [(argument, kind) for argument, (_, kind) in zip(given, wanted, strict=False)]
     if len(given) > len(wanted) or any(kind not in CONVERSIONS for _, kind in fixed):
-        complain(f"{name!r}: {cls.name} does not take {len(given)} numbers: {_signature(cls, wanted)}")
+        raise mistake(f"{name!r}: {cls.__name__} does not take {len(given)} numbers: {_signature(wanted)}")
     open_fields = wanted[len(given) :]
     arguments = list(_arguments(grammar, alternative, words))
-    if len(arguments) != len(open_fields):
-        complain(f"{name!r} takes {_signature(cls, open_fields)}; here are {len(arguments)} arguments")
-    for (what, source), (field_name, kind) in zip(arguments, open_fields, strict=True):
+    if not needed <= len(given) + len(arguments) <= len(wanted):
+        raise mistake(f"{name!r} takes {_signature(open_fields)}; here are {len(arguments)} arguments")
+    for (what, source), (field_name, kind) in zip(arguments, open_fields, strict=False):
         if isinstance(source, Terminal):
             if kind not in CONVERSIONS:
-                complain(f"{name!r}: {field_name} must be {_called(kind)}; the terminal {what} is text")
+                raise mistake(f"{name!r}: {field_name} must be {_called(kind)}; the terminal {what} is text")
             for text, _ in source.representatives() if source.choices or source.range else ():
                 if not _converts(kind, text):
-                    complain(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {text!r}")
+                    raise mistake(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {text!r}")
         else:
             for other in _word_classes(grammar, source, classes):
                 if not (isinstance(kind, type) and issubclass(other, kind)):
-                    complain(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {other.__name__}")
+                    raise mistake(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {other.__name__}")
     least, most = _part_counts(cls)
     found = sum(rule not in words for rule in alternative.rules)
     spliced = any(rule not in words and _splices(grammar, rule) for rule in alternative.rules)
     if not spliced and not least <= found <= most:
         expected = f"{least}" if least == most else f"at least {least}"
-        complain(f"{name!r} takes {expected} parts; here are {found}")
-    return Spec(cls, tuple(CONVERSIONS[kind](text) for text, kind in fixed), tuple(open_fields))
+        raise mistake(f"{name!r} takes {expected} parts; here are {found}")
+    return Spec(cls, tuple(CONVERSIONS[kind](text) for text, kind in fixed), tuple(open_fields[: len(arguments)]))
 
 
 def _arguments(grammar: Grammar, alternative: Alternative, words: set[str]) -> Iterator[tuple[str, Terminal | str]]:
@@ -248,7 +251,7 @@ def _part_counts(cls: type) -> tuple[int, float]:
     if issubclass(cls, Word):
         return 0, 0
     kinds = inspect.Parameter
-    parameters = [p for p in inspect.signature(cls.shape).parameters.values()][2:]  # type: ignore[attr-defined]
+    parameters = list(inspect.signature(cls.shape).parameters.values())[2:]  # type: ignore[attr-defined]
     parts = [
         p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD) and p.name != "want"
     ]
@@ -268,7 +271,7 @@ def _called(kind: Any) -> str:
     return {int: "a whole number", float: "a number", str: "text"}.get(kind, f"a {getattr(kind, '__name__', kind)}")
 
 
-def _signature(cls: type, wanted: list[tuple[str, type]]) -> str:
+def _signature(wanted: list[tuple[str, type]]) -> str:
     return ", ".join(f"{name} ({_called(kind)})" for name, kind in wanted) or "no arguments"
 
 
@@ -283,12 +286,12 @@ def _file(trace: Any) -> str:
     return str(trace.tb_frame.f_code.co_filename)
 
 
-def _complain(grammar: Grammar, alternative: Alternative, message: str) -> NoReturn:
-    """Raises LayerError at the alternative's place in the grammar file."""
+def _mistake(grammar: Grammar, alternative: Alternative, message: str) -> LayerError:
+    """The error that points at the alternative's place in the grammar file."""
     file, text = next(iter(grammar.source.items()), (grammar.name, ""))
     lines = text.splitlines()
     source_line = lines[alternative.line - 1] if 0 < alternative.line <= len(lines) else ""
-    raise LayerError(message, file=file, line=alternative.line, column=alternative.column, source_line=source_line)
+    return LayerError(message, file=file, line=alternative.line, column=alternative.column, source_line=source_line)
 
 
 __all__ = ["Combinator", "Leaf", "Spec", "Vocabulary", "load_layers", "vocabulary", "word_rules"]

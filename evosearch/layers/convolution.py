@@ -1,0 +1,169 @@
+"""Convolutions and pooling of images (C H W), with "same" padding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from evosearch.layers.base import Leaf, Shape, ShapeError, register
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Node
+    from evosearch.layers.base import Emission
+    from evosearch.network import Builder
+
+
+def _image(name: str, x: Shape) -> Shape:
+    if len(x) != 3:
+        raise ShapeError("{}: {} is not an image", name, x)
+    return x
+
+
+@register("conv")
+@dataclass(frozen=True)
+class Conv(Leaf):
+    """(C, H, W) -> (width, H, W): a convolution with bias; the kernel is odd. With a stride s, H and W over s, up."""
+
+    width: int
+    kernel: int
+    stride: int = 1
+
+    def shape(self, x: Shape) -> Shape:
+        _, height, width = _image("conv", x)
+        if self.kernel % 2 == 0:
+            raise ShapeError("conv: the kernel must be odd, not {}", self.kernel)
+        return (self.width, (height - 1) // self.stride + 1, (width - 1) // self.stride + 1)
+
+    def params(self, x: Shape) -> int:
+        return (x[0] * self.kernel**2 + 1) * self.width
+
+    def flops(self, x: Shape) -> int:
+        return 2 * x[0] * self.kernel**2 * math.prod(self.shape(x))
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        settings = f"{self.kernel}, stride={self.stride}, padding={self.kernel // 2}"
+        module = build.module(f"nn.Conv2d({node.inputs[0]}, {self.width}, {settings})", "conv")
+        return build.line(f"{module}({{}})", x, shape=node.output, keeps="in")
+
+
+@register("depthwise")
+@dataclass(frozen=True)
+class Depthwise(Leaf):
+    """(C, H, W) -> (C, H, W): one odd kernel for each channel, with bias."""
+
+    kernel: int
+
+    def shape(self, x: Shape) -> Shape:
+        if self.kernel % 2 == 0:
+            raise ShapeError("depthwise: the kernel must be odd, not {}", self.kernel)
+        return _image("depthwise", x)
+
+    def params(self, x: Shape) -> int:
+        return x[0] * (self.kernel**2 + 1)
+
+    def flops(self, x: Shape) -> int:
+        return 2 * self.kernel**2 * math.prod(x)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        channels = node.inputs[0]
+        settings = f"{self.kernel}, padding={self.kernel // 2}, groups={channels}"
+        module = build.module(f"nn.Conv2d({channels}, {channels}, {settings})", "depthwise")
+        return build.line(f"{module}({{}})", x, shape=node.output, keeps="in")
+
+
+@register("conv_norm_relu")
+@dataclass(frozen=True)
+class ConvNormReLU(Leaf):
+    """(C, H, W) -> (width, H, W): convolution without bias, batch norm, ReLU; the kernel is odd."""
+
+    width: int
+    kernel: int
+
+    def shape(self, x: Shape) -> Shape:
+        _, height, width = _image("conv", x)
+        if self.kernel % 2 == 0:
+            raise ShapeError("conv: the kernel must be odd, not {}", self.kernel)
+        return (self.width, height, width)
+
+    def params(self, x: Shape) -> int:
+        return (x[0] * self.kernel**2 + 2) * self.width
+
+    def flops(self, x: Shape) -> int:
+        return 2 * x[0] * self.kernel**2 * math.prod(self.shape(x))
+
+    def saved(self, x: Shape) -> int:
+        return math.prod(x) + 2 * math.prod(self.shape(x))  # what each of the three needs
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        settings = f"{self.kernel}, padding={self.kernel // 2}, bias=False"
+        conv = build.module(f"nn.Conv2d({node.inputs[0]}, {self.width}, {settings})", "conv")
+        norm = build.module(f"nn.BatchNorm2d({self.width})", "norm")
+        x = build.line(f"{conv}({{}})", x, shape=node.output, keeps="in")
+        x = build.line(f"{norm}({{}})", x, shape=node.output, keeps="in")
+        return build.line("F.relu({})", x, shape=node.output, keeps="out")
+
+
+class Pool(Leaf):
+    """(C, H, W) -> (C, H // size, W // size)."""
+
+    keeps_zero: ClassVar[bool] = True
+    function: ClassVar[str]
+    size: int
+
+    def shape(self, x: Shape) -> Shape:
+        channels, height, width = _image(self.name, x)
+        if min(height, width) < self.size:
+            raise ShapeError("{}: {} is smaller than a window of {}", self.name, x, self.size)
+        return (channels, height // self.size, width // self.size)
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return build.line(
+            f"{self.function}({{}}, {self.size})", x, shape=node.output, keeps="in", extra=self.extra(node)
+        )
+
+    def extra(self, node: Node) -> int:
+        del node
+        return 0
+
+
+@register("max_pool")
+@dataclass(frozen=True)
+class MaxPool(Pool):
+    size: int
+    function: ClassVar[str] = "F.max_pool2d"
+
+    def saved(self, x: Shape) -> int:
+        return math.prod(x) + math.prod(self.shape(x))  # the input, and where each window's maximum lies
+
+    def extra(self, node: Node) -> int:
+        return math.prod(node.output)
+
+
+@register("avg_pool")
+@dataclass(frozen=True)
+class AvgPool(Pool):
+    size: int
+    function: ClassVar[str] = "F.avg_pool2d"
+
+
+@register("smooth")
+@dataclass(frozen=True)
+class Smooth(Leaf):
+    """Average over an odd window around each place, the shape stays; places outside the image do not count."""
+
+    keeps_zero: ClassVar[bool] = True
+    kernel: int
+
+    def shape(self, x: Shape) -> Shape:
+        return _image("smooth", x)
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        settings = f"{self.kernel}, stride=1, padding={self.kernel // 2}, count_include_pad=False"
+        return build.line(f"F.avg_pool2d({{}}, {settings})", x, shape=node.output, keeps="in")

@@ -1,0 +1,33 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from evosearch.layers.base import Leaf, Shape, register, size
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Node
+    from evosearch.layers.base import Emission
+    from evosearch.network import Builder
+
+
+@register("dropout")
+@dataclass(frozen=True)
+class Dropout(Leaf):
+    """Each scalar is zero with probability `rate` while training, the others are scaled up."""
+
+    rate: float
+    keeps_zero: ClassVar[bool] = True
+    saves: ClassVar[str] = "out"  # the mask, as large as the output
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        module = build.module(f"nn.Dropout({self.rate!r})", "dropout")
+        return build.line(f"{module}({{}})", x, shape=node.output, extra=size(node.output))
