@@ -98,7 +98,7 @@ class Run:
         full_header = {
             **header, "format": FORMAT, "files": {name: _digest(data) for name, data in sorted(contents.items())}
         }  # fmt: skip
-        lock, made = -1, beside
+        lock, journal, made = -1, -1, beside
         try:
             disk.mkdir(beside)
             lock = _take_lock(beside, disk)
@@ -109,7 +109,9 @@ class Run:
                 disk.write_new(path, data)
                 folders.update(parent for parent in path.parents if parent.is_relative_to(beside))
             start = framing.preamble(JOURNAL) + framing.frame(framing.encode(full_header))
-            disk.write_new(beside / JOURNAL_FILE, start)
+            journal = disk.open(beside / JOURNAL_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            disk.write(journal, beside / JOURNAL_FILE, start)
+            disk.fsync(journal, beside / JOURNAL_FILE)
             for inside in folders:
                 disk.fsync_folder(inside)
             _refuse_existing(folder)
@@ -117,14 +119,13 @@ class Run:
             made = folder
             disk.fsync_folder(folder.parent)
         except BaseException:
-            if lock >= 0:
-                os.close(lock)
             shutil.rmtree(made, ignore_errors=True)
+            for descriptor in (journal, lock):
+                if descriptor >= 0:
+                    os.close(descriptor)
             raise
         run = cls(folder, full_header, FORMAT, disk)
-        run._lock = lock
-        run._end = len(start)
-        run._start_writing()
+        run._lock, run._journal, run._end = lock, journal, len(start)
         return run
 
     @classmethod
@@ -147,15 +148,12 @@ class Run:
             run._lock, run._end = lock, start
             if write:
                 run._scan()
-                run._start_writing()
+                run._journal = disk.open(journal, os.O_RDWR | os.O_APPEND)
         except BaseException:
             if lock >= 0:
                 _give_lock(folder, lock)
             raise
         return run
-
-    def _start_writing(self) -> None:
-        self._journal = self.disk.open(self.folder / JOURNAL_FILE, os.O_RDWR | os.O_APPEND)
 
     def _scan(self) -> None:
         """Read the journal once: its end, its torn tail, and which proposals wait for their score."""
@@ -236,13 +234,14 @@ class Run:
             self._unsynced = False
 
     def _append(self, record: Record, *, durable: bool) -> None:
+        journal = self._writable()
         wrong = _misplaced(record, self.proposals, self._open)
         if wrong:
             raise ValueError(f"{self.folder}: {wrong}")
         if self.torn:
             raise RunCorrupt(f"{self.folder / JOURNAL_FILE}: its last record is torn; `evolve repair` cuts it off")
         data = framing.frame(framing.encode(record))
-        self._write_step(self.disk.write, self._writable(), self.folder / JOURNAL_FILE, data)
+        self._write_step(self.disk.write, journal, self.folder / JOURNAL_FILE, data)
         self._unsynced = True
         self._end += len(data)
         self._note(record)
@@ -579,10 +578,10 @@ def _verify_best(folder: Path) -> Iterator[Finding]:
     names = [path.name for path in best.iterdir() if path.name != SUMS_FILE] if best.is_dir() else []
     contents = {name: _content(best / name) or b"" for name in names}
     for line in sorted(set(_sums(contents).splitlines()) ^ set(stated.splitlines())):
-        name = line.partition(b"  ")[2].decode("utf-8", "replace")
+        name = line.partition(b"  ")[2].decode("utf-8", "replace") or SUMS_FILE
         yield Finding(f"best/{name}", f"it does not match best/{SUMS_FILE}", cure)
-    if not stated or (stated != _sums(contents) and set(stated.splitlines()) == set(_sums(contents).splitlines())):
-        yield Finding(f"best/{SUMS_FILE}", "it is missing, or not as it was written", cure)
+    if not stated:
+        yield Finding(f"best/{SUMS_FILE}", "it is missing", cure)
 
 
 def repair(folder: str | Path, *, disk: Disk | None = None) -> list[str]:
@@ -663,7 +662,7 @@ def _refuse_existing(folder: Path) -> None:
 def _clear_abandoned(folder: Path) -> None:
     """Remove what a creation of this run left beside it when its process was killed."""
     for beside in folder.parent.glob(f".{glob.escape(folder.name)}.new-*"):
-        with contextlib.suppress(OSError):  # gone meanwhile, or another process's: not in our way
+        with contextlib.suppress(OSError, EvosearchError):  # gone meanwhile, or at work: not in our way
             if time.time() - beside.stat().st_mtime > 60 or (beside / LOCK_FILE).exists():
                 os.close(_take_lock(beside, Disk()))
                 shutil.rmtree(beside)
@@ -696,7 +695,7 @@ def _take_lock(folder: Path, disk: Disk) -> int:
     try:
         stale = os.pread(descriptor, 1000, 0)
         if stale:
-            log.warning("%s: took over the lock left by %s, which runs no more", folder, _holder(descriptor))
+            log.warning("%s: took over the lock left by %s, which runs no more", folder, _holder(descriptor, looks=1))
         disk.truncate(descriptor, path, 0)
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         disk.write(descriptor, path, f"pid {os.getpid()}\nhost {socket.gethostname()}\nstarted {started}\n".encode())
@@ -713,9 +712,9 @@ def _same_file(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _holder(descriptor: int) -> str:
+def _holder(descriptor: int, looks: int = 20) -> str:
     """Who a lock file says holds it: "process 123 on host since ..."."""
-    for _ in range(20):  # its holder may have locked it and not yet written its name
+    for _ in range(looks):  # its holder may have locked it and not yet written its name
         found = dict(
             line.partition(" ")[::2] for line in os.pread(descriptor, 1000, 0).decode("utf-8", "replace").split("\n")
         )

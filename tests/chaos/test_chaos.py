@@ -1,0 +1,75 @@
+"""The long forms: every byte, every call, thousands of flips, hundreds of kills. Run by `make chaos`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evosearch.errors import StorageError
+from evosearch.runs import Run, equal_journals, verify
+from tests.chaos.faults import FaultyDisk, search
+from tests.test_cache import crowd
+from tests.test_runs import flips, kills, tears
+
+pytestmark = pytest.mark.chaos
+
+
+def test_a_torn_write_at_every_byte_of_every_write_resumes_to_the_same_end(tmp_path: Path) -> None:
+    tears(tmp_path, stride=1)
+
+
+def test_five_thousand_byte_flips_are_found_and_run_nothing(tmp_path: Path) -> None:
+    flips(tmp_path, 5_000, np.random.default_rng(3))
+
+
+def test_two_hundred_small_searches_killed_three_times(tmp_path: Path) -> None:
+    kills(tmp_path, runs_killed=200, times=3, total=300, rng=np.random.default_rng(4))
+
+
+def test_ten_processes_on_one_ledger_with_two_killed(tmp_path: Path) -> None:
+    for repetition in range(5):
+        crowd(tmp_path / str(repetition), processes=10, killed=2, scores=300)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_disk_that_is_really_full_is_a_clear_error_and_the_run_goes_on_when_there_is_room(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    total = 60
+    search(tmp_path / "whole", FaultyDisk(), total)
+    folder = small_disk / "run"
+    ballast = small_disk / "ballast"
+    acknowledged: list[int] = []
+    stops = []
+    for room in range(0, 64, 4):  # KiB
+        ballast.write_bytes(b"x" * max(0, 40 - room) * 1024)
+        try:
+            search(folder, FaultyDisk(), total, acknowledged.append)
+            break
+        except StorageError as error:
+            stops.append(str(error))
+        ballast.unlink()
+    assert len(stops) > 1
+    assert all("No space left on device: make room" in stop for stop in stops)
+    run = Run.open(folder)
+    assert equal_journals(run, Run.open(tmp_path / "whole"))
+    assert set(acknowledged) <= {record["number"] for record in run.records() if record["kind"] == "score"}
+    assert verify(folder) == []
+    shutil.rmtree(folder)
