@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 EVERY = 5.0  # seconds between plain lines when nothing better was found
+WIDTH = 80  # columns of the panel, or the terminal's where it has fewer
 REFRESH = 4  # panels a second: seen at once, and no flicker over a slow connection
 
 
@@ -173,9 +174,9 @@ class LiveView:
             for line in earned_lines(seen.earned):
                 grid.add_row(*line)
             grid.add_row("workers", f"{seen.workers}{device_memory()}")
-        return Panel(
-            grid, title=self.title or None, title_align="left", border_style="cyan", width=min(80, self.console.width)
-        )
+        width = min(WIDTH, self.console.width)
+        title = self.title if len(self.title) <= width - 8 else f"…{self.title[8 - width :]}"
+        return Panel(grid, title=title or None, title_align="left", border_style="cyan", width=width)
 
 
 def earned_lines(earned: Mapping[str, tuple[int, float]], most: int = 5) -> list[tuple[str, str]]:

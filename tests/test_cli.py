@@ -1,0 +1,506 @@
+"""The evolve command: what it prints, what it refuses, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main
+from evosearch.config import Config
+from evosearch.errors import SpaceExhausted
+from evosearch.report import live
+from evosearch.runs import Run
+
+Capture = pytest.CaptureFixture[str]
+MODULE = (sys.executable, "-m", "evosearch")
+
+TINY = """\
+// input: image
+start: "seq" "(" step "," step ")" -> sequential
+?step: "norm" -> norm | "linear" "(" WIDTH ")" -> linear
+WIDTH: "16" | "32"
+"""
+
+
+@dataclass
+class Progress:
+    """As evosearch.engine.Progress."""
+
+    evaluated: int = 3
+    budget: int = 10
+    best_key: str | None = "3f9a12bc" + "0" * 24
+    best_fitness: float | None = 0.9512
+    best_params: int | None = 41_234
+    rate: float = 1.25
+    seconds_left: float | None = 5.6
+    failures: Mapping[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    known: int = 0
+    recent: tuple[float, ...] = (0.1, 0.5, 0.9)
+    earned: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    workers: int = 2
+    phase: str = "search"
+
+
+@dataclass
+class Summary:
+    """As evosearch.engine.Summary."""
+
+    folder: Path
+    evaluated: int = 10
+    distinct: int = 10
+    best_key: str = "3f9a12bc" + "0" * 24
+    best_text: str = "seq(norm,linear(16))"
+    fitness: float = 0.9512
+    test_metric: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 0.9722})
+    baseline: Mapping[str, float] = field(default_factory=lambda: {"accuracy": 0.9639})
+    seconds: float = 131.0
+    failures: Mapping[str, int] = field(default_factory=lambda: {"nan": 2})
+    duplicates: int = 4
+
+
+@dataclass
+class Engine:
+    """Stands in for evosearch.engine: remembers how it was called."""
+
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+    interrupt: bool = False
+
+    def start(self, config: Config, folder: Path, watch: Any) -> Summary:
+        self.calls.append(("start", config))
+        return self._search(folder, watch)
+
+    def resume(self, folder: Path, watch: Any, **keywords: Any) -> Summary:
+        self.calls.append(("resume", keywords))
+        return self._search(folder, watch)
+
+    def _search(self, folder: Path, watch: Any) -> Summary:
+        watch.started({"run": str(folder), "task": "digits"})
+        watch.progress(Progress())
+        watch.note("a worker was replaced")
+        if self.interrupt:
+            folder.mkdir(parents=True)
+            raise KeyboardInterrupt
+        summary = Summary(folder)
+        watch.finished(summary)
+        return summary
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    stand_in = Engine()
+    module = types.ModuleType("evosearch.engine")
+    module.start = stand_in.start  # type: ignore[attr-defined]
+    module.resume = stand_in.resume  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "evosearch.engine", module)
+    monkeypatch.setattr("evosearch.engine", module, raising=False)
+    return stand_in
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder, made the working directory."""
+    (tmp_path / "evosearch.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EVOSEARCH_RUNS", raising=False)
+    return tmp_path
+
+
+def listing(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+# --- help ------------------------------------------------------------------------------------------------------------
+
+
+def test_help_groups_the_commands(capsys: Capture) -> None:
+    """`evolve --help` lists the commands under the headings a person looks for."""
+    assert main(["--help"]) == DONE
+    text = capsys.readouterr().out
+    order = [text.index(word) for word in ("Search", " run ", " resume ", "Results", " best ", "Grammars", " check ")]
+    assert order == sorted(order)
+
+
+def test_help_comes_at_once() -> None:
+    """`evolve --help` within 0.2 seconds; the best of five, since the machine may be busy."""
+
+    def seconds() -> float:
+        begun = time.perf_counter()
+        subprocess.run([*MODULE, "--help"], check=True, capture_output=True)
+        return time.perf_counter() - begun
+
+    assert min(seconds() for _ in range(5)) < 0.2
+
+
+def test_version(capsys: Capture) -> None:
+    """`evolve --version` is the package's."""
+    from evosearch import __version__
+
+    assert main(["--version"]) == DONE
+    assert capsys.readouterr().out.strip() == f"evolve {__version__}"
+
+
+# --- run and resume --------------------------------------------------------------------------------------------------
+
+
+def test_run_prints_the_road_and_the_result(project: Path, engine: Engine, capsys: Capture) -> None:
+    """Without a terminal: plain lines, then the test figure beside the baseline's, then where to look."""
+    assert main(["run", "--name", "first"]) == DONE
+    out = capsys.readouterr().out
+    assert " 3/10  best 0.9512  (3f9a12bc, 41.2 k parameters)  1.2/s  5.6 s left" in out
+    assert "test accuracy 0.9722   (logistic regression on the same split: 0.9639)" in out
+    assert "2 nan" in out
+    assert "evolve best runs/first" in out
+    assert "\x1b" not in out
+
+
+def test_flags_reach_the_config(project: Path, engine: Engine, capsys: Capture) -> None:
+    """Every flag of `run` is a key of the configuration."""
+    (project / "run.toml").write_text('name = "x"\n[search]\nbudget = 5\npopulation = 4\n')
+    flags = "--seed 3 --budget 7 --strategy random --max-params 1000 --max-flops 2000 --epochs 2 --workers 1 --device cpu"
+    assert main(["run", "run.toml", *flags.split(), "--set", "search.tournament=3", "--start", "none"]) == DONE
+    [(_, config)] = engine.calls
+    assert (config.seed, config.search.budget, config.search.strategy) == (3, 7, "random")
+    assert (config.limits.max_params, config.limits.max_flops, config.recipe.epochs) == (1000, 2000, 2)
+    assert (config.workers.workers, config.workers.device) == (1, "cpu")
+    assert (config.search.population, config.search.tournament, config.seeds) == (4, 3, ())
+
+
+def test_a_taken_name_gets_a_number(project: Path, engine: Engine, capsys: Capture) -> None:
+    """The config's name is numbered where the folder is there already, so that `make demo` runs again."""
+    (project / "run.toml").write_text('name = "demo"\n')
+    (project / "runs/demo").mkdir(parents=True)
+    assert main(["run", "run.toml"]) == DONE
+    assert "runs/demo-2" in capsys.readouterr().out
+
+
+def test_json_is_all_that_stdout_holds(project: Path, engine: Engine, capsys: Capture) -> None:
+    """`--json` leaves stdout to the result; the progress goes to stderr."""
+    assert main(["run", "--json"]) == DONE
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["test_metric"] == {"accuracy": 0.9722}
+    assert "3/10" in captured.err
+
+
+def test_quiet_prints_the_result_only(project: Path, engine: Engine, capsys: Capture) -> None:
+    """`--quiet` says nothing on the way but what went otherwise than asked."""
+    assert main(["run", "--quiet"]) == DONE
+    captured = capsys.readouterr()
+    assert "3/10" not in captured.out + captured.err
+    assert "a worker was replaced" in captured.err
+    assert "test accuracy" in captured.out
+
+
+def test_an_interrupted_run_says_how_to_go_on(project: Path, engine: Engine, capsys: Capture) -> None:
+    """Ctrl-C ends with 130 and the command that resumes."""
+    engine.interrupt = True
+    assert main(["run", "--name", "first"]) == INTERRUPTED
+    assert capsys.readouterr().err == "evolve: interrupted; go on with: evolve resume runs/first\n"
+
+
+def test_resume_passes_on_what_was_asked(project: Path, engine: Engine, capsys: Capture) -> None:
+    """`resume` finds a run by its name and hands on budget, workers and device."""
+    Run.create(project / "runs/first", header={}, files={}).close()
+    assert main(["resume", "first", "--budget", "20", "--workers", "1", "--device", "cpu"]) == DONE
+    [(_, keywords)] = engine.calls
+    assert keywords == {"budget": 20, "workers": 1, "device": "cpu", "layers": (), "operators": ()}
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One error the command can give: what was typed, how it exits, what the line says."""
+
+    arguments: str
+    code: int
+    says: tuple[str, ...]
+    prepare: Callable[[Path], object] | None = None
+
+
+def write(name: str, text: str) -> Callable[[Path], object]:
+    def prepare(folder: Path) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    return prepare
+
+
+def broken_run(folder: Path) -> None:
+    Run.create(folder / "runs/broken", header={}, files={}).close()
+    journal = folder / "runs/broken/journal.msgpack"
+    data = bytearray(journal.read_bytes())
+    data[-1] ^= 0xFF
+    journal.write_bytes(data)
+
+
+MISTAKES = [
+    Mistake("fly", USAGE, ("No such command 'fly'", "evolve --help")),
+    Mistake("run --bugdet 3", USAGE, ("No such option: --bugdet", "--budget", "evolve run --help")),
+    Mistake("run --budget many", USAGE, ("--budget", "valid integer")),
+    Mistake("run --budget 0", USAGE, ("--budget", "greater than or equal to 1")),
+    Mistake("resume", USAGE, ("Missing argument 'RUN'", "evolve resume --help")),
+    Mistake("run nothing.toml", USAGE, ("nothing.toml: no such config file", "evolve init")),
+    Mistake("run bad.toml", USAGE, ("bad.toml: not TOML", "line 1"), write("bad.toml", "search == 3")),
+    Mistake("run bad.toml", USAGE, ("bad.toml: unknown key search.bugdet", "search.budget?"), write("bad.toml", "search.bugdet = 3")),
+    Mistake("run --set search.budget", USAGE, ("--set search.budget: say KEY=VALUE",)),
+    Mistake("run --strategy best", USAGE, ("search.strategy", "'aging', 'nsga2' or 'random'", "'best'")),
+    Mistake("run --name a/b", USAGE, ("--name a/b: a name, not a path",)),
+    Mistake("run --name first", USAGE, ("runs/first exists", "evolve resume runs/first"), write("runs/first/x", "")),
+    Mistake("run --device gpu", USAGE, ("workers.device is 'gpu'", "cpu, cuda")),
+    Mistake("resume nothing", FAILED, ("no run 'nothing'", "`evolve run` makes one")),
+    Mistake("status runs", FAILED, ("runs: not a run's folder", "evolve list"), write("runs/x", "")),
+    Mistake("status frist", FAILED, ("no run 'frist'", "did you mean first?"), write("runs/first/journal.msgpack", "")),
+    Mistake("status broken", FAILED, ("runs/broken/journal.msgpack", "offset"), broken_run),
+    Mistake("check nothing.lark", USAGE, ("nothing.lark: no such grammar file",)),
+    Mistake("sample einspce", USAGE, ("no grammar named 'einspce'", "did you mean einspace?")),
+    Mistake("sample tiny.lark --input 3x", USAGE, ("--input 3x", "3x32x32"), write("tiny.lark", TINY)),
+    Mistake("sample tiny.lark --input 64", USAGE, ("takes image input", "64 is vector"), write("tiny.lark", TINY)),
+    Mistake("sample tiny.lark --max-params 0", FAILED, ("max_params", "10000 samples"), write("tiny.lark", TINY.replace('"norm" -> norm | ', ""))),
+    Mistake("show nothing", USAGE, ("nothing: no architecture text, no file and no run",)),
+    Mistake("show seq(norm,what) --grammar tiny.lark", USAGE, ("1:10", "what"), write("tiny.lark", TINY)),
+    Mistake("init", USAGE, ("evosearch.toml is there already",)),
+    Mistake("cache gc", USAGE, ("--older-than DAYS",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.arguments for mistake in MISTAKES])
+def test_a_mistake_is_one_line(mistake: Mistake, project: Path, capsys: Capture) -> None:
+    """Every error is one line on stderr that says what and what to do; nothing is half-written."""
+    if mistake.prepare:
+        mistake.prepare(project)
+    before = listing(project)
+    assert main(mistake.arguments.split()) == mistake.code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("evolve: ")
+    assert captured.err.count("\n") == 1, captured.err
+    for words in mistake.says:
+        assert words in captured.err
+    assert listing(project) == before
+
+
+def test_a_fault_of_our_own_is_one_line_too(project: Path, engine: Engine, capsys: Capture) -> None:
+    """An unforeseen exception is named and asked to be reported, without a traceback."""
+    engine._search = lambda folder, watch: 1 // 0  # type: ignore[method-assign]
+    assert main(["run"]) == FAILED
+    error = capsys.readouterr().err
+    assert error.startswith("evolve: internal error: ZeroDivisionError")
+    assert error.count("\n") == 1
+
+
+def test_a_search_that_finds_nothing_fails(project: Path, engine: Engine, capsys: Capture) -> None:
+    """What the engine raises leaves with its own exit code, and text from outside cannot move the cursor."""
+
+    def exhausted(folder: Path, watch: Any) -> Summary:
+        raise SpaceExhausted("none within max_params=10;\nraise it \x1b[2J")
+
+    engine._search = exhausted  # type: ignore[method-assign]
+    assert main(["run", "--max-params", "10"]) == FAILED
+    assert capsys.readouterr().err == "evolve: none within max_params=10; raise it [2J\n"
+
+
+def test_a_closed_pipe_is_no_error(project: Path) -> None:
+    """`evolve list | head -0` ends quietly."""
+    done = subprocess.run(
+        ["bash", "-c", f"{' '.join(MODULE)} --help | true; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+
+
+# --- views -----------------------------------------------------------------------------------------------------------
+
+
+def test_plain_lines_come_when_something_is_better_or_time_has_passed() -> None:
+    """The plain view prints a better candidate at once, and otherwise one line in a while."""
+    import io
+
+    out, now = io.StringIO(), [0.0]
+    view = live.PlainView(out, clock=lambda: now[0], every=5.0)
+
+    def lines(**changes: Any) -> int:
+        view.progress(Progress(**changes))  # type: ignore[arg-type]
+        return out.getvalue().count("\n")
+
+    assert lines(evaluated=1) == 1
+    assert lines(evaluated=2) == 1
+    now[0] = 4.9
+    assert lines(evaluated=3) == 1
+    now[0] = 5.1
+    assert lines(evaluated=4) == 2
+    assert lines(evaluated=5, best_key="b" * 32) == 3
+    assert lines(evaluated=10, best_key="b" * 32) == 4
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_panel_fits(width: int) -> None:
+    """The live panel stays within 80 columns and 24 lines, whatever the numbers."""
+    from rich.console import Console
+
+    console = Console(width=width, height=24, force_terminal=True, color_system=None, record=True)
+    view = live.LiveView(console)
+    view.title = "runs/" + "x" * 200
+    many = {f"mutation_with_a_long_name_{n}": (1000 + n, 0.123) for n in range(20)}
+    failures = {"crashed": 1000, "invalid": 20, "nan": 12345, "oom": 3, "over_budget": 7, "stopped": 9, "timeout": 1}
+    view._last = Progress(
+        evaluated=99_999, budget=100_000, seconds_left=1e6, failures=failures, duplicates=10**6, known=10**6,
+        recent=tuple(n / 50 for n in range(50)), earned=many,
+    )  # type: ignore[assignment]  # fmt: skip
+    console.print(view._panel())
+    lines = console.export_text().splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("values", "bars"),
+    [((0.0, 1.0), "▁█"), ((), ""), ((0.5, 0.5), "▁▁"), ((0.0, float("nan"), 0.5, 1.0), "▁ ▅█")],
+)
+def test_sparkline(values: tuple[float, ...], bars: str) -> None:
+    """Least value lowest bar, greatest value highest; not a number, a gap."""
+    assert live.sparkline(values) == bars
+
+
+# --- reading commands ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def finished(project: Path) -> Iterator[Path]:
+    """A small finished run, written by hand."""
+    folder = project / "runs/first"
+    config = 'grammar = "tiny"\ntask = "digits"\nseed = 0\n[search]\nbudget = 3\nstrategy = "aging"\nobjectives = ["accuracy"]\n'
+    with Run.create(folder, header={}, files={"config.toml": config}) as run:
+        for number, (key, status, accuracy) in enumerate([("a", "ok", 0.5), ("b", "nan", 0.0), ("c", "ok", 0.9)]):
+            text = f"seq(norm,linear({16 + number}))"
+            run.append_proposal(
+                {"number": number, "key": key * 32, "text": text, "parents": [], "operator": "early_exit", "seed": 1}
+            )
+            cost = {"params": 100 + number, "flops": 200, "activations": 3, "modules": 2}
+            objectives = {"accuracy": accuracy, "params": cost["params"]} if status == "ok" else {}
+            run.append_score({"number": number, "key": key * 32, "status": status, "objectives": objectives, "cost": cost, "error": "", "curve": [], "metrics": {}, "seconds": 1.0, "seed": 1})  # fmt: skip
+    yield folder
+
+
+def test_status_says_where_a_run_stands(finished: Path, capsys: Capture) -> None:
+    """`status` counts, and names the best so far; by name and by folder alike."""
+    assert main(["status", "first"]) == DONE
+    text = capsys.readouterr().out
+    assert "3 of 3" in text
+    assert "1 nan" in text
+    assert "0.9000  cccccccc  102 parameters" in text
+    assert main(["status", str(finished), "--json"]) == DONE
+    state = json.loads(capsys.readouterr().out)
+    assert (state["evaluated"], state["failures"], state["best"]["key"]) == (3, {"nan": 1}, "c" * 32)
+    assert state["phase"] == "stopped"
+
+
+def test_list_shows_every_run(finished: Path, capsys: Capture) -> None:
+    """One line a run; one that cannot be read is listed as such."""
+    broken_run(finished.parent.parent)
+    assert main(["list", "--json"]) == DONE
+    phases = {Path(run["folder"]).name: run["phase"] for run in json.loads(capsys.readouterr().out)}
+    assert phases == {"first": "stopped", "broken": "unreadable"}
+    assert main(["list"]) == DONE
+    assert "first" in capsys.readouterr().out
+
+
+def test_best_prints_the_network(finished: Path, capsys: Capture) -> None:
+    """`best` gives key, text and figures; as JSON too."""
+    assert main(["best", "first"]) == DONE
+    assert "seq(norm,linear(18))" in capsys.readouterr().out
+    assert main(["best", "first", "--json"]) == DONE
+    assert json.loads(capsys.readouterr().out)["fitness"] == 0.9
+
+
+def test_a_running_run_is_seen_as_such(finished: Path, capsys: Capture) -> None:
+    """The lock of a live process tells; a lock file left behind does not."""
+    with Run.open(finished, write=True):
+        assert main(["status", "first", "--json"]) == DONE
+        assert json.loads(capsys.readouterr().out)["phase"] == "running"
+    (finished / "LOCK").write_text("pid 1\n")
+    assert main(["status", "first", "--json"]) == DONE
+    assert json.loads(capsys.readouterr().out)["phase"] == "stopped"
+
+
+def test_verify_and_repair(finished: Path, capsys: Capture) -> None:
+    """`verify` exits 1 on a torn journal and 0 once `repair` has cut it."""
+    assert main(["verify", "first"]) == DONE
+    with (finished / "journal.msgpack").open("ab") as journal:
+        journal.write(b"\x07\x00")
+    capsys.readouterr()
+    assert main(["verify", "first"]) == FAILED
+    assert "journal.msgpack" in capsys.readouterr().out
+    assert main(["repair", "first"]) == DONE
+    assert main(["verify", "first"]) == DONE
+
+
+# --- grammars --------------------------------------------------------------------------------------------------------
+
+
+def test_sample_draws_the_same_again(project: Path, capsys: Capture) -> None:
+    """Equal seeds draw equal sentences, within the limits asked for."""
+    (project / "tiny.lark").write_text(TINY)
+
+    def drawn(*more: str) -> list[dict[str, Any]]:
+        assert main(["sample", "tiny.lark", "-n", "4", "--input", "1x8x8", "--json", *more]) == DONE
+        found: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+        return found
+
+    assert drawn() == drawn()
+    assert len(drawn()) == 4
+    assert {row["params"] for row in drawn("--max-params", "500")} <= set(range(501))
+
+
+def test_show_draws_a_tree(project: Path, capsys: Capture) -> None:
+    """`show TEXT` gives each layer with its output shape and parameters: norm over 1 channel, linear 8 -> 16."""
+    (project / "tiny.lark").write_text(TINY)
+    arguments = ["show", "seq(norm, linear(16))", "--grammar", "tiny.lark", "--input", "1x8x8"]
+    assert main(arguments) == DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:4]] == [
+        ["input", "1x8x8"],
+        ["norm", "1x8x8", "2"],
+        ["linear", "16", "1x8x16", "144", "2,048"],
+    ]
+    assert main([*arguments, "--json"]) == DONE
+    assert json.loads(capsys.readouterr().out)["params"] == 146
+
+
+def test_check_shows_the_place(project: Path, capsys: Capture) -> None:
+    """A wrong grammar: file, line and column, then the line with a caret under the column; exit 2."""
+    (project / "bad.lark").write_text(TINY.replace('"norm" -> norm', '"norm" -> nrom'))
+    assert main(["check", "bad.lark"]) == USAGE
+    first, *rest = capsys.readouterr().err.splitlines()
+    assert "bad.lark:3:" in first
+    assert "nrom" in first
+    assert "norm" in first
+    assert rest[-1].strip() == "^" if rest else True
+
+
+def test_init_gives_a_project_that_works(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `init` writes is checked, sampled and read as a config."""
+    assert main(["init", str(tmp_path / "new")]) == DONE
+    monkeypatch.chdir(tmp_path / "new")
+    assert main(["check", "grammars/first.lark"]) == DONE
+    assert main(["sample", "first", "--input", "1x8x8"]) == DONE
+    assert main(["run", "evosearch.toml", "--dry-run"]) == DONE
+
+
+def test_no_colour_where_none_is_wanted() -> None:
+    """NO_COLOR is respected even on a terminal."""
+    done = subprocess.run(
+        [*MODULE, "--help"], capture_output=True, text=True, check=True, env={**os.environ, "NO_COLOR": "1"}
+    )
+    assert "\x1b[3" not in done.stdout
