@@ -62,7 +62,14 @@ class LayerError(GrammarError):
 
 
 class ArchitectureError(UsageError):
-    pass
+    """An architecture text that is not in the language, or whose shapes do not fit.
+
+    line, column, caret: where, and the source line with a caret under the column; empty where the text is not to blame.
+    """
+
+    line: int = 0
+    column: int = 0
+    caret: str = ""
 
 
 class ShapeError(ArchitectureError):

@@ -93,21 +93,66 @@ class NumericRange:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Terminal:
-    """A named terminal that occurs in sentences.
+class Composition:
+    """How texts are put together of which there are endlessly many, or too many to list.
 
-    choices: its texts with their probabilities, where they are finitely many; else None.
-    range: where it is a number from a range; else None. A drawn terminal has one of the two.
+    A count is drawn (from `low` to `high` uniformly; without `high`, `low` and one more with probability `more` each
+    time), and for each of them one of the `ways`: its pieces, written one behind the other. A piece that is a range of
+    code points stands for one of its characters.
+    """
+
+    ways: tuple[tuple[tuple[str | range | Composition, ...], float], ...]
+    low: int = 1
+    high: int | None = 1
+    more: float = 0.0
+
+    def draw(self, rng: np.random.Generator) -> str:
+        if self.high is None:
+            count = self.low
+            while rng.random() < self.more:
+                count += 1
+        else:
+            count = self.low if self.low == self.high else int(rng.integers(self.low, self.high, endpoint=True))
+        written: list[str] = []
+        for _ in range(count):
+            for piece in self._way(rng):
+                if isinstance(piece, str):
+                    written.append(piece)
+                elif isinstance(piece, range):
+                    written.append(chr(int(rng.integers(piece.start, piece.stop))))
+                else:
+                    written.append(piece.draw(rng))
+        return "".join(written)
+
+    def _way(self, rng: np.random.Generator) -> tuple[str | range | Composition, ...]:
+        point = rng.random()
+        for pieces, weight in self.ways:
+            point -= weight
+            if point < 0:
+                return pieces
+        return next(pieces for pieces, weight in reversed(self.ways) if weight > 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Terminal:
+    """A named terminal that occurs in sentences. It has one of `choices`, `range` and `composition`.
+
+    choices: its texts with their probabilities, where they are at most a thousand; else None.
+    range: where it is a number from a range; else None.
+    composition: where its texts are endlessly many ("0".."9" once or more); else None.
     """
 
     name: str
     choices: tuple[tuple[str, float], ...] | None
     range: NumericRange | None
     line: int = 0
+    composition: Composition | None = None
 
     def draw(self, rng: np.random.Generator) -> str:
         if self.range is not None:
             return self.range.draw(rng)
+        if self.composition is not None:
+            return self.composition.draw(rng)
         assert self.choices is not None
         point = rng.random()
         for text, weight in self.choices:
@@ -117,7 +162,15 @@ class Terminal:
         return next(text for text, weight in reversed(self.choices) if weight > 0)
 
     def representatives(self) -> tuple[tuple[str, float], ...]:
-        """(text, probability) pairs that stand for all its texts: the choices themselves, or five points of the range."""
+        """(text, probability) pairs that stand for all its texts: the choices themselves, or five points of the range.
+
+        Of a composition, up to five texts drawn from it, the same at every call.
+        """
+        if self.composition is not None:
+            rng = np.random.default_rng(0)
+            drawn = dict.fromkeys(self.composition.draw(rng) for _ in range(20))
+            few = list(drawn)[:5]
+            return tuple((text, 1 / len(few)) for text in few)
         if self.range is None:
             assert self.choices is not None
             return self.choices

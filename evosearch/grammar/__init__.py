@@ -1,0 +1,6 @@
+"""Grammars: reading a Lark file, its checks and statistics, rendering and parsing sentences."""
+
+from evosearch.grammar.reading import load, loads
+from evosearch.grammar.sentences import parse, render, text_key
+
+__all__ = ["load", "loads", "parse", "render", "text_key"]

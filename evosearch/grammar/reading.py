@@ -1,0 +1,162 @@
+"""Loading a grammar: both readings of the file, put together into a Grammar."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from evosearch.errors import GrammarError, UsageError
+from evosearch.grammar.compilation import compile_parser, refused
+from evosearch.grammar.core import Alternative, Grammar, Kind, Symbol, Terminal
+from evosearch.grammar.expansion import Expansion, Raw, expand
+from evosearch.grammar.files import Definitions, decode, definitions, read_text
+from evosearch.grammar.mistakes import Place, Source
+from evosearch.grammar.wellformed import refuse_endless
+from evosearch.paths import find
+
+START = "start"
+
+
+def load(path_or_name: Path | str, search_path: Iterable[Path | str] = ()) -> Grammar:
+    """The grammar in a .lark file, given by its path or by its name on the search path ("einspace").
+
+    search_path: folders that are searched before the user's project and the bundled grammars.
+    Runs no code. Raises GrammarError, with file, line, column and caret, on any mistake in the file.
+    """
+    try:
+        path = find("grammars", str(path_or_name), ".lark", search_path)
+    except UsageError as error:
+        raise GrammarError(str(error)) from None
+    text, byte_order_mark = read_text(path, str(path))
+    return _grammar(definitions(Source(str(path), text), path, byte_order_mark), path)
+
+
+def loads(text: str, name: str = "<text>") -> Grammar:
+    """The grammar that a text holds. It can import from Lark's library only, since it lies in no folder."""
+    text, _ = decode(text.encode(errors="surrogatepass"), name)
+    return _grammar(definitions(Source(name, text), None), None)
+
+
+def _grammar(read: Definitions, path: Path | None) -> Grammar:
+    expansion = expand(read, START)
+    refuse_endless(expansion)
+    rules, places = _alternatives(expansion)
+    parser = compile_parser(read, expansion, rules, places)
+    _ask_lark(read, path)
+    return Grammar(
+        name=path.stem if path else read.source.name,
+        start=START,
+        rules=rules,
+        terminals=expansion.terminals,
+        source=read.sources,
+        digest=_digest(rules, expansion.terminals, parser, read.input or "none"),
+        input=read.input or "none",
+        spaced=bool(parser.joins) or parser.inner_space,
+        parser=parser,
+    )
+
+
+def _ask_lark(read: Definitions, path: Path | None) -> None:
+    """Stock Lark's verdict on the unchanged file. What evosearch refuses it has refused by now, in clearer words."""
+    from lark import Lark
+    from lark.exceptions import LarkError
+
+    try:
+        Lark(read.source.text, parser="lalr", start=START, strict=True, source_path=str(path) if path else None)
+    except (LarkError, OSError) as error:
+        raise refused(read.source, str(error)) from None
+    except RecursionError:
+        raise refused(read.source, "its rules or terminals are nested too deep") from None
+
+
+def _alternatives(expansion: Expansion) -> tuple[dict[str, tuple[Alternative, ...]], dict[Alternative, Place]]:
+    """Plain alternatives with their layers, and where each stands."""
+    counts = _kept_counts(expansion)
+    rules: dict[str, tuple[Alternative, ...]] = {}
+    places: dict[Alternative, Place] = {}
+    for name, raws in expansion.rules.items():
+        made = []
+        for index, raw in enumerate(raws):
+            layer = _layer(name, raw, expansion, counts)
+            alternative = Alternative(name, index, raw.symbols, layer, raw.weight, raw.place.line, raw.place.column)
+            places[alternative] = raw.place
+            made.append(alternative)
+        rules[name] = tuple(made)
+    return rules, places
+
+
+def _layer(name: str, raw: Raw, expansion: Expansion, counts: Mapping[str, set[int]]) -> str | None:
+    """The layer that an alternative stands for: its alias, else its rule's name; None where it only chooses or repeats."""
+    if name.startswith("_"):  # inlined, or a helper rule
+        return None
+    if raw.alias is not None:
+        return raw.alias
+    kept = [symbol for symbol in raw.symbols if _keeps(symbol)]
+    if "?" in expansion.modifiers[name] and _count(raw, counts) == {1}:
+        return None
+    if name == START and _count(raw, counts) == {1} and all(symbol.kind is Kind.RULE for symbol in kept):
+        return None
+    return expansion.own_names[name]
+
+
+def _keeps(symbol: Symbol) -> bool:
+    return symbol.kind is Kind.RULE or (symbol.kind is Kind.TERMINAL and not symbol.name.startswith("_"))
+
+
+MANY = 2  # children counted no further
+
+
+def _kept_counts(expansion: Expansion) -> dict[str, set[int]]:
+    """How many children each inlined rule can leave in the rule above: some of 0, 1 and MANY."""
+    counts: dict[str, set[int]] = {name: set() for name in expansion.rules if name.startswith("_")}
+    changed = True
+    while changed:
+        changed = False
+        for name, known in counts.items():
+            for raw in expansion.rules[name]:
+                found = _count(raw, counts)
+                if not found <= known:
+                    known |= found
+                    changed = True
+    return counts
+
+
+def _count(raw: Raw, counts: Mapping[str, set[int]]) -> set[int]:
+    """How many kept children an alternative can have: some of 0, 1 and MANY."""
+    totals = {0}
+    for symbol in raw.symbols:
+        if symbol.kind is Kind.RULE and symbol.name in counts:
+            totals = {min(total + more, MANY) for total in totals for more in counts[symbol.name]}
+        elif _keeps(symbol):
+            totals = {min(total + 1, MANY) for total in totals}
+    return totals
+
+
+def _digest(
+    rules: Mapping[str, tuple[Alternative, ...]], terminals: Mapping[str, Terminal], parser: Any, input_mode: str
+) -> str:
+    """blake2b-128 over the language: what the rules derive and how likely, layers, terminals, what is ignored."""
+    lark = parser.lark
+    patterns = {parser.names[t.name]: [t.pattern.to_regexp(), t.priority] for t in lark.terminals}
+    language = {
+        "input": input_mode,
+        "rules": {
+            name: [[[[s.kind.value, s.name] for s in a.symbols], a.layer, repr(a.weight)] for a in alternatives]
+            for name, alternatives in rules.items()
+        },
+        "terminals": {
+            name: [
+                t.choices and [[text, repr(weight)] for text, weight in t.choices],
+                t.range and [repr(t.range.low), repr(t.range.high), t.range.log, t.range.integer],
+                repr(t.composition),
+            ]
+            for name, t in terminals.items()
+        },
+        "patterns": patterns,
+        "ignored": sorted(parser.names[name] for name in lark.ignore_tokens),
+    }
+    written = json.dumps(language, sort_keys=True, ensure_ascii=True)
+    return hashlib.blake2b(written.encode(), digest_size=16).hexdigest()
