@@ -173,6 +173,11 @@ class Combinator:
 
     name: ClassVar[str] = ""
 
+    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
+        """False where the rule can't hold for any shape with so many axes (and such an output): spares trying it."""
+        del axes, want_axes
+        return True
+
     def cost(self, node: Node) -> Cost:
         total = node.parts[0].cost
         for part in node.parts[1:]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import (
     Combinator,
@@ -32,7 +32,9 @@ Grid = tuple[int, int] | None  # rows and columns of windows that the routing's 
 
 
 class Before(Word):
-    """A rearrangement before the module."""
+    """A rearrangement before the module. takes: the number of axes of the shapes it fits, None for any."""
+
+    takes: ClassVar[int | None] = None
 
     def enter(self, x: Shape) -> tuple[Shape, Grid]:
         """The shape after it, and the grid where it makes one; raises ShapeError where it does not fit."""
@@ -46,7 +48,9 @@ class Before(Word):
 
 
 class After(Word):
-    """A rearrangement after the module."""
+    """A rearrangement after the module. gives: the number of axes of the shapes it makes, None for any."""
+
+    gives: ClassVar[int | None] = None
 
     def leave(self, x: Shape, grid: Grid) -> Shape:
         """The shape after it; raises ShapeError where it does not fit."""
@@ -90,6 +94,12 @@ class Permute(Before, After):
     """permute231: (C H W) -> (H W C). order: the input's dimensions in the output's order, counted from 1."""
 
     order: str
+
+    @property
+    def takes(self) -> int:  # type: ignore[override]
+        return len(self.order)
+
+    gives = takes  # type: ignore[assignment]
 
     @cached_property
     def axes(self) -> tuple[int, ...]:
@@ -144,6 +154,7 @@ class Permutation(Step):
 class Im2col(Before):
     """Windows of an image as columns: (C H W) -> (oh ow, C k k), its grid oh x ow."""
 
+    takes = 3
     kernel: int
     stride: int
     padding: int
@@ -172,6 +183,7 @@ class Im2col(Before):
 class Windows(Before):
     """Windows of a sequence as wider columns: (S D) -> (S', D k)."""
 
+    takes = 2
     kernel: int
     stride: int
     padding: int
@@ -197,6 +209,8 @@ class Windows(Before):
 @dataclass(frozen=True)
 class Col2im(After):
     """Columns back on the grid of the routing's own im2col: (oh ow, D) -> (D, oh, ow)."""
+
+    gives = 3
 
     def leave(self, x: Shape, grid: Grid) -> Shape:
         if grid is None:
@@ -232,6 +246,12 @@ class Routing(Combinator):
 
     pre: Before
     post: After
+
+    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
+        if isinstance(self.post, Col2im) and not isinstance(self.pre, Im2col):
+            return False
+        takes, gives = self.pre.takes, self.post.gives
+        return takes in (None, axes) and (gives is None or want_axes in (None, gives))
 
     def shape(self, x: Shape, body: Part, *, want: Want = None) -> Shape:
         inner, grid = self.pre.enter(x)
