@@ -15,7 +15,9 @@ def load(spec: str, settings: TaskSettings = DEFAULTS) -> AnyTask:
     """The task that `spec` names.
 
     digits                    scikit-learn's 1,797 handwritten digits, 8x8
-    PATH                      a file or folder of data
+    PATH                      a file or folder of data: .npz, .npy and IDX folders, image folders, .csv, .ts
+    torchvision:NAME          a data set of torchvision.datasets, where torchvision is installed
+    hf:OWNER/NAME             a data set of the Hugging Face hub, where `datasets` is installed
     table:FILE.csv            recorded figures by architecture; nothing is trained
     package.module:function   a person's own fitness function
 
@@ -29,6 +31,10 @@ def load(spec: str, settings: TaskSettings = DEFAULTS) -> AnyTask:
         from evosearch.tasks import table
 
         return table.load(spec.removeprefix("table:"), settings)
+    if spec.startswith(("torchvision:", "hf:")):
+        from evosearch.tasks.hubs import load_hub
+
+        return load_hub(spec, settings)
     from pathlib import Path
 
     if Path(spec).exists():

@@ -23,10 +23,12 @@ Kind = Literal["classification", "regression"]
 
 @dataclass(frozen=True)
 class TaskSettings:
-    """How a task is read from its files. `digits` and files that bring their own splits need none of it.
+    """How a task is read from its files. The defaults do for most.
 
     target: the CSV column to predict, by name or by number from 0; the last one where empty.
-    kind: classification or regression; `auto` takes whole numbers and words for classes.
+    drop: CSV columns to leave out, likewise.
+    header: whether a CSV's first row names its columns; `auto` looks at it.
+    kind: classification or regression; `auto` takes whole numbers and words for classes, other numbers for targets.
     metric: accuracy, balanced_accuracy, macro_f1, r2 or mse; accuracy or r2 where empty.
     validation, test: shares of the data for splits that the files do not bring.
     split_seed: the seed of those splits.
@@ -35,6 +37,8 @@ class TaskSettings:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     target: str = ""
+    drop: tuple[str, ...] = ()
+    header: Literal["auto", "yes", "no"] = "auto"
     kind: Literal["auto", "classification", "regression"] = "auto"
     metric: str = ""
     validation: float = 0.2
@@ -197,11 +201,10 @@ def _moments(x: Array, axes: tuple[int, ...], block: int = 4096) -> tuple[Array,
     A constant channel gets deviation 1: it carries nothing, and dividing by its zero would make NaN of it.
     """
     count = np.prod([x.shape[axis] for axis in axes])
-    blocks = [x[i : i + block].astype(np.float64) for i in range(0, len(x), block)] if x.nbytes < 1 << 28 else None
 
     def total(function: Callable[[Array], Array]) -> Array:
-        source = blocks or (x[i : i + block].astype(np.float64) for i in range(0, len(x), block))
-        return np.asarray(sum(function(part).sum(axes) for part in source))
+        blocks = (x[start : start + block].astype(np.float64) for start in range(0, len(x), block))
+        return np.asarray(sum(function(part).sum(axes) for part in blocks))
 
     mean = total(lambda part: part) / count
     keep = tuple(None if axis in axes else slice(None) for axis in range(x.ndim))

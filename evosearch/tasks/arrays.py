@@ -1,0 +1,132 @@
+"""Data as arrays: .npz files, folders of .npy files (the Unseen-NAS layout among them), IDX files (MNIST's format)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evosearch.errors import TaskError
+from evosearch.tasks.assemble import Name, Part, as_examples, assemble
+
+if TYPE_CHECKING:
+    from evosearch.tasks.base import Array, Task, TaskSettings
+
+IDX = r"idx[1-4]-ubyte(\.gz)?$"
+TITLES: dict[Name, tuple[str, ...]] = {
+    "train": ("train",),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "t10k"),
+}
+IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+
+
+def load_npz(path: Path, settings: TaskSettings) -> Task:
+    """Arrays x_train, y_train, x_test, ... (or train_x, ..., or x and y alone) in one file; capitals do as well."""
+    with _Reading(path):
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise TaskError(f"{path}: this is no .npz archive; save it with numpy.savez")
+        found = {name.lower(): (f"{path}[{name}]", _member(archive, name, path)) for name in archive.files}
+    return _task(path.name.removesuffix(".npz"), str(path), found, settings)
+
+
+def load_npy(folder: Path, settings: TaskSettings) -> Task:
+    """Files train_x.npy, train_y.npy, valid_x.npy, ..., test_y.npy (or x_train.npy, ..., or x.npy and y.npy alone).
+
+    A JSON file `metadata`, as Unseen-NAS has it (Geada et al. 2024), may state num_classes.
+    """
+    found = {}
+    for file in sorted(folder.glob("*.npy")):
+        with _Reading(file):
+            found[file.stem.lower()] = (str(file), np.asarray(np.load(file, allow_pickle=False)))
+    return _task(folder.resolve().name, str(folder), found, settings, _classes_of(folder))
+
+
+def load_idx(folder: Path, settings: TaskSettings) -> Task:
+    """Files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., plain or .gz (LeCun's MNIST page)."""
+    found = {}
+    for file in sorted(folder.glob("*idx*-ubyte*")):
+        title = next((title for title, words in TITLES.items() if file.name.lower().startswith(words)), None)
+        role = "x" if "images" in file.name else "y" if "labels" in file.name else None
+        if title is None or role is None:
+            raise TaskError(f"{file}: an IDX file is named train-images-idx3-ubyte, t10k-labels-idx1-ubyte, ...")
+        found[f"{title}_{role}"] = (str(file), read_idx(file))
+    return _task(folder.resolve().name, str(folder), found, settings)
+
+
+def read_idx(path: Path) -> Array:
+    """One IDX file: two zero bytes, a type byte, the number of axes, big-endian sizes, then the values."""
+    with _Reading(path):
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES:
+        raise TaskError(f"{path}: does not begin as an IDX file does")
+    dtype, axes = np.dtype(IDX_TYPES[data[2]]), data[3]
+    shape = tuple(int(size) for size in np.frombuffer(data[4 : 4 + 4 * axes], ">u4"))
+    body = data[4 + 4 * axes :]
+    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    if len(shape) < axes or len(body) != expected:
+        row = len(body) // max(1, expected // max(1, shape[0])) if shape else 0
+        raise TaskError(f"{path}: row {row}: torn, {len(body)} bytes of values where its head says {expected}")
+    return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _task(
+    name: str, where: str, found: Mapping[str, tuple[str, Array]], settings: TaskSettings, classes: int = 0
+) -> Task:
+    parts: dict[Name, Part] = {}
+    images = False
+    for title, words in TITLES.items():
+        for word in words:
+            x, y = (found.get(f"{role}_{word}", found.get(f"{word}_{role}")) for role in "xy")
+            if (x is None) != (y is None):
+                has, lacks = ("x", "y") if y is None else ("y", "x")
+                raise TaskError(f"{where}: there is {word}_{has} and no {word}_{lacks}; each split needs both")
+            if x is not None and y is not None:
+                examples, images = as_examples(x[1], x[0])
+                parts[title] = Part(examples, y[1], x[0], y[0])
+    if not parts and "x" in found and "y" in found:
+        examples, images = as_examples(found["x"][1], found["x"][0])
+        parts["train"] = Part(examples, found["y"][1], found["x"][0], found["y"][0])
+    if "train" not in parts:
+        there = ", ".join(sorted(found)) or "none"
+        raise TaskError(f"{where}: no arrays called x_train and y_train, or x and y; there are: {there}")
+    labels = [str(number) for number in range(classes)]
+    return assemble(name, parts, settings, labels=labels, images=images)
+
+
+def _classes_of(folder: Path) -> int:
+    file = folder / "metadata"
+    if not file.is_file():
+        return 0
+    try:
+        stated = json.loads(file.read_text(encoding="utf-8"))
+        return int(stated.get("num_classes", 0))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise TaskError(f"{file}: no JSON object with a whole number num_classes: {error}") from None
+
+
+def _member(archive: Mapping[str, Array], name: str, path: Path) -> Array:
+    with _Reading(path):
+        return np.asarray(archive[name])
+
+
+class _Reading:
+    """Turns what a torn or strange file makes numpy and zlib raise into a TaskError that names the file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if isinstance(error, ValueError) and "allow_pickle" in str(error):
+            raise TaskError(f"{self.path}: holds Python objects; save plain numbers") from None
+        if isinstance(error, OSError | EOFError | ValueError | KeyError | zipfile.BadZipFile | zlib.error):
+            raise TaskError(f"{self.path}: cannot be read, torn perhaps: {error}") from None

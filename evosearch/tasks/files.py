@@ -1,0 +1,70 @@
+"""Which reader a file or folder of data needs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evosearch.errors import TaskError
+
+if TYPE_CHECKING:
+    from evosearch.tasks.base import Task, TaskSettings
+
+READERS = ".npz; a folder of .npy files; a folder of IDX files (MNIST's format); a folder of images by class; .csv; .ts"
+
+
+def load_path(path: Path, settings: TaskSettings) -> Task:
+    """The task in a file or folder. Raises TaskError where no reader knows it, or the reader finds a mistake."""
+    from evosearch.tasks import arrays, columns, images, series
+
+    if path.is_dir():
+        names = {file.name for file in path.iterdir() if not file.name.startswith(".")}
+        if any(name.endswith(".npy") for name in names):
+            return arrays.load_npy(path, settings)
+        if any(re.search(arrays.IDX, name) for name in names):
+            return arrays.load_idx(path, settings)
+        if any((path / name).is_dir() for name in names):
+            return images.load_folder(path, settings)
+        raise TaskError(f"{path}: no data in this folder that evosearch reads; it reads {READERS}")
+    plain = re.sub(r"\.(xz|gz|bz2)$", "", path.name.lower())
+    if plain.endswith(".npz"):
+        return arrays.load_npz(path, settings)
+    if plain.endswith(".csv"):
+        return columns.load_csv(path, settings)
+    if plain.endswith(".ts"):
+        return series.load_ts(path, settings)
+    if re.search(arrays.IDX, path.name):
+        return arrays.load_idx(path.parent, settings)
+    raise TaskError(f"{path}: evosearch reads no such file; it reads {READERS}")
+
+
+def opened(path: Path) -> str:
+    """The text of a file, plain or compressed as its suffix says. Raises TaskError where it is torn or not text."""
+    import bz2
+    import gzip
+    import lzma
+    import zlib
+
+    unpack = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}.get(path.suffix, bytes)
+    try:
+        return unpack(path.read_bytes()).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TaskError(f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from None
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
+        raise TaskError(f"{path}: cannot be read, torn perhaps: {error}") from None
+
+
+def sibling(path: Path, title: str) -> Path | None:
+    """The file beside one whose name says `train` that says `test` (or another title) there, in the same case."""
+    for word, other in (("train", title), ("TRAIN", title.upper()), ("Train", title.title())):
+        head, found, tail = path.name.rpartition(word)
+        if found and (path.parent / f"{head}{other}{tail}").is_file():
+            return path.parent / f"{head}{other}{tail}"
+    return None
+
+
+def stem(path: Path) -> str:
+    """A task's name from its file's: without suffixes, and without the word train."""
+    name = Path(re.sub(r"\.(xz|gz|bz2)$", "", path.name)).stem
+    return re.sub(r"[-_.]?train$", "", name, flags=re.IGNORECASE) or path.parent.name
