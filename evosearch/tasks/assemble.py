@@ -79,6 +79,8 @@ def _checked(part: Part, kind: Kind, classes: int) -> Split:
         raise TaskError(
             f"{part.y_file}: {len(part.y)} targets for {len(part.x)} examples in {part.x_file}; they must be as many"
         )
+    if not len(part.x):
+        raise TaskError(f"{part.x_file}: holds no examples")
     y = _classes(part, classes) if kind == "classification" else _targets(part)
     return Split(_examples(part), y)
 
@@ -90,7 +92,8 @@ def _examples(part: Part) -> Array:
         raise TaskError(f"{part.x_file}: examples of dtype {x.dtype}; save them as integers or floats")
     if kind == "f":
         finite_rows(x, part.x_file)
-        stored = x if x.dtype in (np.float16, np.float32) else x.astype(np.float32)
+        with np.errstate(over="ignore"):  # told below, with its row
+            stored = x if x.dtype in (np.float16, np.float32) else x.astype(np.float32)
         if x.dtype.itemsize > 4:
             finite_rows(stored, part.x_file, "is too large for float32")
         return np.ascontiguousarray(stored)

@@ -94,11 +94,11 @@ def _read(path: Path, settings: TaskSettings) -> _Table:
 def _has_header(rows: list[list[str]]) -> bool:
     """The first row holds names where it says a word over a column of numbers; in a table without numbers, where
     none of its words comes again below."""
-    first, rest = rows[0], rows[1:]
-    numeric = [all(_is_number(row[index]) for row in rest[:1000]) for index in range(len(first))]
+    first, rest = rows[0], rows[1:1000]
+    numeric = [sum(_is_number(row[index]) for row in rest) > len(rest) / 2 for index in range(len(first))]
     if any(numeric):
         return any(numbers and not _is_number(cell) for cell, numbers in zip(first, numeric, strict=True))
-    return all(cell not in {row[index] for row in rest} for index, cell in enumerate(first))
+    return all(cell not in {row[index] for row in rows[1:]} for index, cell in enumerate(first))
 
 
 def _is_number(cell: str) -> bool:

@@ -71,7 +71,7 @@ def _mode(file: Path) -> str:
         with image_of(file) as image:
             return str(image.mode)
     except (OSError, SyntaxError) as error:
-        raise TaskError(f"{file}: no image that Pillow reads: {error}") from None
+        raise TaskError(f"{file}: no image that Pillow reads, torn perhaps: {error}") from None
 
 
 def _pixels(file: Path, grey: bool) -> Array:
@@ -81,7 +81,7 @@ def _pixels(file: Path, grey: bool) -> Array:
         with image_of(file) as image:
             pixels = np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
     except (OSError, SyntaxError) as error:
-        raise TaskError(f"{file}: torn: {error}") from None
+        raise TaskError(f"{file}: no image that Pillow reads, torn perhaps: {error}") from None
     return pixels[None] if grey else pixels.transpose(2, 0, 1)
 
 

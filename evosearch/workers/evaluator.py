@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from evosearch.architecture import Architecture, Limits, Space
 from evosearch.errors import ArchitectureError, TaskError
 from evosearch.score import Score
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
-from evosearch.training import Recipe, failed, memory_estimate, one_line, train
+from evosearch.training import Recipe, memory_estimate, one_line, train
 from evosearch.workers import Evaluation, Evaluator, Job, Resources
 
 if TYPE_CHECKING:
@@ -74,21 +73,11 @@ class _Direct:
     task: DirectTask
 
     def __call__(self, job: Job) -> Evaluation:
-        begun = time.monotonic()
         try:
             derivation = self.space.parse(job.text)
         except ArchitectureError as error:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
-        try:
-            score = self.task.evaluate(job.text, derivation, job.key, job.seed)
-        except Exception as failure:  # noqa: BLE001 - a person's own function may raise anything at all
-            seconds = time.monotonic() - begun
-            status = failed(failure)
-            score = Score(job.key, status, seconds=seconds, seed=job.seed, error=one_line(failure))
-            return Evaluation(score, traceback.format_exc())
-        if any(not math.isfinite(value) for value in score.objectives.values()):
-            return Evaluation(replace(score, status="nan", objectives={}, error="an objective is not finite"))
-        return Evaluation(score)
+        return Evaluation(self.task.evaluate(job.text, derivation, job.key, job.seed))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,478 @@
+"""Tasks: data from every kind of file arrive as they are, splits repeat, mistakes name the file and the row."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import lzma
+import struct
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from evosearch.errors import TaskError
+from evosearch.tasks import Split, Task, TaskSettings, load, make_task
+from evosearch.tasks.base import cut
+from evosearch.tasks.metrics import METRICS
+
+
+def task_of(spec: Path | str, **settings: Any) -> Task:
+    task = load(str(spec), TaskSettings(**settings))
+    assert isinstance(task, Task)
+    return task
+
+
+def sizes(task: Task) -> list[int]:
+    return [len(task.train), len(task.validation), len(task.test_split())]
+
+
+def printed(program: str) -> str:
+    """What a fresh Python prints."""
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+# -- digits, splits, metrics --------------------------------------------------------------------------------------
+
+
+def test_digits() -> None:
+    """All 1,797 digits, in three stratified parts that share none, normalised by the train part's own constants."""
+    task = task_of("digits")
+    assert (task.input_shape, task.outputs, task.metric, sum(sizes(task))) == ((1, 8, 8), 10, "accuracy", 1797)
+    assert task.train.x.dtype == np.uint8
+    splits = [task.train, task.validation, task.test_split()]
+    assert [len(split) for split in splits] == [1078, 360, 359]
+    for split in splits:
+        share = np.bincount(split.y, minlength=10) / len(split)
+        np.testing.assert_allclose(share, np.bincount(task.train.y) / len(task.train), atol=0.005)
+    normal = task.normalise(task.train.x)
+    assert (normal.mean(), normal.std()) == pytest.approx((0, 1), abs=1e-5)
+    whole = {
+        image.tobytes() + bytes([label]) for split in splits for image, label in zip(split.x, split.y, strict=True)
+    }
+    assert len(whole) > 1790  # hardly two alike, so no image is in two splits
+
+
+def test_digest_follows_data_split_and_metric() -> None:
+    """Equal in another process; different when the split, the metric or one pixel is."""
+    digest = task_of("digits").digest
+    program = "from evosearch.tasks import load; print(load('digits').digest)"
+    assert printed(program) == digest
+    assert task_of("digits", split_seed=1).digest != digest
+    assert task_of("digits", metric="macro_f1").digest != digest
+    task = task_of("digits")
+    x = task.train.x.copy()
+    x[0, 0, 0, 0] += 1
+    other = make_task("digits", Split(x, task.train.y), task.validation, task.test_split(), kind="classification")
+    assert other.digest != digest
+
+
+def test_cuts_are_stratified_and_of_the_size_asked_for() -> None:
+    y = np.repeat([0, 1, 2, 3], [501, 7, 90, 2])
+    parts = cut(y, (0.2, 0.1), 3, stratify=True)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(600))
+    assert [len(part) for part in parts] == pytest.approx([120, 60, 420], abs=1)
+    for label in (0, 1, 2):
+        for part, share in zip(parts, (0.2, 0.1, 0.7), strict=True):
+            assert np.sum(y[part] == label) == pytest.approx(share * np.sum(y == label), abs=1)
+    again = cut(y, (0.2, 0.1), 3, stratify=True)
+    assert all(np.array_equal(one, two) for one, two in zip(parts, again, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("accuracy", reference.accuracy_score),
+        ("balanced_accuracy", reference.balanced_accuracy_score),
+        ("macro_f1", lambda y, guess: reference.f1_score(y, guess, average="macro")),
+    ],
+)
+def test_class_metrics_are_sklearns(name: str, expected: Callable[..., float]) -> None:
+    for seed in range(5):
+        y, guess = np.random.default_rng(seed).integers(0, 6, (2, 50))
+        y[y == 3] = 2  # a class that does not occur
+        assert METRICS[name].value(y, guess, 7) == pytest.approx(expected(y, guess))
+
+
+def test_regression_metrics_are_sklearns() -> None:
+    y = rng().normal(size=(50, 3)).astype(np.float32)
+    guess = y + rng().normal(size=y.shape).astype(np.float32)
+    assert METRICS["r2"].value(y, guess, 3) == pytest.approx(reference.r2_score(y, guess), abs=1e-5)
+    assert METRICS["mse"].value(y, guess, 3) == pytest.approx(reference.mean_squared_error(y, guess), rel=1e-5)
+    assert METRICS["r2"].value(np.ones((5, 1)), np.zeros((5, 1)), 1) == 0
+
+
+# -- arrays -------------------------------------------------------------------------------------------------------
+
+
+def test_npz_with_and_without_splits(tmp_path: Path) -> None:
+    """keras's names with a test split; x and y alone; channels last is turned to channels first."""
+    x, y = rng().integers(0, 256, (100, 12, 10, 3)).astype(np.uint8), np.arange(100) % 4
+    np.savez(tmp_path / "named.npz", x_train=x[:80], y_train=y[:80], x_test=x[80:], y_test=y[80:])
+    task = task_of(tmp_path / "named.npz")
+    assert (task.name, task.input_shape, task.outputs, task.images) == ("named", (3, 12, 10), 4, True)
+    assert sizes(task) == [64, 16, 20]
+    np.testing.assert_array_equal(task.test_split().x, x[80:].transpose(0, 3, 1, 2))
+    assert task.mean.shape == (3, 1, 1)
+
+    np.savez_compressed(tmp_path / "bare.npz", X=x[..., 0], Y=y.astype(np.float64)[:, None])
+    task = task_of(tmp_path / "bare.npz", kind="classification")
+    assert (task.input_shape, sizes(task)) == (
+        (1, 12, 10),
+        [60, 20, 20],
+    )
+    assert task_of(tmp_path / "bare.npz").kind == "regression"
+
+
+def test_unseen_nas_folder(tmp_path: Path) -> None:
+    """train_x.npy, valid_x.npy, test_x.npy with their labels, and the number of classes from `metadata`."""
+    for title, count in (("train", 30), ("valid", 10), ("test", 12)):
+        np.save(tmp_path / f"{title}_x.npy", rng().normal(size=(count, 3, 6, 6)))
+        np.save(tmp_path / f"{title}_y.npy", np.arange(count) % 3)
+    (tmp_path / "metadata").write_text(json.dumps({"num_classes": 5, "codename": "Caitie"}))
+    task = task_of(tmp_path)
+    assert (task.outputs, task.train.x.dtype.name) == (5, "float32")
+    assert sizes(task) == [30, 10, 12]
+
+
+def write_idx(path: Path, array: np.ndarray[Any, Any]) -> None:
+    head = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
+    path.write_bytes(gzip.compress(head + array.tobytes()) if path.suffix == ".gz" else head + array.tobytes())
+
+
+def idx_folder(folder: Path) -> Path:
+    folder.mkdir()
+    for prefix, count in (("train", 40), ("t10k", 10)):
+        write_idx(folder / f"{prefix}-images-idx3-ubyte.gz", rng().integers(0, 256, (count, 5, 4)).astype(np.uint8))
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", (np.arange(count) % 2).astype(np.uint8))
+    return folder
+
+
+def test_idx_folder(tmp_path: Path) -> None:
+    task = task_of(idx_folder(tmp_path / "mnist"))
+    assert (task.name, task.input_shape, sum(sizes(task)), len(task.test_split())) == ("mnist", (1, 5, 4), 50, 10)
+    np.testing.assert_array_equal(
+        task.test_split().x[:, 0], np.random.default_rng(0).integers(0, 256, (10, 5, 4)).astype(np.uint8)
+    )
+    assert task_of(tmp_path / "mnist" / "train-images-idx3-ubyte.gz").digest == task.digest
+
+
+def test_sequences_and_vectors_keep_their_axes(tmp_path: Path) -> None:
+    y = np.arange(50) % 2
+    for name, shape in (("sequence", (50, 9, 4)), ("vector", (50, 7))):
+        np.savez(tmp_path / f"{name}.npz", x=rng().normal(size=shape), y=y)
+        task = task_of(tmp_path / f"{name}.npz")
+        assert task.input_shape == shape[1:]
+        assert task.mean.shape == shape[-1:]
+        assert not task.images
+
+
+# -- tables, series, images ---------------------------------------------------------------------------------------
+
+PEOPLE = """age, job, hours, earns
+39, clerk, 40, little
+50, smith, 13, much
+38, clerk, 40, much
+53, ?, 40, little
+28, nurse, 40.5, little
+37, nurse, 40, much
+"""
+
+
+def test_csv_of_mixed_columns(tmp_path: Path) -> None:
+    """Numbers stay numbers, words become a column each, the last column is the class unless another is named."""
+    (tmp_path / "people.csv").write_text(PEOPLE * 5)
+    with pytest.raises(TaskError, match=r"people.csv: line 8: .*'age' holds numbers, and here 'age'"):
+        load(str(tmp_path / "people.csv"))
+    rows = PEOPLE.splitlines(keepends=True)
+    with lzma.open(tmp_path / "people.csv.xz", "wt") as file:
+        file.write(rows[0] + "".join(rows[1:]) * 5)
+    task = task_of(tmp_path / "people.csv.xz")
+    assert (task.name, task.labels, task.input_shape) == ("people", ("little", "much"), (6,))
+    first = np.flatnonzero(task.train.x[:, 0] == 28)[0]
+    np.testing.assert_array_equal(task.train.x[first], np.array([28, 0, 0, 1, 0, 40.5], np.float32))
+    assert task.train.y[first] == 0
+
+    task = task_of(tmp_path / "people.csv.xz", target="age", kind="regression", drop=("earns",), metric="mse")
+    assert (task.outputs, task.input_shape, task.metric) == (1, (5,), "mse")
+    assert task.target_mean == pytest.approx(task.train.y.mean())
+    assert task_of(tmp_path / "people.csv.xz", target="hours").kind == "regression"
+    assert task_of(tmp_path / "people.csv.xz", target="0").labels[0] == "28"
+
+
+def test_csv_without_header_and_with_test_file(tmp_path: Path) -> None:
+    """As UCI Adult: no header, a test file beside, a full stop after its classes, a word met only in it."""
+    rows = PEOPLE.splitlines(keepends=True)[1:]
+    (tmp_path / "adult-train.csv").write_text("".join(rows) * 5)
+    tested = "".join(rows).replace("\n", ".\n").replace("smith", "pilot")
+    (tmp_path / "adult-test.csv").write_text(tested)
+    task = task_of(tmp_path / "adult-train.csv")
+    assert (task.name, task.labels, sum(sizes(task))) == ("adult", ("little", "much"), 36)
+    np.testing.assert_array_equal(task.test_split().x[1], np.array([50, 0, 0, 0, 0, 13], np.float32))
+    np.testing.assert_array_equal(task.test_split().y, [0, 1, 1, 0, 0, 1])
+
+
+SERIES = """# a comment
+@problemName Two
+@timeStamps false
+@univariate false
+@classLabel true up down
+@data
+1,2,3:10,20,30:up
+3,2,1:30,?,10:down
+"""
+
+
+def test_time_series(tmp_path: Path) -> None:
+    """Dimensions side by side; what is missing gets its series' mean; the longest series sets the length."""
+    body = "".join(SERIES.splitlines(keepends=True)[-2:])
+    with lzma.open(tmp_path / "Two_TRAIN.ts.xz", "wt") as file:
+        file.write(SERIES + body * 9)
+    with lzma.open(tmp_path / "Two_TEST.ts.xz", "wt") as file:
+        file.write(SERIES.replace("1,2,3:10,20,30:up", "1,2,3,4:10,20,30,40:up"))
+    task = task_of(tmp_path / "Two_TRAIN.ts.xz")
+    assert (task.name, task.labels, task.input_shape, len(task.test_split())) == ("Two", ("up", "down"), (4, 2), 2)
+    np.testing.assert_array_equal(task.test_split().x[1], np.array([[3, 30], [2, 20], [1, 10], [2, 20]], np.float32))
+    assert task.mean.shape == (2,)
+    target = (
+        SERIES.replace("@classLabel true up down", "@targetLabel true").replace(":up", ":1.5").replace(":down", ":2")
+    )
+    (tmp_path / "rate.ts").write_text(target + target.split("@data\n")[1] * 9)
+    assert task_of(tmp_path / "rate.ts").kind == "regression"
+
+
+def image_folder(folder: Path, size: tuple[int, int] = (6, 4)) -> Path:
+    from PIL import Image
+
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = rng().integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+            pixels[0, 0] = (200, number, 0 if name == "cat" else 1)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def test_image_folders(tmp_path: Path) -> None:
+    """Classes are folders; grey images have one channel; train, val and test folders are the splits."""
+    from PIL import Image
+
+    task = task_of(image_folder(tmp_path / "pets"))
+    assert (task.labels, task.input_shape, sum(sizes(task))) == (("cat", "dog"), (3, 4, 6), 20)
+    np.testing.assert_array_equal(task.train.x[:, 2, 0, 0], task.train.y)
+
+    for title in ("train", "val", "test"):
+        for file in image_folder(tmp_path / "split" / title).rglob("*.png"):
+            Image.open(file).convert("L").save(file)
+    task = task_of(tmp_path / "split")
+    assert (task.input_shape, len(task.train), len(task.validation), len(task.test_split())) == ((1, 4, 6), 20, 20, 20)
+
+
+# -- data sets by name --------------------------------------------------------------------------------------------
+
+
+def test_torchvision_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A data set with `data` and `targets` is loaded from where downloads are kept; without torchvision it is said."""
+    with pytest.raises(TaskError, match="torchvision:MNIST needs torchvision: pip install torchvision"):
+        load("torchvision:MNIST")
+
+    class Small:
+        def __init__(self, root: str, train: bool = True, download: bool = False) -> None:
+            assert (root, download) == (str(tmp_path), True)
+            count = 30 if train else 10
+            self.data, self.targets = np.zeros((count, 5, 5), np.uint8), [n % 3 for n in range(count)]
+
+    module = types.ModuleType("torchvision.datasets")
+    module.Small = Small  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torchvision", types.ModuleType("torchvision"))
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", module)
+    monkeypatch.setenv("EVOSEARCH_DATA", str(tmp_path))
+    task = task_of("torchvision:Small")
+    assert (task.name, task.input_shape, task.outputs, len(task.test_split())) == ("Small", (1, 5, 5), 3, 10)
+    with pytest.raises(TaskError, match=r"torchvision.datasets has no Big"):
+        load("torchvision:Big")
+
+
+def test_hugging_face_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A data set with an image column and named classes."""
+    with pytest.raises(TaskError, match="hf:a/b needs datasets: pip install datasets"):
+        load("hf:a/b")
+
+    class Image:
+        pass
+
+    class Rows(dict[str, Any]):
+        features: dict[str, Any] = {"image": Image(), "label": types.SimpleNamespace(names=["no", "yes"])}  # noqa: RUF012
+
+    def rows(count: int) -> Rows:
+        return Rows(image=[np.full((4, 4, 3), n, np.uint8) for n in range(count)], label=[n % 2 for n in range(count)])
+
+    module = types.ModuleType("datasets")
+    module.load_dataset = lambda name, cache_dir: {"train": rows(20), "test": rows(6)}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    task = task_of("hf:me/beans")
+    assert (task.name, task.labels, task.input_shape, sum(sizes(task))) == ("beans", ("no", "yes"), (4, 4, 3), 26)
+
+
+# -- mistakes -----------------------------------------------------------------------------------------------------
+
+
+def npz(folder: Path, **arrays: Any) -> Path:
+    x, y = rng().normal(size=(20, 3)), np.arange(20) % 2
+    np.savez(folder / "data.npz", **{"x": x, "y": y, **arrays})
+    return folder / "data.npz"
+
+
+def spoilt(row: int, value: float) -> np.ndarray[Any, Any]:
+    x = rng().normal(size=(20, 3))
+    x[row, 1] = value
+    return x
+
+
+ARRAY_MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"x": spoilt(7, np.nan)}, {}, r"data.npz\[x\]: row 7: a value is not a finite number"),
+    ({"x": spoilt(3, 1e300)}, {}, r"data.npz\[x\]: row 3: a value is too large for float32"),
+    ({"y": np.arange(20) % 2 + 1}, {}, r"data.npz\[y\]: row 0: the smallest class is 1; number the classes from 0"),
+    ({"y": np.arange(20) - 1}, {}, r"data.npz\[y\]: row 0: the smallest class is -1"),
+    ({"y": np.zeros(20, int)}, {}, "only one class in the train split"),
+    ({"y": np.arange(19) % 2}, {}, r"data.npz\[y\]: 19 targets for 20 examples in .*data.npz\[x\]"),
+    ({"y": np.array(["a", "b"] * 10)}, {}, r"class labels|targets of dtype <U1"),
+    ({"x": np.array([["a"] * 3] * 20)}, {}, r"data.npz\[x\]: examples of dtype <U1"),
+    ({"x": np.array([[None] * 3] * 20)}, {}, r"holds Python objects; save plain numbers"),
+    ({"x": np.zeros(20)}, {}, r"an array of shape \(20,\); examples are rows"),
+    ({"y": np.arange(20) % 2 / 2}, {"kind": "classification"}, r"row 1: 0.5 is no class number"),
+    ({"y": np.where(np.arange(20) == 4, np.inf, 0.5)}, {}, r"data.npz\[y\]: row 4: a value is not a finite"),
+    ({"y": np.arange(20) * 100}, {}, r"row 10: class 1000 of over 1000; .*Say kind = regression"),
+    ({"x": np.zeros((0, 3)), "y": np.zeros(0, int)}, {}, r"data.npz\[x\]: holds no examples"),
+]
+
+
+@pytest.mark.parametrize(("arrays", "settings", "said"), ARRAY_MISTAKES)
+def test_mistakes_in_arrays(tmp_path: Path, arrays: dict[str, Any], settings: dict[str, Any], said: str) -> None:
+    """Each names the file, the array and, where there is one, the row."""
+    with pytest.raises(TaskError, match=said) as caught:
+        load(str(npz(tmp_path, **arrays)), TaskSettings(**settings))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 60, 0.5, 0.9])
+def test_torn_files(tmp_path: Path, keep: float) -> None:
+    """A file that was cut short is an error that names it, wherever the cut is."""
+    whole = npz(tmp_path).read_bytes()
+    (tmp_path / "data.npz").write_bytes(whole[: int(keep if keep >= 1 else keep * len(whole))])
+    with pytest.raises(TaskError, match=r"data.npz.*cannot be read, torn perhaps"):
+        load(str(tmp_path / "data.npz"))
+    np.save(tmp_path / "x.npy", np.zeros((20, 3)))
+    np.save(tmp_path / "y.npy", np.arange(20) % 2)
+    whole = (tmp_path / "x.npy").read_bytes()
+    (tmp_path / "x.npy").write_bytes(whole[: int(keep if keep >= 1 else keep * len(whole))])
+    with pytest.raises(TaskError, match=r"x.npy: cannot be read, torn perhaps"):
+        load(str(tmp_path))
+
+
+def test_torn_idx_and_text(tmp_path: Path) -> None:
+    folder = idx_folder(tmp_path / "mnist")
+    labels = folder / "train-labels-idx1-ubyte"
+    whole = labels.read_bytes()
+    labels.write_bytes(whole[:-5])
+    with pytest.raises(TaskError, match=r"idx1-ubyte: row 35: torn, 35 bytes of values where its head says 40"):
+        load(str(folder))
+    labels.write_bytes(b"<html>")
+    with pytest.raises(TaskError, match=r"idx1-ubyte: does not begin as an IDX file does"):
+        load(str(folder))
+    labels.write_bytes(whole)
+    images = folder / "train-images-idx3-ubyte.gz"
+    images.write_bytes(images.read_bytes()[:100])
+    with pytest.raises(TaskError, match=r"ubyte.gz: cannot be read, torn perhaps"):
+        load(str(folder))
+    (tmp_path / "a.csv.xz").write_bytes(lzma.compress(PEOPLE.encode())[:40])
+    with pytest.raises(TaskError, match=r"a.csv.xz: cannot be read, torn perhaps"):
+        load(str(tmp_path / "a.csv.xz"))
+    (tmp_path / "b.csv").write_bytes(b"a,b\n1,\xff\n")
+    with pytest.raises(TaskError, match=r"b.csv: byte 6 is not UTF-8 text"):
+        load(str(tmp_path / "b.csv"))
+
+
+TEXT_MISTAKES = [
+    ("a.csv", "a,b\n1,x\n2,y,3\n", r"a.csv: line 3: 3 cells, and 2 in the first row"),
+    ("a.csv", "a,b\n", r"a.csv: 1 rows; there is nothing to learn from"),
+    ("a.csv", "a,b\n1,x\n,y\n3,x\n4,y\n", r"a.csv: line 3: column 'a' holds numbers, and here ''"),
+    ("a.csv", "a,b\n1,x\nnan,y\n", r"a.csv: line 3: nan in column 'a'"),
+    ("a.csv", "a,b\n1,x\n2,\n", r"a.csv: line 3: no class in column 'b'"),
+    ("a.csv", "a,b\n" + "".join(f"w{n},{n % 2}\n" for n in range(1100)), r"'a' has 1100 different words; drop it"),
+    ("a.ts", "1,2,3\n", r"a.ts: line 1: values before @data"),
+    ("a.ts", "@data\n1,2:a\n", r"a.ts: its head states neither @classLabel true nor @targetLabel true"),
+    ("a.ts", SERIES + "1,2,3:up\n", r"a.ts: line 9: 1 dimensions where 2 dimensions are due"),
+    ("a.ts", SERIES + "1,x,3:1,2,3:up\n", r"a.ts: line 9: could not convert string to float: 'x'"),
+    ("a.ts", SERIES + "1,2,3:1,2,3:sideways\n", r"a.ts: line 9: 'sideways' where one of up, down is due"),
+    ("a.ts", SERIES.replace("false", "true", 1), r"a.ts: line 3: series with time stamps are not read"),
+    ("a.txt", "hello", r"a.txt: evosearch reads no such file; it reads .npz"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "said"), TEXT_MISTAKES)
+def test_mistakes_in_text(tmp_path: Path, name: str, text: str, said: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(TaskError, match=said) as caught:
+        load(str(tmp_path / name))
+    assert "\n" not in str(caught.value)
+
+
+def test_mistakes_in_folders(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TaskError, match="empty: no data in this folder that evosearch reads"):
+        load(str(tmp_path / "empty"))
+    folder = image_folder(tmp_path / "pets")
+    file = folder / "dog" / "3.png"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:60])
+    with pytest.raises(TaskError, match=r"3.png: no image that Pillow reads, torn perhaps"):
+        load(str(folder))
+    file.write_bytes(b"nothing")
+    with pytest.raises(TaskError, match=r"3.png: no image that Pillow reads"):
+        load(str(folder))
+    image_folder(tmp_path / "large", (8, 8))
+    file.write_bytes((tmp_path / "large" / "dog" / "3.png").read_bytes())
+    with pytest.raises(TaskError, match=r"3.png: 8x8 pixels, and .*0.png has 6x4"):
+        load(str(folder))
+    np.save(tmp_path / "empty" / "train_x.npy", np.zeros((3, 3)))
+    with pytest.raises(TaskError, match="there is train_x and no train_y"):
+        load(str(tmp_path / "empty"))
+    np.save(tmp_path / "empty" / "train_y.npy", np.zeros(3))
+    (tmp_path / "empty" / "metadata").write_text("nonsense")
+    with pytest.raises(TaskError, match="metadata: no JSON object with a whole number num_classes"):
+        load(str(tmp_path / "empty"))
+
+
+def test_what_is_no_task(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="no task 'digitz': it is no file or folder here"):
+        load("digitz")
+    with pytest.raises(TaskError, match="metric 'r2' is for regression, and this task is classification; use accuracy"):
+        load("digits", TaskSettings(metric="r2"))
+    with pytest.raises(TaskError, match="no metric 'auc'"):
+        TaskSettings(metric="auc")
+    with pytest.raises(TaskError, match="leave nothing to train on"):
+        TaskSettings(validation=0.5, test=0.5)
+    (tmp_path / "p.csv").write_text(PEOPLE)
+    with pytest.raises(TaskError, match="no column 'wage'; there are age, job, hours, earns"):
+        load(str(tmp_path / "p.csv"), TaskSettings(target="wage"))
+
+
+def test_tasks_are_described_without_loading_libraries() -> None:
+    """Importing tasks, training's settings and the pool's loads neither torch nor scikit-learn."""
+    program = (
+        "import sys, evosearch.tasks, evosearch.training, evosearch.workers, evosearch.workers.processes;"
+        "print([name for name in ('torch', 'sklearn', 'PIL', 'numba') if name in sys.modules])"
+    )
+    assert printed(program) == "[]"
