@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ import pytest
 from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main
 from evosearch.config import Config
 from evosearch.errors import SpaceExhausted
+from evosearch.layers.base import Cost
 from evosearch.report import live
 from evosearch.runs import Run
+from evosearch.score import Score
 
 Capture = pytest.CaptureFixture[str]
 MODULE = (sys.executable, "-m", "evosearch")
@@ -30,6 +32,7 @@ start: "seq" "(" step "," step ")" -> sequential
 ?step: "norm" -> norm | "linear" "(" WIDTH ")" -> linear
 WIDTH: "16" | "32"
 """
+BIG = TINY.replace('"norm" -> norm | ', "")  # no sentence of it is without parameters
 
 
 @dataclass
@@ -167,7 +170,9 @@ def test_run_prints_the_road_and_the_result(project: Path, engine: Engine, capsy
 def test_flags_reach_the_config(project: Path, engine: Engine, capsys: Capture) -> None:
     """Every flag of `run` is a key of the configuration."""
     (project / "run.toml").write_text('name = "x"\n[search]\nbudget = 5\npopulation = 4\n')
-    flags = "--seed 3 --budget 7 --strategy random --max-params 1000 --max-flops 2000 --epochs 2 --workers 1 --device cpu"
+    flags = (
+        "--seed 3 --budget 7 --strategy random --max-params 1000 --max-flops 2000 --epochs 2 --workers 1 --device cpu"
+    )
     assert main(["run", "run.toml", *flags.split(), "--set", "search.tournament=3", "--start", "none"]) == DONE
     [(_, config)] = engine.calls
     assert (config.seed, config.search.budget, config.search.strategy) == (3, 7, "random")
@@ -254,7 +259,7 @@ MISTAKES = [
     Mistake("resume", USAGE, ("Missing argument 'RUN'", "evolve resume --help")),
     Mistake("run nothing.toml", USAGE, ("nothing.toml: no such config file", "evolve init")),
     Mistake("run bad.toml", USAGE, ("bad.toml: not TOML", "line 1"), write("bad.toml", "search == 3")),
-    Mistake("run bad.toml", USAGE, ("bad.toml: unknown key search.bugdet", "search.budget?"), write("bad.toml", "search.bugdet = 3")),
+    Mistake("run bad.toml", USAGE, ("bad.toml: unknown key search.bugdet",), write("bad.toml", "search.bugdet = 3")),
     Mistake("run --set search.budget", USAGE, ("--set search.budget: say KEY=VALUE",)),
     Mistake("run --strategy best", USAGE, ("search.strategy", "'aging', 'nsga2' or 'random'", "'best'")),
     Mistake("run --name a/b", USAGE, ("--name a/b: a name, not a path",)),
@@ -265,10 +270,10 @@ MISTAKES = [
     Mistake("status frist", FAILED, ("no run 'frist'", "did you mean first?"), write("runs/first/journal.msgpack", "")),
     Mistake("status broken", FAILED, ("runs/broken/journal.msgpack", "offset"), broken_run),
     Mistake("check nothing.lark", USAGE, ("nothing.lark: no such grammar file",)),
-    Mistake("sample einspce", USAGE, ("no grammar named 'einspce'", "did you mean einspace?")),
+    Mistake("sample einspce", USAGE, ("no grammar named 'einspce'", "did you mean einspace")),
     Mistake("sample tiny.lark --input 3x", USAGE, ("--input 3x", "3x32x32"), write("tiny.lark", TINY)),
     Mistake("sample tiny.lark --input 64", USAGE, ("takes image input", "64 is vector"), write("tiny.lark", TINY)),
-    Mistake("sample tiny.lark --max-params 0", FAILED, ("max_params", "10000 samples"), write("tiny.lark", TINY.replace('"norm" -> norm | ', ""))),
+    Mistake("sample big.lark --max-params 0", FAILED, ("max_params", "10000 samples"), write("big.lark", BIG)),
     Mistake("show nothing", USAGE, ("nothing: no architecture text, no file and no run",)),
     Mistake("show seq(norm,what) --grammar tiny.lark", USAGE, ("1:10", "what"), write("tiny.lark", TINY)),
     Mistake("init", USAGE, ("evosearch.toml is there already",)),
@@ -294,7 +299,11 @@ def test_a_mistake_is_one_line(mistake: Mistake, project: Path, capsys: Capture)
 
 def test_a_fault_of_our_own_is_one_line_too(project: Path, engine: Engine, capsys: Capture) -> None:
     """An unforeseen exception is named and asked to be reported, without a traceback."""
-    engine._search = lambda folder, watch: 1 // 0  # type: ignore[method-assign]
+
+    def faulty(folder: Path, watch: Any) -> Summary:
+        raise ZeroDivisionError("division by zero")
+
+    engine._search = faulty  # type: ignore[method-assign]
     assert main(["run"]) == FAILED
     error = capsys.readouterr().err
     assert error.startswith("evolve: internal error: ZeroDivisionError")
@@ -313,11 +322,10 @@ def test_a_search_that_finds_nothing_fails(project: Path, engine: Engine, capsys
 
 
 def test_a_closed_pipe_is_no_error(project: Path) -> None:
-    """`evolve list | head -0` ends quietly."""
-    done = subprocess.run(
-        ["bash", "-c", f"{' '.join(MODULE)} --help | true; exit ${{PIPESTATUS[0]}}"], capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in done.stderr
+    """`evolve list | true` ends quietly: its reader has what it wanted."""
+    command = f"{' '.join(MODULE)} --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
 
 
 # --- views -----------------------------------------------------------------------------------------------------------
@@ -331,7 +339,7 @@ def test_plain_lines_come_when_something_is_better_or_time_has_passed() -> None:
     view = live.PlainView(out, clock=lambda: now[0], every=5.0)
 
     def lines(**changes: Any) -> int:
-        view.progress(Progress(**changes))  # type: ignore[arg-type]
+        view.progress(Progress(**changes))
         return out.getvalue().count("\n")
 
     assert lines(evaluated=1) == 1
@@ -357,7 +365,7 @@ def test_the_panel_fits(width: int) -> None:
     view._last = Progress(
         evaluated=99_999, budget=100_000, seconds_left=1e6, failures=failures, duplicates=10**6, known=10**6,
         recent=tuple(n / 50 for n in range(50)), earned=many,
-    )  # type: ignore[assignment]  # fmt: skip
+    )
     console.print(view._panel())
     lines = console.export_text().splitlines()
     assert len(lines) <= 24
@@ -376,21 +384,29 @@ def test_sparkline(values: tuple[float, ...], bars: str) -> None:
 # --- reading commands ------------------------------------------------------------------------------------------------
 
 
+CONFIG = """\
+grammar = "tiny"
+task = "digits"
+seed = 0
+[search]
+budget = 3
+strategy = "aging"
+objectives = ["accuracy"]
+"""
+
+
 @pytest.fixture
-def finished(project: Path) -> Iterator[Path]:
-    """A small finished run, written by hand."""
+def finished(project: Path) -> Path:
+    """A small run, written by hand: three candidates, one of them failed."""
     folder = project / "runs/first"
-    config = 'grammar = "tiny"\ntask = "digits"\nseed = 0\n[search]\nbudget = 3\nstrategy = "aging"\nobjectives = ["accuracy"]\n'
-    with Run.create(folder, header={}, files={"config.toml": config}) as run:
-        for number, (key, status, accuracy) in enumerate([("a", "ok", 0.5), ("b", "nan", 0.0), ("c", "ok", 0.9)]):
-            text = f"seq(norm,linear({16 + number}))"
-            run.append_proposal(
-                {"number": number, "key": key * 32, "text": text, "parents": [], "operator": "early_exit", "seed": 1}
-            )
-            cost = {"params": 100 + number, "flops": 200, "activations": 3, "modules": 2}
-            objectives = {"accuracy": accuracy, "params": cost["params"]} if status == "ok" else {}
-            run.append_score({"number": number, "key": key * 32, "status": status, "objectives": objectives, "cost": cost, "error": "", "curve": [], "metrics": {}, "seconds": 1.0, "seed": 1})  # fmt: skip
-    yield folder
+    with Run.create(folder, header={}, files={"config.toml": CONFIG}) as run:
+        for number, (letter, status, accuracy) in enumerate([("a", "ok", 0.5), ("b", "nan", 0.0), ("c", "ok", 0.9)]):
+            key, text = letter * 32, f"seq(norm,linear({16 + number}))"
+            run.append_proposal({"number": number, "key": key, "text": text, "parents": [], "operator": "x", "seed": 1})
+            objectives = {"accuracy": accuracy} if status == "ok" else {}
+            score = Score(key, status, objectives, cost=Cost(params=100 + number), seconds=1.0)  # type: ignore[arg-type]
+            run.append_score({"number": number, **score.pack()})
+    return folder
 
 
 def test_status_says_where_a_run_stands(finished: Path, capsys: Capture) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from evosearch import config as configuration
-from evosearch import paths
 from evosearch.cli import output
 from evosearch.errors import SpaceExhausted, UsageError
 from evosearch.report.text import count
@@ -21,7 +20,7 @@ def preview(config: configuration.Config, as_json: bool) -> None:
     from evosearch.grammar import load
     from evosearch.layers import vocabulary
 
-    grammar = load(paths.find("grammars", config.grammar, ".lark"))
+    grammar = load(config.grammar)
     task = tasks.load(config.task, config.data)
     shape = task.input_shape
     if (grammar.input == "none") != (shape is None):

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evosearch import paths
 from evosearch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ def load_grammar(name: str) -> Grammar:
     """The grammar of a name on the search path, or of a file."""
     from evosearch import grammar as language
 
-    return language.load(paths.find("grammars", name, ".lark"))
+    return language.load(name)
 
 
 def parse_shape(text: str) -> Shape:

@@ -23,8 +23,9 @@ cache_app = typer.Typer(help="The scores that runs on this machine share.", no_a
 def register(app: typer.Typer) -> None:
     for command in (init, verify, repair):
         app.command(rich_help_panel=PANEL)(command)
-    for command in (ls, gc, merge):
-        cache_app.command()(command)
+    cache_app.command()(ls)
+    cache_app.command()(gc)
+    cache_app.command()(merge)
     app.add_typer(cache_app, name="cache", rich_help_panel=PANEL)
 
 
@@ -51,7 +52,7 @@ def init(
 
 
 def verify(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
-    """Check a run's files: frames, checksums, digests, order. Changes nothing, runs nothing; 1 where something is off."""
+    """Check a run's files: frames, checksums, digests, order. Changes nothing; exits 1 where something is off."""
     from evosearch.cli.runs import folder_of
     from evosearch.runs import verify as check
 
