@@ -574,9 +574,11 @@ def _planning_part(
     def part(x: Shape, want: Want = None) -> Shape:
         before = chosen[index]
         if before is not None:
-            if before[0] != x:
-                raise ShapeError("a part that is used twice is planned for one input shape")
-            return before[1]
+            if before[0] == x:
+                return before[1]
+            if before[0] == before[1] and list(reach(rule, x)) == [x]:
+                return x  # a part that keeps its shape keeps it everywhere, as the cell of a stack of cells
+            raise ShapeError("a part that is used twice is planned for one input shape")
         found = reach(rule, x)
         if want is None:
             candidates = list(found)
