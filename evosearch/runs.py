@@ -303,6 +303,15 @@ class Run:
         log.warning("%s: cut off an incomplete last record of %d bytes, kept in %s", journal, size, kept.name)
         return size
 
+    def text(self, name: str) -> str:
+        """A file that the run was started with. Raises RunCorrupt where it is not what the header's digest says."""
+        path = self.folder / _relative(name)
+        data = _content(path)
+        if data is None or _digest(data) != self.header["files"].get(name):
+            what = "it is missing" if data is None else "it is not the file that the run was started with"
+            raise RunCorrupt(f"{path}: {what}; restore the file from a copy")
+        return data.decode()
+
     # -- the checkpoint
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
@@ -544,11 +553,9 @@ def _verify_records(run: Run) -> Iterator[Finding]:
     except EvosearchError as error:
         yield _finding(JOURNAL_FILE, error, run.folder)
         return
-    if frames.torn:
+    if frames.torn and not is_written(run.folder):
         message = f"offset {frames.end}: an incomplete last record of {frames.torn} bytes, never acknowledged"
-        yield Finding(
-            JOURNAL_FILE, message, "if no process is writing it, `evolve resume` or `evolve repair` cuts it off"
-        )
+        yield Finding(JOURNAL_FILE, message, "`evolve resume` or `evolve repair` cuts it off")
     for name, checkpoint in checkpoints.items():
         offset, records = checkpoint["offset"], checkpoint["records"]
         if offset > frames.end:
@@ -678,6 +685,7 @@ def _take_lock(folder: Path, disk: Disk) -> int:
     The system's lock on the file decides, not its content: a lock file without it is stale. Raises RunLocked.
     """
     path = folder / LOCK_FILE
+    looks = 0
     while True:
         descriptor = disk.open(path, os.O_RDWR | os.O_CREAT)
         try:
@@ -685,6 +693,11 @@ def _take_lock(folder: Path, disk: Disk) -> int:
             if _same_file(descriptor, path):  # else its holder removed it between our open and our lock
                 break
         except BlockingIOError:
+            looks += 1
+            if looks < 10:  # a reader that looks whether anyone writes holds it for microseconds
+                os.close(descriptor)
+                time.sleep(0.01)
+                continue
             holder = _holder(descriptor)
             os.close(descriptor)
             raise RunLocked(f"{folder}: {holder} is writing this run; wait until it ends, or stop it") from None
@@ -703,6 +716,18 @@ def _take_lock(folder: Path, disk: Disk) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def is_written(folder: str | Path) -> bool:
+    """Whether a living process has the run open for writing."""
+    try:
+        with (Path(folder) / LOCK_FILE).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock file, or none that this process may read
+        return False
+    return False
 
 
 def _same_file(descriptor: int, path: Path) -> bool:

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -281,7 +282,7 @@ def test_torn_files_are_never_overwritten(folder: Path) -> None:
 
 
 def test_a_torn_write_resumes_to_the_same_end(tmp_path: Path) -> None:
-    tears(tmp_path, stride=67)
+    tears(tmp_path, stride=150)
 
 
 def tears(tmp_path: Path, stride: int) -> None:
@@ -293,7 +294,7 @@ def tears(tmp_path: Path, stride: int) -> None:
     assert len(disk.calls) > 15
     for fault, size in enumerate(disk.written):
         for keep in {*range(0, size, stride), 1, size - 1}:
-            broken = tmp_path / "broken"
+            broken = tmp_path / f"broken-{fault}-{keep}"
             acknowledged: list[int] = []
             with pytest.raises(Died):
                 search(broken, FaultyDisk(fault, keep=keep, only="write"), 4, acknowledged.append)
@@ -302,34 +303,36 @@ def tears(tmp_path: Path, stride: int) -> None:
             assert journal_digest(run) == expected
             assert set(acknowledged) <= {record["number"] for record in run.records() if record["kind"] == "score"}
             assert verify(broken) == []
-            shutil.rmtree(broken)
 
 
 # --- a disk that refuses
 
 
-@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
-def test_a_disk_that_refuses_at_any_call_is_a_clear_error_and_the_run_goes_on_later(
-    folder: Path, tmp_path: Path, error: int
-) -> None:
+def test_a_disk_that_refuses_is_a_clear_error_and_the_run_goes_on_later(tmp_path: Path) -> None:
+    refusals(tmp_path, total=3, every=2)
+
+
+def refusals(tmp_path: Path, total: int, every: int) -> None:
+    """The disk is full, or broken, at each call of a short run (each at every `every`-th): going on ends the same."""
     disk = FaultyDisk()
-    search(folder, disk, total=4)
+    search(tmp_path / "whole", disk, total)
+    expected = journal_digest(Run.open(tmp_path / "whole"))
     for fault, (step, path) in enumerate(disk.calls):
-        broken = tmp_path / str(fault)
-        acknowledged: list[int] = []
-        with pytest.raises(StorageError) as caught:
-            search(broken, FaultyDisk(fault, error), 4, acknowledged.append)
-        assert os.strerror(error) in str(caught.value), (step, path)
-        assert str(caught.value).startswith(str(tmp_path))
-        assert "\n" not in str(caught.value)
-        assert caught.value.exit_code == 1
-        if broken.exists():
-            scores = {record["number"] for record in Run.open(broken).records() if record["kind"] == "score"}
-            assert set(acknowledged) <= scores
-        search(broken, FaultyDisk(), 4)
-        assert equal_journals(Run.open(broken), Run.open(folder)), (step, path)
-        assert verify(broken) == []
-        shutil.rmtree(broken)
+        for error in [errno.ENOSPC, errno.EIO][fault % every :: every]:
+            broken = tmp_path / f"broken-{fault}-{error}"
+            acknowledged: list[int] = []
+            with pytest.raises(StorageError) as caught:
+                search(broken, FaultyDisk(fault, error), total, acknowledged.append)
+            assert os.strerror(error) in str(caught.value), (step, path)
+            assert str(caught.value).startswith(str(tmp_path))
+            assert "\n" not in str(caught.value)
+            assert caught.value.exit_code == 1
+            if broken.exists():
+                scores = {record["number"] for record in Run.open(broken).records() if record["kind"] == "score"}
+                assert set(acknowledged) <= scores
+            search(broken, FaultyDisk(), total)
+            assert journal_digest(Run.open(broken)) == expected, (step, path)
+            assert verify(broken) == []
 
 
 def test_after_a_failed_write_nothing_more_is_appended(folder: Path) -> None:
@@ -492,6 +495,28 @@ def test_a_second_writer_is_refused_by_pid_and_host(folder: Path) -> None:
     run.close()
     assert not (folder / "LOCK").exists()
     Run.open(folder, write=True).close()
+
+
+def test_whether_a_run_is_being_written_can_be_seen_without_disturbing_it(folder: Path) -> None:
+    with create(folder):
+        assert runs.is_written(folder)
+        with (folder / "journal.msgpack").open("ab") as file:
+            file.write(b"begun")
+        assert verify(folder) == []  # what is not whole yet is being written
+    assert not runs.is_written(folder)
+    assert len(verify(folder)) == 1
+    (folder / "LOCK").write_text("pid 1\nhost a\nstarted b\n")
+    assert not runs.is_written(folder)
+
+
+def test_a_reader_that_looks_at_the_lock_does_not_turn_a_writer_away(folder: Path) -> None:
+    filled(folder)
+    with (folder / "LOCK").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        timer = threading.Timer(0.03, fcntl.flock, (lock.fileno(), fcntl.LOCK_UN))
+        timer.start()
+        Run.open(folder, write=True).close()
+        timer.join()
 
 
 def test_the_lock_of_a_killed_process_is_taken_over_and_that_is_said(

@@ -15,13 +15,17 @@ from evosearch.errors import StorageError
 from evosearch.runs import Run, equal_journals, verify
 from tests.chaos.faults import FaultyDisk, search
 from tests.test_cache import crowd
-from tests.test_runs import flips, kills, tears
+from tests.test_runs import flips, kills, refusals, tears
 
 pytestmark = pytest.mark.chaos
 
 
 def test_a_torn_write_at_every_byte_of_every_write_resumes_to_the_same_end(tmp_path: Path) -> None:
     tears(tmp_path, stride=1)
+
+
+def test_a_disk_that_refuses_at_every_call(tmp_path: Path) -> None:
+    refusals(tmp_path, total=10, every=1)
 
 
 def test_five_thousand_byte_flips_are_found_and_run_nothing(tmp_path: Path) -> None:
