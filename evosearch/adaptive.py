@@ -162,23 +162,27 @@ class ProbabilityMatching(Policy):
 
 
 class AdaptivePursuit(Policy):
-    """The best action's probability moves towards the most it may have, the others' to the least (Thierens 2005).
+    """With each reward the best action's probability moves towards the most it may have, the others' to the least.
 
-    The probabilities are kept in `mean` of each arm; beta, the speed, equals alpha.
+    Thierens 2005, section 3. The probabilities are kept in `mean` of each arm; beta, the speed, equals alpha.
     """
 
     name = "pursuit"
 
-    def probabilities(self, arms: list[Arm]) -> list[float]:
+    def credit(self, state: str, action: str, reward: float, following: str | None = None) -> None:
+        super().credit(state, action, reward, following)
+        arms = list(self.table[state].values())
         share = 1 / len(arms)
         least = share * self.floor
         most = 1 - (len(arms) - 1) * least
-        best = max(range(len(arms)), key=lambda index: arms[index].value)
-        for index, arm in enumerate(arms):
+        best = max(arms, key=lambda arm: arm.value)
+        for arm in arms:
             current = arm.mean or share
-            arm.mean = current + self.alpha * ((most if index == best else least) - current)
+            arm.mean = current + self.alpha * ((most if arm is best else least) - current)
+
+    def probabilities(self, arms: list[Arm]) -> list[float]:
         total = sum(arm.mean for arm in arms)
-        return [arm.mean / total for arm in arms]
+        return [arm.mean / total for arm in arms] if total else [1 / len(arms)] * len(arms)
 
 
 class DynamicBandit(Policy):

@@ -49,8 +49,10 @@ _SELECTION = {
     "random": ("tournament", "youngest"),
 }
 
-# Objectives that are minimised unless a sign says otherwise.
-MINIMISED = frozenset({"error", "loss", "mse", "rmse", "mae", "params", "flops", "activations", "modules", "seconds"})
+# Words in an objective's name ("val_loss", "params") that say it is minimised, unless a sign says otherwise.
+MINIMISED = frozenset(
+    {"error", "loss", "mse", "rmse", "mae", "params", "flops", "macs", "activations", "modules", "nodes", "seconds"}
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class SearchSettings:
     strategy: Literal["aging", "nsga2", "random"] = "aging"
     budget: int = 500
     objectives: tuple[str, ...] = ()
-    population: int = 25
+    population: int = 20
     initial: int = 0
     tournament: int = 10
     crossover: float = 0.1
@@ -136,7 +138,7 @@ class Objective:
             raise ConfigError(f"search.objectives: {text!r}: write a name, or -name to minimise it")
         if text[0] in "+-":
             return cls(name, -1 if text[0] == "-" else 1)
-        return cls(name, -1 if name in MINIMISED else 1)
+        return cls(name, -1 if MINIMISED.intersection(name.split("_")) else 1)
 
     def __str__(self) -> str:
         return f"{'-' if self.sign < 0 else '+'}{self.name}"
@@ -247,7 +249,7 @@ class _InFlight:
 
 @dataclass(slots=True)
 class _Candidate:
-    derivation: Derivation | None
+    derivation: Derivation
     operator: str
     parents: tuple[Individual, ...] = ()
     state: str | None = None
@@ -429,7 +431,7 @@ class Search:
             "evaluated": self.evaluated,
             "exhausted": self.exhausted,
             "population": [individual.pack() for individual in self.population],
-            "hall": [individual.pack() for individual in self._hall()],
+            "hall": [{**individual.pack(), "rank": 0, "crowding": 0.0, "lesson": None} for individual in self._hall()],
             "archive": b"".join(self._archive),
             "inflight": [
                 {
@@ -465,7 +467,7 @@ class Search:
         search._next, search._folded = state["next"], state["folded"]
         search.evaluated, search.exhausted = state["evaluated"], state["exhausted"]
         search.population = [search._unpack(data) for data in state["population"]]
-        search._hall().update([search._unpack(data) for data in state["hall"]])
+        search._hall().update([search._unpack(data) for data in reversed(state["hall"])])  # DEAP puts a later tie first
         archive = state["archive"]
         search._archive = {archive[at : at + 16]: None for at in range(0, len(archive), 16)}
         for data in state["inflight"]:
@@ -501,7 +503,10 @@ class Search:
             elif draw >= STUCK and draw % 2:
                 candidate = _Candidate(self.space.draw(rng), "sample")
             else:
-                candidate = self._vary(rng)
+                varied = self._vary(rng)
+                if varied is None:
+                    continue
+                candidate = varied
             tally = self.tallies.setdefault(candidate.operator, Tally())
             key = self._admit(candidate, tally, limits)
             if key is None:
@@ -509,7 +514,6 @@ class Search:
                     self.policy.credit(candidate.state, candidate.operator, 0.0)
                 continue
             derivation = candidate.derivation
-            assert derivation is not None
             tally.proposed += 1
             self._archive[bytes.fromhex(key)] = None
             proposal = Proposal(
@@ -541,24 +545,40 @@ class Search:
             yield _Candidate(derivation, self._initialise.name, seed=derivation in self._seed_set)
         raise SpaceExhausted(f"initialise operator {self._initialise.name!r} ended before the population was full")
 
-    def _vary(self, rng: np.random.Generator) -> _Candidate:
-        """One offspring of selected parents, by crossover or by the mutation that the policy chooses."""
+    def _declined(self, operator: str) -> None:
+        tally = self.tallies.setdefault(operator, Tally())
+        tally.calls += 1
+        tally.inapplicable += 1
+
+    def _vary(self, rng: np.random.Generator) -> _Candidate | None:
+        """One offspring of selected parents, by crossover or by the mutation that the policy chooses.
+
+        An operator that cannot be applied here is told so (reward 0), and another takes its place; None where none can.
+        """
         settings = self.settings
         if self._crossovers and settings.crossover and rng.random() < settings.crossover:
             a, b = self._select(self.population, 2, rng)
             operator = one_of(self._crossovers, rng)
-            if a is not b:
-                child = operator(a.derivation, b.derivation, self.space, rng)
+            child = operator(a.derivation, b.derivation, self.space, rng) if a is not b else None
+            if child is not None:
                 return _Candidate(child, operator.name, (a, b))
+            self._declined(operator.name)
         parent = self._select(self.population, 1, rng)[0]
         state, space = self._state(parent, rng)
         if parent.lesson is not None:
             before, action, reward = parent.lesson
             self.policy.credit(before, action, reward, state)
             parent.lesson = None
-        name = self.policy.choose(state, tuple(self._mutations), rng)
-        child = self._mutations[name](parent.derivation, space, rng)
-        return _Candidate(child, name, (parent,), state)
+        actions = list(self._mutations)
+        while actions:
+            name = self.policy.choose(state, tuple(actions), rng)
+            child = self._mutations[name](parent.derivation, space, rng)
+            if child is not None:
+                return _Candidate(child, name, (parent,), state)
+            self._declined(name)
+            self.policy.credit(state, name, 0.0)
+            actions.remove(name)
+        return None
 
     def _state(self, parent: Individual, rng: np.random.Generator) -> tuple[str, Any]:
         """The policy's state, and the space with which the operator then sees the places that it speaks of."""
@@ -587,12 +607,9 @@ class Search:
     def _admit(self, candidate: _Candidate, tally: Tally, limits: dict[str, int]) -> str | None:
         """The candidate's key if it may be proposed; else None, and the tally says why."""
         derivation = candidate.derivation
-        if candidate.seed and self._seeds_by_derivation[derivation] in self._archive:  # type: ignore[index]
+        if candidate.seed and self._seeds_by_derivation[derivation] in self._archive:
             return None  # an initialiser yields its seeds for every place; those that have theirs are no duplicates
         tally.calls += 1
-        if derivation is None:
-            tally.inapplicable += 1
-            return None
         try:
             key, limit = self._identity(derivation)
         except ShapeError:
@@ -672,9 +689,9 @@ class Search:
         if individual is None:
             return
         hall = self._hall()
-        before = hall[0] if len(hall) else None
+        before = hall[0].values if len(hall) else None
         hall.update([individual])
-        if individual in hall if len(self.objectives) > 1 else hall[0] is not before:
+        if individual in hall if len(self.objectives) > 1 else hall[0].values != before:
             self._since_best = 0
         self._join(individual, number)
 

@@ -7,6 +7,7 @@ standing for its shapes, and only then the other parts are drawn to the shapes f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 
 MAX_FORMS = 160  # ways to fill a wrapper's words that are tried around one kept part; einspace's branching has 144
 MAX_RUNS = 12  # shapes tried for the parts before the kept one, per way
+REDRAWN_NODES = 100  # most node draws for a redrawn sub-tree that was smaller than that
 CONTEXT_NODES = 40  # most node draws for one part of a new context, so that an insertion stays a small step
 
 T = TypeVar("T")
 Chain = tuple[Alternative, ...]
+Make = Callable[[str, Shape | None], Derivation | None]
 
 
 def one_of(items: Sequence[T], rng: np.random.Generator) -> T:
@@ -117,12 +120,16 @@ _known: dict[int, tuple[Grammar, dict[str, dict[Alternative, Chain]]]] = {}
 def redraw_at(
     parent: Derivation, site: Site, space: Space, rng: np.random.Generator, want: Want, tries: int = 4
 ) -> Derivation | None:
-    """The parent with the sub-tree at a site drawn anew, different from what stood there; None after `tries`."""
+    """The parent with the sub-tree at a site drawn anew, different from what stood there; None after `tries`.
+
+    The new one has REDRAWN_NODES nodes at most, or as many as the old one had: einspace's process is critical, and
+    the few huge samples would make mutants grow without end.
+    """
+    left = room(parent, site.derivation, space)
+    nodes = min(left, max(REDRAWN_NODES, site.derivation.size))
     for _ in range(tries):
-        new = space.draw_at(
-            rng, site.rule, site.input, want, depth=site.depth, max_nodes=room(parent, site.derivation, space)
-        )
-        if new is not None and new is not site.derivation:
+        new = space.draw_at(rng, site.rule, site.input, want, depth=site.depth, max_nodes=nodes)
+        if new is not None and new is not site.derivation and new.size <= left:
             return parent.replace(site.path, new)
     return None
 
@@ -259,9 +266,90 @@ def _plan(
 
 def exchange(parent: Derivation, site: Site, donor: Site, space: Space) -> Derivation | None:
     """The parent with the donor's sub-tree at the site; None where it doesn't go there or makes no difference."""
-    if donor.derivation is site.derivation or not same_shapes(site, donor):
+    if donor.derivation is site.derivation:
         return None
     new = lift(space, site.rule, donor.derivation)
     if new is None or new is site.derivation or new.size > room(parent, site.derivation, space):
         return None
     return parent.replace(site.path, new)
+
+
+# Lists: `block (";" block)*` and its like, whose items stand in helper rules that repeat
+
+
+def longer(parent: Derivation, site: Site, make: Make, space: Space) -> Iterator[Derivation]:
+    """The parent with one more item beside the one at a site, in each way the grammar has; shapes are not checked.
+
+    make: (rule, shape) -> the new item, drawn to take and give that shape, or None.
+    """
+    if not site.path:
+        return
+    at, index = site.path[:-1], site.path[-1]
+    holder = _node(parent, at)
+    alternative = holder.alternative
+    for other in space.grammar.rules[holder.rule]:
+        if other.weight <= 0 or other.layer != alternative.layer:
+            continue
+        if (
+            other.layer is None
+            and not other.terminals
+            and other.rules.count(holder.rule) == 1
+            and len(other.rules) == 2
+        ):
+            place = other.rules.index(holder.rule)
+            new = _item(other.rules[1 - place], site.output if place == 0 else site.input, make, space)
+            if new is not None:
+                yield parent.replace(at, Derivation(other, (), (holder, new) if place == 0 else (new, holder)))
+        if len(other.rules) == len(alternative.rules) + 1 and other.terminals == alternative.terminals:
+            for extra, rule in enumerate(other.rules):
+                if (*other.rules[:extra], *other.rules[extra + 1 :]) == alternative.rules:
+                    new = _item(rule, site.output if extra > index else site.input, make, space)
+                    if new is not None:
+                        parts = (*holder.parts[:extra], new, *holder.parts[extra:])
+                        yield parent.replace(at, Derivation(other, holder.tokens, parts))
+
+
+def shorter(parent: Derivation, site: Site, space: Space) -> Iterator[Derivation]:
+    """The parent without the item at a site, in each way the grammar has; shapes are not checked."""
+    path = site.path
+    while path:
+        at, index = path[:-1], path[-1]
+        holder = _node(parent, at)
+        for place, part in enumerate(holder.parts):
+            if (
+                place != index
+                and part.rule == holder.rule
+                and len(holder.parts) == 2
+                and holder.alternative.layer is None
+            ):
+                yield parent.replace(at, part)
+        left = (*holder.parts[:index], *holder.parts[index + 1 :])
+        rules = tuple(part.rule for part in left)
+        for other in space.grammar.rules[holder.rule]:
+            if (
+                other.rules == rules
+                and other.layer == holder.alternative.layer
+                and other.terminals == holder.alternative.terminals
+            ):
+                yield parent.replace(at, Derivation(other, holder.tokens, left))
+        if left or holder.alternative.layer is not None:
+            return
+        path = at  # it held this item alone: what holds it may do without it
+
+
+def _item(rule: str, shape: Shape | None, make: Make, space: Space) -> Derivation | None:
+    """One item of a rule: made, or where the rule repeats, the shortest repetition of one that is made."""
+    if space.input is None or space.sampler.kinds[rule] != "splice":
+        return make(rule, shape)
+    for alternative in space.grammar.rules[rule]:
+        if len(alternative.rules) == 1 and alternative.rules[0] != rule and alternative.weight > 0:
+            new = _item(alternative.rules[0], shape, make, space)
+            if new is not None and not alternative.terminals:
+                return Derivation(alternative, (), (new,))
+    return None
+
+
+def _node(parent: Derivation, path: tuple[int, ...]) -> Derivation:
+    for index in path:
+        parent = parent.parts[index]
+    return parent

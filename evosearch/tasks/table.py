@@ -6,7 +6,7 @@ One row is one architecture. Its columns: the *key* (the architecture's text), t
 *cost* in seconds that the evaluation took when it was recorded, and what is *reported* of the best one but never seen
 by the search. Every other column of numbers is an objective too. Files may be .csv, .csv.gz or .csv.xz.
 
-NAS-Bench-201's own strings (`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`) stand for sentences of grammars/nasbench201.lark.
+NAS-Bench-201's own strings (`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`) are the sentences of grammars/nasbench201.lark.
 """
 
 from __future__ import annotations
@@ -78,20 +78,13 @@ class TableTask:
 
 
 def normalise(text: str) -> str:
-    """Text without white space; the sentence where it is one of NAS-Bench-201's strings."""
-    text = "".join(text.split())
-    cell = _CELL.fullmatch(text)
-    return sentence(cell.groups()) if cell else text
-
-
-def sentence(operations: Sequence[str]) -> str:
-    """The sentence of grammars/nasbench201.lark for a cell's six operations, in the order of its string."""
-    return f"cell({','.join(operations)})"
+    """Text without white space, as sentences are rendered."""
+    return "".join(text.split())
 
 
 def cell(text: str) -> tuple[str, ...]:
     """The six operations of NAS-Bench-201's string: edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3. Raises TaskError."""
-    found = _CELL.fullmatch("".join(text.split()))
+    found = _CELL.fullmatch(normalise(text))
     if found is None or any(operation not in NASBENCH201 for operation in found.groups()):
         raise TaskError(f"{text!r} is no NAS-Bench-201 cell; one reads |op~0|+|op~0|op~1|+|op~0|op~1|op~2|")
     return found.groups()
@@ -144,15 +137,15 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
     records = [(reader.line_num, record) for record in reader if record]
     if not records:
         raise TaskError(f"{path}: no rows below the header")
-    numeric = [
-        at for at in range(len(header)) if at != key_at and _numeric([r[at] for _, r in records[:50] if at < len(r)])
-    ]
+    for line, record in records:
+        if len(record) != len(header):
+            raise TaskError(f"{path}:{line}: {len(record)} fields, but the header has {len(header)}")
+    first = [record for _, record in records[:50]]
+    numeric = [at for at in range(len(header)) if at != key_at and any(_is_number(record[at]) for record in first)]
     for role in ("fitness", "cost", "report"):
         if roles[role] and header.index(roles[role]) not in numeric:
             raise TaskError(f"{path}: column {roles[role]!r} is the {role} but does not hold numbers")
     for line, record in records:
-        if len(record) != len(header):
-            raise TaskError(f"{path}:{line}: {len(record)} fields, but the header has {len(header)}")
         try:
             figures = tuple(float(record[at] or "nan") for at in numeric)
         except ValueError as error:
@@ -160,7 +153,7 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
         key = normalise(record[key_at])
         if rows.setdefault(key, figures) != figures:
             raise TaskError(f"{path}:{line}: {record[key_at]} is there twice, with other figures")
-    nasbench = _CELL.fullmatch("".join(records[0][1][key_at].split())) is not None
+    nasbench = _CELL.fullmatch(normalise(records[0][1][key_at])) is not None
     digest = hashlib.blake2b(raw + repr(sorted(roles.items())).encode(), digest_size=16).hexdigest()
     return TableTask(
         name=path.name.split(".")[0],
@@ -217,8 +210,8 @@ def _column(path: Path, header: Sequence[str], role: str, named: str | None) -> 
     )
 
 
-def _numeric(texts: Sequence[str]) -> bool:
+def _is_number(text: str) -> bool:
     try:
-        return any(text and math.isfinite(float(text)) for text in texts)
+        return math.isfinite(float(text))
     except ValueError:
         return False

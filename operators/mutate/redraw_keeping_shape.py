@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import below_root, one_of, redraw_at
+from evosearch.variation import below_root, redraw_at, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
 
     from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
+
+SITES = 8  # places tried: some shapes came about in ways that a single draw is not sure to find again
 
 
 def redraw_keeping_shape(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
@@ -19,5 +22,8 @@ def redraw_keeping_shape(parent: Derivation, space: Space, rng: np.random.Genera
     Source: sub-tree mutation, einspace (arXiv 2405.20838), section 4, drawn to the shape instead of drawn and checked.
     Keeps true: the rest of the parent and every shape in it; the node limit.
     """
-    site = one_of(below_root(parent, space), rng)
-    return redraw_at(parent, site, space, rng, site.output)
+    for site in islice(shuffled(below_root(parent, space), rng), SITES):
+        child = redraw_at(parent, site, space, rng, site.output)
+        if child is not None:
+            return child
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import exchange, shuffled
+from evosearch.variation import exchange, shorter, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,8 @@ SITES = 4  # places tried for a redrawing to something smaller, where no part ca
 def remove_node(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
     """Choose a layer and put one of its inner sub-trees with the same shapes in its place; the rest of it goes.
 
-    Where no inner sub-tree has its holder's shapes, a sub-tree is redrawn to the shape it had with fewer nodes.
+    An item of a list (`block (";" block)*`) is left out. Where neither can be done anywhere, a sub-tree is redrawn to
+    the shape it had with fewer nodes.
 
     Source: hoist mutation of genetic programming (Kinnear 1993), the inverse of `insert_around`.
     Keeps true: input and output shape of the place; offspring are smaller than the parent.
@@ -34,7 +35,10 @@ def remove_node(parent: Derivation, space: Space, rng: np.random.Generator) -> D
                 inside.append(inner)
         for inner in shuffled(inside, rng):
             child = exchange(parent, outer, inner, space)
-            if child is not None and child.size < parent.size:
+            if child is not None and child.size < parent.size and space.fits(child):
+                return child
+        for child in shuffled(list(shorter(parent, outer, space)), rng):
+            if space.fits(child):
                 return child
     for site in islice(shuffled([site for site in sites if site.derivation.size > 1], rng), SITES):
         smaller = space.draw_at(
