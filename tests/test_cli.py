@@ -275,7 +275,7 @@ MISTAKES = [
     Mistake("sample tiny.lark --input 64", USAGE, ("takes image input", "64 is vector"), write("tiny.lark", TINY)),
     Mistake("sample big.lark --max-params 0", FAILED, ("max_params", "10000 samples"), write("big.lark", BIG)),
     Mistake("show nothing", USAGE, ("nothing: no architecture text, no file and no run",)),
-    Mistake("show seq(norm,what) --grammar tiny.lark", USAGE, ("1:10", "what"), write("tiny.lark", TINY)),
+    Mistake("show seq(norm,what) --grammar tiny.lark", USAGE, ("line 1, column 10", "'what'"), write("tiny.lark", TINY)),
     Mistake("init", USAGE, ("evosearch.toml is there already",)),
     Mistake("cache gc", USAGE, ("--older-than DAYS",)),
 ]  # fmt: skip
@@ -482,7 +482,7 @@ def test_sample_draws_the_same_again(project: Path, capsys: Capture) -> None:
 def test_show_draws_a_tree(project: Path, capsys: Capture) -> None:
     """`show TEXT` gives each layer with its output shape and parameters: norm over 1 channel, linear 8 -> 16."""
     (project / "tiny.lark").write_text(TINY)
-    arguments = ["show", "seq(norm, linear(16))", "--grammar", "tiny.lark", "--input", "1x8x8"]
+    arguments = ["show", "seq(norm,linear(16))", "--grammar", "tiny.lark", "--input", "1x8x8"]
     assert main(arguments) == DONE
     lines = capsys.readouterr().out.splitlines()
     assert [line.split() for line in lines[1:4]] == [

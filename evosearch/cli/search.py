@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from evosearch.report.live import LiveView, PlainView
 
 PANEL = "Search"
+SPACE, SEARCH, PLACE = "What may be found", "How it is searched", "Where"  # panels of run's options
+
 RUN_ARGUMENT = typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.", show_default=False)
+
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
+ResultJsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def option(metavar: str, panel: str | None, help: str, *, min: int | None = None, default: str | None = None) -> Any:
+    """A flag that leaves the configuration as it is where it is not given; `default` says what that comes to."""
+    text = f"{help.removesuffix('.')} ({default})." if default else help
+    return typer.Option(metavar=metavar, help=text, min=min, show_default=False, rich_help_panel=panel)
 
 
 def register(app: typer.Typer) -> None:
@@ -32,48 +43,40 @@ def run(
     config: Annotated[
         Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A run's configuration.", show_default=False)
     ] = None,
-    grammar: Annotated[str | None, typer.Option(help="Name or path of the grammar.", show_default="einspace")] = None,
+    grammar: Annotated[str | None, option("GRAMMAR", SPACE, "Name or path of the grammar.", default="einspace")] = None,
     task: Annotated[
-        str | None,
-        typer.Option(help="digits, a path, table:FILE.csv or package.module:function.", show_default="digits"),
+        str | None, option("TASK", SPACE, "digits, a path, table:FILE.csv, package.module:function.", default="digits")
     ] = None,
-    budget: Annotated[int | None, typer.Option(min=1, help="Candidates to evaluate.", show_default=False)] = None,
-    strategy: Annotated[
-        str | None, typer.Option(help="aging, nsga2, or random as the baseline.", show_default="aging")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of all randomness.", show_default="0")] = None,
     start: Annotated[
-        list[str] | None,
-        typer.Option("--start", metavar="FILE.arch", help="A network to start from; again for more. 'none' for none."),
+        list[str] | None, option("ARCH", SPACE, "A known network to start from, again for more; none: samples alone.")
     ] = None,
-    max_params: Annotated[
-        int | None, typer.Option(min=0, help="Most trainable parameters.", show_default=False)
+    layers: Annotated[list[Path] | None, option("FILE.py", SPACE, "Layers of your own; again for more.")] = None,
+    max_params: Annotated[int | None, option("N", SPACE, "Most trainable parameters.", min=0)] = None,
+    max_flops: Annotated[int | None, option("N", SPACE, "Most FLOPs of one example.", min=0)] = None,
+    budget: Annotated[int | None, option("N", SEARCH, "Candidates to evaluate.", min=1)] = None,
+    strategy: Annotated[
+        str | None, option("NAME", SEARCH, "aging, nsga2, or random as the baseline.", default="aging")
     ] = None,
-    max_flops: Annotated[int | None, typer.Option(min=0, help="Most FLOPs of one example.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of a candidate's training.", show_default=False)] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that evaluate; 0: this one.", show_default=False)
-    ] = None,
+    epochs: Annotated[int | None, option("N", SEARCH, "Of each candidate's training.", min=1)] = None,
+    seed: Annotated[int | None, option("N", SEARCH, "Of all randomness.", min=0, default="0")] = None,
+    operators: Annotated[list[Path] | None, option("FOLDER", SEARCH, "Operators of your own; again for more.")] = None,
+    workers: Annotated[int | None, option("N", PLACE, "Processes that evaluate; 0: one for each core.", min=0)] = None,
     device: Annotated[
-        str | None, typer.Option(help="cpu, cuda, cuda:1; without it, CUDA where there is one.", show_default=False)
+        str | None, option("NAME", PLACE, "cpu, cuda, cuda:1.", default="CUDA where there is one")
     ] = None,
-    layers: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE.py", help="Layers of your own; again for more.")
-    ] = None,
-    operators: Annotated[
-        list[Path] | None, typer.Option(metavar="FOLDER", help="Operators of your own; again for more.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the run's folder.", show_default="GRAMMAR-TASK")] = None,
-    runs: Annotated[Path, typer.Option(help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path("runs"),
+    name: Annotated[str | None, option("NAME", PLACE, "Of the run's folder.", default="GRAMMAR-TASK")] = None,
+    runs: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS", rich_help_panel=PLACE)
+    ] = Path("runs"),
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config, as in --set search.population=50."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set search.population=50."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the config and the first five candidates; train nothing.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    quiet: QuietOption = False,
+    as_json: ResultJsonOption = False,
 ) -> int:
     """Search for a network: evolve, train, test, save."""
     from evosearch import config as configuration
@@ -115,16 +118,14 @@ def run(
 def resume(
     run: Annotated[str, RUN_ARGUMENT],
     budget: Annotated[
-        int | None, typer.Option(min=1, help="A larger number of candidates, to go on from there.", show_default=False)
+        int | None, option("N", None, "A larger number of candidates, to go on from there.", min=1)
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that evaluate; 0: this one.", show_default=False)
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1.", show_default=False)] = None,
-    layers: Annotated[list[Path] | None, typer.Option(metavar="FILE.py", help="The run's own layers.")] = None,
-    operators: Annotated[list[Path] | None, typer.Option(metavar="FOLDER", help="The run's own operators.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    workers: Annotated[int | None, option("N", None, "Processes that evaluate; 0: one for each core.", min=0)] = None,
+    device: Annotated[str | None, option("NAME", None, "cpu, cuda, cuda:1.", default="the run's")] = None,
+    layers: Annotated[list[Path] | None, option("FILE.py", None, "The run's own layers; again for more.")] = None,
+    operators: Annotated[list[Path] | None, option("FOLDER", None, "The run's own operators; again for more.")] = None,
+    quiet: QuietOption = False,
+    as_json: ResultJsonOption = False,
 ) -> int:
     """Go on with a run that was interrupted, killed, or given a larger budget."""
     from evosearch.cli.runs import folder_of
