@@ -272,6 +272,7 @@ class Grammar:
     source: the text of each file it was read from, by name, the main one first.
     digest: blake2b-128 (hex) over the language: rules, weights, layers, terminals; comments and layout do not count.
     spaced: True where sentences need one space between some tokens to keep their meaning.
+    remarks: what is worth knowing about the file though nothing is wrong; `evolve check` prints it.
     """
 
     name: str
@@ -283,3 +284,4 @@ class Grammar:
     input: str
     spaced: bool
     parser: Any  # the strict LALR(1) parser made from the expanded rules; see evosearch.grammar.sentences
+    remarks: tuple[str, ...] = ()

@@ -59,8 +59,9 @@ class Expansion:
 
     rules: by name, `start` first. own_names: what each rule is called in its own file. modifiers: `?` and `!` of each.
     places: where each rule is defined (of a helper rule, where its repetition stands).
-    literals: each fixed text as it is written. named: fixed texts that are terminals (_COMMA). terminals: drawn ones by name. patterns: the expression that a terminal
-    without a definition stands for. joined: (first, second) alternatives written alike, whose weights were added.
+    literals: each fixed text as it is written. named: fixed texts that are terminals (_COMMA).
+    terminals: drawn ones by name. patterns: what a terminal without a definition stands for.
+    joined: (first, second) alternatives written alike, whose weights were added.
     """
 
     rules: dict[str, list[Raw]] = field(default_factory=dict)
@@ -75,7 +76,7 @@ class Expansion:
 
 
 def expand(definitions: Definitions, start: str = "start") -> Expansion:
-    """Expand a grammar from its start rule. Raises GrammarError on names, weights, templates or sizes that are wrong."""
+    """Expand a grammar from its start rule. Raises GrammarError on wrong names, weights, templates or sizes."""
     expander = _Expander(definitions)
     if start not in definitions.by_name:
         rules = [d for d in definitions.by_name.values() if not d.is_terminal]
@@ -124,16 +125,10 @@ class _Expander:
             _refuse_empty(branch, definition)
             for reference in named(branch):
                 if reference.name not in definition.parameters:
-                    self._check_reference(reference, definition)
+                    self._check_reference(reference)
 
-    def _check_reference(self, reference: Name | Usage, inside: Definition) -> None:
-        target = self.by_name.get(reference.name)
-        if target is None:
-            upper = is_terminal(reference.name)
-            known = [n for n in self.by_name if is_terminal(n) == upper] + list(inside.parameters)
-            kind = "terminal" if upper else "template" if isinstance(reference, Usage) else "rule"
-            hint = near(reference.name, known)
-            raise mistake("unknown-symbol", reference.place, kind=kind, name=reference.name, near=hint)
+    def _check_reference(self, reference: Name | Usage) -> None:
+        target = self.by_name[reference.name]
         given = len(reference.arguments) if isinstance(reference, Usage) else 0
         if isinstance(reference, Usage) and not target.parameters:
             raise mistake("not-a-template", reference.place, name=reference.name)
@@ -269,7 +264,9 @@ class _Expander:
                 ways.append((symbols, share * math.prod(chance for _, chance in combination)))
         return _merged(ways)
 
-    def _helper(self, name: str, context: _Context, place: Place, raws: Callable[[], list[tuple[Ways, float]]]) -> Symbol:
+    def _helper(
+        self, name: str, context: _Context, place: Place, raws: Callable[[], list[tuple[Ways, float]]]
+    ) -> Symbol:
         """The symbol of a helper rule, which is made at its first use and shared afterwards."""
         if context.keep_all:
             name += "!"
@@ -278,9 +275,7 @@ class _Expander:
             self.done.modifiers[name] = ""
             self.done.places[name] = place
             self.done.rules[name] = []
-            made = [
-                Raw(symbols, weight * chance, None, place) for ways, weight in raws() for symbols, chance in ways
-            ]
+            made = [Raw(symbols, weight * chance, None, place) for ways, weight in raws() for symbols, chance in ways]
             self._define(name, made)
         return Symbol(Kind.RULE, name)
 
@@ -356,7 +351,12 @@ class _Expander:
         if name not in self.done.terminals:
             self.done.terminals[name] = self.terminals.terminal(name)
         terminal = self.done.terminals[name]
-        if name.startswith("_") and not context.keep_all and terminal.choices is not None and len(terminal.choices) == 1:
+        if (
+            name.startswith("_")
+            and not context.keep_all
+            and terminal.choices is not None
+            and len(terminal.choices) == 1
+        ):
             text = terminal.choices[0][0]
             self.done.named[text] = name
             return Symbol(Kind.LITERAL, text)
@@ -374,7 +374,7 @@ class _Expander:
             branches = tuple(_substituted(branch, arguments) for branch in template.branches)
             for branch in branches:
                 for reference in named(branch):
-                    self._check_reference(reference, template)
+                    self._check_reference(reference)
             self.reach(name, replace(template, branches=branches))
         return Symbol(Kind.RULE, name)
 

@@ -10,9 +10,8 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from evosearch.errors import GrammarError
 from evosearch.grammar.mistakes import Place, Source, mistake, near
 from evosearch.grammar.notation import (
     Branch,
@@ -30,6 +29,9 @@ from evosearch.grammar.notation import (
     is_terminal,
     read,
 )
+
+if TYPE_CHECKING:
+    from evosearch.errors import GrammarError
 
 MAX_BYTES: Final = 1_000_000
 MAX_IMPORTS: Final = 100
@@ -104,7 +106,9 @@ class _Importer:
         self.sources: dict[str, str] = {}
         self.count = 0
 
-    def collect(self, file: GrammarFile, path: Path | None, chain: tuple[Path, ...], mangle: Mangle) -> dict[str, Definition]:
+    def collect(
+        self, file: GrammarFile, path: Path | None, chain: tuple[Path, ...], mangle: Mangle
+    ) -> dict[str, Definition]:
         """The definitions of a file and of what it imports, under their names in the grammar that asked for it."""
         collected: dict[str, Definition] = {}
         statements: dict[Path | str, tuple[Import, dict[str, str]]] = {}
@@ -125,7 +129,11 @@ class _Importer:
                 if name not in collected:
                     hint = near(definition.own_name, (d.own_name for d in collected.values()))
                     raise mistake(
-                        "override-unknown", definition.place, statement=item.statement, name=definition.own_name, near=hint
+                        "override-unknown",
+                        definition.place,
+                        statement=item.statement,
+                        name=definition.own_name,
+                        near=hint,
                     )
                 if item.statement == "%extend":  # Lark puts what is added first
                     base = collected[name]
@@ -139,8 +147,12 @@ class _Importer:
             elif name in imported:
                 raise self._twice(next(s for s in file.imports), definition)
             elif name in collected:
-                raise mistake("defined-twice", definition.place, name=definition.own_name, line=collected[name].place.line)
+                raise mistake(
+                    "defined-twice", definition.place, name=definition.own_name, line=collected[name].place.line
+                )
             collected[name] = definition
+        for item in file.definitions:
+            _refuse_unknown(item.definition if isinstance(item, Override) else item, collected, mangle)
         return collected
 
     def _twice(self, statement: Import, definition: Definition) -> GrammarError:
@@ -180,7 +192,9 @@ class _Importer:
             shown = str(Path(statement.place.source.name).parent / ("/".join(statement.path) + ".lark"))
             text, _ = read_text(target, shown)
             assert self.folder is not None
-            self.sources[target.relative_to(self.folder).as_posix() if target.is_relative_to(self.folder) else target.name] = text
+            self.sources[
+                target.relative_to(self.folder).as_posix() if target.is_relative_to(self.folder) else target.name
+            ] = text
             file, path, chain = read(Source(shown, text)), target, (*chain, target)
         else:
             file, path = read(Source(f"<lark>/{target}", _library(target) or "")), None
@@ -189,12 +203,27 @@ class _Importer:
         for name in names:
             if inner(name) not in collected:
                 known = [d.own_name for d in file.definitions if isinstance(d, Definition)]
-                raise mistake("import-unknown", statement.place, path=statement.written, name=name, near=near(name, known))
+                raise mistake(
+                    "import-unknown", statement.place, path=statement.written, name=name, near=near(name, known)
+                )
         # a renamed symbol goes by its new name, also as a layer
         for name, here in names.items():
             if here != name:
                 collected[inner(name)] = replace(collected[inner(name)], own_name=here)
         return _used(collected, [inner(name) for name in names])
+
+
+def _refuse_unknown(definition: Definition, collected: Mapping[str, Definition], mangle: Mangle) -> None:
+    """Refuse names without a definition here, where they still are as the file writes them."""
+    for branch in definition.branches:
+        for reference in named(branch):
+            name = reference.name
+            if mangle(name) in collected or name in definition.parameters:
+                continue
+            kind = "terminal" if is_terminal(name) else "template" if isinstance(reference, Usage) else "rule"
+            known = [d.own_name for d in collected.values() if d.is_terminal == is_terminal(name)]
+            hint = near(name, [*known, *definition.parameters])
+            raise mistake("unknown-symbol", reference.place, kind=kind, name=name, near=hint)
 
 
 def _library(relative: str) -> str | None:
@@ -254,8 +283,6 @@ def named(node: Branch | Node) -> list[Name | Usage]:
 def _renamed(definition: Definition, mangle: Mangle) -> Definition:
     branches = tuple(rename(branch, mangle) for branch in definition.branches)
     parameters = tuple(mangle(parameter) for parameter in definition.parameters)
-    if definition.name.startswith("__"):
-        raise mistake("reserved-name", definition.place, name=definition.name)
     return replace(definition, name=mangle(definition.name), parameters=parameters, branches=branches)
 
 

@@ -21,8 +21,10 @@ from evosearch.grammar.core import NumericRange
 from evosearch.grammar.mistakes import Place, Source, mistake
 
 if TYPE_CHECKING:
-    from lark import Token
+    from lark import Token, Tree
     from lark.exceptions import UnexpectedInput
+
+    from evosearch.errors import GrammarError
 
 MAX_NESTING: Final = 50  # groups within groups; whatever walks an expression may recurse this deep
 MAX_COUNT: Final = 1000  # of a repetition ~n..m
@@ -213,7 +215,8 @@ def read(source: Source) -> GrammarFile:
     )
 
 
-# The terminals are those of lark.load_grammar, so that both readings split a file into the same tokens.
+# The terminals are those of lark.load_grammar, so that both readings split a file into the same tokens; fixed ones are
+# strings here, since Lark compares all regular expressions of a lexer with each other, which takes most of its time.
 META_GRAMMAR: Final = r"""
 start: (_item | _NL)*
 _item: rule | terminal | ignore | import_ | declare | override
@@ -250,19 +253,19 @@ char_range: STRING _DOTDOT STRING
 usage: RULE _LBRACE _value (_COMMA _value)* _RBRACE
 _name: RULE | TERMINAL
 
-_LPAR: /\(/
-_RPAR: /\)/
-_LBRA: /\[/
-_RBRA: /\]/
-_LBRACE: /\{/
-_RBRACE: /\}/
+_LPAR: "("
+_RPAR: ")"
+_LBRA: "["
+_RBRA: "]"
+_LBRACE: "{"
+_RBRACE: "}"
 OP: /[+*]|[?](?![a-z_])/
-COLON: /:/
-_COMMA: /,/
-_OR: /\|/
+COLON: ":"
+_COMMA: ","
+_OR: "|"
 _DOT: /\.(?!\.)/
-_DOTDOT: /\.\./
-TILDE: /~/
+_DOTDOT: ".."
+TILDE: "~"
 RULE_MODIFIERS: /(!|![?]?|[?]!?)(?=[_a-z])/
 RULE: /_?[a-z][_a-z0-9]*/
 TERMINAL: /_?[A-Z][_A-Z0-9]*/
@@ -273,12 +276,12 @@ _NL_OR: /(\r?\n)+\s*\|/
 WS: /[ \t]+/
 COMMENT: /\s*\/\/[^\n]*|\s*#[^\n]*/
 BACKSLASH: /\\[ ]*\n/
-_TO: /->/
-IGNORE: /%ignore/
-OVERRIDE: /%override/
-_DECLARE: /%declare/
-EXTEND: /%extend/
-IMPORT: /%import/
+_TO: "->"
+IGNORE: "%ignore"
+OVERRIDE: "%override"
+_DECLARE: "%declare"
+EXTEND: "%extend"
+IMPORT: "%import"
 NUMBER: /[+-]?\d+/
 %ignore WS
 %ignore COMMENT
@@ -508,12 +511,12 @@ def evaluate(body: str) -> str:
 # What stands wrong -> what to write instead; matched by the parser's state, as Lark's own loader does.
 _SYNTAX_ADVICE: Final = {
     "close the parenthesis": ["a: (\n", "a: (b\n", "a: [\n", "a: [b\n", "a: (b|\n", "a: b{c\n"],
-    "no parenthesis is open here": ["a: )\n", "a: b )\n", "a: [)\n", "a: (]\n", "a: [b)\n", "a: (b]\n", "a: ]\n", "a: b ]\n"],
+    "no parenthesis is open here": ["a: )\n", "a: b )\n", "a: [)\n", "a: (]\n", "a: [b)\n", "a: ]\n", "a: b ]\n"],
     "a definition is written name: alternatives": ["a\n", "A\n", "a->\n", "A->\n", "a A\n", "a = b\n", "a b\n"],
-    "an alias is a rule's name in lower case, as in -> conv": ['a: -> "a"\n', "a: b -> A\n", "a: b ->\n", 'a: b -> "b"\n'],
+    "an alias is a name in lower case, as in -> conv": ['a: -> "a"\n', "a: b -> A\n", "a: b ->\n", 'a: b -> "b"\n'],
     "one colon is enough; a new definition starts on a line of its own": ["a::\n", "a: b:\n", "a: B:\n", 'a: "a":\n'],
     "a ?, *, + or ~ follows the one thing that it repeats; put what is repeated twice in parentheses": [
-        "a: b??\n", "a: b**\n", "a: b+*\n", "a: (?)\n", "a:+\n", "a:?\n", "a:*\n", "a:|*\n", "a: ~1\n", "a: b~\n", "a: b~1..\n",
+        "a: b??\n", "a: b+*\n", "a: (?)\n", "a:+\n", "a:?\n", "a:*\n", "a:|*\n", "a: ~1\n", "a: b~\n", "a: b~1..\n",
     ],
     "after an alias comes | or a new line": ["a: b -> c d\n", 'a: b -> c "d"\n', "a: b -> c (\n"],
     "start the line with a rule, a terminal, |, or a % statement": ["a:a\n()\n", '"a"\n', "a: b\n]\n", "a: b\n*\n"],
@@ -521,6 +524,21 @@ _SYNTAX_ADVICE: Final = {
     "write %import path.NAME or %import .file (name, NAME)": ['%import "a"\n', "%import\n", "%import a.(\n"],
     "%ignore takes a terminal": ["%ignore %import\n", "%ignore :\n"],
 }  # fmt: skip
+
+
+# by the token, or the character, that stands wrong, where no example matches
+_TOKEN_ADVICE: Final = {
+    "%": "the statements are %import, %ignore, %override and %extend",
+    '"': 'close it with another " on the same line',
+    "/": "close it with another / on the same line, or write // before a comment",
+    "COLON": "one colon is enough; a new definition starts on a line of its own",
+    "OP": "it follows the one thing that it repeats",
+    "TILDE": "it follows the one thing that it repeats",
+    "_RPAR": "no parenthesis is open here",
+    "_RBRA": "no bracket is open here",
+    "_TO": "an alias stands at the end of an alternative",
+    "_NL": "finish the alternative first",
+}
 
 
 class _Reader:
@@ -562,36 +580,40 @@ class _Reader:
     def _reset(self, source: Source) -> None:
         self.builder.source, self.builder.ends, self.comments = source, [], []
 
-    def _syntax(self, source: Source, error: UnexpectedInput) -> Exception:
-        from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+    def _syntax(self, source: Source, error: UnexpectedInput) -> GrammarError:
+        from lark.exceptions import UnexpectedToken
 
         line, column = error.line, error.column
+        text = source.lines[line - 1] if line <= len(source.lines) else ""
+        before, after = text[: column - 1], text[column - 1 :]
+        word = re.match(r"\w*", after)
+        found = repr(after[:1])
+        advice = None
         if isinstance(error, UnexpectedToken):
             token = error.token
-            before = re.search(r"\w+$", source.lines[line - 1][: column - 1]) if line <= len(source.lines) else None
-            if token.type in ("RULE", "TERMINAL") and before:
-                word = before[0] + str(token)
-                return mistake("bad-name", Place(source, line, column - len(before[0])), found=word)
-            if token.type == "_NL" or token.type == "$END":
-                found, column = "the end of the line", max(column, 1)
+            inside = re.search(r"\w+$", before)
+            if token.type in ("RULE", "TERMINAL") and inside:
+                name = inside[0] + (word[0] if word else "")
+                return mistake("bad-name", Place(source, line, column - len(inside[0])), found=name)
+            if token.type in ("_NL", "$END"):
+                found = "the end of the line"
+            elif token.type == "_NL_OR":
+                line, column, found = token.end_line or line, (token.end_column or 2) - 1, "'|'"
             else:
                 found = repr(str(token).strip())
-                if token.type == "_NL_OR":
-                    line, column = token.end_line or line, (token.end_column or 2) - 1
             self._reset(Source("", ""))
             # the parser's stack is one deeper from the second definition on
-            examples = {advice: [*texts, *("z: z\n" + text for text in texts)] for advice, texts in _SYNTAX_ADVICE.items()}
+            examples = {
+                advice: [*texts, *("z: z\n" + text for text in texts)] for advice, texts in _SYNTAX_ADVICE.items()
+            }
             advice = error.match_examples(self._parse_example, examples, use_accepts=True)
-        else:
-            assert isinstance(error, UnexpectedCharacters)
-            found, advice = repr(error.char), None
-        if found[1:2] == "%":
-            advice = "the statements are %import, %ignore, %override and %extend"
-        elif not advice and found in ("'\"'", "'/'"):
-            advice = f"close it with another {found[1]} on the same line"
-        return mistake("syntax", Place(source, line, column), found=found, advice=advice or "remove it, or quote it")
+            advice = advice or _TOKEN_ADVICE.get(token.type)
+        elif after.startswith("__") and word:
+            return mistake("reserved-name", Place(source, line, column), name=word[0])
+        advice = advice or _TOKEN_ADVICE.get(after[:1]) or "remove it, or quote it"
+        return mistake("syntax", Place(source, line, column), found=found, advice=advice)
 
-    def _parse_example(self, text: str) -> object:
+    def _parse_example(self, text: str) -> Tree[Any]:
         return self.lark.parse(text)
 
 
@@ -693,7 +715,9 @@ def _parse_settings(body: str, place: Place) -> Settings:
         word = words.pop(0)
         name, equals, text = word.partition("=")
         if not equals or name not in ("p", "more", "range"):
-            raise mistake("mistyped-setting", place, advice=f"{body[: body.index(word)].strip()} // {body[body.index(word):]}")
+            raise mistake(
+                "mistyped-setting", place, advice=f"{body[: body.index(word)].strip()} // {body[body.index(word) :]}"
+            )
         field = {"p": "weight"}.get(name, name)
         if getattr(settings, field) is not None:
             raise mistake("setting-twice", place, name=name)
@@ -742,5 +766,6 @@ def _range(text: str, options: list[str], place: Place) -> NumericRange:
         reason = "with int both ends are whole numbers"
     if reason is not None:
         raise mistake("bad-range", place, text=written, reason=reason)
-    assert low is not None and high is not None
+    assert low is not None
+    assert high is not None
     return NumericRange(low, high, log, whole)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evosearch.errors import GrammarError, UsageError
+from evosearch.errors import UsageError
 from evosearch.grammar.compilation import compile_parser, refused
 from evosearch.grammar.core import Alternative, Grammar, Kind, Symbol, Terminal
 from evosearch.grammar.expansion import Expansion, Raw, expand
 from evosearch.grammar.files import Definitions, decode, definitions, read_text
-from evosearch.grammar.mistakes import Place, Source
+from evosearch.grammar.mistakes import Place, Source, mistake
 from evosearch.grammar.wellformed import refuse_endless
-from evosearch.paths import find
+from evosearch.paths import find, names, offer
 
 START = "start"
 
@@ -28,8 +28,9 @@ def load(path_or_name: Path | str, search_path: Iterable[Path | str] = ()) -> Gr
     """
     try:
         path = find("grammars", str(path_or_name), ".lark", search_path)
-    except UsageError as error:
-        raise GrammarError(str(error)) from None
+    except UsageError:
+        offered = offer(str(path_or_name), names("grammars", ".lark", search_path))
+        raise mistake("missing-file", Place(Source(str(path_or_name), "")), offer=offered) from None
     text, byte_order_mark = read_text(path, str(path))
     return _grammar(definitions(Source(str(path), text), path, byte_order_mark), path)
 
@@ -56,20 +57,33 @@ def _grammar(read: Definitions, path: Path | None) -> Grammar:
         input=read.input or "none",
         spaced=bool(parser.joins) or parser.inner_space,
         parser=parser,
+        remarks=tuple(_remarks(read, expansion)),
     )
+
+
+def _remarks(read: Definitions, expansion: Expansion) -> Iterator[str]:
+    name = read.source.name
+    if read.byte_order_mark:
+        yield f"{name}: starts with a byte-order mark, which stock Lark refuses; save it as UTF-8 without one"
+    if read.input is None:
+        yield f"{name}: no `// input:` line, so its sentences are a plain language, without layers and shapes"
+    for first, second in expansion.joined:
+        yield (
+            f"{second.place.source.name}:{second.place.line}:{second.place.column}: written like the alternative at "
+            f"line {first.place.line}; their weights are added"
+        )
 
 
 def _ask_lark(read: Definitions, path: Path | None) -> None:
     """Stock Lark's verdict on the unchanged file. What evosearch refuses it has refused by now, in clearer words."""
     from lark import Lark
-    from lark.exceptions import LarkError
 
     try:
         Lark(read.source.text, parser="lalr", start=START, strict=True, source_path=str(path) if path else None)
-    except (LarkError, OSError) as error:
-        raise refused(read.source, str(error)) from None
     except RecursionError:
         raise refused(read.source, "its rules or terminals are nested too deep") from None
+    except Exception as error:  # noqa: BLE001  # Lark also fails its own assertions; whatever it raises is its refusal
+        raise refused(read.source, str(error) or type(error).__name__) from None
 
 
 def _alternatives(expansion: Expansion) -> tuple[dict[str, tuple[Alternative, ...]], dict[Alternative, Place]]:
@@ -89,7 +103,7 @@ def _alternatives(expansion: Expansion) -> tuple[dict[str, tuple[Alternative, ..
 
 
 def _layer(name: str, raw: Raw, expansion: Expansion, counts: Mapping[str, set[int]]) -> str | None:
-    """The layer that an alternative stands for: its alias, else its rule's name; None where it only chooses or repeats."""
+    """An alternative's layer: its alias, else its rule's name; None where it only chooses or repeats."""
     if name.startswith("_"):  # inlined, or a helper rule
         return None
     if raw.alias is not None:

@@ -33,7 +33,9 @@ class Parser:
     names: Lark's names of the terminals -> how they are shown ('"seq"', 'WIDTH').
     ignored: ASCII white space that the grammar ignores.
     joins: pairs of characters between which a space is kept, since the tokens around it would run together.
-    inner_space: some terminal holds white space that is ignored elsewhere, so text cannot be stripped of it.
+    inner_space: some terminal holds white space that is ignored elsewhere.
+    reparsed: a text's key is that of its derivation written anew, since taking white space out could change its meaning
+        (inner_space, or comments are ignored as well).
     """
 
     lark: Lark
@@ -41,6 +43,7 @@ class Parser:
     ignored: str
     joins: frozenset[str] = frozenset()
     inner_space: bool = False
+    reparsed: bool = False
     plans: dict[Alternative, tuple[str | int, ...]] = field(default_factory=dict)
 
 
@@ -117,11 +120,11 @@ def text_key(grammar: Grammar, text: str) -> str:
     """32 hex digits: blake2b-128 of the grammar's digest and the text without the ASCII white space that it ignores.
 
     Whitespace-Normalized Hash Validation (NNGPT/LEMUR, arXiv 2512.24120), with a stronger hash and the language in it.
-    Equal keys mean equal derivations. Raises ArchitectureError only where white space has a meaning and the text must be
-    parsed to tell.
+    Equal keys mean equal derivations. Raises ArchitectureError only where white space has a meaning, so that the text
+    must be parsed to tell.
     """
     parser: Parser = grammar.parser
-    if parser.inner_space:
+    if parser.reparsed:
         text = render(grammar, parse(grammar, text))
     else:
         text = _without_white_space(text, parser)
@@ -151,7 +154,9 @@ def _without_white_space(text: str, parser: Parser) -> str:
 
 
 def reductions(
-    alternatives: Iterable[tuple[str, Alternative]], terminals: Mapping[str, Terminal], folded: Mapping[str, Mapping[str, str]]
+    alternatives: Iterable[tuple[str, Alternative]],
+    terminals: Mapping[str, Terminal],
+    folded: Mapping[str, Mapping[str, str]],
 ) -> SimpleNamespace:
     """The object that Lark calls at each reduction, by the alternative's alias."""
     return SimpleNamespace(**{alias: _reduction(a, terminals, folded) for alias, a in alternatives})
@@ -163,7 +168,7 @@ def _reduction(
     parts = [i for i, symbol in enumerate(alternative.symbols) if symbol.kind is Kind.RULE]
     tokens = [(i, symbol.name) for i, symbol in enumerate(alternative.symbols) if symbol.kind is Kind.TERMINAL]
     if not tokens and not parts:
-        return lambda children: Derivation(alternative)
+        return lambda _: Derivation(alternative)
     if not tokens:
         return lambda children: Derivation(alternative, (), tuple([children[i] for i in parts]))
 
@@ -201,12 +206,11 @@ def _not_in_language(grammar: Grammar, text: str, error: UnexpectedInput) -> Arc
     parser: Parser = grammar.parser
     if isinstance(error, UnexpectedToken):
         expected = error.accepts or error.expected
-        at_end = error.token.type == "$END"
+        position = len(text) if error.token.type == "$END" else error.token.start_pos or 0
     else:
         assert isinstance(error, UnexpectedCharacters)
-        expected, at_end = error.allowed, False
-    position = len(text) if at_end else error.pos_in_stream or 0
-    found = re.match(r"\w+|.", text[position:]) if not at_end else None
+        expected, position = error.allowed, error.pos_in_stream
+    found = re.match(r"\w+|.", text[position : position + WINDOW])
     words = [_shown(grammar, parser.names[name]) for name in expected if name in parser.names]
     if "$END" in expected:
         words.append("the end")

@@ -14,7 +14,7 @@ from typing import Final
 
 from evosearch.grammar.core import Composition, NumericRange, Terminal
 from evosearch.grammar.files import named
-from evosearch.grammar.mistakes import Place, mistake, near
+from evosearch.grammar.mistakes import Place, mistake
 from evosearch.grammar.notation import (
     Branch,
     CharRange,
@@ -109,7 +109,10 @@ class Terminals:
                 sizes[current] = sum(self._size(branch, sizes) for branch in definition.branches)
                 if sizes[current] > MAX_LENGTH * 5:
                     raise mistake(
-                        "terminal-too-large", definition.place, name=current, reason=f"{sizes[current]:,} characters or more"
+                        "terminal-too-large",
+                        definition.place,
+                        name=current,
+                        reason=f"{sizes[current]:,} characters or more",
                     )
                 continue
             if current in sizes:
@@ -125,9 +128,6 @@ class Terminals:
                 for reference in named(branch):
                     if isinstance(reference, Usage) or not _is_upper(reference.name):
                         raise mistake("rule-in-terminal", reference.place, terminal=current, name=reference.name)
-                    if reference.name not in self.definitions:
-                        hint = near(reference.name, (n for n in self.definitions if _is_upper(n)))
-                        raise mistake("unknown-symbol", reference.place, kind="terminal", name=reference.name, near=hint)
                     if reference.name in path:
                         raise mistake("terminal-recursion", reference.place, name=reference.name)
                     stack.append((reference.name, False))
@@ -265,7 +265,9 @@ class Terminals:
     def _ways(
         self, branches: Sequence[Branch], more: float
     ) -> tuple[tuple[tuple[str | range | Composition, ...], float], ...]:
-        return tuple((tuple(self._piece(item, more) for item in branch.items), 1 / len(branches)) for branch in branches)
+        return tuple(
+            (tuple(self._piece(item, more) for item in branch.items), 1 / len(branches)) for branch in branches
+        )
 
     def _can_be_empty(self, name: str) -> bool:
         return any(all(self._empty(item) for item in branch.items) for branch in self.definitions[name].branches)
@@ -303,22 +305,40 @@ def _product(first: Texts | None, second: Texts | None) -> Texts | None:
 
 
 def check_regexp(node: Regexp) -> int:
-    """Refuse a regular expression that Python cannot compile or that would take ages to analyse; returns its size."""
+    """Refuse a regular expression that Python cannot compile, or that no automaton stands for; returns its size.
+
+    Lark's strict mode and the analysis of what runs together work on automata. Their size can be exponential in counts
+    behind a repetition; those are refused.
+    """
     pattern, flags = regexp_parts(node)
-    counts = math.prod(max(1, *(int(n or 0) for n in found)) for found in _COUNTS.findall(pattern))
-    if len(pattern) > MAX_LENGTH or counts > MAX_CHOICES:
-        reason = f"{len(pattern):,} characters" if len(pattern) > MAX_LENGTH else f"counts up to {counts:,}"
-        raise mistake("hard-regex", node.place, text=node.raw[:60], reason=reason)
+    reason = None
+    counts = [max(int(n or 0) for n in found) for found in _COUNTS.findall(pattern)]
+    special = _SPECIAL.search(re.sub(r"\[\^?\]?(?:\\.|[^\]\\])*\]", "[]", pattern))
+    if len(pattern) > MAX_REGEXP:
+        reason = f"{len(pattern):,} characters"
+    elif math.prod(counts) > MAX_COUNTS or (counts and max(counts) > 10 and re.search(r"(?<!\\)[*+]", pattern)):
+        reason = f"it counts up to {max(counts)}"
+    elif special:
+        reason = f"it uses {special[0]}"
+    if reason is not None:
+        raise mistake("hard-regex", node.place, text=shortened(node.raw), reason=reason)
     try:
-        compiled = re.compile(f"(?{flags}:{pattern})" if flags else pattern)
-        empty = compiled.match("") is not None and compiled.fullmatch("") is not None
+        re.compile(f"(?{flags}:{pattern})" if flags else pattern)
     except (re.error, OverflowError, RecursionError) as error:
-        raise mistake("bad-regex", node.place, text=node.raw[:60], reason=str(error)) from None
-    del empty
+        raise mistake("bad-regex", node.place, text=shortened(node.raw), reason=str(error)) from None
     return len(pattern)
 
 
+MAX_REGEXP: Final = 300  # characters
+MAX_COUNTS: Final = 200  # product of all {n} in a regular expression
 _COUNTS: Final = re.compile(r"\{(\d{0,9}),?(\d{0,9})\}")
+_SPECIAL: Final = re.compile(r"\(\?(?!:|[imsux]+:)<?[=!P#>(a-zA-Z]?|\\[bBAZ1-9]|(?<!\\)[\^$]|[*+?}]\+")
+
+
+def shortened(raw: str) -> str:
+    """An expression as errors show it: on one line, and not all of a long one."""
+    raw = raw.replace("\n", "\\n")
+    return raw if len(raw) <= 60 else raw[:59] + "…"
 
 
 def regexp_parts(node: Regexp) -> tuple[str, str]:
@@ -328,11 +348,11 @@ def regexp_parts(node: Regexp) -> tuple[str, str]:
         pattern = evaluate(body[1:])
         pattern.encode()
     except (SyntaxError, ValueError) as error:
-        raise mistake("bad-regex", node.place, text=node.raw[:60], reason=str(error)) from None
+        raise mistake("bad-regex", node.place, text=shortened(node.raw), reason=str(error)) from None
     if not pattern:
         raise mistake("bad-regex", node.place, text=node.raw, reason="it is empty")
     if "\n" in node.raw and "x" not in flags:
-        raise mistake("bad-regex", node.place, text=node.raw[:60].replace("\n", "\\n"), reason="it goes over a line's end")
+        raise mistake("bad-regex", node.place, text=shortened(node.raw), reason="it goes over a line's end")
     return pattern, flags
 
 

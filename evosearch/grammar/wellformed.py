@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from evosearch.grammar.core import Kind, Symbol
-from evosearch.grammar.expansion import Expansion, Raw
 from evosearch.grammar.mistakes import mistake
+
+if TYPE_CHECKING:
+    from evosearch.grammar.expansion import Expansion, Raw
 
 
 def refuse_endless(expansion: Expansion) -> None:
     """Raise GrammarError where a rule never ends, ends only through what is never drawn, or derives itself alone."""
     rules = expansion.rules
-    endless = set(rules) - ending(rules, lambda raw: True)
+    endless = set(rules) - ending(rules, lambda _: True)
     if endless:
         blamed = _blamed(rules, endless)
         row = "left-recursion" if _begins_with_itself(blamed, rules, endless) else "never-ends"
@@ -23,8 +26,8 @@ def refuse_endless(expansion: Expansion) -> None:
         raise mistake("drawing-never-ends", expansion.places[blamed], name=blamed)
     circle = _circle(rules, nullable(rules))
     if circle:
-        names = [name for name in circle if not name.startswith("__")] or circle
-        at = expansion.places[names[0]]
+        at = expansion.places[circle[0]]
+        names = [name.removeprefix("__") for name in circle]
         raise mistake("derives-itself", at, name=names[0], circle=" -> ".join([*names, names[0]]))
 
 
@@ -35,9 +38,7 @@ def ending(rules: Mapping[str, list[Raw]], counts: Callable[[Raw], bool]) -> set
 
 def nullable(rules: Mapping[str, list[Raw]]) -> set[str]:
     """The rules that derive the empty text."""
-    return _fixpoint(
-        rules, lambda raw, known: all(s.kind is Kind.RULE and s.name in known for s in raw.symbols)
-    )
+    return _fixpoint(rules, lambda raw, known: all(s.kind is Kind.RULE and s.name in known for s in raw.symbols))
 
 
 def _fixpoint(rules: Mapping[str, list[Raw]], holds: Callable[[Raw, set[str]], bool]) -> set[str]:
