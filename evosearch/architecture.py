@@ -5,19 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evosearch import grammar as language
 from evosearch.errors import ArchitectureError, LayerError, ShapeError, SpaceExhausted
-from evosearch.grammar.core import Alternative, Derivation, Grammar
 from evosearch.identity import canonical_key
-from evosearch.layers import Vocabulary
 from evosearch.layers.base import MODES, Cost, Layer, Shape, Want, show
 from evosearch.sampler import Sampler, SamplingStats, TooLarge, flatten
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evosearch.grammar.core import Alternative, Derivation, Grammar
+    from evosearch.layers import Vocabulary
+
+# Where nothing says what an input is: CIFAR's images, 64 tokens of 192, 64 features.
+USUAL_INPUT: Mapping[str, Shape] = {"image": (3, 32, 32), "column": (64, 192), "vector": (64,)}
 
 MAX_DRAWS = 10_000  # samples drawn in search of one within the limits (DESIGN, section 8)
 MAX_NESTING = 10_000  # nodes on a path; beyond, the C stack of some Python versions would not hold the reading
@@ -243,9 +248,11 @@ class Space:
     ) -> Derivation | None:
         """A derivation of `rule` at an input shape, with output `want` where one is given; None where it can't be done.
 
-        depth: layers around it, for `max_depth`. max_nodes: the most draws it may take, the Space's own by default.
+        depth: layers around it, for `max_depth`; at most half of that counts, or deep seeds could only shrink.
+        max_nodes: the most draws it may take, the Space's own by default.
         """
         budget = self.limits.max_nodes if max_nodes is None else min(max_nodes, self.limits.max_nodes)
+        depth = min(depth, self.limits.max_depth // 2)
         if budget < 1:
             return None
         try:
@@ -306,6 +313,7 @@ class Space:
 
         def reading(index: int, part: Derivation) -> Callable[..., Shape]:
             def call(x: Shape, want: Want = None) -> Shape:
+                del want  # what is there is read, whatever was wanted
                 node = self._read(part, x)
                 calls.append(node)
                 slots.append(index)
@@ -355,7 +363,7 @@ class Space:
             if not node.parts:
                 continue
             below = self._part_paths(place)
-            first = {slot: part for slot, part in zip(reversed(node.slots), reversed(node.parts), strict=True)}
+            first = dict(zip(reversed(node.slots), reversed(node.parts), strict=True))
             stack += [
                 (path + below[slot][0], below[slot][1], first[slot], depth + 1) for slot in sorted(first, reverse=True)
             ]
@@ -375,9 +383,7 @@ class Space:
                 found.append((at, node))
                 continue
             below = [
-                ((*at, index), part)
-                for index, part in enumerate(node.parts)
-                if self.sampler.kinds[part.rule] != "word"
+                ((*at, index), part) for index, part in enumerate(node.parts) if self.sampler.kinds[part.rule] != "word"
             ]
             stack += reversed(below)
         return found
@@ -391,5 +397,5 @@ def _free_sites(derivation: Derivation) -> Iterator[Site]:
         stack += [((*path, index), node.parts[index]) for index in range(len(node.parts) - 1, -1, -1)]
 
 
-def _no_layers(alternative: Alternative, arguments: tuple[Any, ...]) -> Layer:
+def _no_layers(alternative: Alternative, _: tuple[Any, ...]) -> Layer:
     raise LayerError(f"{alternative.layer!r}: a language without layers was read as an architecture")

@@ -85,9 +85,7 @@ class Skeleton(NamedTuple):
     parts: tuple[Any, ...]  # Derivation | Skeleton | int
 
     def fill(self, drawn: Sequence[Derivation]) -> Derivation:
-        parts = tuple(
-            [drawn[p] if type(p) is int else p.fill(drawn) if type(p) is Skeleton else p for p in self.parts]
-        )
+        parts = tuple([drawn[p] if type(p) is int else p.fill(drawn) if type(p) is Skeleton else p for p in self.parts])
         return Derivation(self.alternative, self.tokens, parts)
 
 
@@ -352,18 +350,17 @@ class Sampler:
             if self.kinds[rule] == "part":
                 parts.append([(next(slots), 1.0)])
             elif self.kinds[rule] == "word" and (words := self.words(rule)) is not None:
-                parts.append(words)  # type: ignore[arg-type]
+                parts.append(words)
             else:
                 return None
         if tokens is None or math.prod(map(len, (*tokens, *parts))) > MAX_FORMS:
             return None
-        return [
-            (
-                Skeleton(alternative, tuple(t for t, _ in chosen[: len(tokens)]), tuple(p for p, _ in chosen[len(tokens) :])),
-                math.prod(weight for _, weight in chosen),
-            )
-            for chosen in itertools.product(*tokens, *parts)
-        ]
+        found = []
+        for chosen in itertools.product(*tokens, *parts):
+            items = tuple(item for item, _ in chosen)
+            skeleton = Skeleton(alternative, items[: len(tokens)], items[len(tokens) :])
+            found.append((skeleton, math.prod(weight for _, weight in chosen)))
+        return found
 
     def _token_choices(self, alternative: Alternative) -> list[Sequence[tuple[str, float]]] | None:
         terminals = [self.grammar.terminals[name] for name in alternative.terminals]
@@ -404,7 +401,11 @@ class Sampler:
         return self._grow(alternative, rng, self.short_wheels, itertools.count())
 
     def _grow(
-        self, alternative: Alternative, rng: np.random.Generator, wheels: Mapping[str, Wheel], slots: itertools.count[int]
+        self,
+        alternative: Alternative,
+        rng: np.random.Generator,
+        wheels: Mapping[str, Wheel],
+        slots: itertools.count[int],
     ) -> Skeleton:
         tokens = tuple(self.grammar.terminals[name].draw(rng) for name in alternative.terminals)
         parts: list[Any] = []
@@ -638,7 +639,9 @@ class _Drawing:
                 wheel, short = sampler.wheels[rule], False
         return None
 
-    def alternative(self, alternative: Alternative, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
+    def alternative(
+        self, alternative: Alternative, x: Shape, want: Want, depth: int
+    ) -> tuple[Derivation, Shape] | None:
         """The alternative drawn at `x`, or None where it does not fit."""
         sampler, rng = self.sampler, self.rng
         self.left -= 1

@@ -103,11 +103,12 @@ class Spec:
             import torch
 
             torch.set_num_threads(resources.threads)
-        return evaluator(open_space(self, task.input_shape), task, self.recipe, resources)
+        outputs = task.outputs if isinstance(task, Task) else None
+        return evaluator(open_space(self, task.input_shape, outputs), task, self.recipe, resources)
 
 
-def open_space(spec: Spec, input_shape: Shape | None) -> Space:
-    """The space of the spec's grammar and layers at the task's input shape."""
+def open_space(spec: Spec, input_shape: Shape | None, outputs: int | None = None) -> Space:
+    """The space of the spec's grammar and layers at the task's input shape, with a head of so many outputs."""
     from evosearch import grammar
     from evosearch.layers import load_layers, vocabulary
 
@@ -117,4 +118,4 @@ def open_space(spec: Spec, input_shape: Shape | None) -> Space:
     own: dict[str, type] = {}
     for path in spec.layers:
         own |= load_layers(path)
-    return Space(language, vocabulary(language, own), input_shape, spec.limits)
+    return Space(language, vocabulary(language, own), input_shape, spec.limits, outputs)

@@ -1,0 +1,606 @@
+"""A run from its configuration to its best network: search, workers, journal and ledger put together.
+
+    start    read everything a run needs, make its folder, go
+    resume   the folder's own config, grammar and seeds; the state of its checkpoint; the rest of its journal replayed
+    go on    ask -> journal -> known from another run, or a worker -> journal, fsync -> tell, until the budget is spent
+    finish   the best one trained on train and validation, tested once, written to best/
+
+Only this module knows all the parts; none of them knows it.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from evosearch import config as configuration
+from evosearch import grammar as language
+from evosearch import operators as operator_files
+from evosearch import paths, tasks, training, workers
+from evosearch.architecture import USUAL_INPUT, Space
+from evosearch.cache import Ledger
+from evosearch.errors import ArchitectureError, RunChanged, RunError, SpaceExhausted, UsageError
+from evosearch.layers import load_layers, vocabulary
+from evosearch.results import Final, Finished, files
+from evosearch.runs import Run
+from evosearch.score import Score
+from evosearch.search import Individual, Proposal, Search, SearchSettings
+from evosearch.tasks import Task
+from evosearch.workers.evaluator import Spec
+
+if TYPE_CHECKING:
+    from evosearch.config import Config
+    from evosearch.grammar.core import Derivation, Grammar
+    from evosearch.operators import Operators
+
+CHECKPOINT_SCORES = 2_000  # scores after which a checkpoint is due: what a resume has to replay at the most
+CHECKPOINT_SECONDS = 30.0
+WAIT = 0.5  # seconds; how often progress is told while nothing comes in
+SHOWN = 0.1  # seconds between two tellings of progress at the least
+RECENT = 40  # scores shown as a sparkline
+FINALISTS = 5  # individuals tried for best/, where the final training of a better one fails
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever watches.
+
+    rate: evaluations a second in this session. seconds_left: None until there is a rate.
+    failures: by status. duplicates: redrawn before any work was done. known: scores that another run had paid for.
+    recent: the latest fitnesses, NaN for failures. earned: by mutation, (trials, mean reward). phase: search or final.
+    """
+
+    evaluated: int
+    budget: int
+    best_key: str | None
+    best_fitness: float | None
+    best_params: int | None
+    rate: float
+    seconds_left: float | None
+    failures: Mapping[str, int]
+    duplicates: int
+    known: int
+    recent: tuple[float, ...]
+    earned: Mapping[str, tuple[int, float]]
+    workers: int
+    phase: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run.
+
+    fitness: the best candidate's on the validation split. test_metric: of the final network, by metric name; empty
+    where the task has no network. baseline: likewise, of a linear model on the same splits.
+    """
+
+    folder: Path
+    evaluated: int
+    distinct: int
+    best_key: str
+    best_text: str
+    fitness: float
+    test_metric: Mapping[str, float]
+    baseline: Mapping[str, float]
+    seconds: float
+    failures: Mapping[str, int]
+    duplicates: int
+
+
+class Watch(Protocol):
+    """Who is told how a run goes."""
+
+    def started(self, info: Mapping[str, Any]) -> None: ...
+    def progress(self, progress: Progress) -> None: ...
+    def note(self, text: str) -> None: ...
+    def finished(self, summary: Summary) -> None: ...
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a run is made of, read and checked; nothing is written yet."""
+
+    config: Config
+    grammar: Grammar
+    grammar_file: Path
+    space: Space
+    task: Any
+    operators: Operators
+    seeds: Mapping[str, Derivation]
+    seed_texts: Mapping[str, str]
+
+    @cached_property
+    def device(self) -> str:
+        return workers.devices(self.config.workers)[0] if isinstance(self.task, Task) else "cpu"
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What a resumed run must find unchanged, by name."""
+        config = self.config.model_copy(update={"workers": workers.WorkerSettings(), "name": ""})
+        layers = self.space.vocabulary.digest if self.space.vocabulary else ""
+        return {
+            "grammar": self.grammar.digest,
+            "layers": layers,
+            "operators": self.operators.digest,
+            "task": self.task.digest,
+            "recipe": self.config.recipe.digest(self.device),
+            "config": hashlib.blake2b(configuration.dumps(config).encode(), digest_size=16).hexdigest(),
+        }
+
+    @property
+    def settings(self) -> SearchSettings:
+        """The search's settings, with the task's metric as objective where none is asked for."""
+        settings = self.config.search
+        if settings.objectives:
+            return settings
+        larger = getattr(self.task, "larger_is_better", True)
+        return replace(settings, objectives=(f"{'+' if larger else '-'}{self.task.metric}",))
+
+    def spec(self, grammar_file: Path) -> Spec:
+        """What each worker is told."""
+        config = self.config
+        return Spec(
+            grammar=str(grammar_file),
+            task=config.task,
+            layers=config.layers,
+            limits=config.limits,
+            data=config.data,
+            recipe=config.recipe,
+        )
+
+
+def prepare(config: Config, grammar_file: Path | None = None, seed_folder: Path | None = None) -> Setup:
+    """Read all that the configuration names. Raises EvosearchError; writes nothing.
+
+    grammar_file, seed_folder: where a run's own copies lie, for a run that is resumed.
+    """
+    file = grammar_file or paths.find("grammars", config.grammar, ".lark")
+    read = language.load(file)
+    task = tasks.load(config.task, config.data)
+    own: dict[str, type] = {}
+    for path in config.layers:
+        own |= load_layers(path)
+    if read.input == "none":
+        if task.input_shape is not None:
+            raise UsageError(f"{read.name} has no layers (`input: none`), and task {task.name} trains networks")
+        space = Space(read, None, None, config.limits)
+    elif task.input_shape is None:
+        space = Space(read, vocabulary(read, own), USUAL_INPUT[read.input], config.limits)
+    else:
+        outputs = task.outputs if isinstance(task, Task) else None
+        space = Space(read, vocabulary(read, own), task.input_shape, config.limits, outputs)
+    texts = _seed_texts(config, seed_folder)
+    seeds: dict[str, Derivation] = {}
+    for name, text in texts.items():
+        try:
+            seeds[name] = space.parse(text)
+        except ArchitectureError as error:
+            raise ArchitectureError(f"seed {name}: {error}") from None
+    return Setup(config, read, file, space, task, operator_files.find(config.operators), seeds, texts)
+
+
+def _seed_texts(config: Config, folder: Path | None) -> dict[str, str]:
+    found = {}
+    for name in config.seeds:
+        file = folder / f"{Path(name).stem}.arch" if folder else paths.find("grammars/seeds", name, ".arch")
+        found[Path(name).stem] = file.read_text(encoding="utf-8")
+    return found
+
+
+# --- start and resume -----------------------------------------------------------------------------------------------
+
+
+def start(config: Config, folder: Path, watch: Watch) -> Summary:
+    """A new run in `folder`, to its end. Raises EvosearchError; where nothing could begin, no folder is left."""
+    setup = prepare(config)
+    search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+    first = search.ask()  # before anything is written: limits that no architecture meets are found here
+    files = {f"grammar/{name}": text for name, text in setup.grammar.source.items()}
+    files |= {f"grammar/seeds/{name}.arch": text for name, text in setup.seed_texts.items()}
+    files["config.toml"] = configuration.dumps(config)
+    files["environment.json"] = json.dumps(_environment(setup), indent=2) + "\n"
+    header = {
+        "evosearch": metadata.version("evosearch"),
+        "digests": setup.digests,
+        "seed": config.seed,
+        "grammar_file": next(iter(setup.grammar.source)),
+        "task": setup.task.name,
+        "metric": setup.task.metric,
+        "input": list(setup.space.input) if setup.space.input else None,
+        "outputs": setup.space.outputs,
+        "started": time.time(),
+    }
+    with Run.create(folder, header=header, files=files) as run:
+        watch.started({"run": folder, **_facts(setup)})
+        session = _Session(setup, search, run, watch)
+        if first is not None:
+            session.submit(first, journal=True)
+        return session.go_on()
+
+
+def resume(
+    folder: Path,
+    watch: Watch,
+    *,
+    budget: int | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    layers: Sequence[str] = (),
+    operators: Sequence[str] = (),
+) -> Summary:
+    """Go on with a run, to the end it would have had. Raises EvosearchError and then leaves the folder as it was.
+
+    budget: more candidates than the run was started with. workers, device: as in WorkerSettings.
+    layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
+    """
+    with Run.open(folder, write=True) as run:
+        config = _resumed_config(run, budget, workers, device, layers, operators)
+        grammar_file = run.folder / "grammar" / str(run.header["grammar_file"])
+        setup = prepare(config, grammar_file, run.folder / "grammar" / "seeds")
+        _refuse_changes(run, setup, config)
+        if cut := run.cut_torn_tail():
+            watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
+        watch.started({"run": folder, **_facts(setup)})
+        search, curves = _replayed(run, setup)
+        if budget is not None and budget > _largest_budget(run):
+            run.append_note({"budget": budget})
+        session = _Session(setup, search, run, watch, curves)
+        for proposal in search.pending:
+            session.submit(proposal, journal=False)
+        return session.go_on()
+
+
+def _resumed_config(
+    run: Run,
+    budget: int | None,
+    workers: int | None,
+    device: str | None,
+    layers: Sequence[str],
+    operators: Sequence[str],
+) -> Config:
+    """The run's config, with what a resume may change."""
+    config = _recorded(run)
+    asked = max(_largest_budget(run), config.search.budget)
+    if budget is not None and budget < asked:
+        raise UsageError(f"--budget {budget}: the run was given {asked} already; name a larger one")
+    settings = config.workers
+    if workers is not None:
+        settings = replace(settings, workers=workers)
+    if device is not None:
+        settings = replace(settings, device=device)
+    return config.model_copy(
+        update={
+            "search": replace(config.search, budget=budget or asked),
+            "workers": settings,
+            "layers": _allowed("layers", config.layers, layers),
+            "operators": _allowed("operators", config.operators, operators),
+        }
+    )
+
+
+def _recorded(run: Run) -> Config:
+    """The configuration that the run was started with."""
+    return configuration.loads(run.text("config.toml"), str(run.folder / "config.toml"))
+
+
+def _allowed(kind: str, recorded: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
+    """The code files of a resumed run: those given now, and those of the run that lie in the user's project."""
+    if given:
+        return tuple(str(Path(path).resolve()) for path in given)
+    project = paths.project()
+    for path in recorded:
+        if project is None or not Path(path).resolve().is_relative_to(project):
+            raise UsageError(f"the run uses {kind} of its own; say where they are: --{kind} {path}")
+    return tuple(recorded)
+
+
+def _largest_budget(run: Run) -> int:
+    return max((int(r["budget"]) for r in run.records() if r["kind"] == "note" and "budget" in r), default=0)
+
+
+def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
+    """Raise RunChanged where the grammar, task, recipe, layers or operators are not those of the run."""
+    now = dict(replace(setup, config=_recorded(run)).digests)
+    now["recipe"] = config.recipe.digest(setup.device)
+    changed = [name for name, digest in run.header["digests"].items() if now.get(name) != digest]
+    if not changed:
+        return
+    if changed == ["recipe"] and (was := json.loads(run.text("environment.json")).get("device")):
+        raise RunChanged(f"{run.folder}: its scores were made on {was}; resume it with --device {was}")
+    raise RunChanged(
+        f"{run.folder}: the {' and the '.join(changed)} changed since the run was started, so it cannot go on as it was"
+        "; put back what it was, or start a new run"
+    )
+
+
+def _replayed(run: Run, setup: Setup) -> tuple[Search, dict[int, tuple[float, ...]]]:
+    """The search as it was when the run stopped, and the curves of its scores by number."""
+    checkpoint = run.load_checkpoint()
+    if checkpoint is None:
+        search, offset = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds), None
+    else:
+        state, offset = checkpoint
+        search = Search.restore(setup.space, setup.settings, setup.operators, state, seeds=setup.seeds)
+    replay(search, run, offset)
+    curves = {}
+    if setup.config.recipe.stop == "median":
+        curves = {r["number"]: tuple(r["curve"]) for r in run.records() if r["kind"] == "score"}
+    return search, curves
+
+
+def replay(search: Search, run: Run, offset: int | None = None) -> None:
+    """Do again what the journal says from an offset on. Raises RunChanged where the search would do otherwise."""
+    for record in run.records(offset):
+        if record["kind"] == "proposal":
+            try:
+                proposal = search.ask()
+            except SpaceExhausted:
+                proposal = None
+            if proposal is None or proposal.text != record["text"] or proposal.number != record["number"]:
+                raise RunChanged(
+                    f"{run.folder}: proposal {record['number']} comes out otherwise than the journal says; "
+                    "resume it with the evosearch and the packages in its environment.json"
+                )
+        elif record["kind"] == "score":
+            search.tell(record["number"], Score.unpack(record))
+
+
+# --- the loop -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Session:
+    """One process's work on a run."""
+
+    setup: Setup
+    search: Search
+    run: Run
+    watch: Watch
+    curves: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    pool: workers.Pool | None = None
+    known: int = 0
+    arrived: list[tuple[int, Score]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.begun = time.monotonic()
+        self.evaluated_before = self.search.evaluated
+        self.failures = Counter(_failures(self.run))
+        self.recent: deque[float] = deque(maxlen=RECENT)
+        self.saved_at, self.unsaved, self.shown_at = self.begun, 0, 0.0
+        self.ledger = Ledger() if isinstance(self.setup.task, Task) else None
+        self.proposals: dict[int, Proposal] = {}
+
+    def go_on(self) -> Summary:
+        """To the end of the budget, then best/."""
+        try:
+            self._search()
+            self._checkpoint()
+        finally:
+            if self.pool is not None:
+                self.pool.close()
+            if self.ledger is not None:
+                self.ledger.close()
+        summary = self._finish()
+        self.watch.finished(summary)
+        return summary
+
+    def submit(self, proposal: Proposal, *, journal: bool) -> None:
+        """Journal a proposal; take its score from the ledger where another run has paid for it, else evaluate it."""
+        if journal:
+            self.run.append_proposal(proposal.pack())
+        self.proposals[proposal.number] = proposal
+        if self.ledger is not None:
+            digests = self.setup.digests
+            score = self.ledger.get(proposal.key, digests["task"], digests["recipe"], proposal.seed)
+            if score is not None:
+                self.known += 1
+                self.arrived.append((proposal.number, replace(score, seconds=0.0)))
+                return
+        job = workers.Job(proposal.number, proposal.text, proposal.key, proposal.seed, self._medians(proposal.number))
+        self._pool().submit(job)
+
+    def _search(self) -> None:
+        gc.freeze()  # what was loaded so far stays: no collection needs to look through torch and numba again
+        while not self.search.done:
+            if not self._propose() and not self.search.pending:
+                break
+            scores, self.arrived = self.arrived, []
+            if not scores and self.search.pending:
+                scores = self._pool().wait(WAIT)
+            if scores:
+                self._acknowledge(scores)
+            if time.monotonic() - self.shown_at >= SHOWN or self.search.done:
+                self.shown_at = time.monotonic()
+                self.watch.progress(self._progress("search"))
+
+    def _propose(self) -> bool:
+        """Ask for as many candidates as the look-ahead allows and the workers can use. False where there are none."""
+        asked = False
+        while len(self.proposals) < self._capacity():
+            try:
+                proposal = self.search.ask()
+            except SpaceExhausted as end:
+                if not self.search.proposed:
+                    raise
+                if not self.search.pending:
+                    self.watch.note(f"{end}")
+                return asked
+            if proposal is None:
+                return asked
+            self.submit(proposal, journal=True)
+            asked = True
+        return asked
+
+    def _capacity(self) -> int:
+        """Candidates in flight at a time: enough that no worker waits for the next one to be drawn."""
+        return 2 * (self.pool.size if self.pool is not None else 1) + 6
+
+    def _acknowledge(self, scores: Sequence[tuple[int, Score]]) -> None:
+        """Journal scores, durably; then let the search and other runs know them."""
+        self.run.append_scores([{**score.pack(), "number": number, "at": time.time()} for number, score in scores])
+        digests = self.setup.digests
+        for number, score in scores:
+            del self.proposals[number]
+            self.search.tell(number, score)
+            self.curves[number] = score.curve
+            if score.status != "ok":
+                self.failures[score.status] += 1
+            self.recent.append(score.objectives.get(self.search.objectives[0].name, float("nan")))
+            if self.ledger is not None and score.seconds:
+                self.ledger.put(score, task=digests["task"], recipe=digests["recipe"])
+        self.unsaved += len(scores)
+        if self.unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        if self.unsaved:
+            self.run.write_checkpoint(self.search.state())
+            self.unsaved, self.saved_at = 0, time.monotonic()
+
+    def _pool(self) -> workers.Pool:
+        if self.pool is None:
+            settings = self.setup.config.workers
+            if not isinstance(self.setup.task, Task) and not settings.workers:
+                settings = replace(settings, pool="inline")  # a table or a function gains nothing from a process
+            spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]))
+            self.pool = workers.open_pool(spec, settings, self.run.folder / "candidates")
+        return self.pool
+
+    def _medians(self, number: int) -> tuple[float, ...]:
+        """The median curve of the scores folded when a proposal was made: those numbered below its window."""
+        if self.setup.config.recipe.stop != "median":
+            return ()
+        settings = self.setup.settings
+        below = number - settings.lookahead if settings.order == "proposal" else number
+        return training.medians(self.curves[n] for n in sorted(self.curves) if n < below)
+
+    def _progress(self, phase: str) -> Progress:
+        search, seconds = self.search, time.monotonic() - self.begun
+        done = search.evaluated - self.evaluated_before
+        rate = done / seconds if seconds > 0 else 0.0
+        best = search.best()
+        budget = search.settings.budget
+        tallies = search.tallies
+        return Progress(
+            evaluated=search.evaluated,
+            budget=budget,
+            best_key=best.key if best else None,
+            best_fitness=self._fitness(best) if best else None,
+            best_params=self._params(best) if best else None,
+            rate=rate,
+            seconds_left=(budget - search.evaluated) / rate if rate else None,
+            failures=dict(self.failures),
+            duplicates=sum(tally.duplicates for tally in tallies.values()),
+            known=self.known,
+            recent=tuple(self.recent),
+            earned={
+                name: (tally.proposed, tally.reward / tally.proposed)
+                for name, tally in tallies.items()
+                if tally.proposed and name in self.setup.operators.of("mutate")
+            },
+            workers=self.pool.size if self.pool is not None else 0,
+            phase=phase,
+        )
+
+    def _fitness(self, individual: Individual) -> float:
+        """The first objective as the task measures it, without the sign that selection gave it."""
+        return individual.values[0] * self.search.objectives[0].sign
+
+    def _params(self, individual: Individual) -> int | None:
+        if self.setup.space.input is None:
+            return None
+        return self.setup.space.read(individual.derivation).cost.params
+
+    # -- the end
+
+    def _finish(self) -> Summary:
+        best = self.search.best()
+        if best is None:
+            kinds = ", ".join(f"{count} {status}" for status, count in sorted(self.failures.items()))
+            raise RunError(
+                f"{self.run.folder}: none of {self.search.evaluated} candidates succeeded ({kinds}); "
+                f"candidates/ in it holds their errors"
+            )
+        test: dict[str, float] = {}
+        baseline: dict[str, float] = {}
+        if isinstance(self.setup.task, Task):
+            self.watch.progress(self._progress("final"))
+            config = self.setup.config
+            final = Final(self.setup.task, config.final, self.setup.device, config.workers.threads)
+            best, trained = self._trained(final)
+            test, baseline = dict(trained.test), final.baseline()
+            fitness = {"fitness": self._fitness(best), "metric": self.setup.task.metric, "baseline": baseline}
+            self.run.write_best(files(trained, self.setup.task, fitness))
+        else:
+            self.run.write_best(
+                {
+                    "architecture.arch": best.text + "\n",
+                    "metrics.json": json.dumps({"key": best.key, "fitness": self._fitness(best), "test": {}}) + "\n",
+                }
+            )
+        return Summary(
+            folder=Path(os.path.relpath(self.run.folder)),
+            evaluated=self.search.evaluated,
+            distinct=self.search.known,
+            best_key=best.key,
+            best_text=best.text,
+            fitness=self._fitness(best),
+            test_metric=test,
+            baseline=baseline,
+            seconds=time.monotonic() - self.begun,
+            failures=dict(self.failures),
+            duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
+        )
+
+    def _trained(self, final: Final) -> tuple[Individual, Finished]:
+        """The best candidate that survives the final training, with what came of it."""
+        for individual in self.search.front()[:FINALISTS]:
+            finished = final.train(self.setup.space.read(individual.derivation))
+            if finished.network is not None:
+                return individual, finished
+            self.watch.note(f"{individual.key[:8]}: final training failed ({finished.error}); trying the next best")
+        raise RunError(f"{self.run.folder}: none of the best candidates survived the final training; see [final]")
+
+
+def _failures(run: Run) -> list[str]:
+    return [r["status"] for r in run.records() if r["kind"] == "score" and r["status"] != "ok"]
+
+
+def _environment(setup: Setup) -> dict[str, Any]:
+    """Versions, device and git commit: what a figure of this run depends on."""
+    packages = ("evosearch", "torch", "numpy", "numba", "lark", "deap", "scikit-learn")
+    try:
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        commit: str | None = git.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = None  # no git here, or no repository: a run needs neither
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": workers.cores(),
+        "device": setup.device,
+        "packages": {name: metadata.version(name) for name in packages},
+        "commit": commit,
+    }
+
+
+def _facts(setup: Setup) -> dict[str, Any]:
+    settings = setup.settings
+    return {
+        "grammar": setup.grammar.name,
+        "task": setup.task.name,
+        "search": f"{settings.strategy}, {settings.budget} candidates, seed {setup.config.seed}",
+        "device": setup.device,
+    }

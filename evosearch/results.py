@@ -1,0 +1,186 @@
+"""What a run leaves behind: the best network trained once more, tested once, and saved so that it needs no evosearch.
+
+best/architecture.arch    its sentence
+best/model.py             plain PyTorch code: class Network, and what its input is normalised by
+best/weights.safetensors  its trained weights
+best/metrics.json         test metric, baseline, fitness, cost, seeds, versions
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evosearch import network
+from evosearch.architecture import Architecture, Space
+from evosearch.errors import ExportError, RunError, StorageError
+from evosearch.runs import Run
+from evosearch.tasks.baseline import linear_baseline
+from evosearch.training import Recipe, final_train
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from evosearch.tasks import Task
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A final training: the network where it went well, else the error. test: metric on the held-out split, by name."""
+
+    architecture: Architecture
+    network: nn.Module | None
+    test: Mapping[str, float]
+    metrics: Mapping[str, Any]
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Final:
+    """How the best candidate is trained: on train and validation together, with a recipe of its own."""
+
+    task: Task
+    recipe: Recipe
+    device: str
+    threads: int
+
+    def train(self, architecture: Architecture) -> Finished:
+        """Train and test once. The same architecture, recipe, device kind and number of threads give the same again."""
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.threads)  # sums round differently with their number
+        try:
+            trained = final_train(
+                lambda: network.build(architecture, self.task.outputs),
+                self.task,
+                self.recipe,
+                device=self.device,
+                seed=self.recipe.training_seed(architecture.key),
+                key=architecture.key,
+                cost=architecture.cost,
+            )
+        finally:
+            torch.set_num_threads(threads)
+        score = trained.score
+        test = {self.task.metric: score.objectives[self.task.metric]} if score.status == "ok" else {}
+        metrics = {
+            "key": architecture.key,
+            "test": test,
+            "metrics": dict(score.metrics),
+            "cost": asdict(architecture.cost),
+            "seconds": score.seconds,
+            "seed": score.seed,
+            "device": self.device,
+            "torch": torch.__version__,
+        }
+        return Finished(architecture, trained.network, test, metrics, score.error or score.status)
+
+    def baseline(self) -> dict[str, float]:
+        """A linear model on the same splits: what the network has to beat. Empty where one would take too long."""
+        return linear_baseline(self.task)
+
+
+def files(finished: Finished, task: Task, more: Mapping[str, Any]) -> dict[str, str | bytes]:
+    """The files of best/, by name. Raises RunError where there is no network.
+
+    An own layer without code cannot be said in plain PyTorch: model.py then says so instead, and `load` still works.
+    """
+    if finished.network is None:
+        raise RunError(f"{finished.architecture.key}: there is no trained network to save: {finished.error}")
+    from safetensors.torch import save
+
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in finished.network.state_dict().items()}
+    try:
+        source = model_source(finished.architecture, task)
+    except ExportError as error:
+        source = f"raise ImportError({f'{error}; or use evosearch.load'!r})\n"
+    return {
+        "architecture.arch": finished.architecture.text + "\n",
+        "model.py": source,
+        "weights.safetensors": save(state),
+        "metrics.json": json.dumps({**finished.metrics, **more}, indent=2) + "\n",
+    }
+
+
+def model_source(architecture: Architecture, task: Task) -> str:
+    """network.source, and below it what the task's examples are normalised by. Needs torch alone."""
+    lines = [
+        network.source(architecture, task.outputs),
+        "",
+        f"# Of the train split of {task.name}. One example is {'x'.join(map(str, task.input_shape))}, batch first.",
+        f"MEAN = torch.tensor({_literal(task.mean)})",
+        f"STD = torch.tensor({_literal(task.std)})",
+    ]
+    if task.labels:
+        lines.append(f"LABELS = {list(task.labels)!r}")
+    else:
+        lines += [
+            f"TARGET_MEAN = torch.tensor({_literal(task.target_mean)})",
+            f"TARGET_STD = torch.tensor({_literal(task.target_std)})",
+        ]
+    lines += [
+        "",
+        "",
+        "def preprocess(examples):",
+        '    """A batch of raw examples (array or tensor) as the network takes it."""',
+        "    return (torch.as_tensor(examples).float() - MEAN) / STD",
+        "",
+        "",
+        "def predict(network, examples):",
+    ]
+    if task.labels:
+        lines += [
+            '    """The label of each raw example."""',
+            "    with torch.no_grad():",
+            "        return [LABELS[i] for i in network(preprocess(examples)).argmax(1)]",
+        ]
+    else:
+        lines += [
+            '    """The targets of each raw example, in their own units."""',
+            "    with torch.no_grad():",
+            "        return network(preprocess(examples)) * TARGET_STD + TARGET_MEAN",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _literal(array: np.ndarray[Any, np.dtype[Any]]) -> str:
+    return repr(np.asarray(array, dtype=np.float64).astype(np.float32).astype(float).tolist())
+
+
+def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
+    """The best network of a run with its trained weights, in evaluation mode.
+
+    folder: a run's folder, or best/ in it. layers: files of own layers that its grammar uses; code, so never taken
+    from the folder. The network takes a batch of normalised examples and returns (batch, outputs), as model.py's
+    does. Raises RunError where the run has no best network yet.
+    """
+    from safetensors.torch import load_file
+
+    from evosearch import grammar as language
+    from evosearch.layers import load_layers, vocabulary
+
+    best = Path(folder)
+    best = best if best.name == "best" else best / "best"
+    if not (best / "weights.safetensors").is_file():
+        raise RunError(f"{best}: no network here; `evolve status {best.parent}` says how far the run is")
+    run = Run.open(best.parent)
+    read = language.load(run.folder / "grammar" / str(run.header["grammar_file"]))
+    own: dict[str, type] = {}
+    for path in layers:
+        own |= load_layers(path)
+    space = Space(read, vocabulary(read, own), tuple(run.header["input"]))
+    try:
+        state = load_file(best / "weights.safetensors")
+        text = (best / "architecture.arch").read_text(encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"{best}: cannot be read: {error}") from error
+    outputs = int(run.header["outputs"])
+    module = network.build(space.read(space.parse(text)), outputs)
+    module.load_state_dict(state)
+    return module.eval()
