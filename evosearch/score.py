@@ -41,4 +41,6 @@ class Score:
 
     @classmethod
     def unpack(cls, data: Mapping[str, Any]) -> Score:
-        return cls(**{**data, "cost": Cost(**data["cost"]), "curve": tuple(data["curve"])})
+        """From plain values. What else a record carries (a proposal's number, a time) is left out."""
+        own = {name: value for name, value in data.items() if name in cls.__slots__}
+        return cls(**{**own, "cost": Cost(**data["cost"]), "curve": tuple(data["curve"])})

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from evosearch import config as configuration
 from evosearch.errors import StorageError
 from evosearch.runs import Run, equal_journals, verify
+from tests.chaos import sessions
 from tests.chaos.faults import FaultyDisk, search
 from tests.test_cache import crowd
 from tests.test_runs import flips, kills, refusals, tears
@@ -39,6 +41,31 @@ def test_two_hundred_small_searches_killed_three_times(tmp_path: Path) -> None:
 def test_ten_processes_on_one_ledger_with_two_killed(tmp_path: Path) -> None:
     for repetition in range(5):
         crowd(tmp_path / str(repetition), processes=10, killed=2, scores=300)
+
+
+def test_two_hundred_runs_of_three_hundred_evaluations_killed_three_times(tmp_path: Path) -> None:
+    table = sessions.words(tmp_path / "table")
+    sessions.session(sessions.config(table, 10, 0), tmp_path / "warm")
+
+    def work(seed: int, folder: Path, acknowledged: Path | None) -> None:
+        sessions.session(sessions.config(table, 300, seed), folder, acknowledged)
+
+    sessions.kills(work, tmp_path, runs=200, seeds=20, times=3, rng=np.random.default_rng(6))
+
+
+def test_twenty_runs_on_digits_with_two_workers_killed_three_times(tmp_path: Path) -> None:
+    def work(seed: int, folder: Path, acknowledged: Path | None) -> None:
+        overrides = {
+            "seed": seed,
+            "search.budget": 20,
+            "search.population": 6,
+            "recipe.epochs": 2,
+            "workers.workers": 2,
+        }
+        os.environ["EVOSEARCH_CACHE"] = str(folder.with_name(f"cache-{folder.name}"))  # no score from another run
+        sessions.session(configuration.load(None, overrides | {"final.epochs": 2}), folder, acknowledged)
+
+    sessions.kills(work, tmp_path, runs=20, seeds=2, times=3, rng=np.random.default_rng(7))
 
 
 @pytest.fixture

@@ -1,0 +1,154 @@
+"""Whole runs of the engine on a table of words, each in a process of its own that can be killed."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evosearch import config as configuration
+from evosearch import engine
+from evosearch.errors import EvosearchError
+from evosearch.runs import Run, journal_digest, verify
+
+GRAMMAR = """\
+// input: none
+start: word
+word: {letters}
+letter: "a" -> a
+      | "b" -> b
+      | "c" -> c
+      | "d" -> d
+      | "e" -> e
+"""
+
+
+Work = Callable[[int, Path, Path | None], None]
+
+
+class Silent:
+    """Nobody watches."""
+
+    def started(self, info: Mapping[str, Any]) -> None: ...
+    def progress(self, progress: engine.Progress) -> None: ...
+    def note(self, text: str) -> None: ...
+    def finished(self, summary: engine.Summary) -> None: ...
+
+
+def fitness(word: str) -> float:
+    """Close to the number of letters in alphabetical order, and never the same twice."""
+    ordered = sum(a <= b for a, b in itertools.pairwise(word))
+    return ordered + int.from_bytes(hashlib.blake2b(word.encode(), digest_size=4).digest()) / 2**33
+
+
+def words(folder: Path, letters: int = 6) -> Path:
+    """A grammar of 5^letters words and a table of their fitness; the folder that `config` asks for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "words.lark").write_text(GRAMMAR.format(letters=" ".join(["letter"] * letters)))
+    rows = ("".join(word) for word in itertools.product("abcde", repeat=letters))
+    (folder / "words.csv").write_text("key,fitness\n" + "".join(f"{word},{fitness(word)}\n" for word in rows))
+    return folder
+
+
+def config(table: Path, budget: int, seed: int) -> configuration.Config:
+    overrides = {
+        "grammar": str(table / "words.lark"), "task": f"table:{table / 'words.csv'}", "seeds": [], "seed": seed,
+        "search.budget": budget,
+    }  # fmt: skip
+    return configuration.load(None, overrides)
+
+
+def session(settings: configuration.Config, folder: Path, acknowledged: Path | None = None) -> None:
+    """Start the run, or go on with it, to its end; each acknowledged score's number becomes a line."""
+    if acknowledged is not None:
+        out = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        append = Run.append_scores
+
+        def append_scores(run: Run, records: list[dict[str, Any]]) -> None:
+            append(run, records)
+            os.write(out, "".join(f"{record['number']}\n" for record in records).encode())
+
+        Run.append_scores = append_scores  # type: ignore[method-assign, assignment]
+    if folder.exists():
+        engine.resume(folder, Silent())
+    else:
+        engine.start(settings, folder, Silent())
+
+
+def child(work: Work, seed: int, folder: Path, acknowledged: Path | None) -> int:
+    """Do the work in a process of its own; its id. It ends with 0, or with the error's exit code."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 70
+    try:
+        work(seed, folder, acknowledged)
+        code = 0
+    except EvosearchError as error:
+        print(error, file=sys.stderr, flush=True)
+        code = error.exit_code
+    except BaseException:  # what would be a traceback there is one here
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def killed(pid: int, delay: float) -> bool:
+    """Kill a child after some seconds. Whether that is what ended it; it has not failed by itself."""
+    time.sleep(delay)
+    os.kill(pid, signal.SIGKILL)
+    status = os.waitpid(pid, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+def best(folder: Path) -> bytes:
+    return (folder / "best" / "architecture.arch").read_bytes()
+
+
+def state(folder: Path) -> Any:
+    """The search's state at the end of a run."""
+    loaded = Run.open(folder).load_checkpoint()
+    assert loaded
+    return loaded[0]
+
+
+def kills(work: Work, tmp_path: Path, *, runs: int, seeds: int, times: int, rng: np.random.Generator) -> None:
+    """Runs killed at random moments end as those that nobody killed, and hold every acknowledged score.
+
+    work: a session of the run with this seed in this folder, writing acknowledged scores to a file.
+    """
+    for seed in range(seeds):
+        whole = tmp_path / f"whole-{seed}"
+        start = time.perf_counter()
+        assert os.waitpid(child(work, seed, whole, None), 0)[1] == 0
+        lasts = time.perf_counter() - start
+        expected = journal_digest(Run.open(whole))
+        for number in range(seed, runs, seeds):
+            folder, acknowledged = tmp_path / f"run-{number}", tmp_path / f"acknowledged-{number}"
+            hits = 0
+            while hits < times:
+                hits += killed(child(work, seed, folder, acknowledged), float(rng.uniform(0, lasts / times)))
+                findings = verify(folder) if folder.exists() else []
+                assert [finding for finding in findings if "incomplete last record" not in finding.message] == []
+            assert os.waitpid(child(work, seed, folder, acknowledged), 0)[1] == 0
+            run = Run.open(folder)
+            assert journal_digest(run) == expected, folder
+            scores = [record["number"] for record in run.records() if record["kind"] == "score"]
+            assert sorted(scores) == list(range(len(scores)))
+            lines = [int(line) for line in acknowledged.read_text().split()]
+            assert len(lines) == len(set(lines)), "a score was acknowledged twice"
+            assert set(lines) <= set(scores)
+            assert verify(folder) == []
+            assert best(folder) == best(whole)
+            assert state(folder) == state(whole)
