@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EvosearchError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # a wrong flag, a missing argument
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.message)
+            return USAGE
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context else ""
         return _fail(f"{error.format_message().rstrip('.')}{hint}", USAGE)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from evosearch.cli import grammars, results, search, upkeep
+from evosearch.cli.help import Group
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted. RUN is a folder, or a name in runs/."
 
@@ -15,6 +16,8 @@ app = typer.Typer(
     help="Write a grammar, get a trained network.",
     epilog=EPILOG,
     no_args_is_help=True,
+    cls=Group,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

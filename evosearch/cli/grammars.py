@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from evosearch.cli import DONE, USAGE, output
+from evosearch.cli.help import Command
 from evosearch.report.text import clean, count
 
 PANEL = "Grammars"
@@ -26,11 +27,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 def register(app: typer.Typer) -> None:
     for command in (check, sample):
-        app.command(rich_help_panel=PANEL)(command)
+        app.command(cls=Command, rich_help_panel=PANEL)(command)
 
 
 def check(grammar: GrammarArgument, layers: LayersOption = None, as_json: JsonOption = False) -> int:
-    """Check a grammar file: its rules, weights, words and what they generate."""
+    """Check a grammar file, and say what it generates."""
     from evosearch.errors import GrammarError
 
     try:

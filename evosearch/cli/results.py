@@ -10,22 +10,24 @@ import typer
 
 from evosearch.cli import DONE, output
 from evosearch.cli.grammars import InputOption, JsonOption, LayersOption
+from evosearch.cli.help import Command
 from evosearch.cli.search import RUN_ARGUMENT
-from evosearch.report.text import count
+from evosearch.report.text import count, short
 
 if TYPE_CHECKING:
     from evosearch.architecture import Architecture
+    from evosearch.report.reading import Candidate, RunReading
 
 PANEL = "Results"
 
 
 def register(app: typer.Typer) -> None:
-    for command in (best, show):
-        app.command(rich_help_panel=PANEL)(command)
+    for command in (best, show, why, lineage, pareto):
+        app.command(cls=Command, rich_help_panel=PANEL)(command)
 
 
 def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
-    """The best network of a run: its text, what it scored, where its files lie."""
+    """The best network of a run: its text, its figures, its files."""
     from evosearch.cli.runs import folder_of
     from evosearch.report.reading import read_run
 
@@ -62,7 +64,7 @@ def show(
     layers: LayersOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Draw a network as a tree: each layer with its shapes, parameters and FLOPs."""
+    """Draw a network as a tree, with shapes, parameters and FLOPs."""
     from evosearch.report.tree import rows
 
     architecture = _architecture(what, key, grammar, input, layers or ())
@@ -99,6 +101,110 @@ def show(
     output.say(
         f"{architecture.key}  {count(architecture.cost.params)} parameters, {count(architecture.cost.flops)} FLOPs"
     )
+    return DONE
+
+
+KeyArgument = Annotated[
+    str, typer.Argument(metavar="KEY", help="The first digits of a candidate's key.", show_default=False)
+]
+
+
+def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption = False) -> int:
+    """Why a candidate is there, or why it failed.
+
+    Its parents, what the operator changed, its curve, cost and limits, and its error with the log.
+    """
+    from evosearch.cli.runs import folder_of
+    from evosearch.report.ancestry import marked_up, nearest_parent
+    from evosearch.report.live import sparkline
+    from evosearch.report.reading import read_run
+
+    reading = read_run(folder_of(run))
+    one = reading.candidate(key)
+    parents = [reading.candidates[number] for number in one.parents]
+    nearest = reading.candidates[nearest_parent(reading, one)] if parents else None
+    change = marked_up(nearest.text, one.text) if nearest else ""
+    log = reading.log(one)
+    if as_json:
+        described = [reading.describe(parent) for parent in parents]
+        output.as_json({**reading.describe(one), "parents": described, "change": change, "log": log})
+        return DONE
+    curve = one.score["curve"] if one.score else ()
+    output.facts(
+        [
+            ("candidate", f"{one.number}  {one.key}"),
+            ("made by", " ".join([one.operator, *(f"of {_named(reading, parent)}" for parent in parents)])),
+            ("change", change),
+            ("text", "" if change else one.text),
+            ("came to", _outcome(reading, one)),
+            ("curve", f"{sparkline(curve)}  {curve[0]:.4f} to {curve[-1]:.4f}, {len(curve)} epochs" if curve else ""),
+            ("cost", f"{one.cost['params']:,} parameters, {one.cost['flops']:,} FLOPs" if one.cost else ""),
+            ("limits", ", ".join(f"{name} {limit:,}" for name, limit in reading.limits().items())),
+            ("error", one.score["error"] if one.score else ""),
+        ]
+    )
+    if log:
+        output.say()
+        output.say(log.rstrip())
+    return DONE
+
+
+def _named(reading: RunReading, one: Candidate) -> str:
+    return f"{one.number} ({short(one.key)}, {_outcome(reading, one)})"
+
+
+def _outcome(reading: RunReading, one: Candidate) -> str:
+    """What came of a candidate: its fitness, or how it failed."""
+    name, _ = reading.objective
+    return f"{name} {reading.fitness(one):.4f}" if name in one.objectives else one.status
+
+
+def lineage(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption = False) -> int:
+    """The way from a seed or a sample to a candidate.
+
+    Each step with its gain; of two parents, the one the child is more like.
+    """
+    from evosearch.cli.runs import folder_of
+    from evosearch.report import ancestry
+    from evosearch.report.reading import read_run
+
+    reading = read_run(folder_of(run))
+    chain = ancestry.lineage(reading, reading.candidate(key))
+    if as_json:
+        output.as_json([reading.describe(one) for one in chain])
+        return DONE
+    name, _ = reading.objective
+    rows = []
+    for before, one in zip([None, *chain], chain, strict=False):
+        fitness = f"{reading.fitness(one):.4f}" if name in one.objectives else one.status
+        known = before is not None and name in before.objectives and name in one.objectives
+        gain = f"{reading.fitness(one) - reading.fitness(before):+.4f}" if before is not None and known else ""
+        rows.append((str(one.number), short(one.key), one.operator, fitness, gain, count(one.cost.get("params", 0))))
+    output.table(("number", "key", "made by", name, "gain", "parameters"), rows, right=(0, 3, 4, 5))
+    return DONE
+
+
+def pareto(
+    run: Annotated[str, RUN_ARGUMENT],
+    against: Annotated[
+        str, typer.Option(metavar="NAME", help="What is to be small: params, flops, seconds.")
+    ] = "params",
+    as_json: JsonOption = False,
+) -> int:
+    """The candidates that no other one beats in fitness and in size."""
+    from evosearch.cli.runs import folder_of
+    from evosearch.report.reading import read_run
+
+    reading = read_run(folder_of(run))
+    front = reading.front(against)
+    if as_json:
+        output.as_json([reading.describe(one) for one in front])
+        return DONE
+    rows = [
+        (f"{reading.fitness(one):.4f}", count(one.objectives[against]), short(one.key), str(one.number), one.operator)
+        for one in front
+    ]
+    output.table((reading.objective[0], against, "key", "number", "made by"), rows, right=(0, 1, 3))
     return DONE
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evosearch.cli import INTERRUPTED, output
+from evosearch.cli.help import Command
 from evosearch.report.text import count, duration, short
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def option(metavar: str, panel: str | None, help: str, *, min: int | None = None
 
 def register(app: typer.Typer) -> None:
     for command in (run, resume, status):
-        app.command(rich_help_panel=PANEL)(command)
-    app.command("list", rich_help_panel=PANEL)(list_runs)
+        app.command(cls=Command, rich_help_panel=PANEL)(command)
+    app.command("list", cls=Command, rich_help_panel=PANEL)(list_runs)
 
 
 def run(
@@ -127,7 +128,10 @@ def resume(
     quiet: QuietOption = False,
     as_json: ResultJsonOption = False,
 ) -> int:
-    """Go on with a run that was interrupted, killed, or given a larger budget."""
+    """Go on with a run that was interrupted, or give it more.
+
+    It ends as the run that nobody interrupted would have ended, on any number of workers.
+    """
     from evosearch.cli.runs import folder_of
 
     folder = folder_of(run)

@@ -11,21 +11,24 @@ import typer
 
 from evosearch.cli import DONE, FAILED, output
 from evosearch.cli.grammars import JsonOption
+from evosearch.cli.help import Command, Group
 from evosearch.cli.search import RUN_ARGUMENT
 from evosearch.report.text import count
 
 PANEL = "Upkeep"
 STARTERS = ("evosearch.toml", "grammars/first.lark")
 
-cache_app = typer.Typer(help="The scores that runs on this machine share.", no_args_is_help=True)
+cache_app = typer.Typer(
+    cls=Group, help="The scores that runs on this machine share.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 def register(app: typer.Typer) -> None:
     for command in (init, verify, repair):
-        app.command(rich_help_panel=PANEL)(command)
-    cache_app.command()(ls)
-    cache_app.command()(gc)
-    cache_app.command()(merge)
+        app.command(cls=Command, rich_help_panel=PANEL)(command)
+    cache_app.command(cls=Command)(ls)
+    cache_app.command(cls=Command)(gc)
+    cache_app.command(cls=Command)(merge)
     app.add_typer(cache_app, name="cache", rich_help_panel=PANEL)
 
 
@@ -52,7 +55,10 @@ def init(
 
 
 def verify(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
-    """Check a run's files: frames, checksums, digests, order. Changes nothing; exits 1 where something is off."""
+    """Check a run's files: frames, checksums, digests, order.
+
+    Changes nothing and runs nothing; exits with 1 where something is off.
+    """
     from evosearch.cli.runs import folder_of
     from evosearch.runs import verify as check
 
@@ -69,7 +75,10 @@ def verify(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> in
 
 
 def repair(run: Annotated[str, RUN_ARGUMENT]) -> int:
-    """Cut a torn record off a run's journal and set unreadable checkpoints aside. Deletes nothing."""
+    """Cut a torn record off a run's journal.
+
+    Unreadable checkpoints are set aside. Nothing is deleted: what is cut is kept beside it.
+    """
     from evosearch.cli.runs import folder_of
     from evosearch.runs import repair as mend
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from evosearch.errors import RunCorrupt, RunError
+from evosearch.errors import RunCorrupt, RunError, UsageError
 from evosearch.runs import JOURNAL_FILE, Run
 
 MINIMISED = frozenset({"params", "flops", "activations", "seconds", "loss", "error", "mse"})
@@ -113,6 +113,42 @@ class RunReading:
         if not found:
             raise RunError(f"{self.folder}: no candidate's key begins with {key!r}; `evolve status` names the best one")
         raise RunError(f"{self.folder}: {len(found)} keys begin with {key!r}; give more digits")
+
+    def front(self, against: str) -> list[Candidate]:
+        """Those that no other candidate beats in fitness and in `against` (smaller is better), the smallest first.
+
+        Raises UsageError where the run's candidates have no such objective.
+        """
+        ranked = self.ranked()
+        if ranked and against not in ranked[0].objectives:
+            raise UsageError(f"--against {against}: there are {', '.join(sorted(ranked[0].objectives))}")
+        found: list[Candidate] = []
+        for candidate in ranked:  # best first: one belongs to the front where it is smaller than all before it
+            if not found or candidate.objectives[against] < found[-1].objectives[against]:
+                found.append(candidate)
+        return found[::-1]
+
+    def limits(self) -> dict[str, int]:
+        """The limits that candidates had to keep."""
+        return {name: limit for name, limit in self.config.get("limits", {}).items() if isinstance(limit, int)}
+
+    def log(self, candidate: Candidate) -> str:
+        """What a failed candidate left in candidates/<key>/error.txt; empty where there is nothing."""
+        path = self.folder / "candidates" / candidate.key / "error.txt"
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def describe(self, candidate: Candidate) -> dict[str, Any]:
+        """A candidate as plain data."""
+        score = candidate.score or {}
+        return {
+            "number": candidate.number,
+            "key": candidate.key,
+            "text": candidate.text,
+            "operator": candidate.operator,
+            "parents": list(candidate.parents),
+            "status": candidate.status,
+            **{name: score.get(name) for name in ("objectives", "metrics", "curve", "cost", "seconds", "error")},
+        }
 
     def failures(self) -> dict[str, int]:
         """Candidates that did not succeed, by status."""
