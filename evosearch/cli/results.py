@@ -44,7 +44,7 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
             *((f"baseline {name}", f"{value:.4f}") for name, value in found["baseline"].items()),
             ("parameters", f"{found['params']:,}"),
             ("FLOPs", f"{found['flops']:,}"),
-            ("files", ", ".join(found["files"])),
+            ("saved", f"{found['saved']}: {', '.join(found['files'])}" if found["saved"] else ""),
         ]
     )
     return DONE
@@ -216,7 +216,7 @@ def _architecture(
     from evosearch.cli.spaces import load_grammar, open_space
     from evosearch.errors import RunError, UsageError
 
-    shape = input
+    shape, outputs = input, None
     if Path(what).is_file():
         text = Path(what).read_text(encoding="utf-8")
     elif key is not None or "(" not in what:
@@ -231,8 +231,8 @@ def _architecture(
         run = read_run(folder)
         text = run.candidate(key).text if key is not None else run.best()["text"]
         grammar = grammar or str(run.grammar_file)
-        shape = input or run.input
+        shape, outputs = input or run.input, run.outputs
     else:
         text = what
-    space = open_space(load_grammar(grammar or "einspace"), shape, layers)
+    space = open_space(load_grammar(grammar or "einspace"), shape, layers, outputs)
     return space.read(space.parse(text))

@@ -33,9 +33,13 @@ def parse_shape(text: str) -> Shape:
 
 
 def open_space(
-    grammar: Grammar, input: str | None = None, layers: Iterable[Path | str] = (), **limits: int | None
+    grammar: Grammar,
+    input: str | None = None,
+    layers: Iterable[Path | str] = (),
+    outputs: int | None = None,
+    **limits: int | None,
 ) -> Space:
-    """The grammar at an input shape: the one asked for, else the usual one of its mode."""
+    """The grammar at an input shape: the one asked for, else the usual one of its mode. outputs: of a head, if any."""
     from evosearch.architecture import Limits, Space
 
     given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
@@ -46,7 +50,7 @@ def open_space(
     from evosearch.layers import vocabulary
 
     shape = parse_shape(input) if input is not None else USUAL[grammar.input]
-    return Space(grammar, vocabulary(grammar, load_layers(layers)), shape, Limits(**given))
+    return Space(grammar, vocabulary(grammar, load_layers(layers)), shape, Limits(**given), outputs)
 
 
 def load_layers(files: Iterable[Path | str]) -> Mapping[str, type]:

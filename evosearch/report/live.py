@@ -83,10 +83,8 @@ class PlainView:
         left = "" if progress.seconds_left is None or done else f"  {duration(progress.seconds_left)} left"
         width = len(str(progress.budget))
         phase = "" if progress.phase == "search" else f"{progress.phase}  "
-        self._say(
-            f"{progress.evaluated:>{width}}/{progress.budget}  {phase}best {best_line(progress)}"
-            f"  {rate_text(progress.rate)}{left}"
-        )
+        rate = f"  {rate_text(progress.rate)}" if progress.rate else ""
+        self._say(f"{progress.evaluated:>{width}}/{progress.budget}  {phase}best {best_line(progress)}{rate}{left}")
 
     def note(self, text: str) -> None:
         self._say(text)

@@ -76,6 +76,12 @@ class RunReading:
         return "x".join(map(str, shape)) if shape else None
 
     @property
+    def outputs(self) -> int | None:
+        """How many the network has; None where the task has none."""
+        found = self.header.get("outputs")
+        return None if found is None else int(found)
+
+    @property
     def grammar_file(self) -> Path:
         """The copy of the grammar that the run keeps."""
         return self.folder / "grammar" / str(self.header["grammar_file"])
@@ -173,6 +179,9 @@ class RunReading:
         return False
 
     def best_candidate(self) -> Candidate | None:
+        """What best/ holds; before it is there, the best so far."""
+        if "key" in self.metrics:
+            return self.candidate(str(self.metrics["key"]))
         ranked = self.ranked()
         return ranked[0] if ranked else None
 
@@ -205,7 +214,8 @@ class RunReading:
             **self._summary(best),
             "test": self.metrics.get("test", {}),
             "baseline": self.metrics.get("baseline", {}),
-            "files": sorted(str(path) for path in folder.iterdir()) if folder.is_dir() else [],
+            "saved": str(folder) if folder.is_dir() else None,
+            "files": sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [],
         }
 
     def _summary(self, candidate: Candidate) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from evosearch.layers.base import Word, show
+from evosearch.layers.base import Cost, Shape, Word, show
 
 if TYPE_CHECKING:
     from evosearch.architecture import Architecture, Node
@@ -17,12 +17,12 @@ def rows(architecture: Architecture) -> list[dict[str, Any]]:
     `drawn` is the words behind the branches of the tree. A part that is used several times at one shape is one row
     per use. Sequences are drawn flat: the steps of nested sequences stand below one another.
     """
-    found = [_row(None, "input", "input", 0, architecture.input, architecture.input)]
+    found = [_row(Cost(), "input", "input", 0, architecture.input, architecture.input)]
     stack = [(node, "", "", 0) for node in reversed(steps(architecture.root))]
     while stack:
         node, mark, indent, depth = stack.pop()
         words = describe(node)
-        found.append(_row(node, words, indent + mark + words, depth, node.inputs, node.output))
+        found.append(_row(node.cost, words, indent + mark + words, depth, node.inputs, node.output))
         below = []
         inner = indent + {"": "", "├─ ": "│  ", "└─ ": "   "}.get(mark, mark)
         for index, part in enumerate(node.parts):
@@ -30,7 +30,15 @@ def rows(architecture: Architecture) -> list[dict[str, Any]]:
             marks = ("└─ ", "   ") if last else ("├─ ", "│  ")
             below += [(step, marks[number > 0], inner, depth + 1) for number, step in enumerate(steps(part))]
         stack += reversed(below)
+    if architecture.head.modules:
+        outputs = architecture.head.flops // (2 * features(architecture.output))
+        found.append(_row(architecture.head, "head", "head: mean, linear", 0, architecture.output, (outputs,)))
     return found
+
+
+def features(shape: Shape) -> int:
+    """What the head's linear layer reads: the channels of an image, else the last axis."""
+    return shape[0] if len(shape) == 3 else shape[-1]
 
 
 def steps(node: Node) -> list[Node]:
@@ -60,10 +68,7 @@ def _fields(value: Any) -> list[Any]:
     return [getattr(value, field.name) for field in dataclasses.fields(value)]
 
 
-def _row(
-    node: Node | None, words: str, drawn: str, depth: int, inputs: tuple[int, ...], output: tuple[int, ...]
-) -> dict[str, Any]:
-    cost = node.cost if node is not None else None
+def _row(cost: Cost, words: str, drawn: str, depth: int, inputs: Shape, output: Shape) -> dict[str, Any]:
     return {
         "layer": words,
         "drawn": drawn,
@@ -71,6 +76,6 @@ def _row(
         "input": list(inputs),
         "output": list(output),
         "shape": show(output),
-        "params": cost.params if cost else 0,
-        "flops": cost.flops if cost else 0,
+        "params": cost.params,
+        "flops": cost.flops,
     }
