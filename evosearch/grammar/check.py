@@ -1,7 +1,7 @@
 """What a grammar's author wants to know before paying for training: `evolve check`.
 
-The figures of the weights alone are exact (see `evosearch.grammar.statistics`); those of samples come from drawing at an
-input shape. What each warning means, with the figures of the bundled grammars, stands in docs/grammars.md.
+The figures of the weights alone are exact (see `evosearch.grammar.statistics`); those of samples come from drawing at
+an input shape. What each warning means, with the figures of the bundled grammars, stands in docs/grammars.md.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from evosearch.grammar.core import Alternative, Derivation, Grammar
 from evosearch.grammar.statistics import CRITICAL, Component, Counts, Process, count_derivations
 
 if TYPE_CHECKING:
     from evosearch.architecture import Architecture, Node, Space
+    from evosearch.grammar.core import Alternative, Derivation, Grammar
 
 NEARLY: Final = 0.95  # offspring from here on count as nearly critical: the expected size is twenty times a chain's
 QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -223,8 +223,8 @@ def _warnings(grammar: Grammar, report: Report) -> Iterator[Finding]:
             yield Finding(
                 "built-size",
                 f"with every copy counted that its layers build, each {component.blamed!r} leads to "
-                f"{component.offspring:.2f} others: without a size limit the expected number of layers is infinite, though "
-                f"samples end; it is finite where the alternatives of {component.blamed!r} that end have over "
+                f"{component.offspring:.2f} others: without a size limit the expected number of layers is infinite, "
+                f"though samples end; it is finite where the alternatives of {component.blamed!r} that end have over "
                 f"{component.needed:.2f} together, and they have {component.ending:.2f}",
             )
     if report.undrawn:
@@ -250,16 +250,15 @@ def _growth(component: Component, report: Report) -> Iterator[Finding]:
         size = f"{report.size:.0f} nodes" if math.isfinite(report.size) else "infinite"
         yield Finding(
             "nearly-critical",
-            f"sizes vary widely: {grows}, so without limits the expected size is {size}; it would be infinite where the "
-            f"alternatives of {name!r} that end had {needed:.2f} together, and they have {ending:.2f}",
+            f"sizes vary widely: {grows}, so without limits the expected size is {size}; it would be infinite where "
+            f"the alternatives of {name!r} that end had {needed:.2f} together, and they have {ending:.2f}",
         )
 
 
 def _sample_warnings(samples: Samples) -> Iterator[Finding]:
     if samples.dropped > 0.01:
-        yield Finding(
-            "dropped", f"{samples.dropped:.0%} of the samples were over {samples.max_nodes} nodes and drawn again"
-        )
+        over = f"{samples.dropped:.0%} of the samples took over {samples.max_nodes} draws and were drawn again"
+        yield Finding("dropped", over)
     if samples.refused > 0.5:
         yield Finding("refused", f"{samples.refused:.0%} of the alternatives drawn did not fit where they were drawn")
     same = samples.same_text if samples.same_key is None else samples.same_key
@@ -284,7 +283,8 @@ def _plain(value: object) -> object:
 
 def _lines(report: Report) -> Iterator[str]:
     yield f"{report.grammar}: no mistakes"
-    yield f"  {report.rules} rules, {report.alternatives} alternatives, {report.terminals} terminals; input: {report.input}"
+    size = f"{report.rules} rules, {report.alternatives} alternatives, {report.terminals} terminals"
+    yield f"  {size}; input: {report.input}"
     yield ""
     yield "By the weights alone, before shapes and limits"
     ends = "with probability 1" if report.ends == 1 else f"only with probability {report.ends:.3f}"

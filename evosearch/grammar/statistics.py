@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evosearch.grammar.core import Alternative, Grammar, Terminal
+if TYPE_CHECKING:
+    from evosearch.grammar.core import Alternative, Grammar, Terminal
 
 Floats = NDArray[np.float64]
 CRITICAL = 1e-9  # a spectral radius this near 1 counts as 1
@@ -75,7 +77,9 @@ class Process:
         share = _influence(block)
         ending = {rule: self._ending(rule, inside) for rule in inside}
         # a rule can be blamed where some of its alternatives leave the component: their weight is what to raise
-        order = sorted(range(len(members)), key=lambda i: (ending[self.rules[members[i]]] == 0, -round(share[i], 9), i))
+        order = sorted(
+            range(len(members)), key=lambda i: (ending[self.rules[members[i]]] == 0, -round(float(share[i]), 9), i)
+        )
         at = order[0]
         blamed = self.rules[members[at]]
         needed = _needed(block, at, ending[blamed])
@@ -157,12 +161,13 @@ def _influence(block: Floats) -> Floats:
     for _ in range(1000):
         left, right = left @ mixed, mixed @ right
         left, right = left / left.sum(), right / right.sum()
-    product: Floats = left * right
-    return product / product.sum()
+    product = left * right
+    influence: Floats = product / product.sum()
+    return influence
 
 
 def _offspring(block: Floats, at: int) -> float:
-    """The expected number of type `at` below one of it, each path followed to the first; inf where the rest explodes."""
+    """How many of type `at` one of it leads to, each path followed to the first; inf where the rest explodes."""
     others = [i for i in range(len(block)) if i != at]
     if not others:
         return float(block[at, at])
@@ -174,7 +179,7 @@ def _offspring(block: Floats, at: int) -> float:
 
 
 def _needed(block: Floats, at: int, ending: float) -> float:
-    """The ending probability of row `at` above which the radius is below 1; its other weights keep their proportions."""
+    """The ending probability of row `at` over which the radius is below 1; its other weights stay in proportion."""
     if ending >= 1:
         return 0.0
     low, high = 0.0, 1.0
