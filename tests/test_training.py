@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from evosearch import network, training
 from evosearch.errors import ConfigError
 from evosearch.layers.base import Cost
 from evosearch.tasks import Split, Task, load, make_task
@@ -20,12 +22,14 @@ from evosearch.training import (
     DIGITS,
     Recipe,
     final_train,
+    loss_of,
     medians,
     memory_estimate,
     optimizer_of,
     rate,
     train,
 )
+from tests import spaces
 
 
 @pytest.fixture(autouse=True)
@@ -318,6 +322,111 @@ def test_digest_covers_all_that_changes_a_score() -> None:
     assert replace(base, precision="float32").digest("cpu") == base.digest("cpu")
     assert base.training_seed("a") == Recipe(epochs=3).training_seed("a") != base.training_seed("b")
     assert replace(base, seed=1).training_seed("a") != base.training_seed("a")
+
+
+# -- ResNet18 as einspace writes it, against the same network by hand ---------------------------------------------
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions beside an identity, or beside a strided 1x1 convolution where the width changes."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.first, self.norm1 = nn.Conv2d(inputs, width, 3, stride, 1), nn.BatchNorm2d(width)
+        self.second, self.norm2 = nn.Conv2d(width, width, 3, 1, 1), nn.BatchNorm2d(width)
+        self.shortcut = (
+            nn.Sequential(nn.Conv2d(inputs, width, 1, stride), nn.BatchNorm2d(width)) if stride > 1 else nn.Sequential()
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = nn.functional.leaky_relu(self.norm1(self.first(x)))
+        return nn.functional.leaky_relu(self.norm2(self.second(out)) + self.shortcut(x))
+
+
+class ResNet18(nn.Module):
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.stem, self.norm, self.down = (
+            nn.Conv2d(channels, 64, 3, 1, 1),
+            nn.BatchNorm2d(64),
+            nn.Conv2d(64, 64, 3, 2, 1),
+        )
+        widths = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1), (256, 512, 2)]
+        self.blocks = nn.Sequential(*[Block(*sizes) for sizes in [*widths, (512, 512, 1)]])
+        self.head = nn.Linear(512, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.down(nn.functional.leaky_relu(self.norm(self.stem(x))))
+        out: torch.Tensor = self.head(self.blocks(x).mean((2, 3)))
+        return out
+
+
+def copied(built: nn.Module, channels: int, classes: int) -> ResNet18:
+    """ResNet18 by hand, with the initial weights of the one that was built: both make their parts in one order."""
+    network = ResNet18(channels, classes).to(next(built.parameters()).dtype)
+    for kind in (nn.Conv2d, nn.BatchNorm2d, nn.Linear):
+        ours, theirs = ([m for m in net.modules() if isinstance(m, kind)] for net in (network, built))
+        for one, two in zip(ours, theirs, strict=True):
+            one.load_state_dict(two.state_dict())
+    return network
+
+
+@pytest.mark.parametrize(
+    ("size", "precision", "steps"),
+    [
+        (8, "float32", 1),
+        pytest.param(8, "float64", 20, marks=pytest.mark.slow),
+        pytest.param(32, "float64", 20, marks=pytest.mark.slow),
+    ],
+)
+def test_resnet18_learns_as_the_one_written_by_hand(
+    size: int, precision: str, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Equal losses, 1e-6, in every step of batch 8 with einspace's recipe and the same initial weights."""
+    rng = np.random.default_rng(0)
+    count = 8 * steps
+    x, y = rng.integers(0, 256, (count + 16, 3, size, size)).astype(np.uint8), rng.integers(0, 10, count + 16)
+    splits = [Split(x[rows], y[rows]) for rows in np.split(np.arange(count + 16), [count, count + 8])]
+    task = make_task("noise", *splits, kind="classification", labels=tuple("0123456789"), images=True)
+    recipe = Recipe(epochs=1, batch=8, precision="float64" if precision == "float64" else "float32")
+    architecture = spaces.seed("resnet18", (3, size, size))
+    started: list[nn.Module] = []
+
+    def build() -> nn.Module:
+        built = network.build(architecture, 10).to(torch.float64 if precision == "float64" else torch.float32)
+        started.append(copied(built, 3, 10))
+        return built
+
+    losses: list[float] = []
+
+    def recorded(*arguments: Any) -> torch.Tensor:
+        loss = loss_of(*arguments)
+        losses.append(float(loss.detach()))
+        return loss
+
+    monkeypatch.setattr(training, "loss_of", recorded)
+    assert train(build, task, recipe, seed=4).score.status == "ok"
+
+    [by_hand] = started
+    torch.manual_seed(4)
+    network.build(architecture, 10)  # takes from the generator what the first one took
+    ResNet18(3, 10)
+    order = torch.randperm(count)
+    weights = [p for name, p in by_hand.named_parameters() if p.ndim > 1]
+    others = [p for name, p in by_hand.named_parameters() if p.ndim == 1]
+    groups = [{"params": weights, "weight_decay": 3e-4}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.SGD(groups, lr=0.04, momentum=0.9, foreach=False)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for step in range(steps):
+        rows = order[step * 8 : step * 8 + 8]
+        batch = (torch.from_numpy(x)[rows].to(torch.float64) - torch.from_numpy(task.mean)) / torch.from_numpy(task.std)
+        out = by_hand(batch.to(next(by_hand.parameters()).dtype))
+        loss = nn.functional.cross_entropy(out, torch.from_numpy(y)[rows])
+        assert losses[step] == pytest.approx(float(loss.detach()), rel=1e-6), step
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
 
 
 def test_augmentations_move_mirror_and_cut() -> None:

@@ -1,0 +1,186 @@
+"""Candidates that ruin their processes: a search finishes with exactly its scores, and leaves nothing running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from evosearch.runs import Run
+
+pytestmark = pytest.mark.chaos
+
+GRAMMAR = """// input: vector
+start: network
+network: block (";" block)* -> chain    // more=0.6
+?block: "linear" "(" WIDTH ")" -> linear
+      | "relu" -> relu
+      | "accident" -> accident          // p=0.04
+WIDTH: "4" | "5" | "6" | "7" | "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15" | "16"
+"""
+
+LAYER = """
+import os, signal, time
+from dataclasses import dataclass
+from evosearch.layers.base import Leaf, register
+
+@register("accident")
+@dataclass(frozen=True)
+class Accident(Leaf):
+    def shape(self, x):
+        return x
+
+    def params(self, x):
+        return 0
+
+    def module(self, x):
+        import torch
+
+        class Broken(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return x.clone()
+
+            @staticmethod
+            def backward(ctx, gradient):
+                raise ValueError("no way back")
+
+        class Module(torch.nn.Module):
+            step = 0
+
+            def forward(self, x):
+                self.step += 1
+                ACCIDENT
+                return x
+
+        return Module()
+"""
+
+ACCIDENTS = {
+    "allocates": ("hoard = []\n while True: hoard.append(torch.ones(1 << 22))", "oom"),
+    "sleeps": ("time.sleep(600)", "timeout"),
+    "exits": ("os._exit(0)", "crashed"),
+    "raises in backward": ("x = Broken.apply(x)", "crashed"),
+    "is NaN from step 3": ("x = x * float('nan') if self.step >= 3 else x", "nan"),
+    "kills its worker": ("os.kill(os.getpid(), signal.SIGKILL)", "crashed"),
+    "harmless": ("", "ok"),
+}
+
+
+def prepared(folder: Path, accident: str) -> list[str]:
+    """The command of a search of 50 over a language in which one word is an accident."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6)).astype(np.float32)
+    np.savez(folder / "clouds.npz", x=x, y=(x.sum(1) > 0).astype(np.int64))
+    (folder / "accidents.lark").write_text(GRAMMAR)
+    body = ACCIDENTS[accident][0].replace("\n", "\n" + " " * 16) or "pass"
+    (folder / "accidents.py").write_text(LAYER.replace("ACCIDENT", body))
+    (folder / "run.toml").write_text(
+        textwrap.dedent(
+            """
+            grammar = "accidents.lark"
+            task = "clouds.npz"
+            layers = ["accidents.py"]
+            [search]
+            budget = 50
+            population = 10
+            tournament = 3
+            [recipe]
+            epochs = 3
+            batch = 32
+            [workers]
+            workers = 2
+            device = "cpu"
+            memory = 0.75
+            time_limit = 4
+            """
+        )
+    )
+    return [sys.executable, "-m", "evosearch", "run", str(folder / "run.toml"), "--name", "run", "--runs", str(folder)]
+
+
+def scores(folder: Path) -> tuple[dict[int, str], dict[int, dict[str, Any]]]:
+    """Proposed texts and scores by number."""
+    with Run.open(folder / "run") as run:
+        records = list(run.records())
+    texts = {r["number"]: r["text"] for r in records if r["kind"] == "proposal"}
+    arrived = [r for r in records if r["kind"] == "score"]
+    assert len({r["number"] for r in arrived}) == len(arrived), "scored twice"
+    return texts, {r["number"]: r for r in arrived}
+
+
+def family(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("accident", ACCIDENTS)
+def test_a_search_outlives_its_candidates(tmp_path: Path, accident: str) -> None:
+    """Fifty proposals, fifty scores; those with the accident have its status and a kept reason, all others are ok."""
+    with subprocess.Popen(prepared(tmp_path, accident), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        workers: dict[int, psutil.Process] = {}
+        while process.poll() is None:
+            workers |= {child.pid: child for child in family(process.pid)}
+            time.sleep(0.2)
+        assert process.stdout is not None
+        printed = process.stdout.read().decode()
+    assert process.returncode == 0, printed
+    assert not [worker for worker in workers.values() if worker.is_running()]
+    texts, found = scores(tmp_path)
+    assert len(found) == 50
+    status = ACCIDENTS[accident][1]
+    for number, score in found.items():
+        assert score["status"] == (status if "accident" in texts[number] else "ok"), (texts[number], score["error"])
+    struck = [score for number, score in found.items() if "accident" in texts[number]]
+    assert struck, "no candidate had the accident: the test shows nothing"
+    if status != "ok":
+        for score in struck:
+            assert (tmp_path / "run" / "candidates" / score["key"] / "error.txt").is_file()
+
+
+def test_a_search_outlives_workers_killed_from_outside(tmp_path: Path) -> None:
+    """Workers shot now and then: each candidate is tried once more, and the history is that of a quiet run."""
+    quiet, shot = tmp_path / "quiet", tmp_path / "shot"
+    for folder in (quiet, shot):
+        folder.mkdir()
+    environment = {**os.environ, "EVOSEARCH_CACHE": str(tmp_path / "ledger")}
+    subprocess.run(prepared(quiet, "harmless"), check=True, capture_output=True, env=environment)
+    environment["EVOSEARCH_CACHE"] = str(tmp_path / "another ledger")
+    process = subprocess.Popen(prepared(shot, "harmless"), stdout=subprocess.DEVNULL, env=environment)
+    shots = 0
+    done = threading.Event()
+
+    def shoot() -> None:
+        nonlocal shots
+        while not done.wait(4):  # longer than a worker takes to start, so that no candidate is hit twice
+            for worker in family(process.pid)[:1]:
+                worker.send_signal(signal.SIGKILL)
+                shots += 1
+
+    shooter = threading.Thread(target=shoot)
+    shooter.start()
+    process.wait(300)
+    done.set()
+    shooter.join()
+    assert process.returncode == 0
+    assert shots > 0
+    assert Counter(score["status"] for score in scores(shot)[1].values()) == {"ok": 50}
+    kept = ("text", "key", "status", "objectives", "curve")
+    histories = []
+    for folder in (quiet, shot):
+        texts, found = scores(folder)
+        timeless = {n: {k: v for k, v in s.items() if k in kept} for n, s in found.items()}
+        for score in timeless.values():
+            score["objectives"] = {k: v for k, v in score["objectives"].items() if k != "seconds"}
+        histories.append((texts, timeless))
+    assert histories[0] == histories[1]
