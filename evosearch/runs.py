@@ -130,10 +130,11 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path, write: bool = False, *, disk: Disk | None = None) -> Run:
-        """An existing run. Reading takes no lock and checks the header; writing takes the lock and checks every record.
+        """An existing run. Reading takes no lock and checks the header; writing takes the lock and checks all of it.
 
         Raises RunError where there is no run, RunLocked where another process writes it, RunCorrupt where header,
-        frames, or the order and numbering of records do not check. An incomplete last record is no error: see `torn`.
+        frames, the order and numbering of records, or the files it was started with do not check. An incomplete last
+        record is no error: see `torn`.
         """
         folder, disk = Path(folder).absolute(), disk or Disk()
         if not folder.is_dir():
@@ -147,6 +148,8 @@ class Run:
             run = cls(folder, header, version, disk)
             run._lock, run._end = lock, start
             if write:
+                for finding in _verify_files(run):
+                    raise RunCorrupt(f"{folder / finding.file}: {finding.message}; {finding.cure}")
                 run._scan()
                 run._journal = disk.open(journal, os.O_RDWR | os.O_APPEND)
         except BaseException:

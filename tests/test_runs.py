@@ -671,6 +671,18 @@ def test_changed_and_missing_files_are_found(folder: Path) -> None:
         "config.toml: it is not the file that the run was started with; restore the file from a copy",
         "grammar/mine.lark: it is missing; restore the file from a copy",
     ]
+    with pytest.raises(RunCorrupt, match=r"config.toml: it is not the file that the run was started with"):
+        Run.open(folder).text("config.toml")
+    for write in (lambda: Run.open(folder, write=True), lambda: repair(folder)):
+        with pytest.raises(RunCorrupt, match=r"config.toml: it is not the file that the run was started with"):
+            write()
+
+
+def test_the_text_of_a_file_that_the_run_was_started_with(folder: Path) -> None:
+    assert Run.open(filled(folder)).text("config.toml") == "seed = 1\n"
+    (folder / "added.toml").write_text("x")
+    with pytest.raises(RunCorrupt, match=r"added.toml"):
+        Run.open(folder).text("added.toml")
 
 
 def test_repair_leaves_a_damaged_journal_alone(folder: Path) -> None:
