@@ -1,7 +1,8 @@
 """Comparing searches on a recorded benchmark: strategies and policies over many seeds, on all cores.
 
-Every entrant sees the table's fitness alone. What is reported at a budget is the report column's figure of the
-candidate with the best fitness among those it has paid for by then, the earlier one where two are equal. Beside mean
+Every entrant sees the fitness alone. What is reported at a budget is the report column's figure of the candidate with
+the best fitness among those it has paid for by then, the earlier one where two are equal; of a function task, which
+has nothing but its fitness, that fitness. Beside mean
 and deviation over seeds stands the relative improvement over random sampling, RI = 100 (a - r) / r with r the mean
 figure of randomly sampled candidates (Yang, Esperança and Carlucci, ICLR 2020).
 """
@@ -15,7 +16,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -27,7 +28,7 @@ from evosearch.search import Objective, Search, SearchSettings, identify
 if TYPE_CHECKING:
     from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
-    from evosearch.tasks.table import TableTask
+    from evosearch.tasks import DirectTask
 
 BUDGETS = (50, 100, 150, 200, 300, 500)
 REMEMBERED = 200_000  # keys remembered between the seeds of one process
@@ -38,12 +39,14 @@ Z95 = 1.959964  # two-sided 95 % of the normal distribution
 class Arena:
     """Where entrants compete, as plain values that cross processes.
 
-    task: what follows `table:`. grammar: name or path. operators: the user's own folders.
+    task: a table or function task as `tasks.load` takes it. grammar: name or path. operators: the user's own folders.
+    max_nodes: the space's limit on nodes.
     """
 
     task: str
     grammar: str
     operators: tuple[str, ...] = ()
+    max_nodes: int = 1000
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,8 @@ class _mapper:  # noqa: N801 - a context manager, used like a function
 @dataclass(frozen=True, eq=False)
 class _Loaded:
     space: Space
-    task: TableTask
+    task: DirectTask
+    report: str
     operators: operators.Operators
     keys: dict[Derivation, tuple[str, str | None]]
 
@@ -157,26 +161,27 @@ class _Loaded:
 _loaded: list[_Loaded] = []  # what this process competes on; set once by `_enter`
 
 
-def open_space(grammar: str, task: TableTask) -> Space:
-    """The space of a table: the grammar at the table's input shape, without limits but that on nodes."""
+def open_space(arena: Arena, task: DirectTask) -> Space:
+    """The arena's grammar at the task's input shape, without limits but that on nodes."""
     from evosearch import grammar as language
     from evosearch import layers
-    from evosearch.architecture import Space
+    from evosearch.architecture import Limits, Space
 
-    read = language.load(grammar)
+    read = language.load(arena.grammar)
+    limits = Limits(max_nodes=arena.max_nodes, max_modules=None)
     if read.input == "none":
-        return Space(read, None, None)
+        return Space(read, None, None, limits)
     if task.input_shape is None:
         raise TaskError(f"{task.name}: no input shape is known for its networks; use a grammar with `input: none`")
-    return Space(read, layers.vocabulary(read), task.input_shape)
+    return Space(read, layers.vocabulary(read), task.input_shape, limits)
 
 
 def _enter(arena: Arena) -> None:
-    task = cast("TableTask", tasks.load(f"table:{arena.task}"))
-    if not task.report:
-        raise TaskError(f"{arena.task}: no column to report; say table:{arena.task},report=COLUMN")
-    space = open_space(arena.grammar, task)
-    _loaded[:] = [_Loaded(space, task, operators.find(arena.operators), {})]
+    task = tasks.load(arena.task)
+    if not isinstance(task, tasks.DirectTask):
+        raise TaskError(f"{arena.task}: a comparison needs a table or a function; training would take days")
+    report = str(getattr(task, "report", ""))
+    _loaded[:] = [_Loaded(open_space(arena, task), task, report, operators.find(arena.operators), {})]
 
 
 def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float], float]:
@@ -208,7 +213,7 @@ def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float],
         search.tell(proposal.number, score)
         if score.status == "ok":
             value = first.sign * score.objectives[first.name]
-            reported = score.metrics[at.task.report]
+            reported = score.metrics[at.report] if at.report else score.objectives[first.name]
             total, told = total + reported, told + 1
             if value > best:
                 best, figure = value, reported

@@ -36,13 +36,14 @@ class FunctionTask:
 
     name: the spec it was loaded by. digest: 32 hex digits of the module's source file and the function's name.
     metric: "fitness", or what the function's own attribute `metric` says.
+    input_shape: the function's attribute of that name, for grammars of networks; else None.
     """
 
     name: str
     digest: str
     metric: str
     function: Callable[..., Any]
-    input_shape: Shape | None = None
+    input_shape: Shape | None
 
     def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
         """Call the function. What it raises is a crashed score with the error in a line; NaN or infinity a nan one."""
@@ -96,7 +97,10 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
     except TypeError as error:
         raise TaskError(f"{spec}: {error}; it is called as {function_name}(text, derivation, seed)") from error
     metric = settings.metric or str(getattr(function, "metric", "fitness"))
-    return FunctionTask(spec, _digest(module, function_name), metric, function)
+    shape = getattr(function, "input_shape", None)
+    return FunctionTask(
+        spec, _digest(module, function_name), metric, function, None if shape is None else tuple(map(int, shape))
+    )
 
 
 def _digest(module: Any, function_name: str) -> str:

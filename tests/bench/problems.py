@@ -1,0 +1,71 @@
+"""Problems for comparing searches whose scores cost next to nothing, as functions that a function task calls.
+
+evolve bench --task tests.bench.problems:norms --grammar einspace
+evolve bench --task tests.bench.problems:quartic --grammar tests/bench/symbolic.lark
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from evosearch.grammar.core import Derivation
+
+
+def norms(text: str, derivation: Derivation, seed: int) -> float:
+    """How many normalisations a network of einspace has. Made up so that the good operators are known.
+
+    `repeat_block` doubles what a block has and `insert_around` may add one; `swap_subtrees` never changes the count,
+    `remove_node` only lowers it.
+    """
+    return math.log2(1 + text.count("norm"))
+
+
+norms.input_shape = (3, 32, 32)  # type: ignore[attr-defined]
+
+# Koza 1992, section 7.3: x^4 + x^3 + x^2 + x on 20 points of [-1, 1].
+POINTS = np.linspace(-1, 1, 20)
+TARGET = POINTS**4 + POINTS**3 + POINTS**2 + POINTS
+
+
+def quartic(text: str, derivation: Derivation, seed: int) -> float:
+    """Koza's adjusted fitness 1 / (1 + sum of absolute errors) of an expression; 1 is the target itself."""
+    with np.errstate(all="ignore"):
+        values = _evaluate(derivation)
+    error = float(np.abs(values - TARGET).sum())
+    return 1 / (1 + error) if math.isfinite(error) else 0.0
+
+
+def _evaluate(derivation: Derivation) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """The expression at POINTS, with Koza's protected division and logarithm. Without recursion."""
+    values: list[np.ndarray[tuple[int], np.dtype[np.float64]]] = []
+    for node in reversed(list(derivation.walk())):
+        match node.alternative.layer:
+            case "x":
+                values.append(POINTS)
+            case "one":
+                values.append(np.ones_like(POINTS))
+            case "add":
+                values.append(values.pop() + values.pop())
+            case "sub":
+                values.append(values.pop() - values.pop())
+            case "mul":
+                values.append(values.pop() * values.pop())
+            case "div":
+                top, bottom = values.pop(), values.pop()
+                values.append(np.where(bottom == 0, 1.0, top / np.where(bottom == 0, 1.0, bottom)))
+            case "sin":
+                values.append(np.sin(values.pop()))
+            case "cos":
+                values.append(np.cos(values.pop()))
+            case "exp":
+                values.append(np.exp(values.pop()))
+            case "log":
+                argument = np.abs(values.pop())
+                values.append(np.where(argument == 0, 0.0, np.log(np.where(argument == 0, 1.0, argument))))
+            case other:
+                raise ValueError(f"no operation {other!r}")
+    return values.pop()
