@@ -129,11 +129,12 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
         described = [reading.describe(parent) for parent in parents]
         output.as_json({**reading.describe(one), "parents": described, "change": change, "log": log})
         return DONE
+    named = [_named(reading, parent) for parent in parents]
     curve = one.score["curve"] if one.score else ()
     output.facts(
         [
             ("candidate", f"{one.number}  {one.key}"),
-            ("made by", " ".join([one.operator, *(f"of {_named(reading, parent)}" for parent in parents)])),
+            ("made by", f"{one.operator} of {' and '.join(named)}" if named else one.operator),
             ("change", change),
             ("text", "" if change else one.text),
             ("came to", _outcome(reading, one)),

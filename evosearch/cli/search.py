@@ -10,7 +10,7 @@ import typer
 
 from evosearch.cli import INTERRUPTED, output
 from evosearch.cli.help import Command
-from evosearch.report.text import count, duration, short
+from evosearch.report.text import count, duration, short, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -222,7 +222,7 @@ def print_summary(summary: Summary) -> None:
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(summary.failures.items()))
     output.facts(
         [
-            ("best", f"{short(summary.best_key)}  {summary.best_text}"),
+            ("best", f"{short(summary.best_key)}  {shortened(summary.best_text)}"),
             ("validation", f"{summary.fitness:.4f}"),
             ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
             ("failed", f"{failed} ({kinds})" if failed else ""),

@@ -162,16 +162,19 @@ class LiveView:
             )
             grid.add_row(seen.phase or "search", bar)
             grid.add_row("best", Text(best_line(seen), style="green"))
-            grid.add_row("scores", sparkline(seen.recent))
+            if seen.recent:
+                grid.add_row("scores", sparkline(seen.recent))
             saved = [
                 f"duplicates {seen.duplicates}" if seen.duplicates else "",
                 f"known {seen.known}" if seen.known else "",
             ]
             rest = " · ".join(part for part in [counts(seen.failures), *saved] if part)
-            grid.add_row("failures" if seen.failures else "saved", rest or "none")
+            if rest:
+                grid.add_row("failures" if seen.failures else "saved", rest)
             for line in earned_lines(seen.earned):
                 grid.add_row(*line)
-            grid.add_row("workers", f"{seen.workers}{device_memory()}")
+            if seen.workers:
+                grid.add_row("workers", str(seen.workers))
         width = min(WIDTH, self.console.width)
         title = self.title if len(self.title) <= width - 8 else f"…{self.title[8 - width :]}"
         return Panel(grid, title=title or None, title_align="left", border_style="cyan", width=width)
@@ -184,14 +187,3 @@ def earned_lines(earned: Mapping[str, tuple[int, float]], most: int = 5) -> list
         ("mutations" if index == 0 else "", f"{clean(name):<22.22} {trials:>5} tried  {mean:6.3f} earned")
         for index, (name, (trials, mean)) in enumerate(ranked)
     ]
-
-
-def device_memory() -> str:
-    """What the process holds of the CUDA device, where torch is loaded and uses one."""
-    import sys
-
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return ""
-    free, total = torch.cuda.mem_get_info()
-    return f"  ·  device memory {count(total - free)}B of {count(total)}B"

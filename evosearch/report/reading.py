@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from evosearch.errors import RunCorrupt, RunError, UsageError
-from evosearch.runs import JOURNAL_FILE, Run
+from evosearch.runs import JOURNAL_FILE, Run, is_written
 
 MINIMISED = frozenset({"params", "flops", "activations", "seconds", "loss", "error", "mse"})
 
@@ -162,21 +162,9 @@ class RunReading:
 
     def phase(self) -> str:
         """finished, running, or stopped before its end."""
-        if self.metrics:
-            return "finished"
-        return "running" if self._is_locked() else "stopped"
-
-    def _is_locked(self) -> bool:
-        import fcntl
-
-        try:
-            with (self.folder / "LOCK").open("rb") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        if is_written(self.folder):
+            return "running"
+        return "finished" if self.metrics else "stopped"
 
     def best_candidate(self) -> Candidate | None:
         """What best/ holds; before it is there, the best so far."""

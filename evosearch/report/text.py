@@ -34,3 +34,8 @@ def duration(seconds: float) -> str:
 def short(key: str) -> str:
     """The first eight digits of a key: enough to tell a run's candidates apart."""
     return key[:8]
+
+
+def shortened(text: str, length: int = 56) -> str:
+    """The beginning of a text that is longer than a line has room for."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
