@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import linecache
 import math
+import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
@@ -63,14 +64,20 @@ class Builder:
     _shapes: dict[str, Shape] = field(default_factory=dict)
     _bases: dict[str, str] = field(default_factory=dict)  # the variable whose storage a view shows
     _kept: set[str] = field(default_factory=set)
+    _learned: set[str] = field(default_factory=set)  # variables, modules and parameters that gradients reach
     _extra: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
 
-    def module(self, code: str, name: str) -> str:
-        """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3")."""
+    def module(self, code: str, name: str, *, trained: bool = True) -> str:
+        """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3").
+
+        trained: whether it has parameters.
+        """
         self._counts[name] += 1
         attribute = f"{name}{self._counts[name]}"
         self.modules[attribute] = code
+        if trained:
+            self._learned.add(f"self.{attribute}")
         return f"self.{attribute}"
 
     def helper(self, name: str) -> None:
@@ -85,14 +92,19 @@ class Builder:
         view: the output shows the first input's storage.
         """
         (output,) = self._add(code, inputs, 1, shape, inputs[0] if view else None)
-        if keeps:
-            self._kept.update(self._bases[v] for v in (inputs if keeps == "in" else (output,)))
-        self._extra += extra
+        if self._learned.intersection((*inputs, *re.findall(r"self\.\w+", code))):
+            self._learned.add(output)  # backward comes this way
+            if keeps:
+                self._kept.update(self._bases[v] for v in (inputs if keeps == "in" else (output,)))
+            self._extra += extra
         return output
 
     def lines(self, code: str, x: str, *, count: int, shape: Shape) -> tuple[str, ...]:
         """Adds `a, b, ... = code`: `count` views of `x`, each of the given shape."""
-        return self._add(code, (x,), count, shape, x)
+        outputs = self._add(code, (x,), count, shape, x)
+        if x in self._learned:
+            self._learned.update(outputs)
+        return outputs
 
     def own(self, layer: Leaf, node: Node, x: str) -> str:
         """Adds an own layer that has no code, only a `module`: it can be built, and not exported."""

@@ -1,4 +1,4 @@
-"""What layers state: shapes as torch computes them, hints that lead to them, mistakes that are told with their place."""
+"""What layers state: shapes as torch computes them, hints that lead to them, mistakes told with their place."""
 
 from __future__ import annotations
 
@@ -111,16 +111,17 @@ def test_merges_hold_exactly_where_torch_merges(merge: Merge, left: Shape, right
         predicted = merge.pair(left, right)
     except ShapeError:
         predicted = None
+    actual: torch.Tensor | None = None
+    a, b = ones(left), ones(right)
     try:
-        a, b = ones(left), ones(right)
         if isinstance(merge, Cat):
             actual = torch.cat([a, b], dim=merge.axis)
         elif isinstance(merge, Dot):
-            actual = a @ b if len(left) == len(right) > 1 and left[:-2] == right[:-2] else None  # type: ignore[assignment]
+            actual = a @ b if len(left) == len(right) > 1 and left[:-2] == right[:-2] else None
         else:
-            actual = a + b if left == right else None  # type: ignore[assignment]
+            actual = a + b if left == right else None
     except (RuntimeError, IndexError):
-        actual = None  # type: ignore[assignment]
+        pass  # not a shape that torch takes
     assert predicted == (None if actual is None else tuple(actual.shape[1:]))
 
 
@@ -192,7 +193,7 @@ def test_relative_widths_follow_the_input() -> None:
 
 
 def test_a_shape_error_says_the_sizes() -> None:
-    with pytest.raises(ShapeError, match="^group2: dimension 1 of 3x32x32 does not divide by 2$"):
+    with pytest.raises(ShapeError, match=r"^group2: dimension 1 of 3x32x32 does not divide by 2$"):
         Group(2, 1).shape((3, 32, 32))
     assert str(ShapeError("plain {text}")) == "plain {text}"
 

@@ -29,5 +29,5 @@ class Dropout(Leaf):
         return 0
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        module = build.module(f"nn.Dropout({self.rate!r})", "dropout")
+        module = build.module(f"nn.Dropout({self.rate!r})", "dropout", trained=False)
         return build.line(f"{module}({{}})", x, shape=node.output, extra=size(node.output))

@@ -67,7 +67,8 @@ class ReLUConvNorm(Leaf):
 class Cell(Combinator):
     """The complete DAG on four nodes: six edges, a node is the sum of what comes in. The shape stays.
 
-    The parts are the edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3, as in the benchmark's strings.
+    The parts are the edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3, as in the benchmark's strings. Its form, like the benchmark's
+    own rule, writes a node that is used twice twice: it does not tell one convolution used twice from two of a kind.
     """
 
     def shape(

@@ -99,7 +99,7 @@ class Permute(Before, After):
     def takes(self) -> int:  # type: ignore[override]
         return len(self.order)
 
-    gives = takes  # type: ignore[assignment]
+    gives = takes
 
     @cached_property
     def axes(self) -> tuple[int, ...]:

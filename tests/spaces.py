@@ -1,0 +1,58 @@
+"""The bundled grammars as Spaces, read once in a test process."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evosearch import grammar
+from evosearch.architecture import Architecture, Limits, Space
+from evosearch.layers import vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from evosearch.layers.base import Shape
+
+GRAMMARS = Path(__file__).resolve().parent.parent / "grammars"
+
+# each bundled grammar with an input shape it is meant for
+SHAPES: dict[str, Shape] = {
+    "einspace": (3, 32, 32),
+    "einspace_1d": (64, 6),
+    "nasbench201": (3, 32, 32),
+    "tiny_cnn": (1, 28, 28),
+    "mlp": (14,),
+}
+
+
+def space(name: str, shape: Shape | None = None) -> Space:
+    return _space(name, shape or SHAPES[name])
+
+
+@cache
+def _space(name: str, shape: Shape) -> Space:
+    read = grammar.load(GRAMMARS / f"{name}.lark")
+    return Space(read, vocabulary(read), shape, Limits(max_nodes=1000))
+
+
+def seed(name: str, shape: Shape | None = None) -> Architecture:
+    """A bundled seed, in einspace's language."""
+    there = space("einspace", shape)
+    return there.read(there.parse((GRAMMARS / "seeds" / f"{name}.arch").read_text()))
+
+
+def samples(
+    name: str, count: int, *, shape: Shape | None = None, seed: int = 0, limits: Limits | None = None
+) -> Iterator[Architecture]:
+    """So many samples within the limits."""
+    there, rng = space(name, shape), np.random.default_rng(seed)
+    limits = limits or Limits()
+    while count:
+        architecture = there.read(there.draw(rng))
+        if limits.exceeded(architecture.cost) is None:
+            count -= 1
+            yield architecture

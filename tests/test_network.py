@@ -1,0 +1,426 @@
+"""The module that is built: what was predicted of it, against torch's own counts and hand-written networks."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import traceback
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - the name everyone gives it
+from torch.utils.flop_counter import FlopCounterMode
+
+from evosearch import network
+from evosearch.architecture import Architecture, Limits, Node
+from evosearch.errors import ExportError
+from evosearch.layers.activations import LeakyReLU
+from evosearch.layers.base import Leaf, Shape
+from evosearch.layers.combinators import Branching, Sequential
+from evosearch.layers.linear import Linear
+from evosearch.layers.merges import Add
+from evosearch.layers.norm import Norm
+from evosearch.layers.splits import Clone
+from tests.spaces import SHAPES, samples, seed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SMALL = Limits(max_params=500_000, max_activations=400_000, max_modules=200)
+
+
+def parameters(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def check_predictions(architecture: Architecture, *, device: str = "cpu") -> None:
+    """Builds it without a head and runs a batch of two: parameters, output shape and FLOPs are those predicted.
+
+    torch's counter counts linear layers, convolutions and matrix products, which are all that Cost.flops counts: there
+    are no exceptions.
+    """
+    with torch.device(device):
+        module = network.build(architecture, None).eval()
+        x = torch.zeros(2, *architecture.input)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        output = module(x)
+    cost = architecture.cost
+    assert tuple(output.shape) == (2, *architecture.output), architecture.text
+    assert parameters(module) == cost.params, architecture.text
+    assert counter.get_total_flops() == 2 * cost.flops, architecture.text
+
+
+# -- predictions ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "count"), [("einspace", 30), ("einspace_1d", 30), ("tiny_cnn", 20), ("mlp", 20)])
+def test_samples_cost_and_put_out_what_was_predicted(name: str, count: int) -> None:
+    for architecture in samples(name, count, limits=SMALL):
+        check_predictions(architecture)
+
+
+def test_cells_cost_what_was_predicted() -> None:
+    for architecture in samples("nasbench201", 2):
+        check_predictions(architecture, device="meta")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHAPES)
+def test_five_thousand_samples_cost_and_put_out_what_was_predicted(name: str) -> None:
+    """They render, parse back to themselves, build, and run; the large ones without memory, on the meta device."""
+    from tests.spaces import space
+
+    there = space(name)
+    within = Limits(max_params=5_000_000, max_activations=4_000_000, max_modules=1_000)
+    checked = 0
+    for architecture in samples(name, 5_000, seed=1):
+        assert there.parse(architecture.text) is architecture.derivation
+        exceeded = within.exceeded(architecture.cost)
+        if exceeded == "max_modules":
+            continue  # thousands of layers: building them takes minutes and says nothing new
+        check_predictions(architecture, device="cpu" if exceeded is None and name != "nasbench201" else "meta")
+        checked += 1
+    assert checked >= 4_500
+
+
+SEEDS = ("resnet10", "resnet18", "resnet34", "wrn16_4", "vit", "mlp_mixer")
+
+
+@pytest.mark.parametrize("name", SEEDS)
+def test_seeds_cost_what_was_predicted(name: str) -> None:
+    check_predictions(seed(name), device="meta")
+
+
+def saved(module: nn.Module, x: torch.Tensor) -> tuple[float, float]:
+    """(scalars saved for backward, the same with each stored tensor counted once) for one example, by torch's hooks."""
+    weights = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
+    stored: dict[int, int] = {}
+    total = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal total
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            total += tensor.numel()
+            stored[storage.data_ptr()] = storage.nbytes() // tensor.element_size()
+            kept.append(tensor)
+        return tensor
+
+    kept: list[torch.Tensor] = []  # alive, so that no address is used twice
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        module(x)
+    return total / len(x), sum(stored.values()) / len(x)
+
+
+def learning(name: str, count: int, shape: Shape | None = None) -> Iterator[Architecture]:
+    """Samples that begin with trained layers: before the first of these, torch has nothing to save."""
+    start = {"einspace": "linear", "einspace_1d": "linear", "tiny_cnn": "conv", "mlp": "linear"}[name]
+    for architecture in samples(name, 10_000, shape=shape, limits=SMALL, seed=2):
+        if count and start in architecture.text[:40] and architecture.cost.params > 1000:
+            count -= 1
+            yield architecture
+        if not count:
+            return
+
+
+@pytest.mark.parametrize("name", ["resnet10", "resnet18", "wrn16_4", "vit", "mlp_mixer"])
+def test_activations_of_seeds_are_what_autograd_saves(name: str) -> None:
+    """Within a factor of 1.5 (issue of counting: statistics of norms); here within 5 %."""
+    architecture = seed(name)
+    counted, held = saved(network.build(architecture, None), torch.randn(4, *architecture.input))
+    assert counted == pytest.approx(architecture.cost.activations, rel=0.05)
+    assert held == pytest.approx(network.held_scalars(architecture, None), rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("einspace", (1, 8, 8)), ("einspace_1d", None), ("tiny_cnn", (1, 16, 16))])
+def test_activations_of_samples_are_what_autograd_saves(name: str, shape: Shape | None) -> None:
+    for architecture in learning(name, 5, shape):
+        counted, held = saved(network.build(architecture, None), torch.randn(4, *architecture.input))
+        assert counted / 1.5 <= architecture.cost.activations <= 1.5 * counted, architecture.text
+        assert held / 1.1 <= network.held_scalars(architecture, None) <= 1.1 * held, architecture.text
+
+
+# -- the seeds as other people write them ---------------------------------------------------------------------------
+
+
+class Block(nn.Module):
+    """ResNet's basic block, with biased convolutions and leaky ReLU as einspace writes it."""
+
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(before, width, 3, stride, 1), nn.BatchNorm2d(width)
+        self.conv2, self.norm2 = nn.Conv2d(width, width, 3, 1, 1), nn.BatchNorm2d(width)
+        self.shortcut = (
+            nn.Identity() if stride == 1 else nn.Sequential(nn.Conv2d(before, width, 1, stride), nn.BatchNorm2d(width))
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        main = F.leaky_relu(self.norm1(self.conv1(x)), 0.01)
+        return F.leaky_relu(self.norm2(self.conv2(main)) + self.shortcut(x), 0.01)
+
+
+class ResNet18(nn.Module):
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 64, 3, 1, 1), nn.BatchNorm2d(64), nn.LeakyReLU(0.01), nn.Conv2d(64, 64, 3, 2, 1)
+        )
+        widths = [(64, 64, 1), (64, 64, 1), (64, 128, 2), (128, 128, 1)]
+        widths += [(128, 256, 2), (256, 256, 1), (256, 512, 2), (512, 512, 1)]
+        self.blocks = nn.Sequential(*(Block(*sizes) for sizes in widths))
+        self.head = nn.Linear(512, outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.head(self.blocks(self.stem(x)).mean(dim=(2, 3)))
+        return result
+
+
+def test_resnet18_is_the_network_written_by_hand() -> None:
+    """Same weights, same outputs and same gradients, in double precision."""
+    torch.manual_seed(0)
+    ours, theirs = network.build(seed("resnet18"), 10).double(), ResNet18(10).double()
+    # both make their layers in the order in which they are used
+    theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
+    x, labels = torch.randn(4, 3, 32, 32, dtype=torch.double), torch.arange(4)
+    for mode in (True, False):
+        ours.train(mode)
+        theirs.train(mode)
+        torch.testing.assert_close(ours(x), theirs(x), rtol=1e-12, atol=1e-12)
+    for module in (ours, theirs):
+        F.cross_entropy(module.train()(x), labels).backward()  # type: ignore[no-untyped-call]
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, rtol=1e-9, atol=1e-12)
+
+
+class Attention(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query, self.key, self.value = nn.Linear(width, 64), nn.Linear(width, 64), nn.Linear(width, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(self.query(x), self.key(x), self.value(x))
+
+
+class Transformer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(Attention(512) for _ in range(4))
+        self.out, self.norm1 = nn.Linear(256, 512), nn.LayerNorm(512)
+        self.up, self.down, self.norm2 = nn.Linear(512, 512), nn.Linear(512, 512), nn.LayerNorm(512)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm1(self.out(torch.cat([head(x) for head in self.heads], dim=-1)) + x)
+        result: torch.Tensor = self.norm2(self.down(F.leaky_relu(self.up(x), 0.01)) + x)
+        return result
+
+
+class ViT(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 512, 4, 4)
+        self.position = nn.Parameter(torch.randn(64, 512))
+        self.layers = nn.Sequential(*(Transformer() for _ in range(4)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.layers(self.patch(x).flatten(2).transpose(1, 2) + self.position)
+        return result
+
+
+def test_vit_is_the_network_written_with_torch_attention() -> None:
+    """Patches by a strided convolution, attention by torch's own function: the same outputs with the same weights."""
+    torch.manual_seed(0)
+    ours, theirs = network.build(seed("vit"), None).double(), ViT().double()
+    by_order = dict(zip(ours.state_dict(), ours.state_dict().values(), strict=True))
+    weights = [
+        by_order.pop("linear1.weight"),
+        by_order.pop("linear1.bias"),
+        by_order.pop("position1"),
+        *by_order.values(),
+    ]
+    names = ["patch.weight", "patch.bias", "position"]
+    names += [name for name in theirs.state_dict() if name not in names]
+    state = theirs.state_dict()
+    theirs.load_state_dict({n: w.reshape(state[n].shape) for n, w in zip(names, weights, strict=True)})
+    x = torch.randn(2, 3, 32, 32, dtype=torch.double)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-10, atol=1e-10)
+
+
+def test_a_routing_of_im2col_linear_col2im_is_a_convolution() -> None:
+    """Its weights are those of the linear layer over the columns that torch's unfold makes."""
+    from tests.spaces import space
+
+    there = space("einspace", (3, 9, 9))
+    built = network.build(there.read(there.parse("route(im2col3s2,linear(16),col2im)")), None)
+    columns = network.build(there.read(there.parse("route(im2col3s2,seq(linear(16),identity),col2im)")), None)
+    assert isinstance(built.conv1, nn.Conv2d)
+    assert isinstance(columns.linear1, nn.Linear)
+    with torch.no_grad():
+        for weight, other in zip(columns.parameters(), built.parameters(), strict=True):
+            weight.copy_(other.reshape(weight.shape))
+    x = torch.randn(2, 3, 9, 9)
+    torch.testing.assert_close(built(x), columns(x), rtol=1e-4, atol=1e-5)
+
+
+# -- the source -----------------------------------------------------------------------------------------------------
+
+
+def run_source(text: str) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "exported"}
+    exec(compile(text, "model.py", "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize("name", ["einspace", "einspace_1d", "tiny_cnn", "mlp"])
+def test_exported_source_is_the_built_module(name: str) -> None:
+    """Run on its own, with the built module's state dict, it gives the same outputs."""
+    for architecture in samples(name, 8, limits=SMALL, seed=3):
+        built = network.build(architecture, 3).eval()
+        exported = run_source(network.source(architecture, 3))["Network"]().eval()
+        exported.load_state_dict(built.state_dict())
+        x = torch.randn(2, *architecture.input)
+        with torch.no_grad():
+            torch.testing.assert_close(exported(x), built(x), rtol=0, atol=0, equal_nan=True)
+            assert exported(x).shape == (2, 3)
+
+
+def test_exported_source_needs_torch_and_nothing_else(tmp_path: Any) -> None:
+    text = network.source(seed("wrn16_4", (3, 8, 8)), 10, name="Best")
+    imports = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
+    assert imports == {"torch"}
+    assert "class Best(nn.Module):" in text
+    (tmp_path / "model.py").write_text(text)
+    code = "import model, sys; print(sum(p.numel() for p in model.Best().parameters()), 'evosearch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(seed("wrn16_4").cost.params + 257 * 10), "False"]
+
+
+def test_source_has_one_operation_a_line_and_reuses_its_variables() -> None:
+    text = network.source(seed("resnet18"), 10)
+    assert "x2 =" not in text  # a residual network never needs more than two intermediate results
+    assert "def im2col" not in text  # helpers only where they are called
+    assert "def im2col" in network.source(seed("vit"), 10)
+    body = text.split("def forward")[1].splitlines()
+    assert body[1].strip() == "x = self.conv1(x)  # 64x32x32"
+    assert all(line.count("(x") <= 1 for line in body[1:])
+
+
+def test_intermediate_results_are_freed_as_soon_as_they_are_not_needed() -> None:
+    """Without gradients, no more than a block's own results are ever alive at once."""
+    module = network.build(seed("resnet18"), 10).eval()
+    alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
+    most = 0
+
+    def hook(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
+        nonlocal most
+        alive.add(output)
+        most = max(most, len(alive))
+
+    for layer in module.children():
+        layer.register_forward_hook(hook)
+    with torch.no_grad():
+        module(torch.randn(1, 3, 32, 32))
+    assert most <= 3
+
+
+def test_a_traceback_shows_the_line_of_the_generated_source() -> None:
+    module = network.build(seed("resnet18"), 10)
+    with pytest.raises(RuntimeError) as caught:
+        module(torch.randn(1, 4, 32, 32))
+    assert "x = self.conv1(x)  # 64x32x32" in "".join(traceback.format_exception(caught.value))
+
+
+def test_building_is_repeatable() -> None:
+    """Same torch seed, same weights."""
+    states = []
+    for _ in range(2):
+        torch.manual_seed(5)
+        states.append(network.build(seed("resnet10"), 10).state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shape"),
+    [
+        ("einspace", "seq(norm,linear(16))", (3, 8, 8)),
+        ("einspace", "route(im2col4s4,linear(16),identity)", (3, 8, 8)),
+        ("einspace_1d", "seq(norm,linear(16))", (10, 4)),
+        ("mlp", "linear(16)", (7,)),
+    ],
+)
+def test_the_head_averages_positions_and_keeps_features(name: str, text: str, shape: Shape) -> None:
+    """Image: mean over H and W, linear from C. Column: mean over S, linear from D. Vector: linear."""
+    from tests.spaces import space
+
+    there = space(name, shape)
+    architecture = there.read(there.parse(text))
+    backbone, whole = network.build(architecture, None).eval(), network.build(architecture, 5).eval()
+    missing = whole.load_state_dict(backbone.state_dict(), strict=False)
+    assert missing.missing_keys == ["head.weight", "head.bias"]
+    x = torch.randn(2, *shape)
+    features = backbone(x)
+    if len(architecture.output) == 3:
+        features = features.mean(dim=(2, 3))
+    elif len(architecture.output) == 2:
+        features = features.mean(dim=1)
+    assert isinstance(whole.head, nn.Linear)
+    torch.testing.assert_close(whole(x), whole.head(features))
+
+
+# -- own layers, and depth ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Own(Leaf):
+    name = "own"
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def module(self, x: Shape) -> nn.Module:
+        return nn.Sequential(nn.Linear(x[-1], x[-1]), nn.Tanh())
+
+
+def architecture_of(root: Node) -> Architecture:
+    return Architecture(root, root.inputs, "", None)  # type: ignore[arg-type]
+
+
+def test_a_layer_with_a_module_is_built_and_not_exported() -> None:
+    shape = (4,)
+    root = Node(Sequential(), shape, shape, (Node(Own(), shape, shape), Node(Own(), shape, shape)))
+    architecture = architecture_of(root)
+    module = network.build(architecture, 2)
+    assert module(torch.randn(3, 4)).shape == (3, 2)
+    assert parameters(module) - 10 == architecture.cost.params == 2 * (4 * 4 + 4)
+    with pytest.raises(ExportError, match="cannot write own as plain PyTorch; give the layer an `emit`"):
+        network.source(architecture, 2)
+
+
+def deep(depth: int) -> Node:
+    """seq(seq(seq(...),leakyrelu),leakyrelu) around a residual connection, nested `depth` deep."""
+    shape = (3,)
+    node = Node(Linear(3), shape, shape)
+    for level in range(depth):
+        if level % 100 == 50:
+            node = Node(Branching(Clone(2), Add()), shape, shape, (node, Node(Norm(), shape, shape)))
+        else:
+            node = Node(Sequential(), shape, shape, (node, Node(LeakyReLU(), shape, shape)))
+    return node
+
+
+def test_trees_thousands_deep_are_built_without_recursion() -> None:
+    before = sys.getrecursionlimit()
+    module = network.build(architecture_of(deep(2_000)), 2)
+    assert sys.getrecursionlimit() == before
+    output = module(torch.randn(2, 3))
+    assert output.shape == (2, 2)
+    assert math.isfinite(output.sum().item())
+
+
+def test_the_builder_is_imported_without_torch() -> None:
+    code = "import sys, evosearch.network, evosearch.layers; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
