@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
+import typer
 
+from evosearch.cli import main
+from evosearch.runs import Run, journal_digest
 from tests.chaos.sessions import config, kills, session, words
 
 
@@ -16,3 +22,54 @@ def test_a_run_that_is_killed_ends_as_the_run_that_nobody_killed(tmp_path: Path)
         lambda seed, folder, acknowledged: session(config(table, 60, seed), folder, acknowledged),
         tmp_path, runs=2, seeds=1, times=2, rng=np.random.default_rng(5),
     )  # fmt: skip
+
+
+def test_no_command_ends_in_a_traceback_on_a_damaged_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The same command tree each time: building it takes longer than most commands.
+    monkeypatch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+    commands_on_damaged_runs(tmp_path, capsys, flips=24, resumed=8, rng=np.random.default_rng(8))
+
+
+def commands_on_damaged_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flips: int, resumed: int, rng: np.random.Generator
+) -> None:
+    """One byte of a run is damaged: `verify` says so, and every other command works or ends in one line."""
+    folder = tmp_path / "runs" / "mine"
+    session(config(words(tmp_path / "table", letters=4), 40, 0), folder)
+    expected = journal_digest(Run.open(folder))
+    key = next(Run.open(folder).records())["key"]
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    assert len(names) > 5
+    for number in range(flips):
+        path = folder / names[number % len(names)]
+        sound = path.read_bytes()
+        offset = int(rng.integers(len(sound)))
+        damaged = bytes([sound[offset] ^ int(rng.integers(1, 256))])
+        path.write_bytes(sound[:offset] + damaged + sound[offset + 1 :])
+        capsys.readouterr()
+        assert main(["verify", str(folder)]) == 1, f"{path}:{offset}"
+        assert str(path.relative_to(folder).parts[0]) in capsys.readouterr().out
+        commands = [
+            ["status", str(folder)], ["list", str(folder.parent)], ["best", str(folder)], ["why", str(folder), key[:8]],
+            ["lineage", str(folder), key[:8]], ["pareto", str(folder)], ["show", str(folder)],
+        ]  # fmt: skip
+        if number < resumed:
+            copy = tmp_path / "copy"
+            shutil.copytree(folder, copy)
+            commands.append(["resume", str(copy), "--quiet"])
+        for command in commands:
+            code = main(command)
+            said = capsys.readouterr().err
+            assert code in (0, 1, 2), (command, said)
+            assert "internal error" not in said, (path, offset, command, said)
+            if code and command[0] != "list":
+                assert said.startswith("evolve: "), (command, said)
+                assert said.count("\n") == 1, (command, said)
+        if number < resumed:
+            if code == 0:
+                assert journal_digest(Run.open(copy)) == expected
+            shutil.rmtree(copy)
+        path.write_bytes(sound)
+    assert main(["verify", str(folder)]) == 0

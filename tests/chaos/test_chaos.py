@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 from evosearch import config as configuration
 from evosearch.errors import StorageError
@@ -17,6 +19,7 @@ from evosearch.runs import Run, equal_journals, verify
 from tests.chaos import sessions
 from tests.chaos.faults import FaultyDisk, search
 from tests.test_cache import crowd
+from tests.test_resume import commands_on_damaged_runs
 from tests.test_runs import flips, kills, refusals, tears
 
 pytestmark = pytest.mark.chaos
@@ -32,6 +35,13 @@ def test_a_disk_that_refuses_at_every_call(tmp_path: Path) -> None:
 
 def test_five_thousand_byte_flips_are_found_and_run_nothing(tmp_path: Path) -> None:
     flips(tmp_path, 5_000, np.random.default_rng(3))
+
+
+def test_no_command_ends_in_a_traceback_on_damaged_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+    commands_on_damaged_runs(tmp_path, capsys, flips=600, resumed=150, rng=np.random.default_rng(9))
 
 
 def test_two_hundred_small_searches_killed_three_times(tmp_path: Path) -> None:
