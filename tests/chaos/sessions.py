@@ -96,7 +96,7 @@ def child(work: Work, seed: int, folder: Path, acknowledged: Path | None) -> int
     except EvosearchError as error:
         print(error, file=sys.stderr, flush=True)
         code = error.exit_code
-    except BaseException:  # what would be a traceback there is one here
+    except BaseException:  # noqa: BLE001 - a forked child must not go on as pytest
         traceback.print_exc()
     finally:
         sys.stderr.flush()
