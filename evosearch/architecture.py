@@ -181,6 +181,8 @@ class Space:
     ) -> None:
         self.grammar, self.vocabulary, self.input, self.limits = grammar, vocabulary, input, limits or Limits()
         self.outputs = outputs
+        if input is not None and vocabulary is None:
+            raise LayerError(f"{grammar.name} is read without layers, so it takes no input shape")
         classes: Mapping[str, type] = vocabulary.classes if vocabulary else {}
         make: Callable[[Alternative, tuple[Any, ...]], Any] = vocabulary.layer if vocabulary else _no_layers
         self.sampler = Sampler(
@@ -196,8 +198,6 @@ class Space:
         self._nodes: dict[tuple[Derivation, Shape], Node] = {}
         if input is None:
             return
-        if vocabulary is None:
-            raise LayerError(f"{grammar.name} has no layers (`input: none`), so it takes no input shape")
         if grammar.input != MODES.get(len(input), ""):
             raise ShapeError(f"{grammar.name} takes {grammar.input} input; {show(input)} is {MODES.get(len(input))}")
         if self.sampler.kinds[grammar.start] != "part":

@@ -13,7 +13,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-import os
 import platform
 import subprocess
 import time
@@ -551,7 +550,7 @@ class _Session:
                 }
             )
         return Summary(
-            folder=Path(os.path.relpath(self.run.folder)),
+            folder=_near(self.run.folder),
             evaluated=self.search.evaluated,
             distinct=self.search.known,
             best_key=best.key,
@@ -572,6 +571,12 @@ class _Session:
                 return individual, finished
             self.watch.note(f"{individual.key[:8]}: final training failed ({finished.error}); trying the next best")
         raise RunError(f"{self.run.folder}: none of the best candidates survived the final training; see [final]")
+
+
+def _near(folder: Path) -> Path:
+    """A folder as a person would name it: from where they are, if it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
 def _failures(run: Run) -> list[str]:

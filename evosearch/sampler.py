@@ -16,8 +16,8 @@ plans; most often the first run holds. (Enumerating and caching all plans was si
 
 The distribution drawn is therefore: at each node an alternative by weight among those that fit; its words (splits,
 merges, kernels) by weight among those with which it has a plan; its parts freely if that fits, else along a plan.
-From `max_depth` nested layers on, only the shortest alternatives are drawn. A sample that takes more
-than `max_nodes` node draws, thrown-away ones included, is dropped and counted: a grammar such as einspace's is
+From `max_depth` nested layers on, only the shortest alternatives are drawn. A sample that takes more than `max_nodes`
+node draws, thrown-away ones included, or has more nodes, is dropped and counted: a grammar such as einspace's is
 critical, and without such a limit its expected work has no bound.
 """
 
@@ -33,7 +33,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from evosearch.errors import LayerError, ShapeError
+from evosearch.errors import ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind
 from evosearch.layers.base import Layer, Shape, Want, Word, matches, show
 
@@ -162,16 +162,6 @@ def kinds(grammar: Grammar, classes: Mapping[str, type]) -> dict[str, str]:
 
     while fewer := {rule for rule in parts if not all(map(is_part, grammar.rules[rule]))}:
         parts -= fewer
-    for rule in sorted(layered - parts):
-        for alternative in grammar.rules[rule]:
-            if is_layer(alternative):
-                raise LayerError(
-                    f"{rule!r} is one layer here ({alternative.layer!r}) and a list of parts in another alternative; "
-                    "give the list a rule of its own",
-                    file=grammar.name,
-                    line=alternative.line,
-                    column=alternative.column,
-                )
     return {rule: "part" if rule in parts else "splice" if rule in layered else "word" for rule in grammar.rules}
 
 
@@ -213,8 +203,7 @@ class Sampler:
     """Draws derivations of a grammar that fit a shape. Its caches change its speed, never what it draws.
 
     Args:
-        grammar: with `input` other than "none" every alternative's layer is in `classes`.
-        classes: layer and word classes by the names that the grammar uses.
+        classes: layer and word classes by the names that the grammar uses; empty for a language without shapes.
         make: (alternative, arguments) -> layer or word instance, cached.
         output: the output shape of a finished derivation at a shape; raises ShapeError.
     """
@@ -252,8 +241,7 @@ class Sampler:
         self._planless: dict[tuple[Form, Shape, Want], None] = {}
         self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
         self._reach_by_height: dict[tuple[str, Shape, int], dict[Shape, None]] = {}
-        if grammar.input != "none":
-            self.kinds = kinds(grammar, classes)
+        self.kinds = kinds(grammar, classes) if classes else dict.fromkeys(grammar.rules, "word")
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
@@ -280,6 +268,8 @@ class Sampler:
                 gc.enable()
         if found is None:
             raise ShapeError(f"no alternative of {rule!r} fits at {show(shape)}")
+        if found[0].size > drawing.budget:  # words are nodes too, and are not drawn one by one
+            raise TooLarge
         return found
 
     def draw_free(self, rng: np.random.Generator, rule: str, *, max_nodes: int = 0, depth: int = 0) -> Derivation:
