@@ -202,9 +202,7 @@ def conform(
         first = _offspring(operator, space, parents, population, (seed, trial))
         again = _offspring(operator, space, parents, population, (seed, trial))
         if len(first) != len(again) or any(a is not b for a, b in zip(first, again, strict=True)):
-            raise _broken(
-                operator, "the same rng gave different results; draw from the rng it is given and nothing else"
-            )
+            raise _broken(operator, "gave two results for the same rng; draw from the rng it is given alone")
         made += len(first)
         if operator.kind != "select":
             for child in first:
