@@ -283,8 +283,8 @@ def _resumed_config(
         update={
             "search": replace(config.search, budget=budget or asked),
             "workers": settings,
-            "layers": _allowed("layers", config.layers, layers),
-            "operators": _allowed("operators", config.operators, operators),
+            "layers": paths.own_code("layers", config.layers, layers),
+            "operators": paths.own_code("operators", config.operators, operators),
         }
     )
 
@@ -292,17 +292,6 @@ def _resumed_config(
 def _recorded(run: Run) -> Config:
     """The configuration that the run was started with."""
     return configuration.loads(run.text("config.toml"), str(run.folder / "config.toml"))
-
-
-def _allowed(kind: str, recorded: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
-    """The code files of a resumed run: those given now, and those of the run that lie in the user's project."""
-    if given:
-        return tuple(str(Path(path).resolve()) for path in given)
-    project = paths.project()
-    for path in recorded:
-        if project is None or not Path(path).resolve().is_relative_to(project):
-            raise UsageError(f"the run uses {kind} of its own; say where they are: --{kind} {path}")
-    return tuple(recorded)
 
 
 def _largest_budget(run: Run) -> int:

@@ -71,6 +71,20 @@ def names(kind: str, suffix: str, named: Iterable[Path | str] = ()) -> tuple[str
     return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
+def own_code(kind: str, recorded: Sequence[str], given: Sequence[Path | str]) -> tuple[str, ...]:
+    """A run's own code files: those given now, else those it recorded where they lie in the user's project.
+
+    A run's folder alone never decides what code runs. Raises UsageError where one lies elsewhere.
+    """
+    if given:
+        return tuple(str(Path(path).resolve()) for path in given)
+    root = project()
+    for path in recorded:
+        if root is None or not Path(path).resolve().is_relative_to(root):
+            raise UsageError(f"the run uses {kind} of its own; say where they are: --{kind} {path}")
+    return tuple(recorded)
+
+
 def offer(wrong: str, known: Sequence[str]) -> str:
     """The end of an error's line: the names that are near a wrong one, else all there are."""
     near = difflib.get_close_matches(Path(wrong).stem, known, n=3, cutoff=0.6)
