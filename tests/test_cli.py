@@ -274,7 +274,7 @@ MISTAKES = [
     Mistake("status runs", FAILED, ("runs: not a run's folder", "evolve list"), write("runs/x", "")),
     Mistake("status frist", FAILED, ("no run 'frist'", "mean first?"), write("runs/first/journal.msgpack", "")),
     Mistake("status broken", FAILED, ("runs/broken/journal.msgpack", "offset"), broken_run),
-    Mistake("check nothing.lark", USAGE, ("nothing.lark: no such grammar file",)),
+    Mistake("check nothing.lark", USAGE, ("nothing.lark: no such grammar", ".lark file")),
     Mistake("sample einspce", USAGE, ("einspce: no such grammar", "did you mean einspace")),
     Mistake("sample tiny.lark --input 3x", USAGE, ("--input 3x", "3x32x32"), write("tiny.lark", TINY)),
     Mistake("sample tiny.lark --input 64", USAGE, ("takes image input", "64 is vector"), write("tiny.lark", TINY)),

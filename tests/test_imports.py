@@ -18,7 +18,8 @@ PACKAGE = ROOT / "evosearch"
 LINES: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
     ("engine", "bench"),
-    ("config", "report", "results"),
+    ("config", "report", "export"),
+    ("results", "final"),
     ("search",),
     ("runs", "workers", "adaptive", "cache", "operators", "variation"),
     ("training",),

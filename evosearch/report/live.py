@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from evosearch.engine import Progress, Summary
 
 BARS = "▁▂▃▄▅▆▇█"
-EVERY = 5.0  # seconds between plain lines when nothing better was found
+EVERY = 5.0  # seconds between plain lines when nothing better was found,
+SHARE = 0.05  # or this share of the time so far, where that is longer: a week's log is read too
 WIDTH = 80  # columns of the panel, or the terminal's where it has fewer
 REFRESH = 4  # panels a second: seen at once, and no flicker over a slow connection
 
@@ -62,7 +63,7 @@ class PlainView:
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic, every: float = EVERY) -> None:
         self.out, self.clock, self.every = out, clock, every
-        self._printed = -every
+        self._began, self._printed = clock(), -every
         self._best: str | None = None
 
     def _say(self, text: str) -> None:
@@ -77,9 +78,10 @@ class PlainView:
     def progress(self, progress: Progress) -> None:
         better = progress.best_key is not None and progress.best_key != self._best
         done = progress.evaluated >= progress.budget
-        if not (better or done or self.clock() - self._printed >= self.every):
+        now = self.clock()
+        if not (better or done or now - self._printed >= max(self.every, SHARE * (now - self._began))):
             return
-        self._best, self._printed = progress.best_key, self.clock()
+        self._best, self._printed = progress.best_key, now
         left = "" if progress.seconds_left is None or done else f"  {duration(progress.seconds_left)} left"
         width = len(str(progress.budget))
         phase = "" if progress.phase == "search" else f"{progress.phase}  "
