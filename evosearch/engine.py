@@ -31,9 +31,12 @@ from evosearch import paths, tasks, training, workers
 from evosearch.architecture import USUAL_INPUT, Space
 from evosearch.cache import Ledger
 from evosearch.errors import ArchitectureError, RunChanged, RunError, SpaceExhausted, UsageError
+from evosearch.framing import encode
 from evosearch.layers import load_layers, vocabulary
 from evosearch.results import Final, Finished, files
-from evosearch.runs import Run
+from evosearch.runs import CHECKPOINT_FILE, JOURNAL_FILE, Finding, Run
+from evosearch.runs import repair as mend_files
+from evosearch.runs import verify as check_files
 from evosearch.score import Score
 from evosearch.search import Individual, Proposal, Search, SearchSettings
 from evosearch.tasks import Task
@@ -160,10 +163,16 @@ class Setup:
         )
 
 
-def prepare(config: Config, grammar_file: Path | None = None, seed_folder: Path | None = None) -> Setup:
+def prepare(
+    config: Config,
+    grammar_file: Path | None = None,
+    seed_folder: Path | None = None,
+    seed_texts: Mapping[str, str] | None = None,
+) -> Setup:
     """Read all that the configuration names. Raises EvosearchError; writes nothing.
 
-    grammar_file, seed_folder: where a run's own copies lie, for a run that is resumed.
+    grammar_file, seed_folder: where a run's own copies lie, for a run that is resumed. seed_texts: seeds by name,
+    in place of the config's.
     """
     file = grammar_file or paths.find("grammars", config.grammar, ".lark")
     read = language.load(file)
@@ -180,7 +189,7 @@ def prepare(config: Config, grammar_file: Path | None = None, seed_folder: Path 
     else:
         outputs = task.outputs if isinstance(task, Task) else None
         space = Space(read, vocabulary(read, own), task.input_shape, config.limits, outputs)
-    texts = _seed_texts(config, seed_folder)
+    texts = _seed_texts(config, seed_folder) if seed_texts is None else dict(seed_texts)
     seeds: dict[str, Derivation] = {}
     for name, text in texts.items():
         try:
@@ -203,7 +212,53 @@ def _seed_texts(config: Config, folder: Path | None) -> dict[str, str]:
 
 def start(config: Config, folder: Path, watch: Watch) -> Summary:
     """A new run in `folder`, to its end. Raises EvosearchError; where nothing could begin, no folder is left."""
-    setup = prepare(config)
+    return _begin(prepare(config), folder, watch)
+
+
+def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
+    """A new run in `folder` that starts from the population of another, under a configuration of its own.
+
+    What the new grammar or limits do not admit is left out, and said. Raises UsageError where nothing is admitted.
+    """
+    texts = _population(Run.open(parent))
+    empty = prepare(config, seed_texts={})
+    admitted: dict[str, str] = {}
+    for number, text in texts.items():
+        name = f"fork-{number}"
+        try:
+            derivation = empty.space.parse(text)
+            limit = empty.space.within(empty.space.read(derivation)) if empty.space.input else None
+        except ArchitectureError as error:
+            watch.note(f"{name} is left out: {error}")
+            continue
+        if limit is not None:
+            watch.note(f"{name} is left out: it is over {limit}")
+            continue
+        admitted[name] = empty.space.render(derivation)
+    if not admitted:
+        raise UsageError(f"{parent}: none of the {len(texts)} individuals of its population can start the new run")
+    config = config.model_copy(update={"seeds": tuple(admitted)})
+    return _begin(prepare(config, seed_texts=admitted), folder, watch)
+
+
+def _population(run: Run) -> dict[int, str]:
+    """Texts of a run's population by proposal number: of its checkpoint, else the youngest that succeeded."""
+    checkpoint = run.load_checkpoint()
+    if checkpoint is not None and checkpoint[0]["population"]:
+        return {individual["born"]: individual["text"] for individual in checkpoint[0]["population"]}
+    texts: dict[int, str] = {}
+    succeeded: list[int] = []
+    for record in run.records():
+        if record["kind"] == "proposal":
+            texts[record["number"]] = record["text"]
+        elif record["kind"] == "score" and record["status"] == "ok":
+            succeeded.append(record["number"])
+    kept = sorted(succeeded)[-_recorded(run).search.population :]
+    return {number: texts[number] for number in kept}
+
+
+def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
+    config = setup.config
     search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
     first = search.ask()  # before anything is written: limits that no architecture meets are found here
     files = {f"grammar/{name}": text for name, text in setup.grammar.source.items()}
@@ -246,9 +301,7 @@ def resume(
     """
     with Run.open(folder, write=True) as run:
         config = _resumed_config(run, budget, workers, device, layers, operators)
-        grammar_file = run.folder / "grammar" / str(run.header["grammar_file"])
-        setup = prepare(config, grammar_file, run.folder / "grammar" / "seeds")
-        _refuse_changes(run, setup, config)
+        setup = _setup_of(run, config)
         if cut := run.cut_torn_tail():
             watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
         watch.started({"run": folder, **_facts(setup)})
@@ -298,6 +351,14 @@ def _largest_budget(run: Run) -> int:
     return max((int(r["budget"]) for r in run.records() if r["kind"] == "note" and "budget" in r), default=0)
 
 
+def _setup_of(run: Run, config: Config) -> Setup:
+    """All that a run is made of, its grammar and seeds from its own folder. Raises RunChanged."""
+    grammar = run.folder / "grammar"
+    setup = prepare(config, grammar / str(run.header["grammar_file"]), grammar / "seeds")
+    _refuse_changes(run, setup, config)
+    return setup
+
+
 def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
     """Raise RunChanged where the grammar, task, recipe, layers or operators are not those of the run."""
     now = dict(replace(setup, config=_recorded(run)).digests)
@@ -331,18 +392,65 @@ def _replayed(run: Run, setup: Setup) -> tuple[Search, dict[int, tuple[float, ..
 def replay(search: Search, run: Run, offset: int | None = None) -> None:
     """Do again what the journal says from an offset on. Raises RunChanged where the search would do otherwise."""
     for record in run.records(offset):
-        if record["kind"] == "proposal":
-            try:
-                proposal = search.ask()
-            except SpaceExhausted:
-                proposal = None
-            if proposal is None or proposal.text != record["text"] or proposal.number != record["number"]:
-                raise RunChanged(
-                    f"{run.folder}: proposal {record['number']} comes out otherwise than the journal says; "
-                    "resume it with the evosearch and the packages in its environment.json"
-                )
-        elif record["kind"] == "score":
-            search.tell(record["number"], Score.unpack(record))
+        _redo(search, record, run)
+
+
+def _redo(search: Search, record: Mapping[str, Any], run: Run) -> None:
+    if record["kind"] == "proposal":
+        try:
+            proposal = search.ask()
+        except SpaceExhausted:
+            proposal = None
+        if proposal is None or proposal.text != record["text"] or proposal.number != record["number"]:
+            raise RunChanged(
+                f"{run.folder}: proposal {record['number']} comes out otherwise than the journal says; "
+                "resume it with the evosearch and the packages in its environment.json"
+            )
+    elif record["kind"] == "score":
+        search.tell(record["number"], Score.unpack(record))
+
+
+def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = ()) -> list[Finding]:
+    """What does not check in a run: its files (runs.verify), and the search done again from its journal.
+
+    The replay runs the operators and layers of the command line, the user's project or the bundle; where those are not
+    the run's any more, a finding says that the replay was not made. Evaluates nothing; changes nothing.
+    """
+    findings = check_files(folder)
+    if findings:
+        return findings
+    run = Run.open(folder)
+    try:
+        search = _fresh(run, layers, operators)
+        checkpoint = run.load_checkpoint()
+        at = checkpoint[1] if checkpoint else None
+        for offset, record in run.located():
+            _redo(search, record, run)
+            if checkpoint is not None and offset == at and not _same_state(search.state(), checkpoint[0]):
+                return [Finding(CHECKPOINT_FILE, "the journal replayed ends in another state", "run `evolve repair`")]
+    except (RunChanged, UsageError) as error:
+        return [Finding(JOURNAL_FILE, f"its replay was not made or came out otherwise: {error}", "see the message")]
+    return []
+
+
+def repair(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = ()) -> list[str]:
+    """What runs.repair does, and the checkpoint written anew from the journal. Returns what was done, a line each."""
+    done = mend_files(folder)
+    with Run.open(folder, write=True) as run:
+        search = _fresh(run, layers, operators)
+        replay(search, run)
+        run.write_checkpoint(search.state())
+    return [*done, f"{CHECKPOINT_FILE}: written anew from {search.evaluated} scores"]
+
+
+def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:
+    """The run's search before its first proposal. Raises RunChanged where what the run needs is not there any more."""
+    setup = _setup_of(run, _resumed_config(run, None, None, None, layers, operators))
+    return Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+
+
+def _same_state(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return encode(dict(a)) == encode(dict(b))
 
 
 # --- the loop -------------------------------------------------------------------------------------------------------
@@ -375,6 +483,9 @@ class _Session:
         try:
             self._search()
             self._checkpoint()
+        except KeyboardInterrupt:
+            self._checkpoint()
+            raise
         finally:
             if self.pool is not None:
                 self.pool.close()

@@ -372,15 +372,12 @@ class Search:
         number = self._next
         if number >= self.settings.budget:
             return None
-        if self.settings.order == "proposal":
-            while self._folded < number - self.settings.lookahead:
-                if not self._inflight[self._folded].told:
-                    return None
-                self._fold(self._folded)
-                self._folded += 1
+        if self.settings.order == "proposal" and self._folded < number - self.settings.lookahead:
+            return None
         entry = self._propose(number, self._stream(PROPOSING, number))
         self._inflight[number] = entry
         self._next += 1
+        self._fold_due()
         return entry.proposal
 
     def tell(self, number: int, score: Score | Mapping[str, float] | float | None) -> None:
@@ -396,6 +393,8 @@ class Search:
         self.evaluated += 1
         if self.settings.order == "arrival":
             self._fold(number)
+        else:
+            self._fold_due()
 
     def best(self) -> Individual | None:
         """The best individual told so far, earlier ones first where equal; of several objectives, by the first."""
@@ -661,6 +660,14 @@ class Search:
                 raise TaskError(f"the score has no objective {objective.name!r}; it has {', '.join(score) or 'none'}")
             values.append(objective.sign * float(score[objective.name]))
         return tuple(values) if all(map(math.isfinite, values)) else None
+
+    def _fold_due(self) -> None:
+        """Fold what the next proposal may be made from: so the state follows from what was asked and told alone."""
+        if self.settings.order == "arrival":
+            return
+        while self._folded < self._next - self.settings.lookahead and self._inflight[self._folded].told:
+            self._fold(self._folded)
+            self._folded += 1
 
     def _fold(self, number: int) -> None:
         """Credit the policy, join the population, let one leave."""

@@ -210,7 +210,7 @@ def test_failures_at_the_start_do_not_leave_the_population_short(
 def test_aging_keeps_the_youngest(expressions: Space, bundled: operators.Operators) -> None:
     settings = SearchSettings(budget=80, population=10, lookahead=0)
     search, _ = drive(Search(expressions, settings, bundled), lambda p: p.text.count("mul"))
-    assert sorted(individual.born for individual in search.population) == list(range(69, 79))
+    assert sorted(individual.born for individual in search.population) == list(range(70, 80))
 
 
 def test_aging_climbs_where_random_search_does_not(expressions: Space, bundled: operators.Operators) -> None:
