@@ -1,0 +1,297 @@
+"""The commands that make something of a found network: export, train."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evosearch.cli import DONE, output
+from evosearch.cli.grammars import JsonOption, LayersOption
+from evosearch.cli.help import Command
+from evosearch.cli.search import option
+from evosearch.report.text import clean, count, duration, short
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evosearch.export import Exported, Original
+    from evosearch.final import Outcome, Stored, Subject
+
+PANEL = "Results"
+
+KeyArgument = Annotated[str | None, typer.Argument(metavar="[KEY]", help="Of a run's candidate; the best if left out.")]
+
+
+def register(app: typer.Typer) -> None:
+    for command in (export, train):
+        app.command(cls=Command, rich_help_panel=PANEL)(command)
+
+
+def export(
+    what: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run, or a folder that `evolve train` wrote.", show_default=False)
+    ],
+    key: KeyArgument = None,
+    format: Annotated[
+        str | None, option("FORMAT", None, "python, safetensors, pt2 or onnx.", default="by the output's suffix")
+    ] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="PATH", help="A file, or a folder for it.", show_default="RUN.SUFFIX"),
+    ] = None,
+    task: Annotated[
+        str | None, option("TASK", None, "Where the run's data lies now.", default="where it lay then")
+    ] = None,
+    layers: LayersOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Write a trained network in a format that others read.
+
+    The file is loaded again and compared with the network, on random examples and on the task's own, before it takes
+    its place. python is code, safetensors its weights; pt2 (torch.export) and onnx hold both.
+    """
+    from evosearch import export as formats
+    from evosearch import final
+
+    chosen = _format(format, to)
+    at = _folder(what)
+    changes = {} if task is None else {"task": task}
+    config = final.configured(at, changes, [str(path) for path in layers or ()])
+    found = final.subject(config, _text(at, key))
+    final.same(at, found, "grammar", "layers", "task")
+    original = _original(at, found, chosen)
+    path = _target(to, at, formats.FORMATS[chosen].suffix)
+    exported = formats.export(original, chosen, path)
+    if as_json:
+        output.as_json(
+            {
+                "path": str(exported.path),
+                "format": exported.format,
+                "bytes": exported.size,
+                "difference": exported.difference,
+                "differences": exported.differences,
+                "key": original.architecture.key,
+            }
+        )
+        return DONE
+    _print_exported(exported, original)
+    return DONE
+
+
+def _print_exported(exported: Exported, original: Original) -> None:
+    from evosearch.export import FORMATS
+
+    use = FORMATS[exported.format].use.format(name=exported.path.name)
+    sizes = ", ".join(map(str, original.architecture.input))
+    where = "its preprocess does that" if exported.format == "python" else "mean and std are in its metadata"
+    output.facts(
+        [
+            ("exported", f"{exported.path}  {exported.format}, {exported.size:,} bytes"),
+            ("compared", ", ".join(f"{name} {value:.1g}" for name, value in exported.differences.items())),
+            ("largest difference", f"{exported.difference:.1g}"),
+            ("takes", f"(batch, {sizes}) float32, normalised: {where}"),
+            ("use", use),
+        ]
+    )
+
+
+def _format(asked: str | None, to: Path | None) -> str:
+    """The format asked for, or the one that the output's suffix means. Raises UsageError."""
+    from evosearch.errors import UsageError
+    from evosearch.export import FORMATS
+
+    if asked is None:
+        named = [name for name in FORMATS if to is not None and to.suffix == FORMATS[name].suffix]
+        if not named:
+            raise UsageError(f"say which format: --format {' or '.join(FORMATS)}")
+        return named[0]
+    if asked not in FORMATS:
+        raise UsageError(f"--format {asked}: there are {', '.join(FORMATS)}")
+    return asked
+
+
+def _target(to: Path | None, at: Stored, suffix: str) -> Path:
+    from evosearch.errors import UsageError
+
+    name = f"{at.folder.resolve().name}{suffix}"
+    path = Path(name) if to is None else to / name if to.is_dir() else to
+    if not path.parent.is_dir():
+        raise UsageError(f"--output {path}: there is no folder {path.parent}")
+    return path
+
+
+def _original(at: Stored, found: Subject, format: str) -> Original:
+    """The network to export: with its trained weights, or with fresh ones where the format holds none."""
+    from evosearch import final
+    from evosearch.errors import RunError
+
+    if (at.files / final.WEIGHTS_FILE).is_file() and found.architecture.text == at.text():
+        return final.restore(at, found)
+    if format == "python":
+        return final.fresh(found)
+    key = short(found.architecture.key)
+    raise RunError(
+        f"{at.folder} keeps no weights of {key}, only those of its best; train it, and export what that writes: "
+        f"evolve train {at.folder} {key}"
+    )
+
+
+def train(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="RUN|ARCHITECTURE", help="A run, a text, or an .arch file.", show_default=False),
+    ],
+    key: KeyArgument = None,
+    task: Annotated[
+        str | None, option("TASK", None, "Another task than the run's.", default="the run's, or digits")
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings, each with a seed of its own.")] = 3,
+    seed: Annotated[int | None, option("N", None, "The first seed.", min=0, default="the run's, or 0")] = None,
+    epochs: Annotated[int | None, option("N", None, "Of each training.", min=1, default="[final]'s")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set final.lr=0.01."),
+    ] = None,
+    device: Annotated[str | None, option("NAME", None, "cpu, cuda, cuda:1.", default="the run's")] = None,
+    grammar: Annotated[
+        str | None, option("GRAMMAR", None, "Of a text or an .arch file.", default="einspace, or the run's")
+    ] = None,
+    layers: LayersOption = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="For the network and its figures.",
+            show_default="runs/trained/KEY-TASK",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Train a network to the end, in several seeds, and test it once in each.
+
+    On train and validation together, by the recipe in [final]. The network of the first seed is saved.
+    """
+    from evosearch import config as configuration
+    from evosearch import final
+
+    changes: dict[str, Any] = {"task": task, "seed": seed, "final.epochs": epochs, "workers.device": device}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    changes.update(configuration.parse_setting(setting) for setting in settings or ())
+    found = _subject(what, key, grammar, changes, [str(path) for path in layers or ()])
+    folder = _trained_folder(to, found)
+    outcome: Outcome | None = None
+    for outcome in final.train(found, seeds):
+        _tell_seed(outcome, sys.stderr if as_json else sys.stdout)
+        if outcome.values:
+            final.save(outcome, folder)
+    assert outcome is not None
+    best = outcome.kept  # raises where no seed went well
+    if as_json:
+        output.as_json({"key": best.architecture.key, "folder": str(folder), **outcome.data()})
+        return DONE
+    _print_outcome(outcome, folder)
+    return DONE
+
+
+def _subject(
+    what: str, key: str | None, grammar: str | None, changes: dict[str, Any], layers: Sequence[str]
+) -> Subject:
+    """What a person names: a run's candidate, a folder of `evolve train`, an .arch file, or a text."""
+    from evosearch import config as configuration
+    from evosearch import final
+    from evosearch.errors import UsageError
+
+    file = Path(what)
+    if file.is_file() or "(" in what:
+        if key is not None:
+            raise UsageError(f"{what}: a text has no candidates; leave {key} out")
+        text = file.read_text(encoding="utf-8") if file.is_file() else what
+        given = {"grammar": grammar, "layers": list(layers)}
+        config = configuration.load(None, {**{name: value for name, value in given.items() if value}, **changes})
+        return final.subject(config, text)
+    at = _folder(what)
+    if grammar is not None:
+        raise UsageError(f"--grammar {grammar}: {what} has its own; leave it out")
+    found = final.subject(final.configured(at, changes, layers), _text(at, key))
+    read_anew = any(name == "task" or name.startswith("data.") for name in changes)
+    final.same(at, found, "grammar", "layers", *(() if read_anew else ("task",)))
+    return found
+
+
+def _folder(what: str) -> Stored:
+    """The folder of a run or of `evolve train`, by its path or by its name in runs/. Raises UsageError, RunError."""
+    from evosearch import final
+    from evosearch.cli.runs import folder_of
+    from evosearch.errors import RunError, UsageError
+
+    at = final.stored(Path(what))
+    if at is None:
+        try:
+            at = final.stored(folder_of(what))
+        except RunError as error:
+            if Path(what).suffix == ".arch":
+                raise UsageError(f"{what}: no such file") from None
+            raise error from None
+    assert at is not None
+    return at
+
+
+def _text(at: Stored, key: str | None) -> str:
+    """The sentence of a candidate; of the best one so far where no key is given."""
+    from evosearch.errors import UsageError
+    from evosearch.report.reading import read_run
+
+    if at.files == at.folder:
+        if key is not None:
+            raise UsageError(f"{at.folder} holds one network; leave {key} out")
+        return at.text()
+    run = read_run(at.folder)
+    return run.candidate(key).text if key is not None else str(run.best()["text"])
+
+
+def _trained_folder(to: Path | None, found: Subject) -> Path:
+    """Where the outcome goes: as asked, else runs/trained/KEY-TASK, numbered where that is taken."""
+    from evosearch.errors import UsageError
+
+    if to is not None:
+        if to.exists():
+            raise UsageError(f"{to} exists; choose another --output")
+        return to
+    task = "".join(c if c.isalnum() or c in "-_." else "-" for c in found.task.name)
+    base = Path(os.environ.get("EVOSEARCH_RUNS", "runs")) / "trained" / f"{short(found.architecture.key)}-{task}"
+    folder, number = base, 1
+    while folder.exists():
+        number += 1
+        folder = base.with_name(f"{base.name}-{number}")
+    return folder
+
+
+def _tell_seed(outcome: Outcome, stream: Any) -> None:
+    last, metric = outcome.finished[-1], outcome.subject.task.metric
+    came = f"test {metric} {last.test[metric]:.4f}" if last.test else f"failed: {last.error}"
+    seconds = duration(last.metrics["seconds"])
+    print(clean(f"seed {outcome.seeds[-1]}  {came}  {seconds}"), file=stream, flush=True)
+
+
+def _print_outcome(outcome: Outcome, folder: Path) -> None:
+    metric, cost = outcome.subject.task.metric, outcome.kept.architecture.cost
+    failed = len(outcome.finished) - len(outcome.values)
+    spread = "" if outcome.deviation is None else f" ± {outcome.deviation:.4f}"
+    beside = outcome.baseline.get(metric)
+    against = "" if beside is None else f"   (logistic regression on the same split: {beside:.4f})"
+    output.say()
+    output.say(f"test {metric} {outcome.mean:.4f}{spread}, {len(outcome.values)} seeds{against}")
+    output.say()
+    output.facts(
+        [
+            ("network", f"{short(outcome.kept.architecture.key)}  {count(cost.params)} parameters"),
+            ("failed", f"{failed} of {len(outcome.finished)} seeds" if failed else ""),
+            ("saved", str(folder)),
+        ]
+    )
