@@ -189,6 +189,16 @@ def final_train(
     return trained._replace(score=replace(trained.score, metrics={**trained.score.metrics, **found}))
 
 
+def warm_up(device: str) -> None:
+    """One step of a tiny network: what torch loads on first use (seconds) is not on the first candidate's time."""
+    import torch
+
+    layer = torch.nn.Linear(1, 1, device=device)
+    optimizer = optimizer_of(layer, Recipe(), device)
+    layer(torch.zeros(1, 1, device=device)).sum().backward()
+    optimizer.step()
+
+
 def medians(curves: Iterable[Sequence[float]], least: int = 5) -> tuple[float, ...]:
     """Median over candidates of the metric after each epoch, as far as at least `least` of them got.
 

@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 WATCH = 0.05  # seconds between looks; a core fills about 100 MB of fresh memory in that time
 GRACE = 1.0  # seconds over the time limit in which a worker may still say so itself, which spares a new worker
 STARTING = 300.0  # seconds in which a worker must be ready
-BROKEN_STARTS = 3  # workers in a row that died before they were ready: no other will fare better
+BROKEN_STARTS = 3  # workers in a row that ended before they were ready: no other will fare better
+SHOT_STARTS = 10  # the same where something outside ends them, which may stop doing so
 OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -234,11 +235,12 @@ class _Watch:
         self._workers.remove(worker)
         if not worker.ready:
             self._broken_starts += 1
-            if self._broken_starts >= BROKEN_STARTS:
+            code = worker.process.returncode
+            if self._broken_starts >= (SHOT_STARTS if -code in OUTSIDE else BROKEN_STARTS):
                 last = _tail(worker.log).strip().splitlines()[-1:] or ["it said nothing"]
                 raise WorkerError(
-                    f"{BROKEN_STARTS} workers in a row ended before they were ready "
-                    f"({_ending(worker.process.returncode)}); the last one said: {last[0]}"
+                    f"{self._broken_starts} workers in a row ended before they were ready ({_ending(code)}); "
+                    f"the last one said: {last[0]}"
                 )
         elif worker.job is not None:
             self._answer_for(worker, worker.job)
@@ -249,7 +251,7 @@ class _Watch:
         code = worker.process.returncode
         if worker.ended_for is not None:
             status, reason = worker.ended_for
-        elif code < 0 and -code in OUTSIDE:
+        elif -code in OUTSIDE:
             self._killed[job.number] = self._killed.get(job.number, 0) + 1
             if self._killed[job.number] < 2:
                 log.warning("a worker was ended from outside (%s); its candidate is tried once more", _ending(code))
