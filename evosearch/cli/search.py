@@ -125,6 +125,9 @@ def resume(
     device: Annotated[str | None, option("NAME", None, "cpu, cuda, cuda:1.", default="the run's")] = None,
     layers: Annotated[list[Path] | None, option("FILE.py", None, "The run's own layers; again for more.")] = None,
     operators: Annotated[list[Path] | None, option("FOLDER", None, "The run's own operators; again for more.")] = None,
+    fork: Annotated[
+        str | None, option("NAME", None, "A new run from this one's population, with what has changed since.")
+    ] = None,
     quiet: QuietOption = False,
     as_json: ResultJsonOption = False,
 ) -> int:
@@ -135,6 +138,16 @@ def resume(
     from evosearch.cli.runs import folder_of
 
     folder = folder_of(run)
+    if fork is not None:
+        flags = {
+            "name": fork,
+            "search.budget": budget,
+            "workers.workers": workers,
+            "workers.device": device,
+            "layers": [str(path) for path in layers] if layers else None,
+            "operators": [str(path) for path in operators] if operators else None,
+        }
+        return _fork(folder, {key: value for key, value in flags.items() if value is not None}, quiet, as_json)
 
     def go_on(watch: LiveView | PlainView) -> Summary:
         from evosearch import engine
@@ -150,6 +163,21 @@ def resume(
         )
 
     return _watched(go_on, folder, quiet, as_json)
+
+
+def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -> int:
+    """A new run beside `parent`, with its configuration and its population."""
+    from evosearch import config as configuration
+
+    resolved = configuration.load(parent / "config.toml", {**overrides, "seeds": []})
+    folder = new_folder(parent.parent, resolved, resolved.name)
+
+    def begin(watch: LiveView | PlainView) -> Summary:
+        from evosearch import engine
+
+        return engine.fork(parent, resolved, folder, watch)
+
+    return _watched(begin, folder, quiet, as_json)
 
 
 def new_folder(runs: Path, config: Config, asked: str | None) -> Path:

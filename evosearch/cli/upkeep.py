@@ -10,12 +10,15 @@ from typing import Annotated
 import typer
 
 from evosearch.cli import DONE, FAILED, output
-from evosearch.cli.grammars import JsonOption
+from evosearch.cli.grammars import JsonOption, LayersOption
 from evosearch.cli.help import Command, Group
 from evosearch.cli.search import RUN_ARGUMENT
 from evosearch.report.text import count
 
 PANEL = "Upkeep"
+OperatorsOption = Annotated[
+    list[Path] | None, typer.Option(metavar="FOLDER", help="Operators of your own; again for more.")
+]
 STARTERS = ("evosearch.toml", "grammars/first.lark")
 
 cache_app = typer.Typer(
@@ -54,16 +57,21 @@ def init(
     return DONE
 
 
-def verify(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
-    """Check a run's files: frames, checksums, digests, order.
+def verify(
+    run: Annotated[str, RUN_ARGUMENT],
+    layers: LayersOption = None,
+    operators: OperatorsOption = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Check a run's files, and do its search again from its journal.
 
-    Changes nothing and runs nothing; exits with 1 where something is off.
+    Changes nothing and evaluates nothing; exits with 1 where something is off.
     """
+    from evosearch import engine
     from evosearch.cli.runs import folder_of
-    from evosearch.runs import verify as check
 
     folder = folder_of(run)
-    findings = check(folder)
+    findings = engine.verify(folder, *_own(layers, operators))
     if as_json:
         output.as_json([{"file": one.file, "message": one.message, "cure": one.cure} for one in findings])
     elif findings:
@@ -74,21 +82,24 @@ def verify(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> in
     return FAILED if findings else DONE
 
 
-def repair(run: Annotated[str, RUN_ARGUMENT]) -> int:
-    """Cut a torn record off a run's journal.
+def repair(
+    run: Annotated[str, RUN_ARGUMENT], layers: LayersOption = None, operators: OperatorsOption = None
+) -> int:
+    """Cut a torn record off a run's journal; write its checkpoint anew.
 
-    Unreadable checkpoints are set aside. Nothing is deleted: what is cut is kept beside it.
+    Nothing is deleted: what is cut or set aside is kept beside it.
     """
+    from evosearch import engine
     from evosearch.cli.runs import folder_of
-    from evosearch.runs import repair as mend
 
     folder = folder_of(run)
-    done = mend(folder)
-    for line in done:
+    for line in engine.repair(folder, *_own(layers, operators)):
         output.say(f"{folder}: {line}")
-    if not done:
-        output.say(f"{folder}: nothing to repair")
     return DONE
+
+
+def _own(layers: list[Path] | None, operators: list[Path] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(str(path) for path in layers or ()), tuple(str(path) for path in operators or ())
 
 
 def ls(as_json: JsonOption = False) -> int:
