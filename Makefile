@@ -16,7 +16,7 @@ PYTEST_FLAGS ?=
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench slow chaos gpu browser wheel all-tests clean help
+.PHONY: demo test check format bench slow chaos gpu browser wheel reference clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -52,6 +52,9 @@ wheel: $(STAMP) ## build the wheel and try it in an empty environment
 
 bench: $(STAMP) ## benchmarks, their figures printed
 	$(BIN)/pytest -q -p no:xdist -o python_files='bench_*.py' -m '' --benchmark-only tests/bench $(PYTEST_FLAGS)
+
+reference: $(STAMP) ## write docs/cli.md and docs/config.md from the code
+	$(BIN)/python docs/reference.py
 
 clean: ## remove caches and build outputs; runs/ and the environment stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

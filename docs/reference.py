@@ -1,23 +1,24 @@
-"""Writes docs/cli.md from the commands themselves: python docs/reference.py. A test holds the two together."""
+"""Writes docs/cli.md and docs/config.md from the code: `make reference`. A test holds them together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from evosearch import config as configuration
 from evosearch.cli.commands import app
 
-PAGE = Path(__file__).with_name("cli.md")
+DOCS = Path(__file__).parent
 
-HEAD = """\
+COMMANDS = """\
 # The command line
 
     evolve COMMAND [ARGUMENTS] [OPTIONS]
-
-Made from the code by `python docs/reference.py`.
 
 **Exit codes**
 
@@ -42,8 +43,8 @@ candidate's key.
 """
 
 
-def page() -> str:
-    """The page as it should be."""
+def commands() -> str:
+    """docs/cli.md as it should be."""
     root: Any = typer.main.get_command(app)
     groups: dict[str, list[str]] = {}
     for name, command in root.commands.items():
@@ -52,7 +53,7 @@ def page() -> str:
         commands = list(inner.values()) if inner else [command]
         section = groups.setdefault(command.rich_help_panel or "Commands", [])
         section += ["\n".join(_command(text, one)) for text, one in zip(texts, commands, strict=True)]
-    parts = [HEAD, *(f"## {title}\n\n" + "\n".join(section) for title, section in groups.items())]
+    parts = [COMMANDS, *(f"## {title}\n\n" + "\n".join(section) for title, section in groups.items())]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -84,5 +85,53 @@ def _help(parameter: Any) -> str:
     return f"{text} Default: {parameter.show_default if isinstance(parameter.show_default, str) else default}."
 
 
+SETTINGS = """\
+# The configuration
+
+`evolve run CONFIG.toml` reads a TOML file; flags and `--set KEY=VALUE` win over it. `evolve run --dry-run` prints every
+key with the value that a run would have, and that output is a config that means the same. An unknown key is an error.
+Paths in a file are relative to the file. `"none"` lifts a limit.
+"""
+
+
+def settings() -> str:
+    """docs/config.md as it should be: each table's defaults, and what its owner says of its keys."""
+    defaults = configuration.dumps(configuration.load(None))
+    top, *tables = re.split(r"^\[(\w+)\]\n", defaults, flags=re.MULTILINE)
+    parts = [SETTINGS, _settings("The top level", configuration.Config, top)]
+    for name, body in zip(tables[::2], tables[1::2], strict=True):
+        owner: Any = configuration.Config.model_fields[name].annotation
+        parts.append(_settings(f"[{name}]", owner, body, ABOUT.get(name, "")))
+    return "\n".join(parts)
+
+
+ABOUT = {
+    "final": "The keys of [recipe]. What is not said here is as in [recipe], with four times the epochs.\n",
+}
+
+
+def _settings(title: str, owner: Any, body: str, about: str = "") -> str:
+    doc = about or f"{inspect.getdoc(owner)}\n"
+    lines = doc.splitlines() if owner is configuration.Config else [x for x in doc.splitlines() if x[:5] != "seed:"]
+    return f"## {title}\n\n{_listed(lines)}\n```toml\n{body.strip()}\n```\n"
+
+
+def _listed(lines: list[str]) -> str:
+    """A docstring's `name: what it is` lines as a list, continuations joined."""
+    found: list[str] = []
+    for line in lines:
+        entry = re.match(r"^([a-z_, ]+): (.*)$", line)
+        if entry:
+            found.append(f"- `{'`, `'.join(entry[1].split(', '))}`: {entry[2]}")
+        elif line.startswith(" ") and found:
+            found[-1] += f" {line.strip()}"
+        else:
+            found.append(line)
+    return "\n".join(found) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {"cli.md": commands, "config.md": settings}
+
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page(), encoding="utf-8")

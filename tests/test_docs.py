@@ -1,0 +1,115 @@
+"""What the documents show works as they show it."""
+
+from __future__ import annotations
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evosearch.cli import DONE, main
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    """The README's block of code in a language; there is one of each."""
+    [found] = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return str(found)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished runs/demo: the demo's configuration, with next to no budget and training."""
+    folder = tmp_path_factory.mktemp("demo")
+    arguments = [
+        "run",
+        str(ROOT / "runs/demo.toml"),
+        "--budget",
+        "2",
+        "--runs",
+        str(folder / "runs"),
+        "--device",
+        "cpu",
+    ]
+    quick = ["recipe.epochs=1", "final.epochs=8", "workers.pool=inline", "search.population=2"]
+    assert main([*arguments, *(word for setting in quick for word in ("--set", setting))]) == DONE
+    return folder
+
+
+def run_python(code: str, folder: Path) -> str:
+    """What a fresh interpreter prints that has neither the checkout nor evosearch's folder on its path."""
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_readme_loads_the_best_network_without_evosearch(demo: Path) -> None:
+    """The README's lines print a digit, and import nothing of evosearch."""
+    code = block("python")
+    printed = run_python(f"{code}\nassert not [name for name in sys.modules if name.startswith('evosearch')]", demo)
+    assert re.fullmatch(r"\['\d'\]\n", printed)
+    statements = [line for line in code.splitlines() if line]
+    assert len(statements) <= 12
+
+
+def test_evosearch_loads_the_same_network(demo: Path) -> None:
+    """`evosearch.load` and model.py give the same outputs for the same input."""
+    import torch
+
+    import evosearch
+
+    examples = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        ours = evosearch.load(demo / "runs/demo")(examples)
+        code = block("python").split("stroke")[0]
+        namespace = "\n".join(
+            [code, "examples = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))",
+             "with torch.no_grad(): print(network(examples).double().flatten().tolist())"]
+        )  # fmt: skip
+        theirs = eval(run_python(namespace, demo))  # noqa: S307 - a list of numbers that the line above printed
+    assert torch.allclose(ours.double().flatten(), torch.tensor(theirs, dtype=torch.float64), atol=1e-6)
+
+
+def test_the_readme_shows_the_grammar_that_init_writes() -> None:
+    """The first grammar is the very file of `evolve init`, ten lines at most."""
+    starter = (ROOT / "evosearch/cli/starters/first.lark").read_text(encoding="utf-8")
+    assert block("lark") == starter
+    assert len(starter.splitlines()) <= 10
+
+
+def test_every_file_that_a_document_names_is_there() -> None:
+    """Links between the documents lead somewhere."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    missing = [
+        f"{page.name}: {target}"
+        for page in pages
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert missing == []
+
+
+def test_the_folder_tree_is_the_real_one() -> None:
+    """Every file and folder in the README's tree and in the design's is there."""
+    for page, heading in (
+        (README, "## The folders"),
+        ((ROOT / "docs/design.md").read_text("utf-8"), "## 1. The folders"),
+    ):
+        tree = page.split(heading)[1].split("\n\n")[1]
+        for line in tree.splitlines():
+            indent = len(line) - len(line.lstrip())
+            names = re.split(r"\s{2,}", line.strip())[0].split(", ")
+            for name in names:
+                assert (ROOT / ("evosearch" if indent > 4 else "") / name).exists(), line
+
+
+@pytest.mark.parametrize("name", ["cli.md", "config.md"])
+def test_the_reference_is_up_to_date(name: str) -> None:
+    """docs/cli.md and docs/config.md are what `make reference` writes."""
+    pages = runpy.run_path(str(ROOT / "docs/reference.py"))["PAGES"]
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == pages[name](), "run `make reference`"
