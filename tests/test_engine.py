@@ -1,0 +1,214 @@
+"""Whole runs on real digits, made very small: what they leave, how they are resumed, refused and forked."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import evosearch
+from evosearch import config as configuration
+from evosearch import engine, tasks
+from evosearch.errors import RunChanged, RunLocked, SpaceExhausted, UsageError
+from evosearch.runs import Run, equal_journals
+
+SMALL: Mapping[str, Any] = {
+    "seeds": ["small_cnn"],
+    "search.budget": 6,
+    "search.population": 3,
+    "search.lookahead": 2,
+    "limits.max_params": 100_000,
+    "limits.max_flops": 3_000_000,
+    "recipe.epochs": 1,
+    "recipe.batch": 256,
+    "final.epochs": 1,
+    "workers.pool": "inline",
+    "workers.device": "cpu",
+}
+
+
+def config(**more: Any) -> configuration.Config:
+    return configuration.load(None, {**SMALL, **{key.replace("__", "."): value for key, value in more.items()}})
+
+
+class Watching:
+    """Remembers what it is told; `then` may interrupt."""
+
+    def __init__(self, then: Callable[[engine.Progress], None] = lambda progress: None) -> None:
+        self.then = then
+        self.told: list[engine.Progress] = []
+        self.notes: list[str] = []
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        self.info = info
+
+    def progress(self, progress: engine.Progress) -> None:
+        self.told.append(progress)
+        self.then(progress)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def finished(self, summary: engine.Summary) -> None:
+        self.summary = summary
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, engine.Summary]:
+    """A run to its end, with a ledger of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("ledger")))
+        folder = tmp_path_factory.mktemp("runs") / "whole"
+        return folder, engine.start(config(), folder, Watching())
+
+
+def test_a_run_leaves_a_tested_network(finished: tuple[Path, engine.Summary]) -> None:
+    folder, summary = finished
+    metrics = json.loads((folder / "best" / "metrics.json").read_text())
+    assert metrics["test"] == dict(summary.test_metric)
+    assert metrics["key"] == summary.best_key
+    assert summary.evaluated == summary.distinct == 6
+    assert 0.1 < summary.test_metric["accuracy"] <= 1
+    assert 0.9 < summary.baseline["accuracy"] <= 1
+    assert engine.verify(folder) == []
+
+
+def test_the_saved_network_is_the_one_that_was_tested(finished: tuple[Path, engine.Summary]) -> None:
+    """evosearch.load gives a network whose accuracy on the held-out split is the one reported."""
+    torch = pytest.importorskip("torch")
+    folder, summary = finished
+    task = tasks.load("digits")
+    test = task.test_split()  # type: ignore[attr-defined]
+    with torch.no_grad():
+        outputs = evosearch.load(folder)(torch.from_numpy(task.normalise(test.x)))  # type: ignore[attr-defined]
+    assert float((outputs.argmax(1).numpy() == test.y).mean()) == summary.test_metric["accuracy"]
+
+
+def test_the_saved_code_needs_no_evosearch(finished: tuple[Path, engine.Summary], tmp_path: Path) -> None:
+    """model.py and the weights alone, in a process without evosearch, predict as evosearch.load does."""
+    torch = pytest.importorskip("torch")
+    folder, _ = finished
+    test = tasks.load("digits").test_split()  # type: ignore[attr-defined]
+    np.save(tmp_path / "images.npy", test.x[:50])
+    script = f"""
+import sys
+sys.modules["evosearch"] = None
+sys.path.insert(0, {str(folder / "best")!r})
+import numpy, model
+from safetensors.torch import load_file
+network = model.Network()
+network.load_state_dict(load_file({str(folder / "best" / "weights.safetensors")!r}))
+images = numpy.load({str(tmp_path / "images.npy")!r})
+print(" ".join(model.predict(network.eval(), images)))
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    task = tasks.load("digits")
+    with torch.no_grad():
+        outputs = evosearch.load(folder)(torch.from_numpy(task.normalise(test.x[:50])))  # type: ignore[attr-defined]
+    assert said.stdout.split() == [str(label) for label in outputs.argmax(1).tolist()]
+
+
+def test_an_interrupted_run_ends_as_the_one_that_was_not(finished: tuple[Path, engine.Summary], tmp_path: Path) -> None:
+    """The same candidates, scores, best network and weights, bit for bit, after an interruption at three scores."""
+
+    def interrupt(progress: engine.Progress) -> None:
+        if progress.evaluated >= 3:
+            raise KeyboardInterrupt
+
+    folder, summary = finished
+    with pytest.raises(KeyboardInterrupt):
+        engine.start(config(), tmp_path / "run", Watching(interrupt))
+    assert 3 <= sum(r["kind"] == "score" for r in Run.open(tmp_path / "run").records()) < 6
+    resumed = engine.resume(tmp_path / "run", Watching())
+    assert equal_journals(Run.open(folder), Run.open(tmp_path / "run"))
+    assert (resumed.best_key, resumed.test_metric) == (summary.best_key, summary.test_metric)
+    for name in ("weights.safetensors", "model.py", "architecture.arch"):
+        assert (folder / "best" / name).read_bytes() == (tmp_path / "run" / "best" / name).read_bytes()
+    assert engine.verify(tmp_path / "run") == []
+
+
+def test_scores_that_another_run_paid_for_cost_nothing_and_change_nothing(tmp_path: Path) -> None:
+    """Two runs of one configuration on one ledger: the second trains nothing and has the same journal."""
+    engine.start(config(), tmp_path / "first", Watching())
+    second = Watching()
+    engine.start(config(), tmp_path / "second", second)
+    assert second.told[-1].known == 6
+    assert all(r["seconds"] == 0 for r in Run.open(tmp_path / "second").records() if r["kind"] == "score")
+    assert equal_journals(Run.open(tmp_path / "first"), Run.open(tmp_path / "second"))
+
+
+def test_a_finished_run_goes_on_with_a_larger_budget(finished: tuple[Path, engine.Summary], tmp_path: Path) -> None:
+    """Its first candidates stay; a run of the larger budget from the start has the same ones."""
+    engine.start(config(search__budget=4), tmp_path / "run", Watching())
+    assert engine.resume(tmp_path / "run", Watching(), budget=6).evaluated == 6
+    assert equal_journals(Run.open(finished[0]), Run.open(tmp_path / "run"))
+    with pytest.raises(UsageError, match="given 6 already"):
+        engine.resume(tmp_path / "run", Watching(), budget=5)
+
+
+def test_limits_that_no_architecture_meets_leave_nothing_behind(tmp_path: Path) -> None:
+    """The head of ten classes alone has twenty parameters."""
+    with pytest.raises(SpaceExhausted, match="max_params=10"):
+        engine.start(config(seeds=[], limits__max_params=10, search__draws=50), tmp_path / "runs" / "none", Watching())
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_is_being_written_is_not_resumed(finished: tuple[Path, engine.Summary]) -> None:
+    folder, _ = finished
+    with Run.open(folder, write=True), pytest.raises(RunLocked, match="process"):
+        engine.resume(folder, Watching())
+
+
+def test_operators_that_changed_are_refused_by_name_and_forked_instead(tmp_path: Path) -> None:
+    own = tmp_path / "mine" / "mutate"
+    own.mkdir(parents=True)
+    operator = own / "again.py"
+    operator.write_text('def again(parent, space, rng):\n    """Another sample."""\n    return space.draw(rng)\n')
+    settings = config(operators=[str(tmp_path / "mine")], search__budget=4)
+    engine.start(settings, tmp_path / "run", Watching())
+    with pytest.raises(UsageError, match="--operators"):
+        engine.resume(tmp_path / "run", Watching())
+    operator.write_text(operator.read_text() + "\n# changed\n")
+    with pytest.raises(RunChanged, match="the operators changed"):
+        engine.resume(tmp_path / "run", Watching(), operators=[str(tmp_path / "mine")])
+    forked = engine.fork(tmp_path / "run", settings, tmp_path / "forked", Watching())
+    assert forked.evaluated == 4
+    texts = {r["text"] for r in Run.open(tmp_path / "run").records() if r["kind"] == "proposal"}
+    first = next(r for r in Run.open(tmp_path / "forked").records() if r["kind"] == "proposal")
+    assert first["text"] in texts
+
+
+def test_verify_finds_a_journal_that_its_search_would_not_write(
+    finished: tuple[Path, engine.Summary], tmp_path: Path
+) -> None:
+    """A run whose frames and digests check, but whose third proposal is not the search's."""
+    folder, _ = finished
+    run = Run.open(folder)
+    files = {name: (folder / name).read_bytes() for name in run.header["files"]}
+    with Run.create(tmp_path / "forged", header=run.header, files=files) as forged:
+        for record in run.records():
+            plain = {key: value for key, value in record.items() if key != "kind"}
+            if record["kind"] == "score":
+                forged.append_score(plain)
+            elif record["kind"] == "proposal":
+                changed = {"text": "seq(identity,identity)"} if record["number"] == 2 else {}
+                forged.append_proposal({**plain, **changed})
+    found = engine.verify(tmp_path / "forged")
+    assert ["proposal 2 comes out otherwise" in str(one) for one in found] == [True]
+
+
+def test_repair_writes_the_checkpoint_anew(finished: tuple[Path, engine.Summary], tmp_path: Path) -> None:
+    engine.start(config(search__budget=3), tmp_path / "run", Watching())
+    checkpoint = tmp_path / "run" / "checkpoint.msgpack"
+    before = checkpoint.read_bytes()
+    checkpoint.write_bytes(before[:-1])
+    assert engine.verify(tmp_path / "run") != []
+    engine.repair(tmp_path / "run")
+    assert checkpoint.read_bytes() == before
+    assert engine.verify(tmp_path / "run") == []
