@@ -24,6 +24,7 @@ import re
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -58,13 +59,16 @@ class Run:
     """An open run folder. Made by `Run.create` or `Run.open`; a context manager that closes it.
 
     header: what the run was started with: format version, digests, seed, names; `files` holds digests of its files.
-    proposals, scores: how many the journal holds. (Open for writing only.)
+    proposals, scores, statuses, notes: how many the journal holds, how many scores of each status, and the notes
+        themselves. (Open for writing only.)
     torn: bytes of an incomplete last record, to be cut by `cut_torn_tail` before anything is appended.
     """
 
     def __init__(self, folder: Path, header: Record, version: int, disk: Disk) -> None:
         self.folder, self.header, self.version, self.disk = folder, header, version, disk
         self.proposals = self.scores = 0
+        self.statuses: Counter[str] = Counter()
+        self.notes: list[Record] = []
         self.torn = 0
         self._open: set[int] = set()  # numbers of proposals without a score: as many as are in flight
         self._end = PREAMBLE
@@ -171,16 +175,19 @@ class Run:
         wrong = _misplaced(record, self.proposals, self._open)
         if wrong:
             raise corrupt(path, offset, wrong)
-        self._note(record)
+        self._remember(record)
 
-    def _note(self, record: Record) -> None:
+    def _remember(self, record: Record) -> None:
         self._records += 1
         if record["kind"] == "proposal":
             self.proposals += 1
             self._open.add(record["number"])
         elif record["kind"] == "score":
             self.scores += 1
+            self.statuses[str(record.get("status", ""))] += 1
             self._open.remove(record["number"])
+        else:
+            self.notes.append(record)
 
     def close(self) -> None:
         """Make what was appended durable, and give the lock back."""
@@ -247,7 +254,7 @@ class Run:
         self._write_step(self.disk.write, journal, self.folder / JOURNAL_FILE, data)
         self._unsynced = True
         self._end += len(data)
-        self._note(record)
+        self._remember(record)
         if durable:
             self.sync()
 

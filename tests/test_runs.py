@@ -137,16 +137,19 @@ def test_records_come_back_in_order(folder: Path) -> None:
     with create(folder) as run:
         run.append_proposal({"number": 0, "text": "a"})
         run.append_proposal({"number": 1, "text": "b", "parents": (0,)})
-        run.append_score({"number": 1, "accuracy": 0.5})
+        run.append_score({"number": 1, "status": "nan", "accuracy": 0.5})
         run.append_note({"budget": 20})
-        run.append_scores([{"number": 0, "accuracy": np.float64(0.25)}])
+        run.append_scores([{"number": 0, "status": "ok", "accuracy": np.float64(0.25)}])
         assert (run.proposals, run.scores) == (2, 2)
+    with Run.open(folder, write=True) as again:
+        assert (again.proposals, again.scores, dict(again.statuses)) == (2, 2, {"ok": 1, "nan": 1})
+        assert again.notes == [{"budget": 20, "kind": "note"}]
     assert list(Run.open(folder).records()) == [
         {"number": 0, "text": "a", "kind": "proposal"},
         {"number": 1, "text": "b", "parents": [0], "kind": "proposal"},
-        {"number": 1, "accuracy": 0.5, "kind": "score"},
+        {"number": 1, "status": "nan", "accuracy": 0.5, "kind": "score"},
         {"budget": 20, "kind": "note"},
-        {"number": 0, "accuracy": 0.25, "kind": "score"},
+        {"number": 0, "status": "ok", "accuracy": 0.25, "kind": "score"},
     ]
 
 
