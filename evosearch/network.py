@@ -119,6 +119,15 @@ class Builder:
         """Scalars that backward holds for one example: each stored tensor once, however many layers need it."""
         return self._extra + sum(math.prod(self._shapes[base]) for base in self._kept)
 
+    def widest(self) -> int:
+        """Scalars that the widest line reads and writes for one example: what is in use beside what backward holds."""
+        widths = [
+            sum(math.prod(self._shapes[v]) for v in (*line.inputs, *line.outputs))
+            for line in self._lines
+            if any(self._bases[v] == v for v in line.outputs)  # a view writes nothing
+        ]
+        return max(widths, default=0)
+
     def start(self, shape: Shape) -> str:
         (x,) = self._new(1, shape, None)
         return x
@@ -229,6 +238,12 @@ def held_scalars(architecture: Architecture, outputs: int | None) -> int:
     return _write(architecture, outputs, "Network")[1].held()
 
 
+def working_scalars(architecture: Architecture, outputs: int | None) -> tuple[int, int]:
+    """What training needs of memory for one example: `held_scalars`, and the scalars that the widest line works on."""
+    builder = _write(architecture, outputs, "Network")[1]
+    return builder.held(), builder.widest()
+
+
 def _own_layer(builder: Builder) -> Callable[[str], nn.Module]:
     def own_layer(attribute: str) -> nn.Module:
         layer, inputs = builder.owned[attribute]
@@ -295,4 +310,4 @@ def _remember(filename: str, text: str) -> None:
         linecache.cache.pop(oldest, None)
 
 
-__all__ = ["Builder", "build", "held_scalars", "source"]
+__all__ = ["Builder", "build", "held_scalars", "source", "working_scalars"]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -455,12 +456,54 @@ def test_augmentations_move_mirror_and_cut() -> None:
     assert torch.equal(cut[cut != 0], x[cut != 0])
 
 
-def test_memory_estimate_counts_moments_and_activations() -> None:
-    task = blobs()
-    sgd = memory_estimate(1000, 10, task, Recipe(batch=100))
-    assert sgd == 3 * 4 * 1000 + 100 * 10 * 4 * 3 // 2
-    assert memory_estimate(1000, 10, task, Recipe(batch=100, optimizer="adamw")) == sgd + 4 * 1000
-    assert memory_estimate(1000, 10, task, Recipe(batch=100, precision="float64")) == 2 * sgd
+def test_memory_estimate_counts_weights_moments_and_activations() -> None:
+    sgd = memory_estimate(1000, 10, 8, blobs(), Recipe(batch=100))
+    assert sgd == 3 * 4 * 1000 + 100 * 4 * (10 + 10)
+    assert memory_estimate(1000, 10, 8, blobs(), Recipe(batch=100, optimizer="adamw")) == sgd + 4 * 1000
+    assert memory_estimate(1000, 10, 8, blobs(), Recipe(batch=100, precision="float64")) == 2 * sgd
+    assert memory_estimate(1000, 10, 8, blobs(), Recipe(batch=1000)) == 3 * 4 * 1000 + 400 * 4 * 20  # all there are
+
+
+def peak_of_a_step(build: Callable[[], nn.Module], task: Task, recipe: Recipe) -> int:
+    """Bytes in use at the most during a training step, beside what is in use before it, by torch's profiler."""
+    built = build()
+    optimizer = optimizer_of(built, recipe, "cpu")
+    x, y = (
+        torch.from_numpy(task.normalise(task.train.x[: recipe.batch])),
+        torch.from_numpy(task.train.y[: recipe.batch]),
+    )
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(task, built(x), y).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+    step()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.profiler.profile(profile_memory=True, activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    assert profile.profiler is not None
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    return int(np.cumsum(sizes).max())
+
+
+def test_memory_estimate_is_what_training_takes() -> None:
+    """Within a factor of 1.5 of what torch's profiler counts, for the seeds and samples of the benchmark."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (48, 1, 28, 28)).astype(np.uint8), np.arange(48) % 10
+    task = make_task("noise", *[Split(x[i : i + 16], y[i : i + 16]) for i in (0, 16, 32)], kind="classification")
+    recipe = Recipe(batch=16)
+    space = spaces.space("einspace", (1, 28, 28))
+    lines = (Path(__file__).parent / "bench" / "fashion_mnist.txt").read_text().splitlines()
+    for line in lines:
+        architecture = space.read(space.parse(line.partition(" ")[2]))
+        measured = peak_of_a_step(lambda a=architecture: network.build(a, 10), task, recipe)  # type: ignore[misc]
+        held, widest = network.working_scalars(architecture, 10)
+        params = architecture.cost.params
+        # weights and momentum are there before the step
+        estimated = memory_estimate(params, held, widest, task, recipe) - 2 * 4 * params
+        assert estimated / 1.5 <= measured <= 1.5 * estimated, line
 
 
 @pytest.mark.gpu

@@ -46,8 +46,8 @@ def fashion_mnist() -> Task:
         pytest.skip(f"not run: {file} is not there")
     with np.load(file) as archive:
         x, y = archive["x_train"][:, None], archive["y_train"].astype(np.int64)
-    ends = [TRAIN, TRAIN + VALIDATION]
-    train, validation, rest = (Split(*parts) for parts in zip(np.split(x, ends), np.split(y, ends), strict=True))
+    order = np.random.default_rng(0).permutation(len(x))
+    train, validation, rest = (Split(x[rows], y[rows]) for rows in np.split(order, [TRAIN, TRAIN + VALIDATION]))
     return make_task("fashion_mnist", train, validation, rest, kind="classification", images=True)
 
 
