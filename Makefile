@@ -5,7 +5,6 @@
 #   make check    lint, format and types
 #
 # A machine with its own torch (a CUDA build, say):  make demo TORCH=system
-# A CPU machine that should not fetch the CUDA build: make demo PIP_FLAGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 
 VENV      ?= .venv
 PYTHON    ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14 python3,$(shell command -v $(p) 2>/dev/null)))
