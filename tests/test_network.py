@@ -183,10 +183,10 @@ class ResNet18(nn.Module):
 def test_resnet18_is_the_network_written_by_hand() -> None:
     """Same weights, same outputs and same gradients, in double precision."""
     torch.manual_seed(0)
-    ours, theirs = network.build(seed("resnet18"), 10).double(), ResNet18(10).double()
+    ours, theirs = network.build(seed("resnet18", (3, 16, 16)), 10).double(), ResNet18(10).double()
     # both make their layers in the order in which they are used
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
-    x, labels = torch.randn(4, 3, 32, 32, dtype=torch.double), torch.arange(4)
+    x, labels = torch.randn(4, 3, 16, 16, dtype=torch.double), torch.arange(4)
     for mode in (True, False):
         ours.train(mode)
         theirs.train(mode)
