@@ -28,6 +28,8 @@ MAX_RUNS = 12  # shapes tried for the parts before the kept one, per way
 REDRAWN_NODES = 100  # most node draws for a redrawn sub-tree that was smaller than that
 CONTEXT_NODES = 40  # most node draws for one part of a new context, so that an insertion stays a small step
 
+SMALL = 600  # nodes read in all while loosely fitting pairs are tried: small networks get more tries than large ones
+
 T = TypeVar("T")
 Chain = tuple[Alternative, ...]
 Make = Callable[[str, Shape | None], Derivation | None]
@@ -48,9 +50,15 @@ def shuffled(items: Sequence[T], rng: np.random.Generator) -> Iterator[T]:
 
 
 def below_root(parent: Derivation, space: Space) -> Sequence[Site]:
-    """The sites of `parent` without the root, whose redrawing would be a new sample; the root where it is alone."""
+    """The sites of `parent` without the root and whatever is its only part: redrawing those would be a new sample.
+
+    The innermost one where there is nothing else.
+    """
     sites = space.sites(parent)
-    return sites[1:] if len(sites) > 1 else sites
+    first = 1
+    while first < len(sites) - 1 and sites[-1].path[: len(sites[first].path)] == sites[first].path:
+        first += 1  # in preorder, what holds the last site holds all that come between
+    return sites[first:] or sites[-1:]
 
 
 def room(parent: Derivation, old: Derivation, space: Space) -> int:

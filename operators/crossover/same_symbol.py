@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import exchange, one_of, shuffled
+from evosearch.variation import SMALL, exchange, one_of, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
 
 TRIES = 6  # pairs with different output shapes that are tried, more in small networks, which are read faster
-SMALL = 600
 
 
 def same_symbol(a: Derivation, b: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
@@ -39,7 +38,9 @@ def same_symbol(a: Derivation, b: Derivation, space: Space, rng: np.random.Gener
     by_input: dict[object, list[Site]] = {}
     for donors in alike.values():
         by_input.setdefault(donors[0].input, []).extend(donors)
-    same_input = ((site, one_of(by_input[site.input], rng)) for site in places if site.input in by_input)
+    same_input = (
+        (site, one_of(by_input[site.input], rng)) for _ in range(3) for site in places if site.input in by_input
+    )
     for site, donor in islice(same_input, max(TRIES, SMALL // a.size)):
         child = exchange(a, site, donor, space)
         if child is not None and child is not b and space.fits(child):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations, islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import lift, same_shapes, shuffled
+from evosearch.variation import SMALL, lift, same_shapes, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
 
 PAIRS = 200  # pairs of one shape that are looked at
-MIXED = 8  # sites of which pairs with different shapes are looked at
+MIXED = 8  # sites of which pairs with different shapes are looked at, more in small networks
 
 
 def swap_subtrees(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
@@ -39,7 +39,7 @@ def swap_subtrees(parent: Derivation, space: Space, rng: np.random.Generator) ->
         child = _swapped(parent, a, b, space)
         if child is not None:
             return child
-    others = combinations(islice(shuffled(sites[1:], rng), MIXED), 2)
+    others = combinations(islice(shuffled(sites[1:], rng), max(MIXED, SMALL // (4 * parent.size))), 2)
     for a, b in (pair for pair in others if not same_shapes(*pair)):
         child = _swapped(parent, a, b, space)
         if child is not None:
