@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from evosearch import framing
 from evosearch.errors import RunCorrupt, RunError
 from evosearch.framing import LEDGER, PREAMBLE, Frame, Frames
+from evosearch.runs import Run
 from evosearch.score import Score
 from evosearch.storage import refusal
 
@@ -235,10 +236,9 @@ class Ledger:
         identity = _identity(score.key, task, recipe, score.seed)
         if identity in self._memory or self._table.get(np.frombuffer(identity, "<u8").reshape(1, 2))[0][0]:
             return False
-        record = {"task": task, "recipe": recipe, "at": self._clock(), "score": score.pack()}
         if not self._gave_up:
             try:
-                return self._append([framing.frame(framing.encode([identity, record]))]) == 1
+                return self._append([_framed(score, task, recipe, self._clock())]) == 1
             except (OSError, RunError) as error:
                 self._give_up(error)
         self._memory[identity] = score
@@ -272,11 +272,17 @@ class Ledger:
         )  # fmt: skip
 
     def merge(self, other: str | Path) -> int:
-        """Add what another ledger has and this one has not. Returns how many. Raises StorageError or RunError."""
+        """Add what another ledger has and this one has not. Returns how many. Raises StorageError or RunError.
+
+        other: the ledger's file; or the folder of a run, whose journal holds the scores it paid for.
+        """
         other = Path(other)
-        with _refused(other), other.open("rb", buffering=1 << 20) as file:
-            framing.read_preamble(file, other, LEDGER)
-            batch = [framing.frame(found.payload) for found in framing.salvage(file, other) if _known(found)]
+        if other.is_dir():
+            batch = list(_journaled(Run.open(other)))
+        else:
+            with _refused(other), other.open("rb", buffering=1 << 20) as file:
+                framing.read_preamble(file, other, LEDGER)
+                batch = [framing.frame(found.payload) for found in framing.salvage(file, other) if _known(found)]
         with _refused(self.path):
             return self._append(batch)
 
@@ -474,6 +480,20 @@ _IDENTITY_AT = 8 + len(_STARTS)
 def _identity(key: str, task: str, recipe: str, seed: int) -> bytes:
     """16 bytes that stand for (key, task, recipe, seed)."""
     return hashlib.blake2b("\0".join((key, task, recipe, str(seed))).encode(), digest_size=16).digest()
+
+
+def _framed(score: Score, task: str, recipe: str, at: float) -> bytes:
+    """A score as the ledger holds it. at: seconds since 1970."""
+    record = {"task": task, "recipe": recipe, "at": at, "score": score.pack()}
+    return framing.frame(framing.encode([_identity(score.key, task, recipe, score.seed), record]))
+
+
+def _journaled(run: Run) -> Iterator[bytes]:
+    """The scores of a run's journal as the ledger holds them."""
+    digests = run.header["digests"]
+    for record in run.records():
+        if record["kind"] == "score" and record["status"] in KEPT:
+            yield _framed(Score.unpack(record), digests["task"], digests["recipe"], float(record["at"]))
 
 
 def _known(found: Frame) -> dict[str, Any] | None:

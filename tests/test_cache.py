@@ -22,6 +22,7 @@ from evosearch import cache, framing
 from evosearch.cache import FitnessTable, Ledger, ledger_path, pairs
 from evosearch.errors import RunCorrupt, RunError, StorageError
 from evosearch.layers.base import Cost
+from evosearch.runs import Run
 from evosearch.score import Score
 
 # Few distinct halves, and low bits that collide, so that probing, overwriting and wrapping round all happen.
@@ -372,6 +373,24 @@ def test_merge_adds_what_is_missing(path: Path, tmp_path: Path) -> None:
     assert held(other, 8) == [3, 4, 5, 6, 7]
 
 
+def test_a_lost_ledger_is_made_again_from_the_journals(path: Path, tmp_path: Path) -> None:
+    kept, failed = scores(2)[1], Score("cd" * 16, "crashed", error="it failed")
+    header = {"digests": {"task": "t", "recipe": "r"}}
+    with Run.create(tmp_path / "run", header=header, files={}) as run:
+        for number, score in enumerate((SCORE, kept, failed)):
+            run.append_proposal({"number": number})
+            run.append_score({**score.pack(), "number": number, "at": 5.0})
+        run.append_note({"budget": 3})
+    with Ledger(path) as ledger:
+        assert ledger.merge(tmp_path / "run") == 2
+        assert ledger.merge(tmp_path / "run") == 0
+        assert ledger.get(SCORE.key, "t", "r", SCORE.seed) == SCORE
+        assert ledger.get(kept.key, "t", "r", kept.seed) == kept
+        assert ledger.ls().tasks == {("t", "r"): 2}
+        with pytest.raises(RunError, match="not a run folder"):
+            ledger.merge(tmp_path)
+
+
 def test_gc_drops_the_oldest(path: Path) -> None:
     for number, at in enumerate((50.0, 10.0, 40.0, 20.0, 30.0)):
         fill(path, 1, start=number, at=at)
@@ -406,6 +425,7 @@ def test_a_ledger_that_is_removed_meanwhile_is_made_again(path: Path) -> None:
 WRITER = """
 import sys, os
 from evosearch.cache import Ledger
+from evosearch.runs import Run
 from evosearch.score import Score
 path, me, count, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), os.open(sys.argv[4], os.O_WRONLY | os.O_CREAT)
 with Ledger(path) as ledger:
