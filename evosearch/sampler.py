@@ -36,6 +36,7 @@ import numpy as np
 from evosearch.errors import ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind
 from evosearch.layers.base import Layer, Shape, Want, Word, matches, show
+from evosearch.layers.vocabulary import word_rules
 
 MAX_FORMS = 500  # ways to fill an alternative's words that are enumerated; beyond, a sample of 64 stands for them
 MAX_PLAN_RUNS = 256  # runs of a rule in search of a plan; einspace's need 81 at most
@@ -146,13 +147,7 @@ def kinds(grammar: Grammar, classes: Mapping[str, type]) -> dict[str, str]:
     def is_layer(alternative: Alternative) -> bool:
         return alternative.layer is not None and not issubclass(classes[alternative.layer], Word)
 
-    layered = {rule for rule, alternatives in grammar.rules.items() if any(map(is_layer, alternatives))}
-    while more := {
-        rule
-        for rule, alternatives in grammar.rules.items()
-        if rule not in layered and any(below in layered for a in alternatives if a.layer is None for below in a.rules)
-    }:
-        layered |= more
+    layered = set(grammar.rules) - word_rules(grammar, classes)
     parts = set(layered)
 
     def is_part(alternative: Alternative) -> bool:
