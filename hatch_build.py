@@ -1,4 +1,4 @@
-"""Puts the top-level folders that users edit inside the package of a wheel. An editable install uses the checkout's own."""
+"""Puts the top-level folders that users edit inside the package of a wheel; editable installs use the checkout."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ class Disk:
 
     def perform(  # the first two are for those who override it
         self,
-        step: str,  # noqa: ARG002
-        path: Path,  # noqa: ARG002
+        step: str,
+        path: Path,
         function: Callable[..., T],
         *arguments: object,
     ) -> T:

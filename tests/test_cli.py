@@ -282,6 +282,8 @@ MISTAKES = [
     Mistake("show nothing", USAGE, ("nothing: no architecture text, no file and no run",)),
     Mistake("show seq(norm,what) --grammar tiny.lark", USAGE, ("column 10", "'what'"), write("tiny.lark", TINY)),
     Mistake("init", USAGE, ("evosearch.toml is there already",)),
+    Mistake("bench nothing --grammar tiny.lark --seeds 1", USAGE, ("no task 'nothing'",), write("tiny.lark", TINY)),
+    Mistake("bench nothing --grammar tiny.lark --budgets 5,x", USAGE, ("--budgets 5,x",), write("tiny.lark", TINY)),
     Mistake("cache gc", USAGE, ("--older-than DAYS",)),
 ]  # fmt: skip
 
@@ -462,16 +464,16 @@ def test_a_running_run_is_seen_as_such(finished: Path, capsys: Capture) -> None:
     assert json.loads(capsys.readouterr().out)["phase"] == "stopped"
 
 
-def test_verify_and_repair(finished: Path, capsys: Capture) -> None:
-    """`verify` exits 1 on a torn journal and 0 once `repair` has cut it."""
-    assert main(["verify", "first"]) == DONE
+def test_verify_names_what_does_not_check(finished: Path, capsys: Capture) -> None:
+    """`verify` exits 1, naming the file and the cure; as JSON too."""
     with (finished / "journal.msgpack").open("ab") as journal:
         journal.write(b"\x07\x00")
-    capsys.readouterr()
     assert main(["verify", "first"]) == FAILED
-    assert "journal.msgpack" in capsys.readouterr().out
-    assert main(["repair", "first"]) == DONE
-    assert main(["verify", "first"]) == DONE
+    text = capsys.readouterr().out
+    assert "runs/first/journal.msgpack: offset" in text
+    assert "evolve repair" in text
+    assert main(["verify", "first", "--json"]) == FAILED
+    assert json.loads(capsys.readouterr().out)[0]["file"] == "journal.msgpack"
 
 
 def test_why_shows_what_an_operator_changed(finished: Path, capsys: Capture) -> None:
@@ -562,6 +564,21 @@ def test_init_gives_a_project_that_works(tmp_path: Path, capsys: Capture, monkey
     assert main(["check", "grammars/first.lark"]) == DONE
     assert main(["sample", "first", "--input", "1x8x8"]) == DONE
     assert main(["run", "evosearch.toml", "--dry-run"]) == DONE
+
+
+def test_bench_compares_with_random_search(project: Path, capsys: Capture) -> None:
+    """Over all sixteen sentences of a table, every search finds the best one; RI is against the mean of them all."""
+    (project / "bits.lark").write_text('// input: none\nstart: bit bit bit bit\nbit: "0" -> zero | "1" -> one\n')
+    sentences = [f"{number:04b}" for number in range(16)]
+    rows = [f"{text},{text.count('1')}" for text in sentences]
+    (project / "bits.csv").write_text("\n".join(["arch,fitness", *rows]) + "\n")
+    arguments = "bench table:bits.csv --grammar bits.lark --seeds 2 --budgets 16 --jobs 1 --csv out.csv --svg out.svg"
+    assert main([*arguments.split(), "--policies", "uniform", "--json"]) == DONE
+    found = {row["entrant"]: row["mean"] for row in json.loads(capsys.readouterr().out)}
+    assert found["aging uniform"] == 4.0
+    assert found["random"] <= 4.0
+    assert (project / "out.csv").read_text().count("\n") == 3
+    assert (project / "out.svg").read_text().startswith("<svg")
 
 
 def test_no_colour_where_none_is_wanted() -> None:

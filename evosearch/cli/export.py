@@ -56,12 +56,16 @@ def export(
     """
     from evosearch import export as formats
     from evosearch import final
+    from evosearch.errors import TaskError
 
     chosen = _format(format, to)
     at = _folder(what)
     changes = {} if task is None else {"task": task}
     config = final.configured(at, changes, [str(path) for path in layers or ()])
-    found = final.subject(config, _text(at, key))
+    try:
+        found = final.subject(config, _text(at, key))
+    except TaskError as error:
+        raise TaskError(f"{error}; where the run's data lies elsewhere now, --task says where") from None
     final.same(at, found, "grammar", "layers", "task")
     original = _original(at, found, chosen)
     path = _target(to, at, formats.FORMATS[chosen].suffix)
@@ -203,9 +207,12 @@ def _subject(
     what: str, key: str | None, grammar: str | None, changes: dict[str, Any], layers: Sequence[str]
 ) -> Subject:
     """What a person names: a run's candidate, a folder of `evolve train`, an .arch file, or a text."""
+    import dataclasses
+
     from evosearch import config as configuration
     from evosearch import final
     from evosearch.errors import UsageError
+    from evosearch.tasks import TaskSettings
 
     file = Path(what)
     if file.is_file() or "(" in what:
@@ -218,6 +225,9 @@ def _subject(
     at = _folder(what)
     if grammar is not None:
         raise UsageError(f"--grammar {grammar}: {what} has its own; leave it out")
+    if "task" in changes:  # how the first one's files were read says nothing of another's
+        usual = dataclasses.asdict(TaskSettings())
+        changes = {**{f"data.{name}": value for name, value in usual.items()}, **changes}
     found = final.subject(final.configured(at, changes, layers), _text(at, key))
     read_anew = any(name == "task" or name.startswith("data.") for name in changes)
     final.same(at, found, "grammar", "layers", *(() if read_anew else ("task",)))

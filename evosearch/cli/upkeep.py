@@ -82,9 +82,7 @@ def verify(
     return FAILED if findings else DONE
 
 
-def repair(
-    run: Annotated[str, RUN_ARGUMENT], layers: LayersOption = None, operators: OperatorsOption = None
-) -> int:
+def repair(run: Annotated[str, RUN_ARGUMENT], layers: LayersOption = None, operators: OperatorsOption = None) -> int:
     """Cut a torn record off a run's journal; write its checkpoint anew.
 
     Nothing is deleted: what is cut or set aside is kept beside it.

@@ -1,0 +1,98 @@
+"""The command that compares searches: bench."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evosearch.cli import DONE, output
+from evosearch.cli.grammars import JsonOption
+from evosearch.cli.help import Command
+
+PANEL = "Upkeep"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(cls=Command, rich_help_panel=PANEL)(bench)
+
+
+def bench(
+    task: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="table:FILE.csv, or package.module:function.", show_default=False),
+    ],
+    grammar: Annotated[str, typer.Option(metavar="GRAMMAR", help="Name or path of the grammar.", show_default=False)],
+    strategies: Annotated[str, typer.Option(metavar="NAMES", help="Searches to compare, by commas.")] = "aging",
+    policies: Annotated[
+        str, typer.Option(metavar="NAMES", help="Mutation policies to compare, by commas.")
+    ] = "q,uniform",
+    seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each, with seeds 0 to N - 1.")] = 20,
+    budgets: Annotated[
+        str, typer.Option(metavar="NUMBERS", help="Evaluations after which figures are taken.")
+    ] = "50,100,200,500",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of [search], as in --set search.window=20."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=0, metavar="N", help="Processes; 0: one for each core.")] = 0,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE.csv", help="Write the table there.")] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw the figures there.")] = None,
+    as_json: JsonOption = False,
+) -> int:
+    """Compare searches on a recorded benchmark, over many seeds.
+
+    Random search always takes part. RI is the relative improvement over it, in per cent; ± is half the width of the
+    mean's 95 % interval.
+    """
+    from evosearch import bench as benchmark
+    from evosearch import config as configuration
+
+    overrides: dict[str, Any] = dict(configuration.parse_setting(setting) for setting in settings or ())
+    search = configuration.load(None, overrides).search
+    competing = benchmark.entrants(_names(strategies), _names(policies), search)
+    steps = _numbers(budgets)
+
+    def progress(name: str, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{name}: {done}/{total}\x1b[K", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    results = benchmark.compare(benchmark.Arena(task, grammar), competing, range(seeds), steps, jobs, progress)
+    rows = benchmark.table(results, steps)
+    if csv is not None:
+        benchmark.write_csv(rows, csv)
+    if svg is not None:
+        svg.write_text(benchmark.svg(rows, f"{grammar}, {seeds} seeds"), encoding="utf-8")
+    if as_json:
+        output.as_json(rows)
+        return DONE
+    output.table(
+        ("search", "evaluations", "mean", "±", "deviation", "RI %"),
+        [
+            (
+                row["entrant"],
+                str(row["budget"]),
+                f"{row['mean']:.4f}",
+                f"{row['ci95']:.4f}",
+                f"{row['deviation']:.4f}",
+                f"{row['ri']:+.2f}",
+            )
+            for row in rows
+        ],
+        right=(1, 2, 3, 4, 5),
+    )
+    return DONE
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    from evosearch.errors import UsageError
+
+    if not all(name.isdecimal() and int(name) > 0 for name in _names(text)):
+        raise UsageError(f"--budgets {text}: say whole numbers by commas, as in 50,100,200")
+    return [int(name) for name in _names(text)]
