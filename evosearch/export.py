@@ -201,18 +201,18 @@ def _examples(original: Original) -> Iterator[tuple[str, Array]]:
 def _culprit(original: Original, format: str, beside: Path) -> str:
     """The layer that fails: from the root down, the innermost one that fails when it is all there is."""
     node = original.architecture.root
-    if _alone(node, format, beside):
+    if _alone(original, node, format, beside):
         return "the network with these weights, though its layers with fresh ones"
     while True:
-        inner = next((part for part in dict.fromkeys(node.parts) if not _alone(part, format, beside)), None)
+        inner = next((part for part in dict.fromkeys(node.parts) if not _alone(original, part, format, beside)), None)
         if inner is None:
             return f"{node.layer.name} ({show(node.inputs)} to {show(node.output)})"
         node = inner
 
 
-def _alone(node: Node, format: str, beside: Path) -> bool:
+def _alone(original: Original, node: Node, format: str, beside: Path) -> bool:
     """Whether the format can say a network of this one layer with its parts."""
-    part = Architecture(node, node.inputs, "", node.derivation)
+    part = Architecture(node, node.inputs, "", original.architecture.derivation)
     try:
         _written(Original(part, network.build(part, None).eval(), None), format, beside)
     except Exception:  # noqa: BLE001 - as above; which layer it is, is the whole question here

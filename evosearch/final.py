@@ -161,13 +161,9 @@ def configured(at: Stored, changes: Mapping[str, Any], layers: Sequence[str] = (
     """The configuration of a stored network with changes (dotted keys to values) laid over it.
 
     layers: files of the layers of its own; where none are given, those of the configuration that lie in the user's
-    project. Another task is read as tasks are, unless the changes say how: how the first one's files were read says
-    nothing of it.
+    project.
     """
     config = configuration.load(at.config, {**changes, "grammar": str(at.grammar)})
-    if "task" in changes:
-        given = {key: value for key, value in changes.items() if key.startswith("data.")}
-        config = config.model_copy(update={"data": configuration.load(None, given).data})
     return config.model_copy(update={"layers": paths.own_code("layers", config.layers, layers)})
 
 

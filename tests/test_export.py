@@ -1,0 +1,520 @@
+"""Exports, loaded by other means than evosearch's own; final training in several seeds; and what both refuse."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import nn
+
+from evosearch import config as configuration
+from evosearch import export as exports
+from evosearch import final, network, results
+from evosearch.architecture import Architecture, Limits, Node
+from evosearch.cli import DONE, FAILED, USAGE, main
+from evosearch.errors import ExportError, StorageError
+from evosearch.export import FORMATS, TOLERANCE, Original, difference, export
+from evosearch.layers.base import Cost, Leaf, Shape
+from evosearch.layers.combinators import Sequential
+from evosearch.layers.linear import Linear
+from evosearch.runs import Run
+from evosearch.score import Score
+from evosearch.tasks import Split, Task, make_task
+from tests.spaces import GRAMMARS, SHAPES, samples, seed, space
+
+Capture = pytest.CaptureFixture[str]
+
+# --- networks to export ----------------------------------------------------------------------------------------------
+
+
+def task_of(shape: Shape, classes: int = 10) -> Task:
+    """A data set of random examples; images have the grey values that image files have."""
+    rng = np.random.default_rng(7)
+
+    def split(count: int) -> Split:
+        x = rng.standard_normal((count, *shape), dtype=np.float32)
+        images = np.clip(128 + 50 * x, 0, 255).astype(np.uint8)
+        return Split(images if len(shape) == 3 else x, np.arange(count) % classes)
+
+    labels = tuple(f"class {i}" for i in range(classes))
+    return make_task("random", split(40), split(10), split(10), kind="classification", labels=labels)
+
+
+def as_trained(module: nn.Module) -> nn.Module:
+    """The module with weights and statistics as a training would leave them: no zeros and ones that hide a mistake."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(3)
+        for name, tensor in module.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5)
+            elif tensor.is_floating_point():
+                tensor.mul_(0.5 + torch.rand_like(tensor)).add_(0.05 * torch.randn_like(tensor))
+    return module.eval()
+
+
+def original_of(architecture: Architecture, classes: int = 10) -> Original:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        module = network.build(architecture, classes)
+    return Original(architecture, as_trained(module), task_of(architecture.input, classes))
+
+
+IMAGE = (
+    "seq(seq(seq(route(im2col3s2,linear(16),col2im),norm),branch(group2d1,leakyrelu,identity,cat1)),"
+    "route(im2col4s4,branch(clone2,softmax,posenc,add),permute21))"
+)
+COLUMN = "seq(route(window3s2,linear(16),identity),branch(clone2,route(identity,norm,permute21),norm,scaled))"
+VECTOR = "linear(16);gelu;residual(norm;dropout(0.1);tanh)"
+TEXTS: list[tuple[str, str, Shape]] = [
+    ("einspace", IMAGE, (1, 8, 8)),
+    ("einspace_1d", COLUMN, (9, 2)),
+    ("mlp", VECTOR, (5,)),
+]
+
+
+@pytest.fixture(params=TEXTS, ids=[name for name, _, _ in TEXTS])
+def original(request: pytest.FixtureRequest) -> Original:
+    name, text, shape = request.param
+    there = space(name, shape)
+    return original_of(there.read(there.parse(text)))
+
+
+def loaded(format: str, path: Path, original: Original) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The exported network by what a person without evosearch would use."""
+    if format == "pt2":
+        program: Callable[[torch.Tensor], torch.Tensor] = torch.export.load(path).module()
+        return program
+    if format == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        return lambda x: torch.from_numpy(session.run(["y"], {"x": x.numpy()})[0])
+    module = network.build(original.architecture, original.outputs)
+    module.load_state_dict(load_file(path))
+    return module.eval()
+
+
+# --- what is exported computes what the original does ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", ["safetensors", "pt2"])
+def test_the_file_computes_what_the_network_does(format: str, original: Original, tmp_path: Path) -> None:
+    """At batch sizes that no example had; and its metadata say how to use it."""
+    path = tmp_path / f"model{FORMATS[format].suffix}"
+    exported = export(original, format, path)
+    assert exported.difference == 0
+    assert [path.name for path in tmp_path.iterdir()] == [path.name]
+    run = loaded(format, path, original)
+    for batch in (1, 2, 11):
+        x = torch.randn(batch, *original.architecture.input)
+        with torch.no_grad():
+            torch.testing.assert_close(run(x), original.network(x), rtol=0, atol=0)
+    if format == "pt2":
+        extra = {"evosearch": ""}
+        torch.export.load(path, extra_files=extra)
+        said = json.loads(extra["evosearch"])
+    else:
+        with safe_open(path, "pt") as file:
+            said = json.loads(file.metadata()["evosearch"])
+    assert original.task is not None
+    assert said["architecture"] == original.architecture.text
+    assert said["labels"][3] == "class 3"
+    np.testing.assert_allclose(said["mean"], original.task.mean, rtol=1e-6)
+
+
+ALONE = """\
+import sys, runpy
+sys.modules["evosearch"] = None  # importing it now fails
+import torch
+from safetensors.torch import load_file
+code = runpy.run_path("model.py")
+module = code["Network"]()
+module.load_state_dict(load_file("model.safetensors"))
+raw = torch.load("raw.pt")
+print(code["predict"](module.eval(), raw))
+"""
+
+
+def test_code_and_weights_work_without_evosearch(tmp_path: Path) -> None:
+    """In a Python that cannot import it, model.py and the weights give the labels that the network gives."""
+    name, text, shape = TEXTS[0]
+    there = space(name, shape)
+    original = original_of(there.read(there.parse(text)))
+    assert original.task is not None
+    export(original, "python", tmp_path / "model.py")
+    export(original, "safetensors", tmp_path / "model.safetensors")
+    raw = original.task.train.x
+    torch.save(torch.from_numpy(raw), tmp_path / "raw.pt")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ALONE], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with torch.no_grad():
+        expected = original.network(torch.from_numpy(original.task.normalise(raw))).argmax(1)
+    assert done.stdout.strip() == str([original.task.labels[i] for i in expected])
+
+
+@pytest.mark.parametrize(
+    ("found", "expected", "is_"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], 0.2),  # relative to 2.5
+        ([0.1, 0.2], [0.1, 0.3], 0.1),  # absolute below 1
+        ([np.nan, np.inf], [np.nan, np.inf], 0.0),
+        ([np.nan, 1.0], [0.0, 1.0], np.inf),
+        ([0.0, 1.0], [-np.inf, 1.0], np.inf),
+        ([np.inf, 1.0], [np.inf, 1.5], 0.5 / 1.5),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], np.inf),
+    ],
+)
+def test_difference(found: list[float], expected: list[float], is_: float) -> None:
+    assert difference(np.array(found), np.array(expected)) == pytest.approx(is_)
+
+
+# --- what a format cannot say ----------------------------------------------------------------------------------------
+
+
+class Own(Leaf):
+    """A layer of a person's own that keeps a vector's shape; `kind` makes its module."""
+
+    def __init__(self, name: str, kind: type[nn.Module]) -> None:
+        self.name, self.kind = name, kind  # type: ignore[misc]
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def cost(self, node: Node) -> Cost:
+        return Cost()
+
+    def module(self, x: Shape) -> nn.Module:
+        return self.kind()
+
+
+class Undecided(nn.Module):
+    """Takes one way or another by what its input holds: no single program says that."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x if x.sum() > 0 else -x
+
+
+class Counting(nn.Module):
+    """Adds how often it was called, which a program written down once cannot know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x + self.calls
+
+
+class ForThree(nn.Module):
+    """Works for batches of three alone."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.zeros(3, 1)
+
+
+def with_layer(name: str, kind: type[nn.Module]) -> Original:
+    """linear, the layer, linear: one faulty layer among sound ones."""
+    shape = (4,)
+    layers = [Node(Linear(4), shape, shape), Node(Own(name, kind), shape, shape), Node(Linear(4), shape, shape)]
+    first = Node(Sequential(), shape, shape, (layers[0], layers[1]))
+    root = Node(Sequential(), shape, shape, (first, layers[2]))
+    architecture = Architecture(root, shape, "own", None)  # type: ignore[arg-type]
+    return original_of(architecture)
+
+
+@pytest.mark.parametrize(
+    ("format", "name", "kind", "says"),
+    [
+        ("pt2", "undecided", Undecided, "pt2 cannot say undecided (4 to 4): "),
+        ("pt2", "counting", Counting, "pt2 cannot say counting (4 to 4): the outputs on random x5 differ by"),
+        ("pt2", "for_three", ForThree, "pt2 cannot say for_three (4 to 4): "),
+        ("safetensors", "for_three", ForThree, "safetensors cannot say for_three (4 to 4): "),
+        ("python", "undecided", Undecided, "cannot write undecided as plain PyTorch"),
+    ],
+)
+def test_an_error_names_the_layer(format: str, name: str, kind: type[nn.Module], says: str, tmp_path: Path) -> None:
+    """A layer that the format cannot say is named; what was at the path before is still there, and nothing else."""
+    path = tmp_path / "model"
+    path.write_text("before")
+    with pytest.raises(ExportError) as caught:
+        export(with_layer(name, kind), format, path)
+    assert str(caught.value).startswith(says)
+    assert path.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_own_layers_that_torch_can_trace_are_exported(tmp_path: Path) -> None:
+    """Without code of its own, but a program all the same."""
+    assert export(with_layer("plain", nn.Tanh), "pt2", tmp_path / "model.pt2").difference == 0
+
+
+def test_onnx_names_its_extra(original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in exports.ONNX_PACKAGES:
+        monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
+    with pytest.raises(ExportError, match=r"onnx, onnxscript, onnxruntime: pip install 'evosearch\[onnx\]'"):
+        export(original, "onnx", tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_disk_that_refuses_is_no_fault_of_a_layer(original: Original, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="nowhere"):
+        export(original, "safetensors", tmp_path / "nowhere" / "model.safetensors")
+
+
+# --- from a run ------------------------------------------------------------------------------------------------------
+
+GRAMMAR = (GRAMMARS / "tiny_cnn.lark").read_text()
+BEST, SECOND = "conv(16,3);maxpool;maxpool", "conv(16,1);maxpool"
+
+
+def write_data(path: Path, shape: Shape = (1, 8, 8), *, bright: int = 128) -> None:
+    """Two classes of images: the second has a brighter left half."""
+    rng = np.random.default_rng(1)
+    y = np.arange(120) % 2
+    x = rng.integers(0, 100, (120, *shape))
+    x[y == 1, ..., : shape[-1] // 2] += bright
+    np.savez(path, x=x.astype(np.uint8), y=y)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with one finished run: two candidates, the first one trained and saved as its best."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EVOSEARCH_RUNS", raising=False)
+    write_data(tmp_path / "halves.npz")
+    settings = {
+        "grammar": str(GRAMMARS / "tiny_cnn.lark"),
+        "task": "halves.npz",
+        "seed": 5,
+        "final.epochs": 2,
+        "final.batch": 16,
+        "final.optimizer": "adamw",
+        "final.lr": 0.01,
+        "workers.device": "cpu",
+    }
+    config = configuration.load(None, settings)
+    best, second = (final.subject(config, text) for text in (BEST, SECOND))
+    header = {
+        "digests": dict(best.digests),
+        "grammar_file": "tiny_cnn.lark",
+        "task": best.task.name,
+        "metric": best.task.metric,
+        "input": [1, 8, 8],
+        "outputs": 2,
+    }
+    files = {"config.toml": configuration.dumps(config), "grammar/tiny_cnn.lark": GRAMMAR}
+    with Run.create(tmp_path / "runs/first", header=header, files=files) as run:
+        for number, found in enumerate((best, second)):
+            key, text = found.architecture.key, found.architecture.text
+            made = {"operator": "sample", "parents": [], "seed": 1}
+            run.append_proposal({"number": number, "key": key, "text": text, **made})
+            score = Score(key, "ok", {"accuracy": 0.9 - number / 10}, cost=found.architecture.cost, seconds=1.0)
+            run.append_score({"number": number, **score.pack()})
+        finished = results.Final(best.task, config.final, "cpu", 1).train(best.architecture)
+        run.write_best(results.files(finished, best.task, {"metric": best.task.metric}))
+    return tmp_path
+
+
+def key_of(text: str) -> str:
+    there = space("tiny_cnn", (1, 8, 8))
+    return there.read(there.parse(text)).key
+
+
+def test_the_best_of_a_run_is_exported(project: Path, capsys: Capture) -> None:
+    """By name, into the folder one is in; the largest difference is printed; the network is the one in best/."""
+    assert main(["export", "first", "--format", "pt2"]) == DONE
+    said = capsys.readouterr().out
+    assert "first.pt2" in said
+    assert "halves x5 0" in said
+    assert "largest difference  0" in said
+    best, x = results.load(project / "runs/first"), torch.randn(4, 1, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.load(project / "first.pt2").module()(x), best(x), rtol=0, atol=0)
+
+
+def test_the_suffix_says_the_format(project: Path, capsys: Capture) -> None:
+    assert main(["export", "runs/first", "-o", "net.safetensors", "--json"]) == DONE
+    said = json.loads(capsys.readouterr().out)
+    assert (said["format"], said["difference"], said["key"]) == ("safetensors", 0, key_of(BEST))
+    assert load_file(project / "net.safetensors").keys() == load_file("runs/first/best/weights.safetensors").keys()
+
+
+def test_data_that_moved_is_found_again(project: Path) -> None:
+    (project / "halves.npz").rename(project / "elsewhere.npz")
+    assert main(["export", "first", "--format", "safetensors", "--task", "elsewhere.npz"]) == DONE
+
+
+def test_a_candidate_without_weights_is_code_alone(project: Path, capsys: Capture) -> None:
+    """Only the best one's weights are kept: the others are written as code, or trained first."""
+    key = key_of(SECOND)[:8]
+    assert main(["export", "first", key, "--format", "python", "-o", str(project)]) == DONE
+    assert "nn.Conv2d(1, 16, 1," in (project / "first.py").read_text()
+    assert main(["export", "first", key, "--format", "pt2"]) == FAILED
+    assert f"evolve train runs/first {key}" in capsys.readouterr().err
+    assert main(["train", "first", key, "--seeds", "1", "--epochs", "1", "-o", "second"]) == DONE
+    assert main(["export", "second", "--format", "pt2"]) == DONE
+    assert "largest difference  0" in capsys.readouterr().out
+
+
+def test_train_tells_mean_and_deviation_and_keeps_the_first_seed(project: Path, capsys: Capture) -> None:
+    """Each seed is tested once; the first one repeats the run's own final training, weight for weight."""
+    assert main(["train", "first", "--seeds", "3", "--json"]) == DONE
+    said = json.loads(capsys.readouterr().out)
+    values = [one["test"]["accuracy"] for one in said["seeds"]]
+    assert [one["seed"] for one in said["seeds"]] == [5, 6, 7]
+    assert said["mean"] == pytest.approx(statistics.fmean(values))
+    assert said["deviation"] == pytest.approx(np.std(values, ddof=1))
+    folder = project / said["folder"]
+    assert folder == project / f"runs/trained/{key_of(BEST)[:8]}-halves"
+    kept, best = load_file(folder / "weights.safetensors"), load_file("runs/first/best/weights.safetensors")
+    assert all(torch.equal(kept[name], best[name]) for name in best)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (
+        metrics["test"]
+        == said["seeds"][0]["test"]
+        == json.loads(Path("runs/first/best/metrics.json").read_text())["test"]
+    )
+    assert metrics["seeds"] == said["seeds"]
+    assert set(said["baseline"]) == {"accuracy"}
+    assert sorted(path.name for path in folder.parent.iterdir()) == [folder.name]
+
+
+def test_train_takes_a_recipe_and_another_task(project: Path, capsys: Capture) -> None:
+    """Transfer: the run's architecture, read at the other task's shape and trained on its data."""
+    write_data(project / "larger.npz", (3, 12, 12))
+    settings = ["--set", "final.lr=0.02", "--set", "final.optimizer=sgd"]
+    assert main(["train", "first", "--task", "larger.npz", "--seeds", "1", "-o", "out", *settings]) == DONE
+    assert "test accuracy" in capsys.readouterr().out
+    metrics = json.loads((project / "out/metrics.json").read_text())
+    assert (metrics["recipe"]["lr"], metrics["recipe"]["optimizer"], metrics["recipe"]["epochs"]) == (0.02, "sgd", 2)
+    assert load_file("out/weights.safetensors")["conv1.weight"].shape == (16, 3, 3, 3)
+    assert metrics["deviation"] is None
+    assert main(["export", "out", "--format", "safetensors"]) == DONE
+
+
+def test_train_takes_a_text(project: Path) -> None:
+    options = ["--grammar", "tiny_cnn", "--task", "halves.npz", "--epochs", "1", "--seeds", "1", "-o", "out"]
+    assert main(["train", SECOND, *options]) == DONE
+    assert (project / "out/architecture.arch").read_text().strip() == SECOND
+    (project / "net.arch").write_text(SECOND)
+    assert main(["train", "net.arch", *options[:-1], "again"]) == DONE
+    first, second = (load_file(f"{name}/weights.safetensors") for name in ("out", "again"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_failed_seeds_are_counted_and_nothing_is_saved_of_them(project: Path, capsys: Capture) -> None:
+    """A training that diverges is told; where all do, the command fails."""
+    options = ["--seeds", "2", "--set", "final.lr=1e30", "--set", "final.optimizer=sgd", "-o", "out"]
+    assert main(["train", "first", *options]) == FAILED
+    said = capsys.readouterr()
+    assert said.out.count("failed: ") == 2
+    assert "no seed came through the training" in said.err
+    assert not (project / "out").exists()
+
+
+@dataclass(frozen=True)
+class Mistake:
+    arguments: str
+    code: int
+    says: str
+    prepare: Callable[[Path], object] | None = None
+
+
+def torn_weights(folder: Path) -> None:
+    path = folder / "runs/first/best/weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def direct_task(folder: Path) -> None:
+    (folder / "toy.py").write_text("def fitness(text, derivation, seed):\n    return 1.0\n")
+
+
+MISTAKES = [
+    Mistake("export nothing --format pt2", FAILED, "no run 'nothing'"),
+    Mistake("export first", USAGE, "say which format: --format python or safetensors or pt2 or onnx"),
+    Mistake("export first -o net.bin", USAGE, "say which format"),
+    Mistake("export first --format tflite", USAGE, "--format tflite: there are python, safetensors, pt2, onnx"),
+    Mistake("export first -o no/net.pt2", USAGE, "there is no folder no"),
+    Mistake("export first ffff --format pt2", FAILED, "no candidate's key begins with 'ffff'"),
+    Mistake("export first --format pt2", FAILED, "weights.safetensors: not the weights of", torn_weights),
+    Mistake(
+        "export first --format pt2",
+        FAILED,
+        "runs/first: the task changed since it was trained",
+        lambda folder: write_data(folder / "halves.npz", bright=90),
+    ),
+    Mistake(
+        "export first --format pt2", USAGE, "--task says where", lambda folder: (folder / "halves.npz").unlink()
+    ),
+    Mistake("train first -o runs", USAGE, "runs exists; choose another --output"),
+    Mistake("train first --grammar mlp", USAGE, "--grammar mlp: first has its own; leave it out"),
+    Mistake("train conv(16,3) abc", USAGE, "a text has no candidates; leave abc out"),
+    Mistake("train conv(16,9) --grammar tiny_cnn", USAGE, "'9'"),
+    Mistake("train net.arch", USAGE, "net.arch: no such file"),
+    Mistake("train first --set final.lrr=1", USAGE, "unknown key final.lrr; did you mean final.lr?"),
+    Mistake("train first --epochs 0", USAGE, "--epochs"),
+    Mistake(
+        "train first --task tiny.npz",
+        USAGE,
+        "this architecture does not fit tiny, 1x2x2: max_pool: 16x1x1",
+        lambda folder: write_data(folder / "tiny.npz", (1, 2, 2)),
+    ),
+    Mistake("train first --task toy:fitness", USAGE, "no networks to train", direct_task),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[f"{m.arguments}-{m.says[:20]}" for m in MISTAKES])
+def test_a_mistake_is_one_line(mistake: Mistake, project: Path, capsys: Capture) -> None:
+    """It says what and what to do, and leaves the folder as it was."""
+    if mistake.prepare:
+        mistake.prepare(project)
+    before = sorted(project.rglob("*"))
+    assert main(mistake.arguments.split()) == mistake.code
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == 1
+    assert mistake.says in said.err
+    assert sorted(path for path in project.rglob("*") if "__pycache__" not in path.parts) == before
+
+
+# --- every layer of the bundled grammars -----------------------------------------------------------------------------
+
+SEEDS = ("resnet18", "resnet10", "wrn16_4", "vit", "mlp_mixer")
+# What fifty samples of take minutes, not hours; every layer of a grammar is among them.
+SMALL = Limits(max_params=3_000_000, max_activations=4_000_000, max_modules=200)
+
+
+def exported(format: str, architecture: Architecture, folder: Path) -> None:
+    """Raises ExportError where the file, loaded again, is not the network within TOLERANCE."""
+    if format == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    path = folder / f"model{FORMATS[format].suffix}"
+    assert export(original_of(architecture), format, path).difference <= TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", SEEDS)
+def test_seeds_are_the_same_in_every_format(name: str, format: str, tmp_path: Path) -> None:
+    exported(format, seed(name), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", SHAPES)
+def test_fifty_samples_are_the_same_in_every_format(name: str, format: str, tmp_path: Path) -> None:
+    for architecture in samples(name, 50, limits=SMALL):
+        exported(format, architecture, tmp_path)
