@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from evosearch.errors import ConfigError, EvosearchError, ShapeError
+from evosearch.errors import ConfigError, ShapeError
 from evosearch.layers.base import Cost
 from evosearch.score import Score, Status
 from evosearch.tasks.base import Split, Task
@@ -189,6 +189,12 @@ def final_train(
     return trained._replace(score=replace(trained.score, metrics={**trained.score.metrics, **found}))
 
 
+def check(task: Task, recipe: Recipe) -> None:
+    """Raise ConfigError where the recipe is not for such a task."""
+    if recipe.augment and not task.images:
+        raise ConfigError(f"recipe.augment is for images, and {task.name} has none; leave it empty")
+
+
 def warm_up(device: str) -> None:
     """One step of a tiny network: what torch loads on first use (seconds) is not on the first candidate's time."""
     import torch
@@ -232,6 +238,7 @@ def _attempt(
     """Run a fit; turn what goes wrong with the candidate into a status. Mistakes of the caller are raised."""
     import torch
 
+    check(fit.task, fit.recipe)
     begun = fit.clock()
     status: Status = "ok"
     objectives: dict[str, float] = {}
@@ -243,8 +250,6 @@ def _attempt(
         status, error = stop.status, str(stop)
     except ShapeError as wrong:
         status, error = "invalid", str(wrong)
-    except EvosearchError:
-        raise
     except Exception as failure:  # noqa: BLE001 - a candidate's own code may raise anything at all
         status, error, trace = failed(failure), one_line(failure), traceback.format_exc()
         if fit.device.startswith("cuda") and status == "oom":
@@ -328,7 +333,7 @@ class _Fit:
         """
         import torch
 
-        with _random_state(self.device, self.seed), _determinism(self.device, self.recipe.deterministic):
+        with _on(self.device, self.seed, self.recipe.deterministic):
             network = self.network = self.build().to(self.device, _dtype(self.recipe))
             if _channels_last(self.task, self.device):
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -452,8 +457,6 @@ class _Batches:
     ) -> None:
         import torch
 
-        if augment and not task.images:
-            raise ConfigError(f"recipe.augment is for images, and {task.name} has none; leave it empty")
         self.data = placed(task, split, device)
         self.device = self.data.x.device  # where rows are looked up
         self.resident = self.device.type == torch.device(device).type
@@ -649,30 +652,28 @@ def _autocast(device: str, recipe: Recipe) -> AbstractContextManager[object]:
 
 
 @contextlib.contextmanager
-def _random_state(device: str, seed: int) -> Iterator[None]:
-    """Torch's generators seeded, for initial weights, permutations and dropout; afterwards as they were."""
-    import torch
+def _on(device: str, seed: int, deterministic: bool) -> Iterator[None]:
+    """Torch's generators seeded, for initial weights, permutations and dropout; afterwards as they were.
 
-    devices = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
-        yield
-
-
-@contextlib.contextmanager
-def _determinism(device: str, deterministic: bool) -> Iterator[None]:
-    """Deterministic kernels on CUDA. On CPU torch's are deterministic at a fixed thread count already."""
+    On CUDA the device is the current one, and its kernels are deterministic where that is asked for and they can be.
+    On CPU torch's are deterministic at a fixed thread count already.
+    """
     import torch
 
     if not device.startswith("cuda"):
-        yield
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    # Some kernels have no deterministic twin; torch warns of those instead of failing the candidate.
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
-    torch.backends.cudnn.benchmark = not deterministic
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
+    with torch.cuda.device(device), torch.random.fork_rng(devices=[torch.device(device)]):
+        torch.manual_seed(seed)
+        torch.cuda.reset_peak_memory_stats(device)
+        # Some kernels have no deterministic twin; torch warns of those instead of failing the candidate.
+        torch.use_deterministic_algorithms(deterministic, warn_only=True)
+        torch.backends.cudnn.benchmark = not deterministic
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0])
+            torch.backends.cudnn.benchmark = before[1]

@@ -87,7 +87,7 @@ def test_digits_recipe_learns_digits_in_seconds() -> None:
     assert score.curve[-1] == score.objectives["accuracy"]
     assert (score.key, score.seed) == ("k", 1)
 
-    final = final_train(convolutions, digits(), DIGITS, seed=1)
+    final = final_train(convolutions, digits(), replace(DIGITS, epochs=6), seed=1)
     assert final.score.metrics["test_accuracy"] > 0.95
     assert final.network is not None
     test = digits().test_split()

@@ -43,6 +43,8 @@ class Accidents:
             if word == "say":
                 print(argument)
                 return Evaluation(Score(job.key, "crashed", error="said it"), "Traceback")
+            if word == "raise":
+                raise ValueError(argument)
             if word == "sleep":
                 time.sleep(float(argument))
             elif word == "exit":
@@ -92,11 +94,11 @@ TWO = WorkerSettings(workers=2, device="cpu", memory=0.25, time_limit=2.0)
 
 def test_each_accident_costs_its_candidate_and_no_other(tmp_path: Path, before: set[int]) -> None:
     """Exits, aborts, allocation without end and sleep get their statuses; the candidates around them get scores."""
-    texts = ["fine", "exit 0", "allocate", "fine", "abort", "sleep 60", "fine", "exit 7", "fine"]
+    texts = ["fine", "exit 0", "allocate", "fine", "abort", "sleep 60", "fine", "exit 7", "raise what"]
     with ProcessPool(Accidents(), TWO, tmp_path) as pool:
         scores = answers(pool, texts)
         assert pool.wait(0.1) == []
-    expected = ["ok", "crashed", "oom", "ok", "crashed", "timeout", "ok", "crashed", "ok"]
+    expected = ["ok", "crashed", "oom", "ok", "crashed", "timeout", "ok", "crashed", "crashed"]
     assert [score.status for score in scores] == expected
     assert [score.key for score in scores] == [f"{number:032x}" for number in range(len(texts))]
     assert "exit code 7" in scores[7].error
@@ -184,8 +186,11 @@ def test_mistakes_of_the_run_are_raised_and_not_blamed_on_candidates() -> None:
 def test_inline_pool_answers_and_keeps_logs(tmp_path: Path) -> None:
     """The pool in this process answers one job for each wait, and keeps what failed."""
     pool = open_pool(Accidents(), WorkerSettings(pool="inline", device="cpu"), tmp_path)
-    assert [score.status for score in answers(pool, ["fine", "say hello"])] == ["ok", "crashed"]
+    scores = answers(pool, ["fine", "say hello", "raise what"])
+    assert [score.status for score in scores] == ["ok", "crashed", "crashed"]
+    assert scores[2].error == "ValueError: what"
     assert (tmp_path / f"{1:032x}" / "log").read_text() == "Traceback"
+    assert "ValueError: what" in (tmp_path / f"{2:032x}" / "log").read_text()
     assert pool.wait(0) == []
     pool.close()
 

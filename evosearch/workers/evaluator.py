@@ -11,7 +11,7 @@ from evosearch.architecture import Architecture, Limits, Space
 from evosearch.errors import ArchitectureError, TaskError
 from evosearch.score import Score
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
-from evosearch.training import Recipe, memory_estimate, one_line, train, warm_up
+from evosearch.training import Recipe, check, memory_estimate, one_line, train, warm_up
 from evosearch.workers import Evaluation, Evaluator, Job, Resources
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ class Spec:
         if isinstance(task, Task):
             import torch
 
+            check(task, self.recipe)
             torch.set_num_threads(resources.threads)
             warm_up(resources.device)
         outputs = task.outputs if isinstance(task, Task) else None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evosearch.workers import EvaluatorSpec, Job, WorkerSettings, seats
-from evosearch.workers.records import keep
+from evosearch.workers.records import contained, keep
 
 if TYPE_CHECKING:
     from evosearch.score import Score
@@ -28,7 +28,7 @@ class InlinePool:
         if not self._jobs:
             return []
         job = self._jobs.popleft()
-        score, log = self._evaluate(job)
+        score, log = contained(self._evaluate, job)
         keep(self._candidates, score, log)
         return [(job.number, score)]
 

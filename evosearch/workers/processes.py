@@ -194,7 +194,8 @@ class _Watch:
         theirs.close()
         connection = Connection(ours.detach())
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died already; _bury says so
-            connection.send((sys.path, str(Path.cwd()), self._spec, self._resources[seat]))
+            connection.send(sys.path)
+            connection.send((self._spec, self._resources[seat]))
         worker = _Worker(seat, self._resources[seat], process, connection, path, time.monotonic())
         self._workers.append(worker)
 

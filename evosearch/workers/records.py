@@ -1,18 +1,31 @@
-"""What is kept of a failed candidate: `candidates/<key>/error.txt`, and `log` where it printed or raised something."""
+"""Failures as values: an evaluation that raises is a score, and what is kept of it lies in `candidates/<key>/`."""
 
 from __future__ import annotations
 
+import time
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from evosearch.score import Score
+from evosearch.score import Score
+from evosearch.training import failed, one_line
+from evosearch.workers import Evaluation, Evaluator, Job
 
 LONGEST_LOG = 64 * 1024  # bytes, from the end
 
 
+def contained(evaluate: Evaluator, job: Job) -> Evaluation:
+    """The evaluation of a job; an exception that came through is a crashed score (oom for memory) and its traceback."""
+    begun = time.monotonic()
+    try:
+        return evaluate(job)
+    except Exception as failure:  # noqa: BLE001 - a candidate's own code may raise anything at all
+        seconds = time.monotonic() - begun
+        score = Score(job.key, failed(failure), seconds=seconds, seed=job.seed, error=one_line(failure))
+        return Evaluation(score, traceback.format_exc())
+
+
 def keep(candidates: Path | None, score: Score, log: str) -> None:
-    """Write a failure's reason and log. Scores that are ok or stopped leave nothing."""
+    """Write a failure's reason to error.txt, and what it printed or raised to log. ok and stopped leave nothing."""
     if candidates is None or score.status in ("ok", "stopped"):
         return
     folder = candidates / score.key

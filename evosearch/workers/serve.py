@@ -19,6 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from evosearch.workers.records import contained
+
 LEAVE_ABOVE = 0.5  # share of its memory that an idle worker may hold on to before it is replaced
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -26,11 +28,11 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
-    path, folder, spec, resources = connection.recv()
-    sys.path[:] = path
-    os.chdir(folder)
+    sys.path[:] = connection.recv()  # before the spec, whose class may be found there alone
+    spec, resources = connection.recv()
     _contain()
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(resources.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     try:
         evaluate = spec.build(resources)
     except BaseException as error:  # noqa: BLE001 - told to the parent, which raises it there
@@ -45,7 +47,7 @@ def main(descriptor: int) -> None:
     while True:
         job = jobs.get()
         os.ftruncate(1, 0)
-        score, log = evaluate(job)
+        score, log = contained(evaluate, job)
         gc.collect()
         leave = "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
         connection.send(("done", job.number, score, log, leave))
