@@ -123,20 +123,19 @@ class _Expander:
             if name.startswith("_") and branch.alias is not None:
                 raise mistake("inlined-alias", branch.alias_place or branch.place, name=name)
             _refuse_empty(branch, definition)
-            for reference in named(branch):
-                if reference.name not in definition.parameters:
-                    self._check_reference(reference)
 
-    def _check_reference(self, reference: Name | Usage) -> None:
+    def _arity(self, reference: Name | Usage) -> Definition:
+        """The rule or template that is meant; raises GrammarError where it takes other arguments."""
         target = self.by_name[reference.name]
         given = len(reference.arguments) if isinstance(reference, Usage) else 0
-        if isinstance(reference, Usage) and not target.parameters:
+        if given and not target.parameters:
             raise mistake("not-a-template", reference.place, name=reference.name)
         if given != len(target.parameters):
             raise mistake(
                 "template-arguments", reference.place, name=reference.name, expected=len(target.parameters),
                 s="" if len(target.parameters) == 1 else "s", count=given, params=", ".join(target.parameters),
             )  # fmt: skip
+        return target
 
     def refuse_unused(self, definitions: Definitions) -> None:
         """Refuse rules and terminals of the main file that nothing uses."""
@@ -330,7 +329,7 @@ class _Expander:
             return self._instance(node)
         if isinstance(node, Name):
             if not is_terminal(node.name):
-                self.reach(node.name, self.by_name[node.name])
+                self.reach(node.name, self._arity(node))
                 return Symbol(Kind.RULE, node.name)
             return self._terminal(node.name, context)
         if isinstance(node, Regexp):
@@ -366,15 +365,12 @@ class _Expander:
         """A template with its arguments: a rule of its own, shared by equal uses."""
         name = written(usage)
         if name not in self.done.own_names:
-            template = self.by_name[usage.name]
+            template = self._arity(usage)
             self.templates.add(name)
             if len(self.templates) > MAX_INSTANCES or len(name) > MAX_INSTANCE_NAME:
                 raise mistake("template-endless", usage.place, name=usage.name)
             arguments = dict(zip(template.parameters, usage.arguments, strict=True))
             branches = tuple(_substituted(branch, arguments) for branch in template.branches)
-            for branch in branches:
-                for reference in named(branch):
-                    self._check_reference(reference)
             self.reach(name, replace(template, branches=branches))
         return Symbol(Kind.RULE, name)
 

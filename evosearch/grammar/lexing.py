@@ -118,11 +118,9 @@ class Automaton:
 
     def only(self, characters: str) -> bool:
         """Whether every word consists of these characters."""
-        allowed = {self.fsm.alphabet[c] for c in characters}
-        named = all(
-            len(str(c)) == 1 and c in characters for key in allowed for c in self.fsm.alphabet.by_transition[key]
-        )
-        return named and all(key in allowed for steps in self._steps.values() for key in steps)
+        keys = {key for steps in self._steps.values() for key in steps}
+        # what is in no expression is one more key, whose character is no string
+        return all(isinstance(c, str) and c in characters for key in keys for c in self.fsm.alphabet.by_transition[key])
 
     def goes_on(self, state: int | None, text: str) -> bool:
         """Whether a word may end inside `text` or go on through all of it, from the state before it."""

@@ -185,7 +185,8 @@ Node: TypeAlias = Value | Group | Repeat
 
 
 def is_terminal(name: str) -> bool:
-    return name.lstrip("_")[:1].isupper()
+    """Whether a name is a terminal's: its own last letter is upper case (imports put folders' names before it)."""
+    return next((character for character in reversed(name) if character.isalpha()), "a").isupper()
 
 
 def read(source: Source) -> GrammarFile:

@@ -27,6 +27,7 @@ from evosearch.grammar.notation import (
     Repeat,
     Usage,
     evaluate,
+    is_terminal,
 )
 
 MAX_CHOICES: Final = 1000
@@ -126,7 +127,7 @@ class Terminals:
                 if branch.alias is not None:
                     raise mistake("group-alias", branch.alias_place or branch.place, alias=branch.alias)
                 for reference in named(branch):
-                    if isinstance(reference, Usage) or not _is_upper(reference.name):
+                    if isinstance(reference, Usage) or not is_terminal(reference.name):
                         raise mistake("rule-in-terminal", reference.place, terminal=current, name=reference.name)
                     if reference.name in path:
                         raise mistake("terminal-recursion", reference.place, name=reference.name)
@@ -280,10 +281,6 @@ class Terminals:
         if isinstance(node, Repeat):
             return node.low == 0 or self._empty(node.item)
         return False
-
-
-def _is_upper(name: str) -> bool:
-    return name.lstrip("_")[:1].isupper()
 
 
 def _join(texts: Texts | None, more: Texts | None, weight: float) -> Texts | None:
