@@ -37,7 +37,7 @@ format: $(STAMP) ## rewrite the code as `make check` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-slow: $(STAMP) ## the tests that take minutes
+slow: $(VENV)/.onnx ## the tests that take minutes
 	$(BIN)/pytest -q -m slow $(PYTEST_FLAGS)
 
 chaos: $(STAMP) ## kills, torn files, full disks
@@ -66,4 +66,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)
 	@grep -v '^#' constraints.txt $(if $(filter system,$(TORCH)),| grep -v '^torch==') > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The exports' tests want all formats.
+$(VENV)/.onnx: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,onnx]'
 	@touch $@

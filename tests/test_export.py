@@ -94,11 +94,6 @@ def loaded(format: str, path: Path, original: Original) -> Callable[[torch.Tenso
     if format == "pt2":
         program: Callable[[torch.Tensor], torch.Tensor] = torch.export.load(path).module()
         return program
-    if format == "onnx":
-        import onnxruntime
-
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        return lambda x: torch.from_numpy(session.run(["y"], {"x": x.numpy()})[0])
     module = network.build(original.architecture, original.outputs)
     module.load_state_dict(load_file(path))
     return module.eval()
@@ -460,6 +455,7 @@ MISTAKES = [
         "export first --format pt2", USAGE, "--task says where", lambda folder: (folder / "halves.npz").unlink()
     ),
     Mistake("train first -o runs", USAGE, "runs exists; choose another --output"),
+    Mistake("train first -o halves.npz/out", USAGE, "nothing can be written in"),
     Mistake("train first --grammar mlp", USAGE, "--grammar mlp: first has its own; leave it out"),
     Mistake("train conv(16,3) abc", USAGE, "a text has no candidates; leave abc out"),
     Mistake("train conv(16,9) --grammar tiny_cnn", USAGE, "'9'"),
@@ -503,6 +499,22 @@ def exported(format: str, architecture: Architecture, folder: Path) -> None:
         pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
     path = folder / f"model{FORMATS[format].suffix}"
     assert export(original_of(architecture), format, path).difference <= TOLERANCE
+
+
+@pytest.mark.slow
+def test_onnx_computes_what_the_network_does(original: Original, tmp_path: Path) -> None:
+    """In onnxruntime, at batch sizes that no example had; its metadata say how to use it."""
+    runtime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    path = tmp_path / "model.onnx"
+    export(original, "onnx", path)
+    session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    for batch in (1, 2, 11):
+        x = torch.randn(batch, *original.architecture.input)
+        with torch.no_grad():
+            expected = original.network(x)
+        torch.testing.assert_close(torch.from_numpy(session.run(["y"], {"x": x.numpy()})[0]), expected)
+    said = json.loads(session.get_modelmeta().custom_metadata_map["evosearch"])
+    assert said["input"] == list(original.architecture.input)
 
 
 @pytest.mark.slow

@@ -41,7 +41,9 @@ def export(
     ] = None,
     to: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="PATH", help="A file, or a folder for it.", show_default="RUN.SUFFIX"),
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="A file, or a folder for it (RUN.SUFFIX).", show_default=False
+        ),
     ] = None,
     task: Annotated[
         str | None, option("TASK", None, "Where the run's data lies now.", default="where it lay then")
@@ -171,8 +173,8 @@ def train(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="For the network and its figures.",
-            show_default="runs/trained/KEY-TASK",
+            help="For the network and its figures (runs/trained/KEY-TASK).",
+            show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -272,6 +274,9 @@ def _trained_folder(to: Path | None, found: Subject) -> Path:
     if to is not None:
         if to.exists():
             raise UsageError(f"{to} exists; choose another --output")
+        above = next(parent for parent in to.absolute().parents if parent.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):  # said before hours of training, not after
+            raise UsageError(f"--output {to}: nothing can be written in {above}; choose another")
         return to
     task = "".join(c if c.isalnum() or c in "-_." else "-" for c in found.task.name)
     base = Path(os.environ.get("EVOSEARCH_RUNS", "runs")) / "trained" / f"{short(found.architecture.key)}-{task}"
