@@ -304,6 +304,43 @@ def test_an_own_layers_parameters_are_counted_on_its_module(tmp_path: Path) -> N
     assert architecture.cost.params == 5**3 + 5 == sum(p.numel() for p in module.parameters())
 
 
+WITH_CODE = """
+from dataclasses import dataclass
+from evosearch.layers import Leaf, register
+
+@register("scale")
+@dataclass(frozen=True)
+class Scale(Leaf):
+    start: float
+    keeps_zero = True
+
+    def shape(self, x):
+        return x
+
+    def params(self, x):
+        return x[0]
+
+    def emit(self, node, x, build):
+        weight = build.module(f"nn.Parameter(torch.full(({node.inputs[0]}, 1, 1), {self.start}))", "scale")
+        return build.line(f"{{}} * {weight}", x, shape=node.output, keeps="in")
+"""
+
+
+def test_an_own_layer_with_code_is_exported(tmp_path: Path) -> None:
+    import torch
+
+    file = tmp_path / "my_layers.py"
+    file.write_text(WITH_CODE)
+    read = grammar.loads(SMALL.format(computation='"scale" START -> scale\nSTART: "0.5" | "2"'), name="small.lark")
+    small = Space(read, vocabulary(read, load_layers(file)), (3, 4, 5))
+    architecture = small.read(small.parse("seq(scale0.5,scale2)"))
+    module = network.build(architecture, None)
+    assert architecture.cost.params == 6 == sum(p.numel() for p in module.parameters())
+    x = torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(module(x), x)
+    assert "x = x * self.scale1  # 3x4x5" in network.source(architecture, None)
+
+
 def test_a_broken_layer_file_is_told_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text("x = 1\ny = x / 0\n")

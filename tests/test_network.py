@@ -16,9 +16,10 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone gives it
 from torch.utils.flop_counter import FlopCounterMode
 
-from evosearch import network
-from evosearch.architecture import Architecture, Limits, Node
+from evosearch import grammar, network
+from evosearch.architecture import Architecture, Limits, Node, Space
 from evosearch.errors import ExportError
+from evosearch.layers import vocabulary
 from evosearch.layers.activations import LeakyReLU
 from evosearch.layers.base import Leaf, Shape
 from evosearch.layers.combinators import Branching, Sequential
@@ -87,6 +88,56 @@ def test_five_thousand_samples_cost_and_put_out_what_was_predicted(name: str) ->
         check_predictions(architecture, device="cpu" if exceeded is None else "meta")
         checked += 1
     assert checked >= 4_500
+
+
+FURTHER = """
+// input: image
+start: block
+?block: "chain" "(" block ("," block)* ")"       -> chain
+      | "repeat" "(" TIMES "," block ")"         -> repeat
+      | "residual" "(" block ")"                 -> residual
+      | "conv" "(" WIDTH "," KERNEL ")"          -> conv
+      | "strided" "(" WIDTH "," KERNEL "," STRIDE ")" -> conv
+      | "depthwise" "(" KERNEL ")"               -> depthwise
+      | "smooth" "(" KERNEL ")"                  -> smooth
+      | "max" "(" STRIDE ")"                     -> max_pool
+      | "avg" "(" STRIDE ")"                     -> avg_pool
+      | "relu" -> relu | "gelu" -> gelu | "silu" -> silu | "tanh" -> tanh
+TIMES: "3"
+WIDTH: "8" | "6"
+KERNEL: "1" | "3" | "5"
+STRIDE: "2"
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "chain(conv(8,3),relu,depthwise(5),gelu,conv(6,1),silu)",
+        "chain(strided(8,3,2),max(2),tanh,avg(2))",
+        "residual(chain(repeat(3,chain(conv(8,3),relu)),conv(6,5)))",
+        "repeat(3,chain(residual(smooth(3)),strided(8,3,2)))",
+        "chain(smooth(5),repeat(3,repeat(3,depthwise(3))))",
+    ],
+)
+def test_the_layers_of_no_bundled_grammar_cost_what_was_predicted(text: str) -> None:
+    read = grammar.loads(FURTHER, name="further.lark")
+    there = Space(read, vocabulary(read), (6, 13, 11))
+    architecture = there.read(there.parse(text))
+    check_predictions(architecture)
+    counted, _ = saved(network.build(architecture, None), torch.randn(4, 6, 13, 11, requires_grad=True))
+    assert counted / 1.5 <= architecture.cost.activations <= 1.5 * counted
+    exported = run_source(network.source(architecture, None))["Network"]()
+    exported.load_state_dict(network.build(architecture, None).state_dict())
+
+
+def test_every_layer_is_in_a_grammar_that_is_tested() -> None:
+    from evosearch.layers.base import _registry
+    from tests.spaces import space
+
+    used = {cls for name in SHAPES if (words := space(name).vocabulary) for cls in words.classes.values()}
+    used |= set(vocabulary(grammar.loads(FURTHER, name="further.lark")).classes.values())
+    assert set(_registry.values()) - used == set()
 
 
 SEEDS = ("resnet10", "resnet18", "resnet34", "wrn16_4", "vit", "mlp_mixer")
