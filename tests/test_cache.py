@@ -413,6 +413,27 @@ def test_gc_drops_the_oldest(path: Path) -> None:
     assert held(path, 5) == []
 
 
+def test_a_score_is_not_written_to_a_file_that_was_replaced_before_we_had_its_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(path, 2)
+    real = fcntl.flock
+    compacted: list[int] = []
+
+    def flock(descriptor: int, operation: int) -> None:
+        if not compacted:
+            compacted.append(descriptor)
+            with Ledger(path) as other:
+                other.gc()
+        real(descriptor, operation)
+
+    with Ledger(path) as ledger:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert ledger.put(SCORE, task="t", recipe="r")
+    assert compacted
+    assert Ledger(path).get(SCORE.key, "t", "r", 7) == SCORE
+
+
 def test_a_ledger_that_is_removed_meanwhile_is_made_again(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.put(SCORE, task="t", recipe="r")
