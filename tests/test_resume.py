@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import typer
 
 from evosearch.cli import main
-from evosearch.runs import Run, journal_digest
-from tests.chaos.sessions import config, kills, session, words
+from evosearch.framing import FORMAT
+from evosearch.runs import Run, journal_digest, verify
+from tests.chaos.sessions import config, kills, session, state, words
 
 
 def test_a_run_that_is_killed_ends_as_the_run_that_nobody_killed(tmp_path: Path) -> None:
@@ -73,3 +75,27 @@ def commands_on_damaged_runs(
             shutil.rmtree(copy)
         path.write_bytes(sound)
     assert main(["verify", str(folder)]) == 0
+
+
+# What each released format version's run in tests/golden/ says: never changed, only added to.
+GOLDEN = {1: "5824ef8d6331c76201d4fea24f781112"}
+
+
+@pytest.mark.parametrize("version", range(1, FORMAT + 1))
+def test_a_run_of_every_format_version_is_still_read(
+    version: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(Path(__file__).parent / "golden" / f"run-format-{version}", folder)
+    run = Run.open(folder)
+    assert run.version == version
+    assert journal_digest(run) == GOLDEN[version]
+    assert Counter(record["kind"] for record in run.records()) == {"proposal": 12, "score": 12}
+    assert state(folder)["evaluated"] == 12
+    for name in ("checkpoint.msgpack", "checkpoint.previous.msgpack"):
+        assert (folder / name).exists()
+    assert verify(folder) == []
+    assert main(["status", str(folder)]) == 0
+    assert "12 of 12" in capsys.readouterr().out
+    with Run.open(folder, write=True) as writer:
+        assert (writer.proposals, writer.scores) == (12, 12)
