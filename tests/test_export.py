@@ -22,7 +22,7 @@ from evosearch import export as exports
 from evosearch import final, network, results
 from evosearch.architecture import Architecture, Limits, Node
 from evosearch.cli import DONE, FAILED, USAGE, main
-from evosearch.errors import ExportError, StorageError
+from evosearch.errors import ExportError, RunChanged, StorageError, UsageError
 from evosearch.export import FORMATS, TOLERANCE, Original, difference, export
 from evosearch.layers.base import Cost, Leaf, Shape
 from evosearch.layers.combinators import Sequential
@@ -333,8 +333,9 @@ def test_the_best_of_a_run_is_exported(project: Path, capsys: Capture) -> None:
     assert main(["export", "first", "--format", "pt2"]) == DONE
     said = capsys.readouterr().out
     assert "first.pt2" in said
-    assert "halves x5 0" in said
-    assert "largest difference  0" in said
+    assert "on random and halves examples, 1 and 5 at a time" in said
+    assert "at most 0\n" in said
+    assert max(map(len, said.splitlines())) <= 80
     best, x = results.load(project / "runs/first"), torch.randn(4, 1, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(torch.export.load(project / "first.pt2").module()(x), best(x), rtol=0, atol=0)
@@ -361,7 +362,7 @@ def test_a_candidate_without_weights_is_code_alone(project: Path, capsys: Captur
     assert f"evolve train runs/first {key}" in capsys.readouterr().err
     assert main(["train", "first", key, "--seeds", "1", "--epochs", "1", "-o", "second"]) == DONE
     assert main(["export", "second", "--format", "pt2"]) == DONE
-    assert "largest difference  0" in capsys.readouterr().out
+    assert "at most 0\n" in capsys.readouterr().out
 
 
 def test_train_tells_mean_and_deviation_and_keeps_the_first_seed(project: Path, capsys: Capture) -> None:
@@ -418,6 +419,26 @@ def test_failed_seeds_are_counted_and_nothing_is_saved_of_them(project: Path, ca
     assert said.out.count("failed: ") == 2
     assert "no seed came through the training" in said.err
     assert not (project / "out").exists()
+
+
+def test_own_layers_are_not_taken_on_the_word_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come from the command line or the user's project, and are those that the network was trained with."""
+    (tmp_path / "home").mkdir()
+    monkeypatch.chdir(tmp_path / "home")
+    (tmp_path / "home/evosearch.toml").write_text("")
+    config = configuration.load(None, {"layers": [str(tmp_path / "own.py")]})
+    header = {"digests": {"layers": "0" * 32}, "grammar_file": "tiny_cnn.lark"}
+    files = {"config.toml": configuration.dumps(config), "grammar/tiny_cnn.lark": GRAMMAR}
+    Run.create(tmp_path / "run", header=header, files=files).close()
+    at = final.stored(tmp_path / "run")
+    assert at is not None
+    with pytest.raises(UsageError, match=r"layers of its own; say where they are: --layers .*own\.py"):
+        final.configured(at, {})
+    given = final.configured(at, {}, ["mine.py"])
+    assert given.layers == (str(tmp_path / "home/mine.py"),)
+    found = final.subject(given.model_copy(update={"layers": ()}), SECOND)
+    with pytest.raises(RunChanged, match="the layers changed since it was trained"):
+        final.same(at, found, "layers")
 
 
 @dataclass(frozen=True)

@@ -89,17 +89,18 @@ def export(
 
 
 def _print_exported(exported: Exported, original: Original) -> None:
-    from evosearch.export import FORMATS
+    from evosearch.export import BATCHES, FORMATS
 
     use = FORMATS[exported.format].use.format(name=exported.path.name)
     sizes = ", ".join(map(str, original.architecture.input))
-    where = "its preprocess does that" if exported.format == "python" else "mean and std are in its metadata"
+    constants = "its preprocess does that" if exported.format == "python" else "constants in its metadata"
+    compared = " and ".join(dict.fromkeys(name.rpartition(" x")[0] for name in exported.differences))
     output.facts(
         [
             ("exported", f"{exported.path}  {exported.format}, {exported.size:,} bytes"),
-            ("compared", ", ".join(f"{name} {value:.1g}" for name, value in exported.differences.items())),
-            ("largest difference", f"{exported.difference:.1g}"),
-            ("takes", f"(batch, {sizes}) float32, normalised: {where}"),
+            ("compared", f"on {compared} examples, {' and '.join(map(str, BATCHES))} at a time"),
+            ("difference", f"at most {exported.difference:.1g}"),
+            ("takes", f"normalised float32 (batch, {sizes}); {constants}"),
             ("use", use),
         ]
     )
