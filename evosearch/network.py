@@ -29,7 +29,12 @@ HELPERS = {
     "im2col": '''
 def im2col(x, kernel, stride, padding):
     """Windows of an image as columns: (N, C, H, W) -> (N, oh * ow, C * kernel * kernel)."""
-    return F.unfold(x, kernel, padding=padding, stride=stride).transpose(1, 2)
+    if kernel > stride and not x.is_cuda:  # on CUDA, F.unfold copies one example at a time
+        return F.unfold(x, kernel, padding=padding, stride=stride).transpose(1, 2)
+    if padding:
+        x = F.pad(x, (padding, padding, padding, padding))
+    x = x.unfold(2, kernel, stride).unfold(3, kernel, stride)
+    return x.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
 ''',
     "windows": '''
 def windows(x, kernel, stride, padding):

@@ -318,6 +318,24 @@ def test_a_routing_of_im2col_linear_col2im_is_a_convolution() -> None:
     torch.testing.assert_close(built(x), columns(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("window", [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (4, 4, 0), (8, 8, 0), (7, 2, 3)])
+def test_columns_are_those_of_unfold(window: tuple[int, int, int], everywhere: bool) -> None:
+    """Both ways of making them, values and gradients; `everywhere` takes the one for CUDA here too."""
+    code = network.HELPERS["im2col"]
+    namespace = run_source(
+        f"from torch.nn import functional as F\n{code.replace('not x.is_cuda', 'False') if everywhere else code}"
+    )
+    kernel, stride, padding = window
+    x = torch.randn(2, 3, 11, 9, requires_grad=True)
+    columns = namespace["im2col"](x, kernel, stride=stride, padding=padding)
+    expected = F.unfold(x, kernel, stride=stride, padding=padding).transpose(1, 2)
+    torch.testing.assert_close(columns, expected, rtol=0, atol=0)
+    weights = torch.randn_like(columns)
+    ours, theirs = (torch.autograd.grad((c * weights).sum(), x)[0] for c in (columns, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
 # -- the source -----------------------------------------------------------------------------------------------------
 
 
