@@ -11,6 +11,16 @@ from evosearch.layers.base import Cost
 Status = Literal["ok", "stopped", "invalid", "over_budget", "nan", "oom", "timeout", "crashed"]
 STATUSES: tuple[str, ...] = get_args(Status)
 
+# Words in an objective's name ("val_loss", "params") that say it is minimised, unless a sign says otherwise.
+MINIMISED = frozenset(
+    {"error", "loss", "mse", "rmse", "mae", "params", "flops", "macs", "activations", "modules", "nodes", "seconds"}
+)
+
+
+def minimised(objective: str) -> bool:
+    """Whether an objective of this name is usually minimised."""
+    return not MINIMISED.isdisjoint(objective.split("_"))
+
 
 @dataclass(frozen=True, slots=True)
 class Score:

@@ -29,7 +29,8 @@ import numpy as np
 
 from evosearch import adaptive
 from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
-from evosearch.score import Score
+from evosearch.score import MINIMISED as MINIMISED
+from evosearch.score import Score, minimised
 from evosearch.variation import core, one_of
 
 if TYPE_CHECKING:
@@ -48,11 +49,6 @@ _SELECTION = {
     "nsga2": ("crowded_tournament", "nsga2"),
     "random": ("tournament", "youngest"),
 }
-
-# Words in an objective's name ("val_loss", "params") that say it is minimised, unless a sign says otherwise.
-MINIMISED = frozenset(
-    {"error", "loss", "mse", "rmse", "mae", "params", "flops", "macs", "activations", "modules", "nodes", "seconds"}
-)
 
 
 @dataclass(frozen=True)
@@ -138,7 +134,7 @@ class Objective:
             raise ConfigError(f"search.objectives: {text!r}: write a name, or -name to minimise it")
         if text[0] in "+-":
             return cls(name, -1 if text[0] == "-" else 1)
-        return cls(name, -1 if MINIMISED.intersection(name.split("_")) else 1)
+        return cls(name, -1 if minimised(name) else 1)
 
     def __str__(self) -> str:
         return f"{'-' if self.sign < 0 else '+'}{self.name}"

@@ -62,6 +62,11 @@ def test_the_data_setting_names_the_fitness_too(csv_file: Path) -> None:
     assert table.load(str(csv_file), TaskSettings(target="params")).metric == "params"
 
 
+@pytest.mark.parametrize(("column", "larger"), [("val", True), ("params", False)])
+def test_whether_larger_is_better_is_read_off_the_column_s_name(csv_file: Path, column: str, larger: bool) -> None:
+    assert table.load(f"{csv_file},fitness={column}", TaskSettings()).larger_is_better is larger
+
+
 def test_the_digest_is_of_figures_and_roles(csv_file: Path) -> None:
     by_val, by_params = (table.load(f"{csv_file},fitness={c}", TaskSettings()).digest for c in ("val", "params"))
     assert by_val != by_params

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import paths
 from evosearch.errors import TaskError
-from evosearch.score import Score
+from evosearch.score import Score, minimised
 
 if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
@@ -44,6 +44,10 @@ class FunctionTask:
     metric: str
     function: Callable[..., Any]
     input_shape: Shape | None
+
+    @property
+    def larger_is_better(self) -> bool:
+        return not minimised(self.metric)
 
     def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
         """Call the function. What it raises is a crashed score with the error in a line; NaN or infinity a nan one."""

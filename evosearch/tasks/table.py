@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from evosearch import paths
 from evosearch.errors import TaskError
-from evosearch.score import Score
+from evosearch.score import Score, minimised
 
 if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
@@ -62,6 +62,10 @@ class TableTask:
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[float, ...]]
     input_shape: Shape | None
+
+    @property
+    def larger_is_better(self) -> bool:
+        return not minimised(self.metric)
 
     def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
         """The row of this very text, whatever other text has its key; `invalid` where the table has none."""
