@@ -359,6 +359,18 @@ def test_plain_lines_come_when_something_is_better_or_time_has_passed() -> None:
     assert lines(evaluated=10, best_key="b" * 32) == 4
 
 
+def test_starting_workers_are_said_once() -> None:
+    """Before the first score there is nothing to repeat."""
+    import io
+
+    out, now = io.StringIO(), [0.0]
+    view = live.PlainView(out, clock=lambda: now[0])
+    for _ in range(5):
+        view.progress(progress(evaluated=0, best_key=None, best_fitness=None))
+        now[0] += 60
+    assert out.getvalue() == "starting the workers\n"
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_panel_fits(width: int) -> None:
     """The live panel stays within 80 columns and 24 lines, whatever the numbers."""

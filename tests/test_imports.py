@@ -49,7 +49,8 @@ def imports(source: str, *, at_run_time: bool) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             if node.module == "evosearch":
-                yield from ((node.lineno, f"evosearch.{alias.name}") for alias in node.names)
+                modules = (alias.name for alias in node.names if alias.name != "__version__")
+                yield from ((node.lineno, f"evosearch.{name}") for name in modules)
             else:
                 yield node.lineno, node.module
 

@@ -63,7 +63,8 @@ class PlainView:
 
     def __init__(self, out: TextIO, clock: Callable[[], float] = time.monotonic, every: float = EVERY) -> None:
         self.out, self.clock, self.every = out, clock, every
-        self._began, self._printed = clock(), -every
+        self._began = clock()
+        self._printed = self._began - every
         self._best: str | None = None
 
     def _say(self, text: str) -> None:
@@ -80,6 +81,11 @@ class PlainView:
         done = progress.evaluated >= progress.budget
         now = self.clock()
         if not (better or done or now - self._printed >= max(self.every, SHARE * (now - self._began))):
+            return
+        if not progress.evaluated:
+            if self._printed < self._began:
+                self._say("starting the workers")
+            self._printed = now
             return
         self._best, self._printed = progress.best_key, now
         left = "" if progress.seconds_left is None or done else f"  {duration(progress.seconds_left)} left"
