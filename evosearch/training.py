@@ -331,14 +331,28 @@ class _Fit:
 
         Returns the objectives and the metrics. Raises Stopped, and whatever the network raises.
         """
+        images = len(self.task.input_shape) == 3
+        try:
+            return self._run(train, judge, curve, channels_last=images)
+        except RuntimeError as refused:
+            # Convolutions are faster with channels last, and a network that asks for a view cannot have them so.
+            if not images or "view size is not compatible" not in str(refused):
+                raise
+            log.info("trained with channels first: %s", one_line(refused))
+            self.curve.clear()
+            return self._run(train, judge, curve, channels_last=False)
+
+    def _run(
+        self, train: Split, judge: Split, curve: bool, channels_last: bool
+    ) -> tuple[dict[str, float], dict[str, float]]:
         import torch
 
+        layout = torch.channels_last if channels_last else torch.contiguous_format
         with _on(self.device, self.seed, self.recipe.deterministic):
             network = self.network = self.build().to(self.device, _dtype(self.recipe))
-            if _channels_last(self.task, self.device):
-                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-            batches = _Batches(self.task, train, self.recipe, self.device, self.recipe.augment)
-            judged = _Batches(self.task, judge, self.recipe, self.device)
+            network.to(memory_format=layout)  # type: ignore[call-overload]
+            batches = _Batches(self.task, train, self.recipe, self.device, layout, self.recipe.augment)
+            judged = _Batches(self.task, judge, self.recipe, self.device, layout)
             step = _Step(network, batches, self.task, self.recipe, self.device)
             epochs, found = self.recipe.epochs, {}
             for epoch in range(epochs):
@@ -351,6 +365,7 @@ class _Fit:
             metrics["graph_fallbacks"] = 1.0
         if self.device.startswith("cuda"):
             metrics["peak_memory"] = float(torch.cuda.max_memory_allocated(self.device))
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files want weights
         return found, metrics
 
     def _epoch(self, step: _Step, batches: _Batches, epoch: int) -> float:
@@ -453,7 +468,13 @@ class _Batches:
     """Rows of a split as normalised, augmented tensors on the device."""
 
     def __init__(
-        self, task: Task, split: Split, recipe: Recipe, device: str, augment: Sequence[Augmentation] = ()
+        self,
+        task: Task,
+        split: Split,
+        recipe: Recipe,
+        device: str,
+        layout: torch.memory_format,
+        augment: Sequence[Augmentation] = (),
     ) -> None:
         import torch
 
@@ -466,7 +487,7 @@ class _Batches:
         self.targets = split.y
         self.dtype = _dtype(recipe)
         self._target = torch.device(device)
-        self._format = torch.channels_last if _channels_last(task, device) else torch.contiguous_format
+        self._layout = layout
         self._mean = torch.from_numpy(task.mean).to(device, self.dtype)
         self._scale = 1 / torch.from_numpy(task.std).to(device, self.dtype)
         self._augment = augment
@@ -480,7 +501,7 @@ class _Batches:
         x = (x.to(self.dtype) - self._mean).mul_(self._scale)
         for name in self._augment:
             x = AUGMENT[name](x)
-        return x.contiguous(memory_format=self._format), y.to(self._y_dtype)
+        return x.contiguous(memory_format=self._layout), y.to(self._y_dtype)
 
 
 def _crop(x: Tensor) -> Tensor:
@@ -636,10 +657,6 @@ def _dtype(recipe: Recipe) -> torch.dtype:
     import torch
 
     return torch.float64 if recipe.precision == "float64" else torch.float32
-
-
-def _channels_last(task: Task, device: str) -> bool:
-    return device.startswith("cuda") and len(task.input_shape) == 3
 
 
 def _autocast(device: str, recipe: Recipe) -> AbstractContextManager[object]:

@@ -90,6 +90,7 @@ def test_digits_recipe_learns_digits_in_seconds() -> None:
     final = final_train(convolutions, digits(), replace(DIGITS, epochs=6), seed=1)
     assert final.score.metrics["test_accuracy"] > 0.95
     assert final.network is not None
+    assert all(p.is_contiguous() for p in final.network.parameters())  # safetensors takes no others
     test = digits().test_split()
     with torch.no_grad():
         guess = final.network.eval()(torch.from_numpy(digits().normalise(test.x))).argmax(1).numpy()
@@ -258,6 +259,28 @@ def test_failures_are_scores(illness: str, status: str, said: str) -> None:
     assert not score.objectives
     assert trained.network is None
     assert ("Traceback" in trained.log) == (illness not in ("nan", "gradient"))
+
+
+def test_a_network_that_asks_for_views_is_trained_with_channels_first() -> None:
+    """Images come with channels last, where convolutions are faster; `view` does not take them, and is no failure."""
+
+    class Viewing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.head = nn.Conv2d(1, 4, 3), nn.Linear(4 * 36, 10)
+            self.seen: list[bool] = []
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            out = self.convolution(x)
+            self.seen.append(out.is_contiguous())
+            flat: torch.Tensor = self.head(out.view(len(x), -1))
+            return flat
+
+    trained = train(Viewing, digits(), replace(DIGITS, epochs=1), seed=0)
+    assert trained.score.status == "ok", trained.log
+    assert isinstance(trained.network, Viewing)
+    assert all(trained.network.seen)
+    assert len(trained.score.curve) == 1
 
 
 def test_nan_within_twenty_steps() -> None:
