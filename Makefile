@@ -46,6 +46,9 @@ chaos: $(STAMP) ## kills, torn files, full disks
 gpu: $(STAMP) ## the tests that need a CUDA device
 	$(BIN)/pytest -q -m gpu $(PYTEST_FLAGS)
 
+browser: $(VENV)/.browser ## the report in a headless Chromium, with axe-core; needs chromium and npm
+	$(BIN)/pytest -q -m browser $(PYTEST_FLAGS)
+
 wheel: $(STAMP) ## build the wheel and try it in an empty environment
 	$(BIN)/pytest -q -m wheel $(PYTEST_FLAGS)
 
@@ -66,6 +69,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(if $(filter system,$(TORCH)),--system-site-packages) $(VENV)
 	@grep -v '^#' constraints.txt $(if $(filter system,$(TORCH)),| grep -v '^torch==') > $(VENV)/constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev]'
+	@touch $@
+
+# The browser's tests want a driver, and axe-core to look for what keeps people out.
+$(VENV)/.browser: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,browser]'
+	@command -v npm > /dev/null && npm install --silent --no-save --prefix $(VENV)/axe axe-core@4 || echo "make: no axe-core without npm; its tests are skipped"
 	@touch $@
 
 # The exports' tests want all formats.

@@ -8,6 +8,8 @@ OVERRIDES = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2
 
 def clean(text: str) -> str:
     """The text without control characters and direction overrides; newline and tab stay."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c for c in text if c in "\n\t" or (c.isprintable() and c not in OVERRIDES))
 
 

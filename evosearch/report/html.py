@@ -1,0 +1,145 @@
+"""report.html: what a run did, on one page that needs no network.
+
+Everything on it is read from the run's journal, checkpoint, config and best/. No code of the folder is run: its grammar
+is parsed as text, and own layers are taken from files that the caller names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evosearch.report import figures
+from evosearch.report.figures import measured, number
+from evosearch.report.page import earnings, listing, progress, winner
+from evosearch.report.page.candidates import packed
+from evosearch.report.page.facts import Report, near
+from evosearch.report.page.markup import card, document, link, section, write
+from evosearch.report.page.svg import escape, exact
+from evosearch.report.reading import read_run
+from evosearch.report.text import count, duration
+
+REPORT_FILE = "report.html"
+DRAWINGS = 12  # architectures of the fronts that are drawn beside the winner
+DRAWING_SIZE = 400_000  # characters of all of them together
+
+
+def write_report(
+    folder: str | Path,
+    output: str | Path | None = None,
+    *,
+    baseline: str | Path | None = None,
+    layers: Sequence[str | Path] = (),
+) -> Path:
+    """Write a run's report and return where: `report.html` in its folder, or `output`.
+
+    baseline: a run of random search on the same task, to compare with. layers: files of own layers that the run's
+    grammar uses, for the drawings. Takes no lock and may be called while the run goes on.
+
+    Raises RunError where there is no run, RunCorrupt where its journal does not check, UsageError where the baseline is
+    no random search or has another task, StorageError where the page cannot be written.
+    """
+    report = Report(read_run(Path(folder)), read_run(Path(baseline)) if baseline is not None else None, tuple(layers))
+    return write(Path(output) if output is not None else Path(folder) / REPORT_FILE, html(report))
+
+
+def html(report: Report) -> str:
+    sections = [
+        ("progress", "Progress", progress.progress(report)),
+        ("trade-offs", "Trade-offs", progress.trade_offs(report)),
+        ("winner", "The winner", winner.architecture(report)),
+        ("descent", "Descent", winner.descent(report)),
+        ("earned", "What earned", earnings.earned(report)),
+        ("losses", "Failures and duplicates", earnings.losses(report)),
+        ("all", "All candidates", listing.candidates(report)),
+        ("again", "Run it again", listing.again(report)),
+    ]
+    shown = [(name, title, content) for name, title, content in sections if content]
+    links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title, _ in shown)
+    body = (
+        f'<a class="skip" href="#main">Skip to the content</a><header>{title(report)}</header>'
+        f'<nav aria-label="Sections"><ul>{links}</ul></nav><main id="main">'
+        f"{''.join(section(*entry) for entry in shown)}</main>"
+        f"<footer>{footer(report)}</footer>{DIALOG}{templates(report)}"
+    )
+    return document(f"{report.name}: {report.subject}", body, data(report))
+
+
+def data(report: Report) -> dict[str, Any]:
+    favourites = {one.number for front in report.fronts.values() for one in front} | {
+        step.candidate.number for step in report.steps
+    }
+    if report.winner is not None:
+        favourites |= {entry.candidate.number for entry in figures.ancestors(report.run, report.winner)}
+    return {
+        "metric": report.metric,
+        "sign": report.sign,
+        "run": str(near(report.run.folder)),
+        **packed(report.run, favourites),
+    }
+
+
+def title(report: Report) -> str:
+    run, settings = report.run, report.run.config["search"]
+    what = {"aging": "aging evolution", "nsga2": "NSGA-II", "random": "random search"}
+    strategy = what.get(settings["strategy"], str(settings["strategy"]))
+    line = f"{report.subject}: {strategy} of {run.budget:,} candidates, seed {run.config['seed']}, {run.phase()}"
+    heading = f'<h1>{escape(report.name)}</h1><p class="soft">{escape(line)}</p>'
+    return f'{heading}<dl class="cards">{"".join(cards(report))}</dl>'
+
+
+def cards(report: Report) -> Iterator[str]:
+    run, scored = report.run, report.run.scored()
+    test, beside = run.metrics.get("test"), run.metrics.get("baseline")
+    for name, value in test.items() if isinstance(test, Mapping) else ():
+        against = number(beside.get(name)) if isinstance(beside, Mapping) else None
+        text = f"a linear model: {exact(against)}" if against is not None else "trained again, tested once"
+        yield card(f"Test {escape(name)}", exact(number(value)), text, "card first")
+    if report.winner is not None:
+        value = measured(report.winner, report.metric)
+        found = f"{link(report.winner.number)}, the winner"
+        yield card(f"{escape(report.metric).capitalize()} in the search", exact(value), found)
+        params, flops = measured(report.winner, "params"), measured(report.winner, "flops")
+        if params:
+            yield card("Parameters", count(params), f"{count(flops or 0)} FLOPs an example")
+    spent = figures.seconds_spent(run)
+    yield card(
+        "Evaluated",
+        f"{len(scored):,}",
+        f"of {run.budget:,}; {duration(spent)} of work" if spent else f"of {run.budget:,}",
+    )
+    failed = sum(run.failures().values())
+    yield card("Failed", f"{failed:,}", "by kind below" if failed else "none did")
+    if report.state:
+        yield card("Duplicates saved", f"{figures.tally(report.state, 'duplicates'):,}", report.time_saved())
+
+
+def templates(report: Report) -> str:
+    """Drawings of the winner and of the fronts, which a candidate's details show."""
+    wanted = [one for front in report.fronts.values() for one in reversed(front)]
+    wanted = ([report.winner] if report.winner else []) + wanted
+    if report.run.header.get("input") is None or isinstance(report.space, str):
+        return ""
+    found: dict[int, str] = {}
+    for one in wanted:
+        if len(found) > DRAWINGS or sum(map(len, found.values())) > DRAWING_SIZE:
+            break
+        if one.number not in found:
+            found[one.number] = report.drawing(one)
+    return "".join(f'<template id="d{born}">{svg}</template>' for born, svg in found.items() if svg)
+
+
+def footer(report: Report) -> str:
+    from evosearch import __version__
+
+    source = escape(near(report.run.folder))
+    return f"Written by evosearch {escape(__version__)} from the journal of {source}. It loads nothing from anywhere."
+
+
+DIALOG = (
+    '<dialog id="candidate" aria-labelledby="candidate-title"><div class="dialog-head">'
+    '<h2 id="candidate-title">Candidate</h2><button type="button" id="candidate-close">Close</button></div>'
+    '<div class="dialog-body" id="candidate-body" tabindex="0" role="region" aria-label="Details of the candidate">'
+    '</div></dialog><div id="tip" aria-hidden="true"></div>'
+)

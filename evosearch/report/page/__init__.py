@@ -1,0 +1,1 @@
+"""The parts of the HTML pages: style, script, marks, and one module for each group of sections."""

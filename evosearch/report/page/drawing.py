@@ -1,0 +1,212 @@
+"""An architecture as a drawing: boxes from the top down, branches side by side, with shapes and costs.
+
+A sequence is a column, a branching a row between its split and its merge, any other layer with parts a frame around
+them. im2col, linear, col2im is drawn as the convolution that it is. What is nested deeper than `DEEPEST` is one box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evosearch.layers.base import Cost, Word, show
+from evosearch.report.page.svg import escape, place
+from evosearch.report.text import count
+from evosearch.report.tree import describe, features, steps
+
+if TYPE_CHECKING:
+    from evosearch.architecture import Architecture, Node
+
+DEEPEST = 12  # frames and branchings around a box; beyond, the drawing would be wider than anyone looks
+MOST = 400  # boxes; beyond, the rest of a sequence is one box
+GAP, BETWEEN, PAD = 18.0, 16.0, 10.0  # between boxes of a column, of a row, and inside a frame
+SMALL, LARGE = 26.0, 42.0  # heights of a box with one line, with two
+CHARACTER = 7.1  # width of a character in the drawing's type, in its units
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A part of the drawing. It is entered at its top's middle and left at its bottom's middle."""
+
+    width: float
+    height: float
+    content: str
+
+
+class _Pen:
+    """Draws one architecture: knows its parameters in all, and how many boxes there are."""
+
+    def __init__(self, params: int) -> None:
+        self.params, self.boxes = params, 0
+
+    def column(self, nodes: Sequence[Node], depth: int) -> Drawn:
+        drawn = []
+        for index, node in enumerate(nodes):
+            if self.boxes >= MOST:
+                drawn.append(self.rest(nodes[index:]))
+                break
+            drawn.append(self.node(node, depth))
+        return stack(drawn)
+
+    def node(self, node: Node, depth: int) -> Drawn:
+        words = _convolution(node)
+        if words:
+            return self.box(words, node.cost, node)
+        if not node.parts:
+            return self.box(describe(node), node.cost, node)
+        if depth >= DEEPEST or self.boxes >= MOST:
+            return self.rest([node])
+        layer: Any = node.layer
+        split, merge = getattr(layer, "split", None), getattr(layer, "merge", None)
+        if isinstance(split, Word) and isinstance(merge, Word):
+            return self.branches(node, split, merge, depth)
+        if node.layer.name == "residual":
+            return self.row([self.column(steps(node.parts[0]), depth + 1), self.bar("identity")], "", "add", node)
+        if node.layer.name == "routing":
+            before, after = _words(layer.pre), _words(layer.post)
+            return frame(before, self.column(steps(node.parts[0]), depth + 1), after, _tip(node))
+        if node.layer.name in ("repeat", "chain"):
+            inner = self.column([step for part in node.parts for step in steps(part)], depth + 1)
+            return frame(describe(node), inner, "", _tip(node))
+        parts = [self.column(steps(part), depth + 1) for part in node.parts]
+        return frame(describe(node), side_by_side(parts), "", _tip(node))
+
+    def branches(self, node: Node, split: Word, merge: Word, depth: int) -> Drawn:
+        """Two branches as they are; of several with one structure, one, and how many there are."""
+        parts = [self.column(steps(part), depth + 1) for part in node.parts]
+        times = int(getattr(split, "factor", len(parts)))
+        if len(parts) < times:
+            parts = [frame(f"{times} times, each with its own weights", parts[0], "", "")]
+        return self.row(parts, _words(split), _words(merge), node)
+
+    def row(self, parts: Sequence[Drawn], before: str, after: str, node: Node) -> Drawn:
+        top, bottom = (self.bar(words) if words else None for words in (before, after))
+        return stack([part for part in (top, side_by_side(parts), bottom) if part is not None], _tip(node))
+
+    def bar(self, words: str) -> Drawn:
+        width = _width(words) + 20
+        text = f'<text class="word" x="{place(width / 2)}" y="15">{escape(words)}</text>'
+        return Drawn(width, 22, f'<rect class="bar" width="{place(width)}" height="22" rx="11"/>{text}')
+
+    def rest(self, nodes: Sequence[Node]) -> Drawn:
+        """Many layers as one box."""
+        cost = sum((node.cost for node in nodes), Cost())
+        return self.box(f"{cost.modules} layers", cost, nodes[-1])
+
+    def box(self, words: str, cost: Cost, node: Node) -> Drawn:
+        return self.plate(words, cost, show(node.output), _tip(node, words, cost), node.output != node.inputs)
+
+    def plate(self, words: str, cost: Cost, shape: str, tip: str, reshaped: bool = True) -> Drawn:
+        """One layer. Its tint tells its share of all parameters, in ten steps."""
+        self.boxes += 1
+        parts = [shape] if reshaped or cost.params else []
+        parts += [f"{count(cost.params)} params"] if cost.params else []
+        small = " · ".join(parts)
+        width, height = max(_width(words), _width(small) * 0.88, 60) + 22, LARGE if small else SMALL
+        tint = min(9, round(9 * (cost.params / self.params) ** 0.5)) if self.params and cost.params else 0
+        middle = place(width / 2)
+        lines = f'<text class="layer" x="{middle}" y="17">{escape(words)}</text>'
+        if small:
+            lines += f'<text class="small" x="{middle}" y="33">{escape(small)}</text>'
+        rect = f'<rect class="box t{tint}" width="{place(width)}" height="{place(height)}" rx="6"/>'
+        return Drawn(width, height, f"<g><title>{escape(tip)}</title>{rect}{lines}</g>")
+
+
+def stack(parts: Sequence[Drawn], tip: str = "") -> Drawn:
+    """One below the other, joined by lines through their middles."""
+    width = max(part.width for part in parts)
+    y, content = 0.0, [f"<title>{escape(tip)}</title>"] if tip else []
+    for index, part in enumerate(parts):
+        if index:
+            content.append(f'<path class="wire" d="M{place(width / 2)} {place(y)}v{place(GAP)}"/>')
+            y += GAP
+        content.append(at((width - part.width) / 2, y, part))
+        y += part.height
+    return Drawn(width, y, "".join(content))
+
+
+def side_by_side(parts: Sequence[Drawn]) -> Drawn:
+    """Next to each other, each joined to the middle of the top and of the bottom."""
+    width = sum(part.width for part in parts) + BETWEEN * (len(parts) - 1)
+    height = max(part.height for part in parts) + 2 * GAP
+    x, middle, content = 0.0, place(width / 2), []
+    for part in parts:
+        own, below = x + part.width / 2, GAP + part.height
+        content.append(f'<path class="wire" d="M{middle} 0C{middle} {GAP} {place(own)} 0 {place(own)} {GAP}"/>')
+        bend = f"C{place(own)} {place(height)} {middle} {place(height - GAP)} {middle} {place(height)}"
+        content.append(f'<path class="wire" d="M{place(own)} {place(below)}V{place(height - GAP)}{bend}"/>')
+        content.append(at(x, GAP, part))
+        x += part.width + BETWEEN
+    return Drawn(width, height, "".join(content))
+
+
+def frame(before: str, inner: Drawn, after: str, tip: str) -> Drawn:
+    """A part between two rearrangements, or under a title."""
+    width = max(inner.width, _width(before), _width(after)) + 2 * PAD
+    top, bottom = (22.0 if before else PAD), (22.0 if after else PAD)
+    height = top + inner.height + bottom
+    middle = place(width / 2)
+    content = f'<rect class="frame" width="{place(width)}" height="{place(height)}" rx="8"/>'
+    if before:
+        content += f'<text class="word" x="{middle}" y="15">{escape(before)}</text>'
+    if after:
+        content += f'<text class="word" x="{middle}" y="{place(height - 7)}">{escape(after)}</text>'
+    title = f"<title>{escape(tip)}</title>" if tip else ""
+    return Drawn(width, height, f"<g>{title}{content}{at((width - inner.width) / 2, top, inner)}</g>")
+
+
+def at(x: float, y: float, part: Drawn) -> str:
+    return f'<g transform="translate({place(x)} {place(y)})">{part.content}</g>'
+
+
+def draw(architecture: Architecture, name: str = "The network") -> str:
+    """The architecture as an svg element. Runs no code but the layers' own `cost` and `shape`, which reading it ran."""
+    cost = architecture.cost
+    pen = _Pen(cost.params)
+    parts = [pen.bar(f"input {show(architecture.input)}"), pen.column(steps(architecture.root), 0)]
+    head = architecture.head
+    if head.modules:
+        outputs = head.flops // (2 * features(architecture.output))
+        words = "mean, linear" if len(architecture.output) > 1 else "linear"
+        parts.append(pen.plate(f"head: {words} {outputs}", head, str(outputs), f"{words} {outputs}\n{_costs(head)}"))
+    whole = stack(parts)
+    width, height = whole.width + 4, whole.height + 4
+    text = f"{name}, {pen.boxes} layers from input {show(architecture.input)}, {_costs(cost)}. The table lists them."
+    return (
+        f'<svg class="drawing" width="{place(width)}" height="{place(height)}" viewBox="-2 -2 {place(width)} '
+        f'{place(height)}" role="img" aria-label="{escape(text)}">{whole.content}</svg>'
+    )
+
+
+def _convolution(node: Node) -> str:
+    """`convolution 3×3, stride 2, width 32` where a routing is one; else empty."""
+    layer: Any = node.layer
+    if node.layer.name != "routing" or layer.pre.name != "im2col" or layer.post.name != "col2im":
+        return ""
+    body = steps(node.parts[0])
+    if len(body) != 1 or body[0].parts or not body[0].layer.name.startswith("linear"):
+        return ""
+    stride = f", stride {layer.pre.stride}" if layer.pre.stride > 1 else ""
+    return f"convolution {layer.pre.kernel}×{layer.pre.kernel}{stride}, {node.output[0]}"
+
+
+def _words(word: Any) -> str:
+    """A word as the grammar's author would name it; nothing for one that changes nothing."""
+    import dataclasses
+
+    if word.name == "keep":
+        return ""
+    return " ".join([word.name, *(str(getattr(word, field.name)) for field in dataclasses.fields(word))])
+
+
+def _tip(node: Node, words: str = "", cost: Cost | None = None) -> str:
+    return f"{words or describe(node)}\n{show(node.inputs)} to {show(node.output)}\n{_costs(cost or node.cost)}"
+
+
+def _costs(cost: Cost) -> str:
+    return f"{cost.params:,} parameters, {cost.flops:,} FLOPs"
+
+
+def _width(text: str) -> float:
+    return len(text) * CHARACTER

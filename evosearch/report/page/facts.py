@@ -1,0 +1,156 @@
+"""What a run's page is about: the figures that several of its sections ask for, each worked out once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evosearch.errors import EvosearchError, RunCorrupt, UsageError
+from evosearch.report import figures
+from evosearch.report.figures import Band, Sample, measured, number
+from evosearch.report.page.svg import escape, exact
+from evosearch.report.text import duration
+from evosearch.runs import Run
+
+if TYPE_CHECKING:
+    from evosearch.report.reading import Candidate, RunReading
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run's page. baseline: a run of random search to compare with."""
+
+    run: RunReading
+    baseline: RunReading | None = None
+    layers: tuple[str | Path, ...] = ()
+    drawn: dict[int, str] = field(default_factory=dict)  # drawings by candidate; empty where it cannot be drawn
+
+    def __post_init__(self) -> None:
+        if self.baseline is not None:
+            _refuse_baseline(self.run, self.baseline)
+
+    @property
+    def name(self) -> str:
+        return self.run.folder.resolve().name
+
+    @cached_property
+    def metric(self) -> str:
+        return figures.objectives(self.run)[0].name
+
+    @cached_property
+    def sign(self) -> int:
+        return figures.objectives(self.run)[0].sign
+
+    @cached_property
+    def steps(self) -> list[figures.Step]:
+        return figures.improvements(self.run)
+
+    @cached_property
+    def winner(self) -> Candidate | None:
+        """What best/ holds; before it is there, the best so far."""
+        key = self.run.metrics.get("key")
+        known = [one for one in self.run.scored() if one.key == key]
+        return known[0] if known else self.steps[-1].candidate if self.steps else None
+
+    @cached_property
+    def fronts(self) -> dict[str, list[Candidate]]:
+        found = {against: figures.front(self.run, against) for against in figures.AGAINST}
+        return {
+            against: front for against, front in found.items() if front and any(measured(one, against) for one in front)
+        }
+
+    @cached_property
+    def rewards(self) -> list[figures.Reward]:
+        return figures.rewards(self.run)
+
+    @cached_property
+    def state(self) -> Mapping[str, Any]:
+        """The newest checkpoint's state: tallies and the policy's table. Empty where there is none that checks."""
+        try:
+            found = Run.open(self.run.folder).load_checkpoint()
+        except RunCorrupt:
+            return {}  # the page says that there is no checkpoint to read
+        return found[0] if found else {}
+
+    @cached_property
+    def sample(self) -> tuple[Sample, str]:
+        """Random draws to compare with, and where they are from."""
+        if self.baseline is not None:
+            return figures.random_draws(self.baseline), f"the random search {escape(self.baseline.folder.name)}"
+        if self.run.config["search"]["strategy"] == "random":
+            return figures.random_draws(self.run), "this run's own draws, since it is a random search"
+        return figures.random_draws(
+            self.run
+        ), "the samples that this run itself drew from the grammar, its seeds left out"
+
+    @cached_property
+    def band(self) -> Band | None:
+        return figures.best_of_draws(self.sample[0], self.sign, max(len(self.run.scored()), 1))
+
+    @property
+    def subject(self) -> str:
+        return f"{self.run.config['grammar']} on {self.run.header.get('task', self.run.config['task'])}"
+
+    def time_saved(self) -> str:
+        """What the duplicates would have taken at the mean time of those that ran."""
+        took = [s for one in self.run.scored() if (s := number((one.score or {}).get("seconds")))]
+        saved = figures.tally(self.state, "duplicates")
+        return (
+            f"about {duration(saved * sum(took) / len(took))} of work" if took and saved else "recognised by their key"
+        )
+
+    def drawing(self, one: Candidate) -> str:
+        """An architecture as svg; empty where it cannot be read."""
+        from evosearch.report.page.drawing import draw
+
+        if one.number not in self.drawn:
+            try:
+                space = self.space
+                self.drawn[one.number] = "" if isinstance(space, str) else draw(space.read(space.parse(one.text)))
+            except EvosearchError:
+                self.drawn[one.number] = ""  # its details say what its text is; nothing to draw
+        return self.drawn[one.number]
+
+    @cached_property
+    def space(self) -> Any:
+        """The run's space, or why there is none. Its grammar must be the file that the run was started with."""
+        from evosearch import grammar as language
+        from evosearch.architecture import Space
+        from evosearch.layers import load_layers, vocabulary
+
+        header = self.run.header
+        try:
+            Run.open(self.run.folder).text(f"grammar/{header['grammar_file']}")
+            read = language.load(self.run.grammar_file)
+            own: dict[str, type] = {}
+            for file in self.layers:
+                own |= load_layers(file)
+            if self.run.config.get("layers") and not own:
+                return f"the run uses own layers; evolve report {self.name} --layers FILE.py names their file"
+            return Space(read, vocabulary(read, own), tuple(header["input"]), None, header.get("outputs"))
+        except (EvosearchError, ValueError) as error:
+            return str(error)
+
+    def outcome(self, one: Candidate) -> str:
+        value = measured(one, self.metric)
+        return one.status if value is None else f"{self.metric} {exact(value)}"
+
+
+def _refuse_baseline(run: RunReading, baseline: RunReading) -> None:
+    where = f"--baseline {baseline.folder}"
+    if baseline.config["search"]["strategy"] != "random":
+        raise UsageError(
+            f"{where}: a {baseline.config['search']['strategy']} search; a baseline is a run with --strategy random"
+        )
+    for part in ("task", "recipe"):
+        if baseline.header["digests"].get(part) != run.header["digests"].get(part):
+            raise UsageError(f"{where}: its {part} is not that of {run.folder}, so their scores do not compare")
+
+
+def near(folder: Path) -> Path:
+    """A folder as a person would name it: from where they are, if it lies below."""
+    folder, here = folder.absolute(), Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder

@@ -1,0 +1,132 @@
+"""A page as one file: its style and script inside, nothing fetched, nothing run but that script.
+
+The content security policy allows exactly the style and the script whose digests it names, so that even markup that
+slipped through from a run could neither run nor load anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from evosearch.report.page.svg import escape
+from evosearch.storage import refusal
+
+
+def document(title: str, body: str, data: Any) -> str:
+    """A whole HTML page. body: safe markup. data: plain values for the script."""
+    style, script = (_asset(name) for name in ("page.css", "page.js"))
+    policy = (
+        f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; img-src data:; base-uri 'none'"
+    )
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
+        f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>{style}</style>\n</head>\n<body>\n'
+        f'{body}\n<script type="application/json" id="data">{as_json(data)}</script>\n<script>{script}</script>\n'
+        "</body>\n</html>\n"
+    )
+
+
+def as_json(data: Any) -> str:
+    """JSON that can stand inside a script element: no character of it can end the element or begin a comment."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def write(path: Path, text: str) -> Path:
+    """Put the page in its place whole, over an older one. Raises StorageError."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(text, encoding="utf-8", errors="replace")
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise refusal(path, error) from error
+    return path
+
+
+def _asset(name: str) -> str:
+    return resources.files("evosearch.report.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _source(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------------
+
+
+def section(name: str, title: str, *content: str) -> str:
+    heading = f'<h2 id="{name}-title">{title}</h2>'
+    return f'<section id="{name}" aria-labelledby="{name}-title">{heading}{"".join(content)}</section>'
+
+
+def paragraph(markup: str, kind: str = "") -> str:
+    return f'<p class="{kind}">{markup}</p>' if kind else f"<p>{markup}</p>"
+
+
+def figure(picture: str, caption: str, *alternatives: str) -> str:
+    """A chart with what it says in words, and its numbers as a table."""
+    return f"<figure>{picture}<figcaption>{caption}</figcaption>{''.join(alternatives)}</figure>"
+
+
+def folded(summary: str, content: str) -> str:
+    return f"<details><summary>{summary}</summary>{content}</details>"
+
+
+def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "", id: str = "") -> str:
+    """A table of safe markup in a region that scrolls where it is too wide. The first cell of a row names it."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+    body = "".join(f'<tr><th scope="row">{first}</th>{"".join(map(_cell, rest))}</tr>' for first, *rest in rows)
+    name = f' id="{id}"' if id else ""
+    rows_of_it = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return region(
+        f'<table class="{kind}"{name}><caption><span>{caption}</span></caption>{rows_of_it}</table>', caption, "scroll"
+    )
+
+
+def _cell(markup: str) -> str:
+    return markup if markup.startswith("<td") else f"<td>{markup}</td>"
+
+
+def region(content: str, label: str, kind: str, element: str = "div") -> str:
+    """Something that scrolls, by the keyboard as well. content, label: safe markup."""
+    return f'<{element} class="{kind}" tabindex="0" role="region" aria-label="{label}">{content}</{element}>'
+
+
+def facts(pairs: Iterable[tuple[str, str]]) -> str:
+    """Names and what they are, both safe markup; those without a value are left out."""
+    rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in pairs if value)
+    return f'<dl class="facts">{rows}</dl>'
+
+
+def card(name: str, value: str, small: str = "", kind: str = "card") -> str:
+    below = f'<dd class="small">{small}</dd>' if small else ""
+    return f'<div class="{kind}"><dt>{name}</dt><dd>{value}</dd>{below}</div>'
+
+
+def heat(value: float | None, most: float, times: int) -> str:
+    """A cell tinted by its share of the largest value; below the value, of how many it is the mean."""
+    if value is None:
+        return '<td class="heat h0">·</td>'
+    step = min(9, round(9 * max(value, 0.0) / most)) if most > 0 else 0
+    text = f"{value:.2f}" if value else "0"
+    return f'<td class="heat h{step}">{text}<br><span class="tiny">{times}×</span></td>'
+
+
+def link(number: int, text: str = "") -> str:
+    """A link that opens a candidate's details."""
+    return f'<a class="candidate" href="#c{number}">{text or f"#{number}"}</a>'
