@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -247,6 +248,44 @@ def test_mistakes_are_told_with_their_place(computation: str) -> None:
         vocabulary(grammar.loads(text, name="small.lark"))
     assert caught.value.line == 6
     assert caught.value.caret.startswith("computation: ")
+
+
+NOT_TAKEN = {
+    '"x" -> clone1': "into 2 to 1000 branches, not 1",
+    '"x" -> group2_0': "the dimension is 1, 2 or 3, not 0",
+    '"x" -> cat4': "the dimension is 1, 2 or 3, not 4",
+    '"x" -> permute223': "223 is no order of dimensions",
+    '"x" -> im2col3_0_1': "the stride is at least 1, not 0",
+    '"x" -> windows0_1_0': "the kernel is at least 1, not 0",
+    '"x" WIDTH -> linear\nWIDTH: "16" | "0"': "the width is at least 1, not 0",
+    '"x" SCALE -> linear_relative\nSCALE: "x0"': "x4 or /4 say a scale, not 'x0'",
+    '"x" WIDTH KERNEL -> conv\nWIDTH: "16"\nKERNEL: "3" | "4"': "the kernel is odd, not 4",
+    '"x" -> max_pool0': "the window is at least 1, not 0",
+    '"x" -> smooth2': "the kernel is odd, not 2",
+    '"x" -> relu_conv_norm2': "the kernel is odd, not 2",
+    '"x" RATE -> dropout\nRATE: "0.5" | "1.5"': "the rate is at least 0 and below 1, not 1.5",
+    '"x" RATE -> dropout\nRATE: "nan"': "the rate is at least 0 and below 1, not nan",
+    '"x" TIMES module -> repeat\nTIMES: "1000000000"': "1 to 1000 times, not 1000000000",
+}
+
+
+@pytest.mark.parametrize("computation", NOT_TAKEN)
+def test_arguments_that_a_layer_cannot_take_are_told_with_their_place(computation: str) -> None:
+    """Before anything is sampled, not by an accident inside a rule."""
+    if " -> repeat" in computation:
+        text = SMALL.format(computation='"norm" -> norm').replace("sequential |", "sequential | many |")
+        rule, terminal = computation.split("\n")
+        text += f"many: {rule}\n{terminal}\n"
+    else:
+        text = SMALL.format(computation=computation)
+    with pytest.raises(LayerError, match=re.escape(NOT_TAKEN[computation])) as caught:
+        vocabulary(grammar.loads(text, name="small.lark"))
+    assert caught.value.line
+
+
+def test_a_number_of_a_sentence_that_a_layer_cannot_take_is_an_error_there() -> None:
+    small = space(SMALL.format(computation='"linear" WIDTH -> linear\nWIDTH: "1".."9" ("0".."9")*'), (3, 8, 8))
+    assert small.read(small.parse("linear17")).output == (3, 8, 17)
 
 
 def test_fields_with_a_default_may_be_left_out() -> None:

@@ -210,6 +210,15 @@ def _module_params(layer: Leaf, x: Shape) -> int:
         return sum(p.numel() for p in layer.module(x).parameters() if p.requires_grad)
 
 
+MAX_COPIES = 1000  # of a repeated part, as of a repetition in a grammar
+
+
+def require(holds: bool, message: str) -> None:
+    """For `__post_init__`: raises ValueError where arguments are not what a layer can take."""
+    if not holds:
+        raise ValueError(message)
+
+
 def size(shape: Shape) -> int:
     """Scalars in one example of this shape."""
     return math.prod(shape)
@@ -247,6 +256,7 @@ __all__ = [
     "matches",
     "mode",
     "register",
+    "require",
     "show",
     "size",
 ]

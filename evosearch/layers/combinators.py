@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Combinator, Cost, Form, Part, Shape, ShapeError, Want, register
+from evosearch.layers.base import (
+    MAX_COPIES,
+    Combinator,
+    Cost,
+    Form,
+    Part,
+    Shape,
+    ShapeError,
+    Want,
+    register,
+    require,
+)
 from evosearch.layers.forms import join, sum_of
 from evosearch.layers.merges import Merge  # noqa: TC001 - the vocabulary reads the fields' types
 from evosearch.layers.splits import Split  # noqa: TC001
@@ -126,9 +137,10 @@ class Repeat(Combinator):
 
     times: int
 
+    def __post_init__(self) -> None:
+        require(1 <= self.times <= MAX_COPIES, f"1 to {MAX_COPIES} times, not {self.times}")
+
     def shape(self, x: Shape, part: Part, *, want: Want = None) -> Shape:
-        if self.times < 1:
-            raise ShapeError("repeat: at least once, not {} times", self.times)
         for _ in range(self.times - 1):
             x = part(x)
         return part(x, want)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Leaf, Shape, ShapeError, register
+from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
 
 if TYPE_CHECKING:
     from evosearch.architecture import Node
@@ -29,10 +29,13 @@ class Conv(Leaf):
     kernel: int
     stride: int = 1
 
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"the width is at least 1, not {self.width}")
+        require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
+        require(self.stride >= 1, f"the stride is at least 1, not {self.stride}")
+
     def shape(self, x: Shape) -> Shape:
         _, height, width = _image("conv", x)
-        if self.kernel % 2 == 0:
-            raise ShapeError("conv: the kernel must be odd, not {}", self.kernel)
         return (self.width, (height - 1) // self.stride + 1, (width - 1) // self.stride + 1)
 
     def params(self, x: Shape) -> int:
@@ -54,9 +57,10 @@ class Depthwise(Leaf):
 
     kernel: int
 
+    def __post_init__(self) -> None:
+        require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
+
     def shape(self, x: Shape) -> Shape:
-        if self.kernel % 2 == 0:
-            raise ShapeError("depthwise: the kernel must be odd, not {}", self.kernel)
         return _image("depthwise", x)
 
     def params(self, x: Shape) -> int:
@@ -80,10 +84,12 @@ class ConvNormReLU(Leaf):
     width: int
     kernel: int
 
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"the width is at least 1, not {self.width}")
+        require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
+
     def shape(self, x: Shape) -> Shape:
         _, height, width = _image("conv", x)
-        if self.kernel % 2 == 0:
-            raise ShapeError("conv: the kernel must be odd, not {}", self.kernel)
         return (self.width, height, width)
 
     def params(self, x: Shape) -> int:
@@ -110,6 +116,9 @@ class Pool(Leaf):
     keeps_zero: ClassVar[bool] = True
     function: ClassVar[str]
     size: int
+
+    def __post_init__(self) -> None:
+        require(self.size >= 1, f"the window is at least 1, not {self.size}")
 
     def shape(self, x: Shape) -> Shape:
         channels, height, width = _image(self.name, x)
@@ -157,6 +166,9 @@ class Smooth(Leaf):
 
     keeps_zero: ClassVar[bool] = True
     kernel: int
+
+    def __post_init__(self) -> None:
+        require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
 
     def shape(self, x: Shape) -> Shape:
         return _image("smooth", x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Leaf, Shape, register, size
+from evosearch.layers.base import Leaf, Shape, register, require, size
 
 if TYPE_CHECKING:
     from evosearch.architecture import Node
@@ -21,6 +21,9 @@ class Dropout(Leaf):
     rate: float
     keeps_zero: ClassVar[bool] = True
     saves: ClassVar[str] = "out"  # the mask, as large as the output
+
+    def __post_init__(self) -> None:
+        require(0 <= self.rate < 1, f"the rate is at least 0 and below 1, not {self.rate}")
 
     def shape(self, x: Shape) -> Shape:
         return x

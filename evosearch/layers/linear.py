@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Leaf, Shape, ShapeError, register
+from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,9 @@ class Linear(Leaf):
     """(..., d) -> (..., width)."""
 
     width: int
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"the width is at least 1, not {self.width}")
 
     def shape(self, x: Shape) -> Shape:
         return (*x[:-1], self.width)
@@ -43,6 +47,9 @@ class LinearRelative(Leaf):
     """(..., d) -> (..., width) with the width told by the input's: "x4" is four times, "/4" a quarter of it."""
 
     scale: str
+
+    def __post_init__(self) -> None:
+        require(re.fullmatch("[x/][1-9][0-9]*", self.scale) is not None, f"x4 or /4 say a scale, not {self.scale!r}")
 
     def fixed(self, x: Shape) -> Linear:
         """The linear layer that this one is at input shape `x`."""

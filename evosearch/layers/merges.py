@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Cost, Form, Shape, ShapeError, Step, Want, Word, register, size
+from evosearch.layers.base import Cost, Form, Shape, ShapeError, Step, Want, Word, register, require, size
 from evosearch.layers.forms import digest, keeps_zero, sum_of
 
 if TYPE_CHECKING:
@@ -100,6 +100,9 @@ class Cat(Merge):
     """Concatenation along a dimension, counted from 1 after the batch axis; the other dimensions must be equal."""
 
     axis: int
+
+    def __post_init__(self) -> None:
+        require(self.axis in (1, 2, 3), f"the dimension is 1, 2 or 3, not {self.axis}")
 
     def pair(self, left: Shape, right: Shape) -> Shape:
         axis = self.axis

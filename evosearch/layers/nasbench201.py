@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Combinator, Cost, Form, Leaf, Part, Shape, ShapeError, Step, Want, register
+from evosearch.layers.base import Combinator, Cost, Form, Leaf, Part, Shape, ShapeError, Step, Want, register, require
 from evosearch.layers.forms import Zero, digest, join, sum_of
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ class ReLUConvNorm(Leaf):
     """ReLU, convolution without bias, batch norm; the shape stays."""
 
     kernel: int
+
+    def __post_init__(self) -> None:
+        require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
 
     def shape(self, x: Shape) -> Shape:
         if len(x) != 3:

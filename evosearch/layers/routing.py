@@ -18,6 +18,7 @@ from evosearch.layers.base import (
     Want,
     Word,
     register,
+    require,
     size,
 )
 from evosearch.layers.forms import join
@@ -95,6 +96,9 @@ class Permute(Before, After):
 
     order: str
 
+    def __post_init__(self) -> None:
+        require(sorted(self.order) in (["1", "2"], ["1", "2", "3"]), f"{self.order} is no order of dimensions 1 to 3")
+
     @property
     def takes(self) -> int:  # type: ignore[override]
         return len(self.order)
@@ -159,6 +163,11 @@ class Im2col(Before):
     stride: int
     padding: int
 
+    def __post_init__(self) -> None:
+        require(self.kernel >= 1, f"the kernel is at least 1, not {self.kernel}")
+        require(self.stride >= 1, f"the stride is at least 1, not {self.stride}")
+        require(self.padding >= 0, f"the padding is not negative, as {self.padding} is")
+
     def enter(self, x: Shape) -> tuple[Shape, Grid]:
         if len(x) != 3:
             raise ShapeError("im2col: {} is not an image", x)
@@ -187,6 +196,11 @@ class Windows(Before):
     kernel: int
     stride: int
     padding: int
+
+    def __post_init__(self) -> None:
+        require(self.kernel >= 1, f"the kernel is at least 1, not {self.kernel}")
+        require(self.stride >= 1, f"the stride is at least 1, not {self.stride}")
+        require(self.padding >= 0, f"the padding is not negative, as {self.padding} is")
 
     def enter(self, x: Shape) -> tuple[Shape, Grid]:
         if len(x) != 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Shape, ShapeError, Word, register
+from evosearch.layers.base import MAX_COPIES, Shape, ShapeError, Word, register, require
 
 if TYPE_CHECKING:
     from evosearch.network import Builder
@@ -34,6 +34,9 @@ class Clone(Split):
     factor: int
     shared: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        require(2 <= self.factor <= MAX_COPIES, f"into 2 to {MAX_COPIES} branches, not {self.factor}")
+
     def shape(self, x: Shape) -> Shape:
         return x
 
@@ -49,6 +52,10 @@ class Group(Split):
     factor: int
     axis: int
     shared: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        require(2 <= self.factor <= MAX_COPIES, f"into 2 to {MAX_COPIES} branches, not {self.factor}")
+        require(self.axis in (1, 2, 3), f"the dimension is 1, 2 or 3, not {self.axis}")
 
     def shape(self, x: Shape) -> Shape:
         axis, factor = self.axis, self.factor

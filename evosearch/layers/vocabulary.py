@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from functools import partial
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
+from itertools import islice, product
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, get_type_hints
@@ -24,6 +25,7 @@ from evosearch.errors import ArchitectureError, LayerError
 from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
 from evosearch.layers.base import Combinator, Leaf, Word, _registry
 
+MAX_TRIED = 1000  # fillings of an alternative's terminals that are tried before it is taken
 CONVERSIONS: Mapping[type, Callable[[str], Any]] = MappingProxyType({int: int, float: float, str: str})
 
 
@@ -69,15 +71,10 @@ class Vocabulary:
         return made
 
     def _make(self, spec: Spec, arguments: tuple[Any, ...]) -> Any:
-        values = []
-        for (name, kind), argument in zip(spec.arguments, arguments, strict=True):
-            try:
-                values.append(CONVERSIONS[kind](argument) if isinstance(argument, str) else argument)
-            except ValueError:
-                raise ArchitectureError(
-                    f"{spec.cls.__name__}: {name} must be {_called(kind)}, not {argument!r}"
-                ) from None
-        return spec.cls(*spec.constants, *values)
+        try:
+            return _instance(spec, arguments)
+        except ValueError as error:
+            raise ArchitectureError(f"{spec.cls.__name__}: {error}") from None
 
 
 def vocabulary(grammar: Grammar, extra: Mapping[str, type] | None = None) -> Vocabulary:
@@ -193,7 +190,7 @@ def _spec(
         if isinstance(source, Terminal):
             if kind not in CONVERSIONS:
                 raise mistake(f"{name!r}: {field_name} must be {_called(kind)}; the terminal {what} is text")
-            for text, _ in source.representatives() if source.choices or source.range else ():
+            for text, _ in source.representatives():
                 if not _converts(kind, text):
                     raise mistake(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {text!r}")
         else:
@@ -206,7 +203,26 @@ def _spec(
     if not spliced and not least <= found <= most:
         expected = f"{least}" if least == most else f"at least {least}"
         raise mistake(f"{name!r} takes {expected} parts; here are {found}")
-    return Spec(cls, tuple(CONVERSIONS[kind](text) for text, kind in fixed), tuple(open_fields[: len(arguments)]))
+    spec = Spec(cls, tuple(CONVERSIONS[kind](text) for text, kind in fixed), tuple(open_fields[: len(arguments)]))
+    texts = [[text for text, _ in source.representatives()] for _, source in arguments if isinstance(source, Terminal)]
+    if len(texts) == len(arguments):
+        for chosen in islice(product(*texts), MAX_TRIED):
+            try:
+                _instance(spec, chosen)
+            except ValueError as error:
+                raise mistake(f"{name!r}: {error}") from None
+    return spec
+
+
+def _instance(spec: Spec, arguments: tuple[Any, ...]) -> Any:
+    """The layer or word; raises ValueError where a text is no value of its field, or not one that the layer takes."""
+    values = []
+    for (name, kind), argument in zip(spec.arguments, arguments, strict=True):
+        try:
+            values.append(CONVERSIONS[kind](argument) if isinstance(argument, str) else argument)
+        except ValueError:
+            raise ValueError(f"{name} must be {_called(kind)}, not {argument!r}") from None
+    return spec.cls(*spec.constants, *values)
 
 
 def _arguments(grammar: Grammar, alternative: Alternative, words: set[str]) -> Iterator[tuple[str, Terminal | str]]:
