@@ -322,6 +322,17 @@ class Run:
             raise RunCorrupt(f"{path}: {what}; restore the file from a copy")
         return data.decode()
 
+    def best(self, name: str) -> bytes | None:
+        """A file of best/; None where there is none. Raises RunCorrupt where it is not what SHA256SUMS says."""
+        data = _content(self.folder / "best" / _plain_name(name))
+        sums = (_content(self.folder / "best" / SUMS_FILE) or b"").splitlines()
+        if data is not None and _sums({name: data}).rstrip() not in sums:
+            path = self.folder / "best" / name
+            raise RunCorrupt(
+                f"{path}: it does not match {SUMS_FILE}; restore it from a copy, or let `evolve resume` write it anew"
+            )
+        return data
+
     # -- the checkpoint
 
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
@@ -587,7 +598,7 @@ def _verify_files(run: Run) -> Iterator[Finding]:
 
 
 def _verify_best(folder: Path) -> Iterator[Finding]:
-    cure = "`evolve export` or `evolve train` writes it anew"
+    cure = "`evolve resume` writes best/ anew"
     best = folder / "best"
     if not best.exists():
         return

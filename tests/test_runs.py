@@ -662,8 +662,13 @@ def test_best_is_replaced_whole_and_its_sums_check(folder: Path) -> None:
 def test_a_changed_best_is_found(folder: Path, change: Callable[[Path], object], named: str) -> None:
     with create(folder) as run:
         run.write_best({"model.py": "b", "weights.safetensors": b"\0\1"})
+    assert Run.open(folder).best("model.py") == b"b"
+    assert Run.open(folder).best("other.py") is None
     change(folder / "best")
     assert named in [finding.file for finding in verify(folder)]
+    if named == "best/model.py" and (folder / named).exists():
+        with pytest.raises(RunCorrupt, match=r"best/model.py: it does not match SHA256SUMS"):
+            Run.open(folder).best("model.py")
 
 
 def test_changed_and_missing_files_are_found(folder: Path) -> None:

@@ -91,10 +91,8 @@ class RunReading:
         """best/metrics.json; empty before the run's end."""
         path = self.folder / "best" / "metrics.json"
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
+            return dict(json.loads(Run.open(self.folder).best("metrics.json") or b"{}"))
+        except ValueError as error:
             raise RunCorrupt(
                 f"{path}: cannot be read: {error}; `evolve verify` says what else does not check"
             ) from error
@@ -222,11 +220,10 @@ class RunReading:
 def read_run(folder: Path) -> RunReading:
     """Read a run's config and journal. Raises RunError where it is none, RunCorrupt where it does not check."""
     run = Run.open(folder)
-    config_path = folder / "config.toml"
     try:
-        config = tomllib.loads(config_path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunCorrupt(f"{config_path}: cannot be read: {error}; restore it from a copy") from error
+        config = tomllib.loads(run.text("config.toml"))
+    except ValueError as error:
+        raise RunCorrupt(f"{folder / 'config.toml'}: cannot be read: {error}; restore it from a copy") from error
     proposals: dict[int, Mapping[str, Any]] = {}
     scores: dict[int, Mapping[str, Any]] = {}
     notes: list[Mapping[str, Any]] = []
