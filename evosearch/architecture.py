@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +12,12 @@ from evosearch import grammar as language
 from evosearch.errors import ArchitectureError, LayerError, ShapeError, SpaceExhausted
 from evosearch.identity import canonical_key
 from evosearch.layers.base import MODES, Cost, Layer, Shape, Want, show
+from evosearch.layers.node import Node
 from evosearch.sampler import Sampler, SamplingStats, TooLarge, flatten
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     import numpy as np
 
     from evosearch.grammar.core import Alternative, Derivation, Grammar
@@ -27,6 +29,7 @@ USUAL_INPUT: Mapping[str, Shape] = {"image": (3, 32, 32), "column": (64, 192), "
 MAX_DRAWS = 10_000  # samples drawn in search of one within the limits (DESIGN, section 8)
 MAX_NESTING = 10_000  # nodes on a path; beyond, the C stack of some Python versions would not hold the reading
 MAX_READ = 100_000  # nodes remembered between readings
+MAX_SITED = 256  # derivations whose sites are remembered: parents are chosen again and again
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,40 +61,6 @@ class Limits:
             if limit is not None and getattr(cost, name) > limit:
                 return f"max_{name}"
         return None
-
-
-class Node:
-    """One use of a layer: its input and output shapes, its parts in the order they are called, what it all costs.
-
-    A part that a layer calls twice at one shape is the same Node twice. slots: for each call, which part it was.
-    """
-
-    __slots__ = ("cost", "derivation", "inputs", "layer", "output", "parts", "slots")
-
-    layer: Layer
-    inputs: Shape
-    output: Shape
-    parts: tuple[Node, ...]
-    slots: tuple[int, ...]
-    derivation: Derivation
-    cost: Cost
-
-    def __init__(
-        self,
-        layer: Layer,
-        inputs: Shape,
-        output: Shape,
-        parts: tuple[Node, ...] = (),
-        slots: tuple[int, ...] = (),
-        derivation: Derivation | None = None,
-    ) -> None:
-        self.layer, self.inputs, self.output, self.parts, self.slots = layer, inputs, output, parts, slots
-        if derivation is not None:
-            self.derivation = derivation
-        self.cost = layer.cost(self)
-
-    def __repr__(self) -> str:
-        return f"<Node {self.layer.name} {show(self.inputs)} -> {show(self.output)}>"
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,6 +165,8 @@ class Space:
         self._make = make
         self._bound: dict[Derivation, tuple[Layer, tuple[Derivation, ...]]] = {}
         self._nodes: dict[tuple[Derivation, Shape], Node] = {}
+        self._sites: dict[Derivation, tuple[Site, ...]] = {}
+        self._rendered: tuple[Derivation | None, str] = (None, "")
         if input is None:
             return
         if grammar.input != MODES.get(len(input), ""):
@@ -210,7 +181,9 @@ class Space:
     # -- texts --------------------------------------------------------------------------------------------------
 
     def render(self, derivation: Derivation) -> str:
-        return language.render(self.grammar, derivation)
+        if self._rendered[0] is not derivation:  # the same one is rendered for its key, then for its proposal
+            self._rendered = derivation, language.render(self.grammar, derivation)
+        return self._rendered[1]
 
     def parse(self, text: str) -> Derivation:
         return language.parse(self.grammar, text)
@@ -351,12 +324,18 @@ class Space:
         A part that is used several times is one site, with the shapes of its first use. In a language without shapes
         every node is a site.
         """
-        if self.input is None:
-            return tuple(_free_sites(derivation))
+        known = self._sites.get(derivation)
+        if known is None:
+            if len(self._sites) >= MAX_SITED:
+                self._sites.clear()
+            known = self._sites[derivation] = tuple(
+                _free_sites(derivation) if self.input is None else self._typed_sites(derivation, self.input)
+            )
+        return known
+
+    def _typed_sites(self, derivation: Derivation, shape: Shape) -> list[Site]:
         found: list[Site] = []
-        stack: list[tuple[tuple[int, ...], Derivation, Node, int]] = [
-            ((), derivation, self.node(derivation, self.input), 0)
-        ]
+        stack: list[tuple[tuple[int, ...], Derivation, Node, int]] = [((), derivation, self.node(derivation, shape), 0)]
         while stack:
             path, place, node, depth = stack.pop()
             found.append(Site(path, place, node.inputs, node.output, depth))
@@ -367,7 +346,7 @@ class Space:
             stack += [
                 (path + below[slot][0], below[slot][1], first[slot], depth + 1) for slot in sorted(first, reverse=True)
             ]
-        return tuple(found)
+        return found
 
     def _part_paths(self, place: Derivation) -> list[tuple[tuple[int, ...], Derivation]]:
         """Paths to the derivations of a layer's parts, in the order of its slots."""
