@@ -556,6 +556,8 @@ def test_show_draws_a_tree(project: Path, capsys: Capture) -> None:
     ]
     assert main([*arguments, "--json"]) == DONE
     assert json.loads(capsys.readouterr().out)["params"] == 146
+    assert main([*arguments, "--svg", "net.svg"]) == DONE
+    assert (project / "net.svg").read_text().startswith("<svg")
 
 
 def test_check_shows_the_place(project: Path, capsys: Capture) -> None:

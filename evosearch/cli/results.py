@@ -62,12 +62,17 @@ def show(
     ] = None,
     input: InputOption = None,
     layers: LayersOption = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw it there as a picture, too.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Draw a network as a tree, with shapes, parameters and FLOPs."""
     from evosearch.report.tree import rows
 
     architecture = _architecture(what, key, grammar, input, layers or ())
+    if svg is not None:
+        from evosearch.report.page.drawing import draw
+
+        svg.write_text(draw(architecture), encoding="utf-8")
     found = rows(architecture)
     if as_json:
         cost = architecture.cost
