@@ -13,9 +13,7 @@ import csv
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -26,6 +24,9 @@ from evosearch.errors import SpaceExhausted, TaskError, UsageError
 from evosearch.search import Objective, Search, SearchSettings, identify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
     from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
     from evosearch.tasks import DirectTask

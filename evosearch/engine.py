@@ -17,7 +17,6 @@ import platform
 import subprocess
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import metadata
@@ -43,6 +42,8 @@ from evosearch.tasks import Task
 from evosearch.workers.evaluator import Spec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from evosearch.config import Config
     from evosearch.grammar.core import Derivation, Grammar
     from evosearch.operators import Operators

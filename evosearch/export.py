@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata, util
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,10 +31,12 @@ from evosearch.results import model_source
 from evosearch.storage import Disk
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
     from torch import nn
 
-    from evosearch.architecture import Node
+    from evosearch.layers.node import Node
     from evosearch.tasks import Task
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -15,7 +15,6 @@ import os
 import shutil
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +32,8 @@ from evosearch.storage import Disk, refusal
 from evosearch.tasks import Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from evosearch.config import Config
 
 CONFIG_FILE, METRICS_FILE = "config.toml", "metrics.json"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from evosearch.layers.forms import Form, Step, Sum, Zero, digest, join, sum_of
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Node
+    from evosearch.layers.node import Node
 
 RULES = 1  # version of the rules by which forms are made; part of every key
 

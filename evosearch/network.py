@@ -1,29 +1,26 @@
 """Architecture -> PyTorch. The module that is trained is made by executing the very source that is exported.
 
 The source is plain: a class with named submodules and a straight-line `forward`, one operation a line. Each layer
-writes its own lines through a Builder; the Builder counts how long each intermediate result is needed, so that names
-are used again and nothing is kept alive longer than by hand-written code.
+writes its own lines into a Builder.
 """
 
 from __future__ import annotations
 
 import linecache
-import math
-import re
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections import OrderedDict
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from evosearch.errors import ExportError
 from evosearch.layers.base import Shape, mode, show
+from evosearch.layers.builder import Builder
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import nn
 
-    from evosearch.architecture import Architecture, Node
-    from evosearch.layers.base import Leaf
+    from evosearch.architecture import Architecture
 
 HELPERS = {
     "im2col": '''
@@ -46,165 +43,6 @@ def windows(x, kernel, stride, padding):
 KEPT_SOURCES = 64  # generated files that tracebacks can still show
 
 _sources: OrderedDict[str, None] = OrderedDict()
-
-
-@dataclass(slots=True)
-class _Line:
-    code: str  # with a pair of braces for each input
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass
-class Builder:
-    """What layers write their code into. Variables are opaque until the whole is written.
-
-    modules: attribute name -> the code that makes it. owned: attribute name -> own layer that has only a `module`.
-    """
-
-    modules: dict[str, str] = field(default_factory=dict)
-    owned: dict[str, tuple[Leaf, Shape]] = field(default_factory=dict)
-    helpers: list[str] = field(default_factory=list)
-    _lines: list[_Line] = field(default_factory=list)
-    _shapes: dict[str, Shape] = field(default_factory=dict)
-    _bases: dict[str, str] = field(default_factory=dict)  # the variable whose storage a view shows
-    _kept: set[str] = field(default_factory=set)
-    _learned: set[str] = field(default_factory=set)  # variables, modules and parameters that gradients reach
-    _extra: int = 0
-    _counts: Counter[str] = field(default_factory=Counter)
-
-    def module(self, code: str, name: str, *, trained: bool = True) -> str:
-        """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3").
-
-        trained: whether it has parameters.
-        """
-        self._counts[name] += 1
-        attribute = f"{name}{self._counts[name]}"
-        self.modules[attribute] = code
-        if trained:
-            self._learned.add(f"self.{attribute}")
-        return f"self.{attribute}"
-
-    def helper(self, name: str) -> None:
-        """Has the source define a helper function of HELPERS."""
-        if name not in self.helpers:
-            self.helpers.append(name)
-
-    def line(self, code: str, *inputs: str, shape: Shape, keeps: str = "", extra: int = 0, view: bool = False) -> str:
-        """Adds `variable = code`, with the inputs put into the code's braces; returns the variable.
-
-        keeps: what backward needs, the inputs ("in") or the output ("out"); extra: further scalars that it needs.
-        view: the output shows the first input's storage.
-        """
-        (output,) = self._add(code, inputs, 1, shape, inputs[0] if view else None)
-        if self._learned.intersection((*inputs, *re.findall(r"self\.\w+", code))):
-            self._learned.add(output)  # backward comes this way
-            if keeps:
-                self._kept.update(self._bases[v] for v in (inputs if keeps == "in" else (output,)))
-            self._extra += extra
-        return output
-
-    def lines(self, code: str, x: str, *, count: int, shape: Shape) -> tuple[str, ...]:
-        """Adds `a, b, ... = code`: `count` views of `x`, each of the given shape."""
-        outputs = self._add(code, (x,), count, shape, x)
-        if x in self._learned:
-            self._learned.update(outputs)
-        return outputs
-
-    def own(self, layer: Leaf, node: Node, x: str) -> str:
-        """Adds an own layer that has no code, only a `module`: it can be built, and not exported."""
-        attribute = self.module("", "".join(c if c.isalnum() else "_" for c in layer.name) + "_").removeprefix("self.")
-        self.owned[attribute] = (layer, node.inputs)
-        return self.line(f"self.{attribute}({{}})", x, shape=node.output, keeps=layer.saves)
-
-    def shape(self, variable: str) -> Shape:
-        return self._shapes[variable]
-
-    def held(self) -> int:
-        """Scalars that backward holds for one example: each stored tensor once, however many layers need it."""
-        return self._extra + sum(math.prod(self._shapes[base]) for base in self._kept)
-
-    def widest(self) -> int:
-        """Scalars that the widest line reads and writes for one example: what is in use beside what backward holds."""
-        widths = [
-            sum(math.prod(self._shapes[v]) for v in (*line.inputs, *line.outputs))
-            for line in self._lines
-            if any(self._bases[v] == v for v in line.outputs)  # a view writes nothing
-        ]
-        return max(widths, default=0)
-
-    def start(self, shape: Shape) -> str:
-        (x,) = self._new(1, shape, None)
-        return x
-
-    def run(self, root: Node, x: str) -> str:
-        """Has every layer of the tree write its lines, without recursion; returns the output's variable."""
-        open_layers: list[Generator[tuple[Node, str], str, str]] = []
-        written = root.layer.emit(root, x, self)
-        while True:
-            if isinstance(written, str):
-                if not open_layers:
-                    return written
-                result, layer = written, open_layers[-1]
-            else:
-                open_layers.append(written)
-                result, layer = cast(str, None), written
-            try:
-                node, x = layer.send(result)
-            except StopIteration as stop:
-                open_layers.pop()
-                written = stop.value
-            else:
-                written = node.layer.emit(node, x, self)
-
-    def forward(self, x: str, output: str) -> list[str]:
-        """The lines of forward's body. A name is used again as soon as what it stands for is no longer needed."""
-        last = {variable: number for number, line in enumerate(self._lines) for variable in line.inputs}
-        names = {x: "x"}
-        free: list[int] = []
-        used = 1
-        lines: list[str] = []
-        for number, line in enumerate(self._lines):
-            inputs = [names[variable] for variable in line.inputs]
-            ending = [v for v in dict.fromkeys(line.inputs) if last[v] == number and v != output]
-            stale = {_index(names.pop(variable)) for variable in ending}
-            free = sorted([*free, *stale])
-            for variable in line.outputs:
-                if not free:
-                    free, used = [used], used + 1
-                index = free.pop(0)
-                stale.discard(index)
-                names[variable] = _name(index)
-            targets = ", ".join(names[variable] for variable in line.outputs)
-            lines.append(f"{targets} = {line.code.format(*inputs)}  # {show(self._shapes[line.outputs[0]])}")
-            unread = [v for v in line.outputs if v not in last and v != output]
-            unread_indices = {_index(names.pop(variable)) for variable in unread}
-            free = sorted([*free, *unread_indices])
-            dropped = sorted(stale | unread_indices)
-            if dropped and number + 1 < len(self._lines):
-                lines.append(f"del {', '.join(map(_name, dropped))}")
-        lines.append(f"return {names[output]}")
-        return lines
-
-    def _add(self, code: str, inputs: tuple[str, ...], count: int, shape: Shape, base: str | None) -> tuple[str, ...]:
-        outputs = self._new(count, shape, base)
-        self._lines.append(_Line(code, inputs, outputs))
-        return outputs
-
-    def _new(self, count: int, shape: Shape, base: str | None) -> tuple[str, ...]:
-        variables = tuple(f"v{len(self._shapes) + number}" for number in range(count))
-        for variable in variables:
-            self._shapes[variable] = shape
-            self._bases[variable] = variable if base is None else self._bases[base]
-        return variables
-
-
-def _name(index: int) -> str:
-    return f"x{index}" if index else "x"
-
-
-def _index(name: str) -> int:
-    return int(name[1:] or 0)
 
 
 def source(architecture: Architecture, outputs: int | None, *, name: str = "Network") -> str:
@@ -315,4 +153,4 @@ def _remember(filename: str, text: str) -> None:
         linecache.cache.pop(oldest, None)
 
 
-__all__ = ["Builder", "build", "held_scalars", "source", "working_scalars"]
+__all__ = ["build", "held_scalars", "source", "working_scalars"]

@@ -9,7 +9,6 @@ best/metrics.json         test metric, baseline, fitness, cost, seeds, versions
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,8 @@ from evosearch.tasks.baseline import linear_baseline
 from evosearch.training import Recipe, final_train
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import nn
 
     from evosearch.tasks import Task

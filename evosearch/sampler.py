@@ -27,9 +27,8 @@ import gc
 import itertools
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -37,6 +36,9 @@ from evosearch.errors import ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind
 from evosearch.layers.base import Layer, Shape, Want, Word, matches, show
 from evosearch.layers.vocabulary import word_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 MAX_FORMS = 500  # ways to fill an alternative's words that are enumerated; beyond, a sample of 64 stands for them
 MAX_PLAN_RUNS = 256  # runs of a rule in search of a plan; einspace's need 81 at most

@@ -15,7 +15,6 @@ import math
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
@@ -29,6 +28,8 @@ from evosearch.tasks.base import Split, Task
 from evosearch.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     import torch
     from torch import Tensor, nn
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -24,17 +23,17 @@ SHAPE = (1, 8, 8)
 STARTED = 1_750_000_000.0
 
 
-def searched(folder: Path, *, budget: int = 120, failing: float = 0.1, **settings: Any) -> Run:
-    """A finished run of a search on einspace at 1x8x8 whose scores depend on the key alone; opened for reading.
+def searched(folder: Path, *, budget: int = 120, seed: int = 0, failing: float = 0.1, **settings: Any) -> Run:
+    """A finished run of a search on einspace at 1x8x8 whose scores are made up at once; opened for reading.
 
-    settings: of the search, as in `strategy="random"`, `seed=3`. failing: share of candidates that fail.
+    settings: of the search, as in `strategy="random"`. failing: share of candidates that fail.
     """
-    seed = int(settings.pop("seed", 0))
     config = configuration.validate(
         {"grammar": "einspace", "task": "digits", "seed": seed, "search": {"budget": budget, **settings}}, "test"
     )
     there = space("einspace", SHAPE)
-    search = Search(there, replace(config.search, objectives=("+accuracy",)), operators.find())
+    objectives = config.search.objectives or ("+accuracy",)
+    search = Search(there, replace(config.search, objectives=objectives), operators.find())
     with created(folder, config) as run:
         while not search.done:
             proposal = search.ask()
@@ -68,46 +67,45 @@ def stamped(score: Score, number: int) -> dict[str, Any]:
     return {**score.pack(), "number": number, "at": STARTED + number}
 
 
-def written(folder: Path, evaluations: int, text: Mapping[int, str] | None = None) -> Run:
+def written(folder: Path, evaluations: int) -> Run:
     """A run of so many evaluations whose journal is made up entirely: quick where thousands are wanted.
 
-    Its texts are of einspace's length and change from parent to child as mutations change them. text: in place of it.
+    Its texts are of einspace's length and change from parent to child as mutations change them.
     """
     rng = np.random.default_rng(0)
     there = space("einspace", SHAPE)
     pieces = [there.render(there.draw(rng)) for _ in range(60)]
-    config = configuration.validate({"search": {"budget": evaluations}}, "test")
     texts: list[str] = []
-    with created(folder, config) as run:
+    scores: list[dict[str, Any]] = []
+    with created(folder, configuration.validate({"search": {"budget": evaluations}}, "test")) as run:
         for number in range(evaluations):
-            parents: tuple[int, ...] = ()
             piece = pieces[int(rng.integers(len(pieces)))]
-            if number >= 100:
-                parents = (int(rng.integers(max(0, number - 200), number)),)
-                before = texts[parents[0]][:900]
-                at = before.find("norm", int(rng.integers(len(before))))
-                made = f"{before[:at]}{piece}{before[at + 4 :]}" if at >= 0 else f"seq({before},norm)"
+            parents: tuple[int, ...] = ()
+            if number < 100:
+                texts.append(f"seq({piece},{pieces[number % 60]})")
             else:
-                made = f"seq({piece},{pieces[number % 60]})"
-            texts.append((text or {}).get(number, made))
+                parents = (int(rng.integers(max(0, number - 200), number)),)
+                texts.append(_mutated(texts[parents[0]], piece, rng))
             key = blake2b(str(number).encode(), digest_size=16).hexdigest()
             operator = ("redraw", "swap_subtrees", "insert_around")[number % 3] if parents else "early_exit"
             record = {"number": number, "key": key, "text": texts[-1], "parents": list(parents), "operator": operator}
             run.append_proposal({**record, "seed": number, "state": None})
             params = int(10 ** rng.uniform(2, 6))
             proposal = Proposal(number, None, key, texts[-1], parents, operator, number)  # type: ignore[arg-type]
-            run._append(
-                {
-                    **stamped(made_up(proposal, Cost(params, 40 * params, 10 * params, 20), 0.1), number),
-                    "kind": "score",
-                },
-                durable=False,
-            )
+            score = made_up(proposal, Cost(params, 40 * params, 10 * params, 20), 0.1)
+            scores.append(stamped(score, number))
+        run.append_scores(scores)
     return Run.open(folder)
 
 
-def created(folder: Path, config: Config) -> Run:
-    """A new run folder with the files and the header that the engine would write."""
+def _mutated(text: str, piece: str, rng: np.random.Generator) -> str:
+    text = text[:900]
+    at = text.find("norm", int(rng.integers(len(text))))
+    return f"{text[:at]}{piece}{text[at + 4 :]}" if at >= 0 else f"seq({text},norm)"
+
+
+def created(folder: Path, config: Config, **changes: Any) -> Run:
+    """A new run folder with the files and the header that the engine would write. changes: of the header."""
     source = (GRAMMARS / "einspace.lark").read_text()
     environment = {"python": "3.11.7", "device": "cpu", "packages": {"evosearch": "0.1.0", "torch": "2.13.0"}}
     files = {
@@ -118,9 +116,6 @@ def created(folder: Path, config: Config) -> Run:
     digests = {"task": "1" * 32, "recipe": "2" * 32, "grammar": space("einspace", SHAPE).grammar.digest}
     header = {
         "evosearch": "0.1.0", "digests": digests, "seed": config.seed, "grammar_file": "einspace.lark",
-        "task": "digits", "metric": "accuracy", "input": list(SHAPE), "outputs": 10, "started": STARTED,
+        "task": "digits", "metric": "accuracy", "input": list(SHAPE), "outputs": 10, "started": STARTED, **changes,
     }  # fmt: skip
     return Run.create(folder, header=header, files=files)
-
-
-__all__ = ["asdict", "created", "made_up", "searched", "stamped", "written"]

@@ -20,13 +20,14 @@ from torch import nn
 from evosearch import config as configuration
 from evosearch import export as exports
 from evosearch import final, network, results
-from evosearch.architecture import Architecture, Limits, Node
+from evosearch.architecture import Architecture, Limits
 from evosearch.cli import DONE, FAILED, USAGE, main
 from evosearch.errors import ExportError, RunChanged, StorageError, UsageError
 from evosearch.export import FORMATS, TOLERANCE, Original, difference, export
 from evosearch.layers.base import Cost, Leaf, Shape
 from evosearch.layers.combinators import Sequential
 from evosearch.layers.linear import Linear
+from evosearch.layers.node import Node
 from evosearch.runs import Run
 from evosearch.score import Score
 from evosearch.tasks import Split, Task, make_task

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from evosearch import grammar, network
-from evosearch.architecture import Architecture, Limits, Node, Space
+from evosearch.architecture import Architecture, Limits, Space
 from evosearch.errors import ShapeError
 from evosearch.grammar.core import Derivation
 from evosearch.identity import Sum, Zero, canonical_form, canonical_key, digest
@@ -25,6 +25,7 @@ from evosearch.layers.convolution import Smooth
 from evosearch.layers.linear import Linear
 from evosearch.layers.merges import Add
 from evosearch.layers.nasbench201 import Cell, Nothing, ReLUConvNorm
+from evosearch.layers.node import Node
 from evosearch.layers.norm import Norm
 from evosearch.layers.positional import PositionalEncoding
 from evosearch.layers.splits import Clone

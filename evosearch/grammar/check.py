@@ -19,8 +19,9 @@ import numpy as np
 from evosearch.grammar.statistics import CRITICAL, Component, Counts, Process, count_derivations
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Architecture, Node, Space
+    from evosearch.architecture import Architecture, Space
     from evosearch.grammar.core import Alternative, Derivation, Grammar
+    from evosearch.layers.node import Node
 
 NEARLY: Final = 0.95  # offspring from here on count as nearly critical: the expected size is twenty times a chain's
 QUANTILES: Final = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
@@ -119,7 +120,7 @@ def check(
         kinds = space.sampler.kinds
         copies = _copies([space.read(space.draw(rng)) for _ in range(ASKED_FOR_COPIES)])
         if any(factor != 1 for factor in copies.values()):
-            counted = Process.of(grammar, lambda a, part: 1.0 if kinds[part] == "word" else copies.get(a, 1.0))
+            counted = Process.of(space.grammar, lambda a, part: 1.0 if kinds[part] == "word" else copies.get(a, 1.0))
             built = counted.components()
     report = Report(
         grammar=grammar.name,

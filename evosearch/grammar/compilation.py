@@ -7,7 +7,6 @@ terminals, and which tokens run together when no white space stands between them
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evosearch.grammar.core import Alternative, Kind, Symbol, Terminal
@@ -19,6 +18,8 @@ from evosearch.grammar.sentences import Parser, reductions
 from evosearch.grammar.terminals import drawn_texts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from lark import Lark
 
     from evosearch.errors import GrammarError

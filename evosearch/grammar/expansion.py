@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from evosearch.grammar.core import Kind, Symbol, Terminal
 from evosearch.grammar.files import Definitions, named
@@ -33,10 +32,14 @@ from evosearch.grammar.notation import (
 )
 from evosearch.grammar.terminals import GO_ON, Terminals, going_on, shares
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
 MAX_ALTERNATIVES: Final = 1000  # of one rule
 MAX_SYMBOLS: Final = 20_000  # of all rules together; Lark's tables for as many take seconds
+MAX_RULES: Final = 1000  # likewise, where each leads to the next
 MAX_INSTANCES: Final = 1000  # of templates
-MAX_INSTANCE_NAME: Final = 2000  # characters; names grow with the nesting of arguments
+MAX_INSTANCE_NAME: Final = 300  # characters; names grow with the nesting of arguments
 SPLIT_FROM: Final = 50  # counts from here on become helper rules (lark.load_grammar.REPEAT_BREAK_THRESHOLD)
 FACTOR: Final = 5  # lark.load_grammar.SMALL_FACTOR_THRESHOLD
 
@@ -209,7 +212,9 @@ class _Expander:
         if len(merged) > MAX_ALTERNATIVES:
             raise mistake("too-many-alternatives", self.done.places[name], name=name, limit=MAX_ALTERNATIVES)
         if self.symbols > MAX_SYMBOLS:
-            raise mistake("grammar-too-large", self.done.places[name], limit=MAX_SYMBOLS)
+            raise mistake("grammar-too-large", self.done.places[name], limit=MAX_SYMBOLS, what="symbols")
+        if len(self.done.rules) > MAX_RULES:
+            raise mistake("grammar-too-large", self.done.places[name], limit=MAX_RULES, what="rules")
         self.done.rules[name] = list(merged.values())
 
     # -- expressions

@@ -8,11 +8,14 @@ place.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from evosearch.errors import GrammarError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MISTAKES: dict[str, str] = {
     # the file
@@ -31,6 +34,7 @@ MISTAKES: dict[str, str] = {
     # the notation
     "syntax": "{found} does not belong here; {advice}",
     "bad-name": "{found!r} is no name; rules are lower case (conv_block), terminals upper case (WIDTH), without mixing",
+    "blank": "over {limit:,} characters of white space in a row; remove them",
     "too-deep": "groups are nested over {limit} deep; name some of them as rules",
     "bad-text": '{text} cannot be read as text ({reason}); write a backslash as \\\\ and a quote as \\"',
     "bad-regex": "the regular expression {text} is wrong ({reason})",
@@ -108,7 +112,7 @@ MISTAKES: dict[str, str] = {
         "{name!r} expands to over {limit:,} alternatives; name some of its groups, options or counts as rules of "
         "their own"
     ),
-    "grammar-too-large": "the grammar expands to over {limit:,} symbols; use fewer options and counts",
+    "grammar-too-large": "the grammar expands to over {limit:,} {what}; use fewer options and counts",
     "terminal-too-large": "terminal {name!r} is too large ({reason}); use a range or a shorter list",
     "never-ends": (
         "rule {name!r} can never end: each of its alternatives leads back to it; add an alternative that does not "

@@ -13,7 +13,6 @@ import functools
 import math
 import re
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -21,12 +20,16 @@ from evosearch.grammar.core import NumericRange
 from evosearch.grammar.mistakes import Place, Source, mistake
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lark import Token, Tree
     from lark.exceptions import UnexpectedInput
 
     from evosearch.errors import GrammarError
 
 MAX_NESTING: Final = 50  # groups within groups; whatever walks an expression may recurse this deep
+MAX_TEXT: Final = 1000  # characters of one string
+MAX_BLANK: Final = 2000  # characters of white space in a row
 MAX_COUNT: Final = 1000  # of a repetition ~n..m
 INPUTS: Final = ("image", "column", "vector", "none")
 
@@ -477,6 +480,8 @@ def _integer(token: Token, place: Place) -> int:
 
 def string(body: str, place: Place) -> str:
     """The text that the inside of a string stands for, escapes resolved as Lark does it."""
+    if len(body) > MAX_TEXT:
+        raise mistake("bad-text", place, text=f'"{body[:20]}…"', reason=f"it is over {MAX_TEXT:,} characters long")
     try:
         text = evaluate(body)
         text.encode()
@@ -568,6 +573,12 @@ class _Reader:
     def read(self, source: Source) -> tuple[list[Any], list[_End], list[Token]]:
         from lark.exceptions import UnexpectedInput
 
+        for blank in re.finditer(r"\s+", source.text):
+            # Lark's terminals for newlines take time in proportion to the square of their number
+            if blank.end() - blank.start() > MAX_BLANK:
+                line = source.text.count("\n", 0, blank.start()) + 1
+                column = blank.start() - source.text.rfind("\n", 0, blank.start())
+                raise mistake("blank", Place(source, line, column), limit=MAX_BLANK)
         with self.lock:
             self._reset(source)
             try:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evosearch.errors import UsageError
 from evosearch.grammar.compilation import compile_parser, refused
@@ -16,6 +14,10 @@ from evosearch.grammar.files import Definitions, decode, definitions, read_text
 from evosearch.grammar.mistakes import Place, Source, mistake
 from evosearch.grammar.wellformed import refuse_endless
 from evosearch.paths import find, names, offer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
 START = "start"
 

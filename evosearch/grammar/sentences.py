@@ -9,7 +9,6 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,8 @@ from evosearch.errors import ArchitectureError
 from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind, Terminal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
     from lark import Lark, Token
     from lark.exceptions import UnexpectedInput
 

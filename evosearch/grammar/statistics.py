@@ -9,7 +9,6 @@ infinite, above 1 some never end. All of it is about the weights alone, before a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
     from evosearch.grammar.core import Alternative, Grammar, Terminal
 
 Floats = NDArray[np.float64]

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from evosearch.grammar.core import Composition, NumericRange, Terminal
 from evosearch.grammar.files import named
@@ -29,6 +28,9 @@ from evosearch.grammar.notation import (
     evaluate,
     is_terminal,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_CHOICES: Final = 1000
 MAX_LENGTH: Final = 2000  # characters, roughly, of the regular expression that a terminal becomes

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from evosearch.grammar.core import Kind, Symbol
 from evosearch.grammar.mistakes import mistake
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from evosearch.grammar.expansion import Expansion, Raw
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Cost, Form, Leaf, Shape, register
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Node
+    from collections.abc import Sequence
+
     from evosearch.layers.base import Emission
-    from evosearch.network import Builder
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
 
 
 class Pointwise(Leaf):

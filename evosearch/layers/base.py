@@ -35,8 +35,8 @@ from evosearch.layers.forms import Form, Step, digest
 if TYPE_CHECKING:
     from torch import nn
 
-    from evosearch.architecture import Node
-    from evosearch.network import Builder
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
 
     Emission = str | Generator[tuple[Node, str], str, str]  # what `emit` returns
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,9 +22,11 @@ from evosearch.layers.merges import Merge  # noqa: TC001 - the vocabulary reads 
 from evosearch.layers.splits import Split  # noqa: TC001
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Node
+    from collections.abc import Sequence
+
     from evosearch.layers.base import Emission
-    from evosearch.network import Builder
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
 
 
 @register("sequential")

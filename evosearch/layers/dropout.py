@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 from evosearch.layers.base import Leaf, Shape, register, require, size
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Node
     from evosearch.layers.base import Emission
-    from evosearch.network import Builder
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
 
 
 @register("dropout")

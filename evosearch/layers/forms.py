@@ -7,8 +7,11 @@ gives the Steps, and a step says what it and the one before it amount to (`after
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Step:

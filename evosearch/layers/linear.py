@@ -12,9 +12,9 @@ from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evosearch.architecture import Node
     from evosearch.layers.base import Emission, Form
-    from evosearch.network import Builder
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
 
 
 @register("linear")

@@ -6,7 +6,6 @@ inverses, hints to the sampler: what a branch should put out, given the wanted o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,8 +13,10 @@ from evosearch.layers.base import Cost, Form, Shape, ShapeError, Step, Want, Wor
 from evosearch.layers.forms import digest, keeps_zero, sum_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evosearch.layers.builder import Builder
     from evosearch.layers.splits import Split
-    from evosearch.network import Builder
 
 
 class Merge(Word):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,11 @@ from evosearch.layers.base import Combinator, Cost, Form, Leaf, Part, Shape, Sha
 from evosearch.layers.forms import Zero, digest, join, sum_of
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Node
+    from collections.abc import Sequence
+
     from evosearch.layers.base import Emission
-    from evosearch.network import Builder
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
 
 CELLS = 5  # cells of a stage
 WIDTHS = (16, 32, 64)  # channels of each stage

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -25,9 +24,11 @@ from evosearch.layers.forms import join
 from evosearch.layers.linear import Linear, LinearRelative
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Node
+    from collections.abc import Sequence
+
     from evosearch.layers.base import Emission
-    from evosearch.network import Builder
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
 
 Grid = tuple[int, int] | None  # rows and columns of windows that the routing's own im2col made
 

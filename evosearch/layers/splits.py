@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from evosearch.layers.base import MAX_COPIES, Shape, ShapeError, Word, register, require
 
 if TYPE_CHECKING:
-    from evosearch.network import Builder
+    from evosearch.layers.builder import Builder
 
 
 class Split(Word):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -19,11 +18,14 @@ from importlib.util import module_from_spec, spec_from_file_location
 from itertools import islice, product
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from evosearch.errors import ArchitectureError, LayerError
 from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
 from evosearch.layers.base import Combinator, Leaf, Word, _registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 MAX_TRIED = 1000  # fillings of an alternative's terminals that are tried before it is taken
 CONVERSIONS: Mapping[type, Callable[[str], Any]] = MappingProxyType({int: int, float: float, str: str})

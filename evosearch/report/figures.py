@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,8 @@ import numpy as np
 from evosearch.search import Objective
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
     from evosearch.report.reading import Candidate, RunReading
 
 AGAINST = ("params", "flops", "seconds")  # what a front is drawn against, where the run measured it

@@ -6,8 +6,6 @@ import gzip
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +14,9 @@ from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, as_examples, assemble
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from evosearch.tasks.base import Array, Task, TaskSettings
 
 IDX = r"idx[1-4]-ubyte(\.gz)?$"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -13,6 +12,8 @@ from evosearch.errors import TaskError
 from evosearch.tasks.metrics import METRICS, metric_for
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evosearch.grammar.core import Derivation
     from evosearch.layers.base import Shape
     from evosearch.score import Score

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import os
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, as_examples, assemble
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from evosearch.tasks.base import Array, Task, TaskSettings
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +11,9 @@ from evosearch.tasks.arrays import TITLES
 from evosearch.tasks.assemble import Name, Part, assemble
 
 if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
     from evosearch.tasks.base import Array, Task, TaskSettings
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,8 @@ from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.files import opened, sibling, stem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evosearch.tasks.base import Array, Task, TaskSettings
 
 log = logging.getLogger(__name__)

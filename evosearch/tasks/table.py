@@ -17,7 +17,6 @@ import hashlib
 import lzma
 import math
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -28,6 +27,8 @@ from evosearch.errors import TaskError
 from evosearch.score import Score, minimised
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from evosearch.grammar.core import Derivation
     from evosearch.layers.base import Shape
     from evosearch.tasks.base import TaskSettings

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evosearch.workers import EvaluatorSpec, Job, WorkerSettings, seats
 from evosearch.workers.records import contained, keep
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evosearch.score import Score
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 import traceback
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evosearch.score import Score
 from evosearch.training import failed, one_line
 from evosearch.workers import Evaluation, Evaluator, Job
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 LONGEST_LOG = 64 * 1024  # bytes, from the end
 

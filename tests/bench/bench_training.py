@@ -1,7 +1,7 @@
 """Candidates per hour on Fashion-MNIST: the pool of workers against a plain training loop, on the same networks.
 
 Twenty architectures (tests/bench/fashion_mnist.txt): five seeds with narrower layers, fifteen samples of einspace. A
-subset of the data, 6,000 images to train on and 2,000 to judge by, two epochs of batch 128, else einspace's recipe.
+subset of the data, 4,000 images to train on and 1,000 to judge by, two epochs of batch 64, else einspace's recipe.
 The yardstick is what one writes first: a Dataset and a DataLoader, float32, one process with torch's default threads,
 `.item()` each step. Neither side's imports count: workers are ready when the clock starts, as in a search of thousands.
 
@@ -30,8 +30,8 @@ from evosearch.workers.processes import ProcessPool
 from tests import spaces
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-RECIPE = Recipe(epochs=2, batch=128)
-TRAIN, VALIDATION = 6_000, 2_000
+RECIPE = Recipe(epochs=2, batch=64)
+TRAIN, VALIDATION = 4_000, 1_000
 SHAPE = (1, 28, 28)
 
 

@@ -1,23 +1,25 @@
 """All candidates of a run as the page's script reads them, small enough for a page of some megabytes.
 
-An offspring's text is written as what stands between the beginning and the end that it shares with its first parent's;
-beyond a budget the texts of the worst are left out, and beyond `MOST` candidates an even choice of them stands for all.
+An offspring's text is written as what stands between the beginning and the end that it shares with its first parent's,
+or the next one up whose text is there; beyond a budget the texts of the worst are left out, and beyond `MOST` candidates an even choice of them stands for all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evosearch.report.ancestry import TOKEN
 from evosearch.report.figures import measured, number, objectives, parents
+from evosearch.report.page.markup import as_json
 from evosearch.report.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
     from evosearch.report.reading import Candidate, RunReading
 
 MOST = 6_000  # candidates on a page
-TEXTS = 1_000_000  # characters of all texts
+TEXTS = 1_400_000  # characters of all texts, as the page holds them
 CURVES = 50_000  # values of all training curves
 ERROR = 400  # characters of an error
 
@@ -27,9 +29,9 @@ Packed = str | list[int | str] | None
 def packed(run: RunReading, favourites: Collection[int]) -> dict[str, Any]:
     """rows: [number, key, status, value, params, flops, seconds, operator, parents, error, curve, text], by number.
 
-    status, operator and error are places in `statuses`, `operators` and `errors` (-1: none). text: whole; or [a, b,
-    middle], between the first a and the last b characters of the first parent's; or None, left out. favourites:
-    candidates that are never left out.
+    status, operator and error are places in `statuses`, `operators` and `errors` (-1: none). text: whole; or [of, a, b,
+    middle], between the first a and the last b characters of candidate `of`; or None, left out. favourites: candidates
+    that are left out last.
     """
     kept = chosen(run.scored(), favourites)
     statuses, operators, errors = _Names(), _Names(), _Names()
@@ -80,7 +82,7 @@ def _texts(run: RunReading, kept: Sequence[Candidate], favourites: Collection[in
     share = len(ranked)
     while True:
         found = _differences(run, sorted(ranked[:share], key=lambda one: one.number), tokens)
-        size = sum(map(_length, found.values()))
+        size = sum(len(as_json(text)) for text in found.values())
         if size <= TEXTS or share <= 1:
             return found
         share = max(1, int(share * min(0.9, TEXTS / size)))
@@ -89,14 +91,16 @@ def _texts(run: RunReading, kept: Sequence[Candidate], favourites: Collection[in
 def _differences(run: RunReading, kept: Iterable[Candidate], tokens: Mapping[int, Sequence[str]]) -> dict[int, Packed]:
     found: dict[int, Packed] = {}
     for one in kept:
-        made_of = parents(run, one)
-        known = bool(made_of) and made_of[0].number in found
+        nearest = one
+        while (made_of := parents(run, nearest)) and (nearest := made_of[0]).number not in found:
+            pass
         own = tokens[one.number]
-        found[one.number] = _difference(tokens[made_of[0].number], own) if known else "".join(own)
+        known = nearest.number in found
+        found[one.number] = _difference(nearest.number, tokens[nearest.number], own) if known else "".join(own)
     return found
 
 
-def _difference(before: Sequence[str], after: Sequence[str]) -> Packed:
+def _difference(of: int, before: Sequence[str], after: Sequence[str]) -> Packed:
     text = "".join(after)
     start = _alike(before, after)
     end = _alike(before[start:][::-1], after[start:][::-1])
@@ -107,16 +111,12 @@ def _difference(before: Sequence[str], after: Sequence[str]) -> Packed:
         len(middle) + 12 > len(text) or not (head + tail).isascii()
     ):  # the page counts in UTF-16: only ASCII counts alike
         return text
-    return [len(head), len(tail), middle]
+    return [of, len(head), len(tail), middle]
 
 
 def _alike(a: Sequence[str], b: Sequence[str]) -> int:
     """How many items they begin with in common."""
     return next((index for index, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def _length(text: Packed) -> int:
-    return len(text) if isinstance(text, str) else len(str(text))
 
 
 class _Names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from evosearch.report.page.svg import Scale, axes, escape, exact, fitting, path,
 from evosearch.report.text import count, duration
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from evosearch.report.compare import Comparison, Method
     from evosearch.report.reading import RunReading
 

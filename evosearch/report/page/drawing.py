@@ -6,7 +6,6 @@ them. im2col, linear, col2im is drawn as the convolution that it is. What is nes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,10 @@ from evosearch.report.text import count
 from evosearch.report.tree import describe, features, steps
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Architecture, Node
+    from collections.abc import Sequence
+
+    from evosearch.architecture import Architecture
+    from evosearch.layers.node import Node
 
 DEEPEST = 12  # frames and branchings around a box; beyond, the drawing would be wider than anyone looks
 MOST = 400  # boxes; beyond, the rest of a sequence is one box

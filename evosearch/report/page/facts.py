@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +15,8 @@ from evosearch.report.text import duration
 from evosearch.runs import Run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evosearch.report.reading import Candidate, RunReading
 
 

@@ -10,13 +10,15 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
 from importlib import resources
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evosearch.report.page.svg import escape
 from evosearch.storage import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 
 def document(title: str, body: str, data: Any) -> str:

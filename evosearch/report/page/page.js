@@ -27,15 +27,15 @@
   };
   const outcome = (row) => row[VALUE] !== null ? `${data.metric} ${exact(row[VALUE])}` : data.statuses[row[STATUS]];
 
-  // A text is whole, or what stands in the first parent's text between its first `a` and its last `b` characters.
+  // A text is whole, or `middle` between the first `a` and the last `b` characters of the text of candidate `of`.
   const textOf = (row) => {
     const chain = [];
-    while (row && Array.isArray(row[TEXT])) {
+    while (Array.isArray(row[TEXT])) {
       chain.push(row[TEXT]);
-      row = byNumber.get(row[PARENTS][0]);
+      row = byNumber.get(row[TEXT][0]);
     }
-    if (!row || row[TEXT] === null) return null;
-    return chain.reduceRight((text, [a, b, middle]) => text.slice(0, a) + middle + text.slice(text.length - b), row[TEXT]);
+    if (row[TEXT] === null) return null;
+    return chain.reduceRight((text, [of, a, b, middle]) => text.slice(0, a) + middle + text.slice(text.length - b), row[TEXT]);
   };
 
   // --- one candidate, in a dialog
@@ -92,12 +92,12 @@
     shown.tabIndex = 0;
     shown.setAttribute("role", "region");
     shown.setAttribute("aria-label", "Text of the architecture");
-    if (!Array.isArray(row[TEXT])) {
+    if (!Array.isArray(row[TEXT]) || row[TEXT][0] !== row[PARENTS][0]) {
       shown.textContent = text;
       return shown;
     }
-    const [a, b, middle] = row[TEXT];
-    const before = textOf(byNumber.get(row[PARENTS][0]));
+    const [of, a, b, middle] = row[TEXT];
+    const before = textOf(byNumber.get(of));
     const gone = before.slice(a, before.length - b);
     shown.append(text.slice(0, a));
     if (gone) shown.append(make("del", gone));

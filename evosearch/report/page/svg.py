@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from evosearch.report.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Kind = Literal["linear", "log", "error"]
 Point = tuple[float, float]

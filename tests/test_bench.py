@@ -1,0 +1,114 @@
+"""Comparing searches: the harness gives what probability theory says, and the same on any number of processes."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evosearch import bench
+from evosearch.errors import TaskError, UsageError
+from evosearch.search import SearchSettings
+
+CELLS = """
+// input: none
+start: "cell" "(" op "," op "," op "," op ")" -> cell
+op: "a" -> a | "b" -> b | "c" -> c
+"""
+BUDGETS = (5, 20, 60)
+
+
+def value(cell: tuple[str, ...]) -> tuple[float, float]:
+    """(validation, test) of a cell: the letters' values added, with a term that makes every cell's its own."""
+    validation = sum(10.0**-place * "bca".index(letter) for place, letter in enumerate(cell))
+    return validation, 50 + 10 * validation + (3 if cell[3] == "c" else 0)
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> bench.Arena:
+    folder = tmp_path_factory.mktemp("bench")
+    lines = ["arch,val,test"]
+    for cell in itertools.product("abc", repeat=4):
+        validation, test = value(cell)
+        lines.append(f'"cell({",".join(cell)})",{validation},{test}')
+    (folder / "cells.csv").write_text("\n".join(lines))
+    (folder / "cells.lark").write_text(CELLS)
+    return bench.Arena(f"table:{folder / 'cells.csv'}", str(folder / "cells.lark"))
+
+
+@pytest.fixture(scope="module")
+def results(arena: bench.Arena) -> list[bench.Result]:
+    competing = bench.entrants(["aging", "random"], ["q", "uniform"], SearchSettings(population=8))
+    return bench.compare(arena, competing, range(40), BUDGETS, jobs=1)
+
+
+def test_random_search_gives_the_exact_expectation(results: list[bench.Result]) -> None:
+    """With replacement, of n cells sorted by validation: sum_k t_k ((k/n)^b - ((k-1)/n)^b), within four errors."""
+    cells = sorted(value(cell) for cell in itertools.product("abc", repeat=4))
+    tests = np.array([test for _, test in cells])
+    steps = np.arange(len(tests) + 1) / len(tests)
+    random = results[0]
+    for column, budget in enumerate(BUDGETS):
+        exact = float((tests * np.diff(steps**budget)).sum())
+        figures = random.figures[:, column]
+        assert abs(figures.mean() - exact) < 4 * figures.std(ddof=1) / np.sqrt(len(figures))
+    assert random.sampled == pytest.approx(tests.mean(), abs=4 * tests.std() / np.sqrt(40 * 60))
+
+
+def test_every_strategy_runs_with_every_policy_and_random_once(results: list[bench.Result]) -> None:
+    assert [result.entrant.name for result in results] == ["random", "aging q", "aging uniform"]
+    assert all(result.figures.shape == (40, 3) for result in results)
+    assert all((np.diff(result.figures, axis=1) >= -13).all() for result in results)
+
+
+def test_evolution_without_repeats_finds_the_best_of_81(results: list[bench.Result]) -> None:
+    best = max(value(cell) for cell in itertools.product("abc", repeat=4))[1]
+    assert results[1].figures[:, 2].mean() == pytest.approx(best, abs=0.1)
+
+
+def test_any_number_of_processes_gives_the_same_figures(arena: bench.Arena, results: list[bench.Result]) -> None:
+    entrant = results[1].entrant
+    (again,) = bench.compare(arena, [entrant], range(6), BUDGETS, jobs=2)
+    assert (again.figures == results[1].figures[:6]).all()
+
+
+def test_the_table_states_mean_deviation_interval_and_ri(results: list[bench.Result]) -> None:
+    rows = bench.table(results, BUDGETS)
+    row = next(row for row in rows if (row["entrant"], row["budget"]) == ("aging q", 20))
+    figures = results[1].figures[:, 1]
+    assert row["mean"] == pytest.approx(figures.mean())
+    assert row["deviation"] == pytest.approx(figures.std(ddof=1))
+    assert row["ci95"] == pytest.approx(1.96 * figures.std(ddof=1) / np.sqrt(40), rel=1e-3)
+    sampled = results[0].sampled
+    assert row["ri"] == pytest.approx(100 * (figures.mean() - sampled) / sampled)
+
+
+def test_pairs_are_compared_seed_by_seed(results: list[bench.Result]) -> None:
+    difference = results[1].figures - results[0].figures
+    for column, (mean, error) in enumerate(bench.paired(results[1], results[0])):
+        assert mean == pytest.approx(difference[:, column].mean())
+        assert error == pytest.approx(difference[:, column].std(ddof=1) / np.sqrt(40))
+
+
+def test_csv_and_plot_hold_every_entrant(results: list[bench.Result], tmp_path: Path) -> None:
+    rows = bench.table(results, BUDGETS)
+    bench.write_csv(rows, tmp_path / "bench.csv")
+    with (tmp_path / "bench.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [(r["entrant"], int(r["budget"])) for r in read] == [(r["entrant"], r["budget"]) for r in rows]
+    root = ET.fromstring(bench.svg(rows, "a < b & c"))
+    texts = [element.text for element in root.iter() if element.tag.endswith("text")]
+    assert {"random", "aging q", "aging uniform", "a < b & c"} <= set(texts)
+    assert sum(element.tag.endswith("polyline") for element in root.iter()) == 3
+
+
+def test_what_cannot_be_compared_is_refused(arena: bench.Arena) -> None:
+    entrant = bench.Entrant("q", SearchSettings())
+    with pytest.raises(UsageError, match="at least one seed"):
+        bench.compare(arena, [entrant], [], BUDGETS, jobs=1)
+    with pytest.raises(TaskError, match="a comparison needs a table or a function"):
+        bench.compare(bench.Arena("digits", "einspace"), [entrant], [0], BUDGETS, jobs=1)
