@@ -255,6 +255,9 @@ def test_imports_bring_rules_with_their_weights_and_keep_their_layers_names(tmp_
     assert layers(grammar, "lib__parts__conv") == ["conv"]
     assert layers(grammar, "mine") == ["mine"]
     assert list(grammar.source) == ["main.lark", "lib/parts.lark"]
+    assert [a.file for rule in ("start", "block") for a in grammar.rules[rule]] == ["main.lark"] * 2 + [
+        "lib/parts.lark"
+    ] * 2
     assert render(grammar, parse(grammar, "c1")) == "c1"
 
 

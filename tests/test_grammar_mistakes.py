@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from evosearch.errors import GrammarError
+from evosearch.errors import GrammarError, LayerError
 from evosearch.grammar import load, loads
 from evosearch.grammar.files import MAX_BYTES, MAX_IMPORTS
 from evosearch.grammar.mistakes import MISTAKES
+from evosearch.layers import vocabulary
 
 FOLDER = Path(__file__).parent / "grammar_mistakes"
-FILES = sorted(path.stem for path in FOLDER.glob("*.lark"))
+# words that no layer answers to are found by the layers' vocabulary, which writes these messages
+LAYERS = sorted(path.stem for path in FOLDER.glob("layer-*.lark"))
+FILES = sorted({path.stem for path in FOLDER.glob("*.lark")} - set(LAYERS))
 # these need files that no repository wants to hold
 MADE_BY_TESTS = {"missing-file", "unreadable-file", "too-large", "too-many-imports"}
 
@@ -55,6 +58,15 @@ def test_each_message_is_one_line_and_its_caret_points_into_the_line(
         assert error.source_line == line
         assert 1 <= error.column <= len(line) + 1
         assert error.caret == f"{line}\n{' ' * (error.column - 1)}^"
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_word_without_its_layer_is_told_with_place_caret_and_cure(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(FOLDER)
+    with pytest.raises(LayerError) as caught:
+        vocabulary(load(f"{name}.lark"))
+    expected = (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
+    assert f"{caught.value}\n{caught.value.caret}".strip() + "\n" == expected
 
 
 def test_no_row_of_the_table_is_without_a_file() -> None:

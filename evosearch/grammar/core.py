@@ -41,7 +41,8 @@ class Alternative:
     layer: the name of the layer it stands for (its alias, else the rule's name), or None where it only chooses
         or repeats: an alternative without a layer has its parts spliced into the node above.
     weight: its probability among the alternatives of its rule; they sum to 1. 0 is read but never drawn.
-    line: where it stands in the source file, counted from 1.
+    line: where it stands in its source file, counted from 1. file: that file's name in `Grammar.source`; empty where it
+        came with Lark.
     """
 
     rule: str
@@ -51,6 +52,7 @@ class Alternative:
     weight: float
     line: int
     column: int = 1
+    file: str = ""
     terminals: tuple[str, ...] = field(init=False)  # names of the TERMINAL symbols, in order
     rules: tuple[str, ...] = field(init=False)  # names of the RULE symbols, in order
 

@@ -46,7 +46,7 @@ def loads(text: str, name: str = "<text>") -> Grammar:
 def _grammar(read: Definitions, path: Path | None) -> Grammar:
     expansion = expand(read, START)
     refuse_endless(expansion)
-    rules, places = _alternatives(expansion)
+    rules, places = _alternatives(expansion, read.sources)
     parser = compile_parser(read, expansion, rules, places)
     _ask_lark(read, path)
     return Grammar(
@@ -88,17 +88,22 @@ def _ask_lark(read: Definitions, path: Path | None) -> None:
         raise refused(read.source, str(error) or type(error).__name__) from None
 
 
-def _alternatives(expansion: Expansion) -> tuple[dict[str, tuple[Alternative, ...]], dict[Alternative, Place]]:
+def _alternatives(
+    expansion: Expansion, sources: Mapping[str, str]
+) -> tuple[dict[str, tuple[Alternative, ...]], dict[Alternative, Place]]:
     """Plain alternatives with their layers, and where each stands."""
     counts = _kept_counts(expansion)
+    files = {text: name for name, text in sources.items()}
     rules: dict[str, tuple[Alternative, ...]] = {}
     places: dict[Alternative, Place] = {}
     for name, raws in expansion.rules.items():
         made = []
         for index, raw in enumerate(raws):
             layer = _layer(name, raw, expansion, counts)
-            alternative = Alternative(name, index, raw.symbols, layer, raw.weight, raw.place.line, raw.place.column)
-            places[alternative] = raw.place
+            place = raw.place
+            file = files.get(place.source.text, "")
+            alternative = Alternative(name, index, raw.symbols, layer, raw.weight, place.line, place.column, file)
+            places[alternative] = place
             made.append(alternative)
         rules[name] = tuple(made)
     return rules, places
