@@ -144,6 +144,9 @@ class _Expander:
         """Refuse rules and terminals of the main file that nothing uses."""
         used = set(self.reached)
         roots = [branch for ignore in definitions.ignores for branch in ignore.branches]
+        for branch in roots:
+            if branch.alias is not None:
+                raise mistake("terminal-alias", branch.alias_place or branch.place, alias=branch.alias)
         stack = [reference for branch in roots for reference in named(branch)]
         while stack:
             reference = stack.pop()

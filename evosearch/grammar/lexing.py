@@ -159,6 +159,7 @@ def lexers(lark: Lark) -> list[Any]:
 
 def misread(lark: Lark, texts: Mapping[str, Sequence[str]]) -> Misread | None:
     """A text that, standing alone where it may, is not read as the terminal that it was drawn from."""
+    from lark.exceptions import UnexpectedCharacters
     from lark.lexer import LexerThread
 
     for lexer in lexers(lark):
@@ -169,7 +170,7 @@ def misread(lark: Lark, texts: Mapping[str, Sequence[str]]) -> Misread | None:
                 thread = LexerThread.from_text(lexer, text)
                 try:
                     token = lexer.next_token(thread.state, None)
-                except EOFError:
+                except (EOFError, UnexpectedCharacters):  # all of it, or its beginning, is ignored
                     return Misread(terminal, text, None)
                 if token.type != terminal or str(token) != text:
                     return Misread(terminal, text, token.type)

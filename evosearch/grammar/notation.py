@@ -219,8 +219,9 @@ def read(source: Source) -> GrammarFile:
     )
 
 
-# The terminals are those of lark.load_grammar, so that both readings split a file into the same tokens; fixed ones are
-# strings here, since Lark compares all regular expressions of a lexer with each other, which takes most of its time.
+# The terminals are those of lark.load_grammar, in the order in which its lexer tries them, so that both readings split
+# a file into the same tokens. The order is written as priorities, and fixed terminals as strings, since Lark compares
+# all regular expressions of one priority with each other, which took most of the time of loading a grammar.
 META_GRAMMAR: Final = r"""
 start: (_item | _NL)*
 _item: rule | terminal | ignore | import_ | declare | override
@@ -263,30 +264,30 @@ _LBRA: "["
 _RBRA: "]"
 _LBRACE: "{"
 _RBRACE: "}"
-OP: /[+*]|[?](?![a-z_])/
+OP.2: /[+*]|[?](?![a-z_])/
 COLON: ":"
 _COMMA: ","
 _OR: "|"
-_DOT: /\.(?!\.)/
+_DOT.1: /\.(?!\.)/
 _DOTDOT: ".."
 TILDE: "~"
-RULE_MODIFIERS: /(!|![?]?|[?]!?)(?=[_a-z])/
-RULE: /_?[a-z][_a-z0-9]*/
-TERMINAL: /_?[A-Z][_A-Z0-9]*/
-STRING: /"([\\]["]|\\\\|[^"\n])*?"i?/
-REGEXP: /\/(?!\/)(\\\/|\\\\|[^\/])*?\/[imslux]*/
-_NL: /(\r?\n)+\s*/
-_NL_OR: /(\r?\n)+\s*\|/
-WS: /[ \t]+/
-COMMENT: /\s*\/\/[^\n]*|\s*#[^\n]*/
-BACKSLASH: /\\[ ]*\n/
+RULE_MODIFIERS.3: /(!|![?]?|[?]!?)(?=[_a-z])/
+RULE.10: /_?[a-z][_a-z0-9]*/
+TERMINAL.9: /_?[A-Z][_A-Z0-9]*/
+STRING.12: /"([\\]["]|\\\\|[^"\n])*?"i?/
+REGEXP.13: /\/(?!\/)(\\\/|\\\\|[^\/])*?\/[imslux]*/
+_NL.7: /(\r?\n)+\s*/
+_NL_OR.8: /(\r?\n)+\s*\|/
+WS.4: /[ \t]+/
+COMMENT.11: /\s*\/\/[^\n]*|\s*#[^\n]*/
+BACKSLASH.5: /\\[ ]*\n/
 _TO: "->"
 IGNORE: "%ignore"
 OVERRIDE: "%override"
 _DECLARE: "%declare"
 EXTEND: "%extend"
 IMPORT: "%import"
-NUMBER: /[+-]?\d+/
+NUMBER.6: /[+-]?\d+/
 %ignore WS
 %ignore COMMENT
 %ignore BACKSLASH

@@ -127,7 +127,7 @@ class Terminals:
             stack.append((current, True))
             for branch in definition.branches:
                 if branch.alias is not None:
-                    raise mistake("group-alias", branch.alias_place or branch.place, alias=branch.alias)
+                    raise mistake("terminal-alias", branch.alias_place or branch.place, alias=branch.alias)
                 for reference in named(branch):
                     if isinstance(reference, Usage) or not is_terminal(reference.name):
                         raise mistake("rule-in-terminal", reference.place, terminal=current, name=reference.name)
