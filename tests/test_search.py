@@ -10,7 +10,7 @@ import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 
-from evosearch import grammar, operators
+from evosearch import grammar, layers, operators
 from evosearch.architecture import Limits, Space
 from evosearch.errors import ConfigError, SpaceExhausted, TaskError
 from evosearch.score import Score
@@ -302,6 +302,26 @@ def test_early_exit_fills_the_population_within_a_limit_that_most_break(
     assert [p["operator"] for p in made[:30]] == ["early_exit"] * 30
     assert len(search.population) == 30
     assert search.tallies["early_exit"].over_limit > 150
+
+
+def test_early_exit_reads_real_costs_and_builds_nothing(
+    bundled: operators.Operators, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """einspace with a parameter limit that nine samples in ten break: all proposed are within it, none was built."""
+    read = grammar.load("einspace")
+    free = Space(read, layers.vocabulary(read), (3, 32, 32), Limits(max_nodes=100))
+    rng = np.random.default_rng(0)
+    params = sorted(free.read(free.draw(rng)).cost.params for _ in range(100))
+    limit = params[10]
+    space = Space(read, layers.vocabulary(read), (3, 32, 32), Limits(max_nodes=100, max_params=limit))
+    built = []
+    monkeypatch.setattr("evosearch.network.build", lambda *_, **__: built.append(1))
+    search = Search(space, SearchSettings(budget=25, population=20, lookahead=0, seed=1), bundled)
+    search, made = drive(search, lambda p: float(p.seed % 100))
+    assert all(space.read(space.parse(p["text"])).cost.params <= limit for p in made)
+    assert len(search.population) == 20
+    assert search.tallies["early_exit"].over_limit > 60
+    assert not built
 
 
 def test_a_larger_budget_extends_a_finished_search(expressions: Space, bundled: operators.Operators) -> None:
