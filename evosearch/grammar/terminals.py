@@ -165,6 +165,8 @@ class Terminals:
             if stated[0].settings.weight is not None or stated[0].settings.more is not None:
                 raise mistake("range-misplaced", at, name=name, why="has another setting beside it")
             assert numbers is not None
+            if self._can_be_empty(name):
+                raise mistake("empty-terminal", place, name=name)
             return Terminal(name, None, numbers, place.line)
         texts = self.texts(name)
         if texts is not None:
@@ -282,6 +284,9 @@ class Terminals:
             return node.optional or any(all(map(self._empty, branch.items)) for branch in node.branches)
         if isinstance(node, Repeat):
             return node.low == 0 or self._empty(node.item)
+        if isinstance(node, Regexp):
+            pattern, flags = regexp_parts(node)
+            return re.fullmatch(f"(?{flags}:{pattern})" if flags else pattern, "") is not None
         return False
 
 
