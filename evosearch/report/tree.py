@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from evosearch.layers.base import Cost, Shape, Word, show
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Architecture, Node
+    from evosearch.architecture import Architecture
+    from evosearch.layers.node import Node
 
 
 def rows(architecture: Architecture) -> list[dict[str, Any]]:
