@@ -78,8 +78,9 @@ ACCIDENTS = {
 }
 
 
-def prepared(folder: Path, accident: str) -> list[str]:
+def prepared(folder: Path, accident: str, workers: int = 2) -> list[str]:
     """The command of a search of 50 over a language in which one word is an accident."""
+    folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 6)).astype(np.float32)
     np.savez(folder / "clouds.npz", x=x, y=(x.sum(1) > 0).astype(np.int64))
@@ -100,12 +101,12 @@ def prepared(folder: Path, accident: str) -> list[str]:
             epochs = 3
             batch = 32
             [workers]
-            workers = 2
+            workers = WORKERS
             device = "cpu"
             memory = 0.75
             time_limit = 10
             """
-        )
+        ).replace("WORKERS", str(workers))
     )
     return [sys.executable, "-m", "evosearch", "run", str(folder / "run.toml"), "--name", "run", "--runs", str(folder)]
 
@@ -151,8 +152,6 @@ def test_a_search_outlives_its_candidates(tmp_path: Path, accident: str) -> None
 def test_a_search_outlives_workers_killed_from_outside(tmp_path: Path) -> None:
     """Workers shot now and then: each candidate is tried once more, and the history is that of a quiet run."""
     quiet, shot = tmp_path / "quiet", tmp_path / "shot"
-    for folder in (quiet, shot):
-        folder.mkdir()
     environment = {**os.environ, "EVOSEARCH_CACHE": str(tmp_path / "ledger")}
     subprocess.run(prepared(quiet, "harmless"), check=True, capture_output=True, env=environment)
     environment["EVOSEARCH_CACHE"] = str(tmp_path / "another ledger")
@@ -177,12 +176,23 @@ def test_a_search_outlives_workers_killed_from_outside(tmp_path: Path) -> None:
     assert process.returncode == 0, printed
     assert shots > 0
     assert Counter(score["status"] for score in scores(shot)[1].values()) == {"ok": 50}
-    kept = ("text", "key", "status", "objectives", "curve")
-    histories = []
-    for folder in (quiet, shot):
-        texts, found = scores(folder)
-        timeless = {n: {k: v for k, v in s.items() if k in kept} for n, s in found.items()}
-        for score in timeless.values():
-            score["objectives"] = {k: v for k, v in score["objectives"].items() if k != "seconds"}
-        histories.append((texts, timeless))
-    assert histories[0] == histories[1]
+    assert history(quiet) == history(shot)
+
+
+def test_the_history_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+    """One worker and four, each with a ledger of its own: equal journals, times aside."""
+    for workers in (1, 4):
+        environment = {**os.environ, "EVOSEARCH_CACHE": str(tmp_path / f"ledger {workers}")}
+        command = prepared(tmp_path / str(workers), "is NaN from step 3", workers)
+        subprocess.run(command, check=True, capture_output=True, env=environment)
+    assert history(tmp_path / "1") == history(tmp_path / "4")
+
+
+def history(folder: Path) -> tuple[dict[int, str], dict[int, dict[str, Any]]]:
+    """What two runs have in common that are equal in the sense of the journal: proposals and scores without times."""
+    texts, found = scores(folder)
+    kept = ("key", "status", "objectives", "metrics", "curve", "cost", "seed")
+    timeless = {number: {name: score[name] for name in kept} for number, score in found.items()}
+    for score in timeless.values():
+        score["objectives"] = {name: value for name, value in score["objectives"].items() if name != "seconds"}
+    return texts, timeless
