@@ -226,9 +226,9 @@ def trade_offs(comparison: Comparison) -> str:
 def _fronts(comparison: Comparison, against: str, label: str) -> str:
     fronts = [list(_front(comparison, method, against)) for method in comparison.methods]
     points = [point for front in fronts for point in front]
-    if not points or not any(cost > 0 for cost, _ in points):
+    if not any(measured(one, against) for run in comparison.runs for one in run.scored()):
         return ""
-    least = min(cost for cost, _ in points if cost > 0)
+    least = min((cost for cost, _ in points if cost > 0), default=1.0)
     spread = max(cost for cost, _ in points) > 30 * least
     x = fitting([max(cost, least) for cost, _ in points], 58, 386, "log" if spread else "linear")
     y = fitting([value for _, value in points], 262, 26)

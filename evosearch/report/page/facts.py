@@ -59,9 +59,8 @@ class Report:
     @cached_property
     def fronts(self) -> dict[str, list[Candidate]]:
         found = {against: figures.front(self.run, against) for against in figures.AGAINST}
-        return {
-            against: front for against, front in found.items() if front and any(measured(one, against) for one in front)
-        }
+        costly = {name for name in found if any(measured(one, name) for one in self.run.scored())}
+        return {against: front for against, front in found.items() if front and against in costly}
 
     @cached_property
     def rewards(self) -> list[figures.Reward]:

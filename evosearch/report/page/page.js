@@ -27,16 +27,14 @@
   };
   const outcome = (row) => row[VALUE] !== null ? `${data.metric} ${exact(row[VALUE])}` : data.statuses[row[STATUS]];
 
-  // A text is whole, or `middle` between the first `a` and the last `b` characters of the text of candidate `of`.
-  const textOf = (row) => {
-    const chain = [];
-    while (Array.isArray(row[TEXT])) {
-      chain.push(row[TEXT]);
-      row = byNumber.get(row[TEXT][0]);
-    }
-    if (row[TEXT] === null) return null;
-    return chain.reduceRight((text, [of, a, b, middle]) => text.slice(0, a) + middle + text.slice(text.length - b), row[TEXT]);
+  // The texts are packed: 5,000 of them would be most of the page.
+  let texts = null;
+  const unpack = async () => {
+    if (!data.texts) return [];
+    const bytes = Uint8Array.from(atob(data.texts), (character) => character.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
   };
+  const textOf = (row) => (texts && row[TEXT] >= 0 ? texts[row[TEXT]] : null);
 
   // --- one candidate, in a dialog
 
@@ -70,7 +68,7 @@
     const text = textOf(row);
     body.append(make("h3", "Architecture"));
     if (text === null) {
-      body.append(make("p", `Its text is left out here to keep this page small: evolve show ${data.run} ${row[KEY].slice(0, 12)}`));
+      body.append(make("p", `Its text is not on this page: evolve show ${data.run} ${row[KEY].slice(0, 12)}`));
     } else {
       body.append(marked(row, text));
     }
@@ -86,23 +84,28 @@
     return body;
   };
 
-  // What changed from the first parent: what they begin and end with alike is plain, the rest is marked.
+  // What changed from the first parent: the words they begin and end with alike are plain, the rest is marked.
   const marked = (row, text) => {
     const shown = make("pre", undefined, "long");
     shown.tabIndex = 0;
     shown.setAttribute("role", "region");
     shown.setAttribute("aria-label", "Text of the architecture");
-    if (!Array.isArray(row[TEXT]) || row[TEXT][0] !== row[PARENTS][0]) {
+    const parent = byNumber.get(row[PARENTS][0]);
+    const before = parent ? textOf(parent) : null;
+    if (before === null) {
       shown.textContent = text;
       return shown;
     }
-    const [of, a, b, middle] = row[TEXT];
-    const before = textOf(byNumber.get(of));
-    const gone = before.slice(a, before.length - b);
-    shown.append(text.slice(0, a));
+    const words = /\w+|\s+|./gsu;
+    const a = before.match(words) || [], b = text.match(words) || [];
+    let start = 0, end = 0;
+    while (start < a.length && start < b.length && a[start] === b[start]) start += 1;
+    while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end += 1;
+    const gone = a.slice(start, a.length - end).join(""), made = b.slice(start, b.length - end).join("");
+    shown.append(b.slice(0, start).join(""));
     if (gone) shown.append(make("del", gone));
-    if (middle) shown.append(make("ins", middle));
-    shown.append(text.slice(text.length - b));
+    if (made) shown.append(make("ins", made));
+    shown.append(b.slice(b.length - end).join(""));
     return shown;
   };
 
@@ -250,6 +253,9 @@
     button.hidden = !navigator.clipboard;
     button.addEventListener("click", () => navigator.clipboard.writeText(text).then(() => { button.textContent = "Copied"; }));
   }
-  show();
-  document.documentElement.dataset.ready = "yes";
+  // Without its texts (a browser that cannot unpack them) the page still tells the rest.
+  unpack().then((found) => { texts = found; }, (error) => console.warn(`The texts cannot be unpacked: ${error.message}`)).finally(() => {
+    show();
+    document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  });
 })();
