@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ from evosearch.layers.node import Node
 from evosearch.runs import Run
 from evosearch.score import Score
 from evosearch.tasks import Split, Task, make_task
+from tests.conftest import ROOT
 from tests.spaces import GRAMMARS, SHAPES, samples, seed, space
 
 Capture = pytest.CaptureFixture[str]
@@ -126,6 +129,26 @@ def test_the_file_computes_what_the_network_does(format: str, original: Original
     assert said["architecture"] == original.architecture.text
     assert said["labels"][3] == "class 3"
     np.testing.assert_allclose(said["mean"], original.task.mean, rtol=1e-6)
+
+
+def shown(format: str) -> str:
+    """The lines of docs/export.md that load a file of this format."""
+    page = (ROOT / "docs/export.md").read_text(encoding="utf-8")
+    [block] = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if f'"demo{format}"' in code]
+    return str(block)
+
+
+@pytest.mark.parametrize("format", ["safetensors", "pt2", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_the_page_shows_how_to_load_it(format: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/export.md shows reads what the file says of itself."""
+    if format == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    there = space("mlp", (5,))
+    monkeypatch.chdir(tmp_path)
+    export(original_of(there.read(there.parse(VECTOR))), format, Path(f"demo.{format}"))
+    names: dict[str, Any] = {}
+    exec(shown(FORMATS[format].suffix), names)
+    assert names["about"]["input"] == [5]
 
 
 ALONE = """\
@@ -512,7 +535,7 @@ def test_a_mistake_is_one_line(mistake: Mistake, project: Path, capsys: Capture)
 
 SEEDS = ("resnet18", "resnet10", "wrn16_4", "vit", "mlp_mixer")
 # What fifty samples of take minutes, not hours; every layer of a grammar is among them.
-SMALL = Limits(max_params=3_000_000, max_activations=4_000_000, max_modules=200)
+SMALL = Limits(max_params=2_000_000, max_flops=500_000_000, max_activations=2_000_000, max_modules=200)
 
 
 def exported(format: str, architecture: Architecture, folder: Path) -> None:
