@@ -30,7 +30,7 @@ from evosearch.report.figures import Sample, best_of_draws
 from evosearch.report.html import write_report
 from evosearch.report.page import candidates
 from evosearch.report.page.comparison import write_comparison
-from evosearch.report.page.drawing import draw
+from evosearch.report.page.drawing import draw, standalone
 from evosearch.report.reading import read_run
 from evosearch.runs import Run
 from evosearch.score import Score
@@ -477,6 +477,17 @@ def test_a_convolution_is_drawn_as_one() -> None:
     assert "32x4x4 · 320 params" in picture
     assert picture.count('class="frame"') == 1
     assert "permute 213" in picture
+
+
+def test_a_drawing_stands_alone() -> None:
+    """As a file it is SVG by name, with its own colours: nothing in it asks for a page."""
+    [architecture] = samples("tiny_cnn", 1)
+    text = standalone(architecture)
+    picture = ET.fromstring(text)
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "var(--" not in text
+    used = {name for rect in picture.iter("{http://www.w3.org/2000/svg}rect") for name in rect.attrib["class"].split()}
+    assert all(f".{name}" in text for name in used - {"box", "t0"})
 
 
 def test_the_deepest_are_drawn_shortened() -> None:

@@ -70,9 +70,9 @@ def show(
 
     architecture = _architecture(what, key, grammar, input, layers or ())
     if svg is not None:
-        from evosearch.report.page.drawing import draw
+        from evosearch.report.page.drawing import standalone
 
-        svg.write_text(draw(architecture), encoding="utf-8")
+        svg.write_text(standalone(architecture), encoding="utf-8")
     found = rows(architecture)
     if as_json:
         cost = architecture.cost

@@ -26,6 +26,20 @@ GAP, BETWEEN, PAD = 18.0, 16.0, 10.0  # between boxes of a column, of a row, and
 SMALL, LARGE = 26.0, 42.0  # heights of a box with one line, with two
 CHARACTER = 7.1  # width of a character in the drawing's type, in its units
 
+STYLE = """
+text { font-family: system-ui, sans-serif; text-anchor: middle; fill: #1c2129; font-size: 13px }
+.small { fill: #56606d; font-size: 11.5px } .word { fill: #56606d; font-size: 12px }
+rect { fill: #faf8f4; stroke: #cfcabf; stroke-width: 1.5 } .bar, .frame { stroke-dasharray: 4 4 } .frame { fill: none }
+.wire { stroke: #8b929b; stroke-width: 1.4; fill: none }
+.t1, .t2, .t3, .t4, .t5, .t6, .t7, .t8, .t9 { stroke: #0b6b5d }
+.t1, .t2 { fill: #e9f1ef } .t3, .t4 { fill: #d5e6e3 } .t5, .t6 { fill: #c2dad6 } .t7, .t8, .t9 { fill: #acccc7 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e9e6df } .small, .word { fill: #a7afbb }
+  rect { fill: #1a1e25; stroke: #454d5a } .frame { fill: none } .t1, .t2 { fill: #1c2a2e } .t3, .t4 { fill: #1d3336 }
+  .t5, .t6 { fill: #1e3e3e } .t7, .t8, .t9 { fill: #204b48 }
+}
+"""  # of a file of its own; in a page, page.css does it
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -179,6 +193,13 @@ def draw(architecture: Architecture, name: str = "The network") -> str:
         f'<svg class="drawing" width="{place(width)}" height="{place(height)}" viewBox="-2 -2 {place(width)} '
         f'{place(height)}" role="img" aria-label="{escape(text)}">{whole.content}</svg>'
     )
+
+
+def standalone(architecture: Architecture) -> str:
+    """The drawing as a file of its own, with its colours, for light and dark."""
+    picture = draw(architecture).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    head, end, rest = picture.partition(">")
+    return f"{head}{end}<style>{STYLE}</style>{rest}\n"
 
 
 def _convolution(node: Node) -> str:
