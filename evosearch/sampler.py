@@ -498,8 +498,8 @@ class Sampler:
         key = (form, shape, want)
         if key in self._planless:
             return None
-        found = self._run_plans(form, shape, want, start, self.reach)
-        if found is None:
+        found, seen_all = self._run_plans(form, shape, want, start, self.reach)
+        if seen_all:  # else another start might find one: what is remembered must not change what is drawn
             self._planless[key] = None
         return found
 
@@ -511,10 +511,11 @@ class Sampler:
         start: float,
         reach: Callable[[str, Shape], dict[Shape, None]],
         outputs: dict[Shape, None] | None = None,
-    ) -> Plan | None:
+    ) -> tuple[Plan | None, bool]:
         """Runs the rule again and again, its parts going through the shapes they reach like an odometer's wheels.
 
-        Returns the first plan that holds; with `outputs`, collects the outputs of all that hold and returns None.
+        Returns the first plan that holds, and whether all were tried in vain; with `outputs`, collects the outputs of
+        all that hold instead.
         """
         position: list[int] = []  # of each wheel, in the order in which the rule calls its parts
         rule, slots = form.layer.shape, form.slots
@@ -529,15 +530,15 @@ class Sampler:
             else:
                 if want is None or output == want:
                     if outputs is None:
-                        return tuple([pair[1] if pair else () for pair in chosen])
+                        return tuple([pair[1] if pair else () for pair in chosen]), False
                     outputs[output] = None
             del position[len(lengths) :]
             while position and position[-1] + 1 == lengths[len(position) - 1]:
                 position.pop()
             if not position:
-                break
+                return None, True
             position[-1] += 1
-        return None
+        return None, False
 
 
 def _slot_rules(skeleton: Skeleton) -> list[str]:

@@ -34,12 +34,14 @@ def test_every_sample_fits(name: str) -> None:
         assert there.parse(architecture.text) is architecture.derivation
 
 
-def test_what_is_drawn_depends_on_the_random_numbers_alone() -> None:
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_what_is_drawn_depends_on_the_random_numbers_alone(name: str) -> None:
     """A sampler that has drawn before, and so remembers shapes, draws what a new one draws."""
-    used, new = einspace(), einspace()
-    for seed in range(50):
-        used.draw(np.random.default_rng(1000 + seed))
-    for seed in range(20):
+    read = grammar.load(GRAMMARS / f"{name}.lark")
+    used, new = (Space(read, vocabulary(read), SHAPES[name]) for _ in range(2))
+    for seed in range(60):
+        used.draw(np.random.default_rng(seed))
+    for seed in range(60):
         texts = [there.render(there.draw(np.random.default_rng(seed))) for there in (used, new)]
         assert texts[0] == texts[1]
 
