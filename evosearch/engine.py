@@ -349,7 +349,9 @@ def _recorded(run: Run) -> Config:
 
 
 def _largest_budget(run: Run) -> int:
-    return max((int(r["budget"]) for r in run.records() if r["kind"] == "note" and "budget" in r), default=0)
+    """The largest budget that an earlier resume asked for, 0 where none did. The run's own notes, where it is written."""
+    notes = run.notes or (record for record in run.records() if record["kind"] == "note")
+    return max((int(note["budget"]) for note in notes if "budget" in note), default=0)
 
 
 def _setup_of(run: Run, config: Config) -> Setup:
@@ -473,7 +475,7 @@ class _Session:
     def __post_init__(self) -> None:
         self.begun = time.monotonic()
         self.evaluated_before = self.search.evaluated
-        self.failures = Counter(_failures(self.run))
+        self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.saved_at, self.unsaved, self.shown_at = self.begun, 0, 0.0
         self.ledger = Ledger() if isinstance(self.setup.task, Task) else None
@@ -554,7 +556,8 @@ class _Session:
         for number, score in scores:
             del self.proposals[number]
             self.search.tell(number, score)
-            self.curves[number] = score.curve
+            if self.setup.config.recipe.stop == "median":
+                self.curves[number] = score.curve
             if score.status != "ok":
                 self.failures[score.status] += 1
             self.recent.append(score.objectives.get(self.search.objectives[0].name, float("nan")))
@@ -678,10 +681,6 @@ def _near(folder: Path) -> Path:
     """A folder as a person would name it: from where they are, if it lies below."""
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
-
-
-def _failures(run: Run) -> list[str]:
-    return [r["status"] for r in run.records() if r["kind"] == "score" and r["status"] != "ok"]
 
 
 def _environment(setup: Setup) -> dict[str, Any]:

@@ -26,7 +26,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (check, sample):
+    for command in (check, sample, fmt):
         app.command(cls=Command, rich_help_panel=PANEL)(command)
 
 
@@ -122,4 +122,37 @@ def sample(
             size = f"{count(one['params'])} parameters, {count(one['flops'])} FLOPs"
             output.say(f"# {one['key'][:8]}  {show_shape(one['input'])} -> {show_shape(one['output'])}, {size}")
         output.say(one["text"])
+    return DONE
+
+
+def fmt(
+    texts: Annotated[list[str], typer.Argument(metavar="ARCHITECTURE...", help="Texts, or .arch files.")],
+    grammar: Annotated[str, typer.Option(help="Name or path of the grammar.")] = "einspace",
+    write: Annotated[bool, typer.Option("--write", "-w", help="Write it into the files.")] = False,
+    width: Annotated[int, typer.Option(min=20, help="Columns of a line.")] = 100,
+) -> int:
+    """Write architecture texts in the one way: a line where it fits, else a part a line."""
+    from evosearch.cli.spaces import load_grammar
+    from evosearch.errors import ArchitectureError, UsageError
+    from evosearch.grammar import layout
+
+    language = load_grammar(grammar)
+    done: list[tuple[Path | None, str]] = []
+    for text in texts:
+        file = Path(text) if text.endswith(".arch") else None
+        if write and file is None:
+            raise UsageError(f"--write: {text} is no .arch file; leave --write out to see it printed")
+        try:
+            source = file.read_text(encoding="utf-8") if file else text
+            done.append((file, layout(language, source, width) + "\n"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{text}: cannot be read: {error}") from error
+        except ArchitectureError as error:
+            raise ArchitectureError(f"{file}: {error}" if file else str(error)) from None
+    for file, formatted in done:  # all are read before the first is written
+        if not write:
+            output.say(formatted.rstrip("\n"))
+        elif file is not None and file.read_text(encoding="utf-8") != formatted:
+            file.write_text(formatted, encoding="utf-8")
+            output.say(f"wrote {file}")
     return DONE

@@ -13,7 +13,7 @@ from evosearch.cli.help import Command
 from evosearch.report.text import count, duration, short, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from evosearch.config import Config
     from evosearch.engine import Summary
@@ -113,7 +113,7 @@ def run(
 
         return engine.start(resolved, folder, watch)
 
-    return _watched(begin, folder, quiet, as_json)
+    return _watched(begin, folder, quiet, as_json, resolved.layers)
 
 
 def resume(
@@ -162,7 +162,7 @@ def resume(
             operators=tuple(str(path) for path in operators or ()),
         )
 
-    return _watched(go_on, folder, quiet, as_json)
+    return _watched(go_on, folder, quiet, as_json, [str(path) for path in layers or ()])
 
 
 def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -> int:
@@ -177,7 +177,7 @@ def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -
 
         return engine.fork(parent, resolved, folder, watch)
 
-    return _watched(begin, folder, quiet, as_json)
+    return _watched(begin, folder, quiet, as_json, resolved.layers)
 
 
 def new_folder(runs: Path, config: Config, asked: str | None) -> Path:
@@ -203,7 +203,9 @@ def _stem(task: str) -> str:
     return Path(rest).stem if kind == "table" else rest or Path(task).stem or "task"
 
 
-def _watched(work: Callable[[LiveView | PlainView], Summary], folder: Path, quiet: bool, as_json: bool) -> int:
+def _watched(
+    work: Callable[[LiveView | PlainView], Summary], folder: Path, quiet: bool, as_json: bool, layers: Sequence[str]
+) -> int:
     """Do the work under a view that fits the output; on Ctrl-C say how to go on."""
     from evosearch.report.live import LiveView, PlainView, QuietView
 
@@ -229,7 +231,19 @@ def _watched(work: Callable[[LiveView | PlainView], Summary], folder: Path, quie
         output.as_json(summary_data(summary))
     else:
         print_summary(summary)
+    _report(summary.folder, layers)
     return 0
+
+
+def _report(folder: Path, layers: Sequence[str]) -> None:
+    """Write report.html into a finished run. The run is done without it: what goes wrong here is said, no failure."""
+    from evosearch.errors import EvosearchError
+    from evosearch.report.html import write_report
+
+    try:
+        write_report(folder, layers=layers)
+    except EvosearchError as error:
+        print(f"evolve: the run is done, but its report could not be written: {error}", file=sys.stderr, flush=True)
 
 
 def summary_data(summary: Summary) -> dict[str, Any]:
@@ -259,7 +273,7 @@ def print_summary(summary: Summary) -> None:
         ]
     )
     output.say()
-    output.say(f"Look closer:  evolve best {summary.folder}")
+    output.say(f"Look closer:  {summary.folder}/report.html, or evolve best {summary.folder}")
 
 
 def status(

@@ -1,7 +1,8 @@
-"""Evaluate in this process, one job for each wait. For tests, tables and functions: nothing is contained."""
+"""Evaluate in this process. For tests, tables and functions: nothing is contained."""
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evosearch.score import Score
+
+PATIENCE = 0.05  # seconds that a finished evaluation may wait for the next ones before it is journaled
 
 
 class InlinePool:
@@ -26,12 +29,17 @@ class InlinePool:
         self._jobs.append(job)
 
     def wait(self, timeout: float | None = None) -> list[tuple[int, Score]]:
-        if not self._jobs:
-            return []
-        job = self._jobs.popleft()
-        score, log = contained(self._evaluate, job)
-        keep(self._candidates, score, log)
-        return [(job.number, score)]
+        """The next job's score, and of those behind it as many as fit into the patience: one fsync serves them all."""
+        until = time.monotonic() + (PATIENCE if timeout is None else min(PATIENCE, timeout))
+        done: list[tuple[int, Score]] = []
+        while self._jobs:
+            job = self._jobs.popleft()
+            score, log = contained(self._evaluate, job)
+            keep(self._candidates, score, log)
+            done.append((job.number, score))
+            if time.monotonic() >= until:
+                break
+        return done
 
     def close(self) -> None:
         self._jobs.clear()
