@@ -349,8 +349,11 @@ def _recorded(run: Run) -> Config:
 
 
 def _largest_budget(run: Run) -> int:
-    """The largest budget that an earlier resume asked for, 0 where none did. The run's own notes, where it is written."""
-    notes = run.notes or (record for record in run.records() if record["kind"] == "note")
+    """The largest budget that an earlier resume asked for, 0 where none did."""
+    if run.proposals:  # open for writing: it has read its journal already
+        notes = run.notes
+    else:
+        notes = [record for record in run.records() if record["kind"] == "note"]
     return max((int(note["budget"]) for note in notes if "budget" in note), default=0)
 
 
