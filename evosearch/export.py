@@ -15,6 +15,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -158,7 +159,7 @@ def _attempt(original: Original, format: str, beside: Path) -> dict[str, float]:
     except Exception as error:  # an exporter may raise anything at all about what it cannot say
         with _quiet():
             layer = _culprit(original, format, beside)
-        reason = str(error) if isinstance(error, _Differs) else f"{type(error).__name__}: {_first_line(error)}"
+        reason = str(error) if isinstance(error, _Differs) else _reason(error)
         raise ExportError(f"{format} cannot say {layer}: {reason}") from error
 
 
@@ -223,20 +224,26 @@ def _alone(original: Original, node: Node, format: str, beside: Path) -> bool:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what exporters tell of their own packages and progress."""
+    """Without what exporters tell of their packages and progress; they print whole programs where they fail."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        told = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
             warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(before)
 
 
-def _first_line(error: BaseException, limit: int = 200) -> str:
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
-    return line if len(line) <= limit else line[: limit - 3] + "..."
+def _reason(error: BaseException, limit: int = 200) -> str:
+    """The first line of what an exporter failed of in the first place: ONNX's wraps torch.export's, with advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
+    said = f"{type(error).__name__}: {line}"
+    return said if len(said) <= limit else said[: limit - 3] + "..."
 
 
 # --- the formats ----------------------------------------------------------------------------------------------------

@@ -259,20 +259,28 @@ def with_layer(name: str, kind: type[nn.Module]) -> Original:
     [
         ("pt2", "undecided", Undecided, "pt2 cannot say undecided (4 to 4): "),
         ("pt2", "counting", Counting, "pt2 cannot say counting (4 to 4): the outputs on random x5 differ by"),
+        pytest.param("onnx", "undecided", Undecided, "onnx cannot say undecided (4 to 4): ", marks=pytest.mark.slow),
+        pytest.param("onnx", "for_three", ForThree, "onnx cannot say for_three (4 to 4): ", marks=pytest.mark.slow),
         ("pt2", "for_three", ForThree, "pt2 cannot say for_three (4 to 4): "),
         ("safetensors", "for_three", ForThree, "safetensors cannot say for_three (4 to 4): "),
         ("python", "undecided", Undecided, "cannot write undecided as plain PyTorch"),
     ],
 )
-def test_an_error_names_the_layer(format: str, name: str, kind: type[nn.Module], says: str, tmp_path: Path) -> None:
-    """A layer that the format cannot say is named; what was at the path before is still there, and nothing else."""
+def test_an_error_names_the_layer(
+    format: str, name: str, kind: type[nn.Module], says: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A layer that the format cannot say is named; what was at the path before stays, and nothing is printed."""
+    if format == "onnx":
+        pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
     path = tmp_path / "model"
     path.write_text("before")
     with pytest.raises(ExportError) as caught:
         export(with_layer(name, kind), format, path)
     assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
     assert path.read_text() == "before"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_own_layers_that_torch_can_trace_are_exported(tmp_path: Path) -> None:
