@@ -10,6 +10,7 @@ Only this module knows all the parts; none of them knows it.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import hashlib
 import json
@@ -29,7 +30,7 @@ from evosearch import operators as operator_files
 from evosearch import paths, tasks, training, workers
 from evosearch.architecture import USUAL_INPUT, Space
 from evosearch.cache import Ledger
-from evosearch.errors import ArchitectureError, RunChanged, RunError, SpaceExhausted, UsageError
+from evosearch.errors import ArchitectureError, ConfigError, RunChanged, RunError, SpaceExhausted, UsageError
 from evosearch.framing import encode
 from evosearch.layers import load_layers, vocabulary
 from evosearch.results import Final, Finished, files
@@ -37,7 +38,7 @@ from evosearch.runs import CHECKPOINT_FILE, JOURNAL_FILE, Finding, Run
 from evosearch.runs import repair as mend_files
 from evosearch.runs import verify as check_files
 from evosearch.score import Score
-from evosearch.search import Individual, Proposal, Search, SearchSettings
+from evosearch.search import Individual, Objective, Proposal, Search, SearchSettings
 from evosearch.tasks import Task
 from evosearch.workers.evaluator import Spec
 
@@ -123,9 +124,13 @@ class Setup:
     operators: Operators
     seeds: Mapping[str, Derivation]
     seed_texts: Mapping[str, str]
+    device_used: str | None = None
 
     @cached_property
     def device(self) -> str:
+        """The device that candidates are trained on."""
+        if self.device_used is not None:
+            return self.device_used
         return workers.devices(self.config.workers)[0] if isinstance(self.task, Task) else "cpu"
 
     @cached_property
@@ -190,6 +195,8 @@ def prepare(
     else:
         outputs = task.outputs if isinstance(task, Task) else None
         space = Space(read, vocabulary(read, own), task.input_shape, config.limits, outputs)
+    if isinstance(task, Task):
+        _check_for(task, config)
     texts = _seed_texts(config, seed_folder) if seed_texts is None else dict(seed_texts)
     seeds: dict[str, Derivation] = {}
     for name, text in texts.items():
@@ -198,6 +205,19 @@ def prepare(
         except ArchitectureError as error:
             raise ArchitectureError(f"seed {name}: {error}") from None
     return Setup(config, read, file, space, task, operator_files.find(config.operators), seeds, texts)
+
+
+def _check_for(task: Task, config: Config) -> None:
+    """Raise ConfigError where the recipes or the objectives are not for such a task."""
+    training.check(task, config.recipe)
+    try:
+        training.check(task, config.final)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("recipe.", "final.", 1)) from None
+    known = {task.metric, "params", "flops", "seconds", *(["error"] if task.kind == "classification" else [])}
+    for text in config.search.objectives:
+        if Objective.parse(text).name not in known:
+            raise ConfigError(f"search.objectives: {text}: {task.name} has {', '.join(sorted(known))}")
 
 
 def _seed_texts(config: Config, folder: Path | None) -> dict[str, str]:
@@ -357,18 +377,22 @@ def _largest_budget(run: Run) -> int:
     return max((int(note["budget"]) for note in notes if "budget" in note), default=0)
 
 
-def _setup_of(run: Run, config: Config) -> Setup:
-    """All that a run is made of, its grammar and seeds from its own folder. Raises RunChanged."""
+def _setup_of(run: Run, config: Config, device: str | None = None) -> Setup:
+    """All that a run is made of, its grammar and seeds from its own folder. Raises RunChanged.
+
+    device: the one to take its scores to be of; the config's by default.
+    """
     grammar = run.folder / "grammar"
     setup = prepare(config, grammar / str(run.header["grammar_file"]), grammar / "seeds")
+    if device is not None:
+        setup = replace(setup, device_used=device)
     _refuse_changes(run, setup, config)
     return setup
 
 
 def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
     """Raise RunChanged where the grammar, task, recipe, layers or operators are not those of the run."""
-    now = dict(replace(setup, config=_recorded(run)).digests)
-    now["recipe"] = config.recipe.digest(setup.device)
+    now = replace(setup, config=_recorded(run).model_copy(update={"workers": config.workers})).digests
     changed = [name for name, digest in run.header["digests"].items() if now.get(name) != digest]
     if not changed:
         return
@@ -432,7 +456,12 @@ def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
         at = checkpoint[1] if checkpoint else None
         for offset, record in run.located():
             _redo(search, record, run)
-            if checkpoint is not None and offset == at and not _same_state(search.state(), checkpoint[0]):
+            if checkpoint is None or offset != at:
+                continue
+            if checkpoint[0]["exhausted"]:  # what ended the search is not journaled
+                with contextlib.suppress(SpaceExhausted):
+                    search.ask()
+            if not _same_state(search.state(), checkpoint[0]):
                 return [Finding(CHECKPOINT_FILE, "the journal replayed ends in another state", "run `evolve repair`")]
     except (RunChanged, UsageError) as error:
         return [Finding(JOURNAL_FILE, f"its replay was not made or came out otherwise: {error}", "see the message")]
@@ -451,7 +480,9 @@ def repair(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
 
 def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:
     """The run's search before its first proposal. Raises RunChanged where what the run needs is not there any more."""
-    setup = _setup_of(run, _resumed_config(run, None, None, None, layers, operators))
+    # Nothing is evaluated: the device is the one that the scores were made on, whether it is here or not.
+    device = str(json.loads(run.text("environment.json"))["device"])
+    setup = _setup_of(run, _resumed_config(run, None, None, None, layers, operators), device)
     return Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
 
 
@@ -481,7 +512,9 @@ class _Session:
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.saved_at, self.unsaved, self.shown_at = self.begun, 0, 0.0
-        self.ledger = Ledger() if isinstance(self.setup.task, Task) else None
+        # A score from elsewhere may be of a training that the medians of this run would have stopped.
+        shared = isinstance(self.setup.task, Task) and self.setup.config.recipe.stop != "median"
+        self.ledger = Ledger() if shared else None
         self.proposals: dict[int, Proposal] = {}
 
     def go_on(self) -> Summary:
@@ -489,9 +522,6 @@ class _Session:
         try:
             self._search()
             self._checkpoint()
-        except KeyboardInterrupt:
-            self._checkpoint()
-            raise
         finally:
             if self.pool is not None:
                 self.pool.close()
@@ -533,14 +563,13 @@ class _Session:
     def _propose(self) -> bool:
         """Ask for as many candidates as the look-ahead allows and the workers can use. False where there are none."""
         asked = False
-        while len(self.proposals) < self._capacity():
+        while len(self.proposals) < self._capacity() and not self.search.exhausted:
             try:
                 proposal = self.search.ask()
             except SpaceExhausted as end:
                 if not self.search.proposed:
                     raise
-                if not self.search.pending:
-                    self.watch.note(f"{end}")
+                self.watch.note(f"{end}; the run ends with what it has")
                 return asked
             if proposal is None:
                 return asked
@@ -554,6 +583,7 @@ class _Session:
 
     def _acknowledge(self, scores: Sequence[tuple[int, Score]]) -> None:
         """Journal scores, durably; then let the search and other runs know them."""
+        scores = [(number, self._checked(score)) for number, score in scores]
         self.run.append_scores([{**score.pack(), "number": number, "at": time.time()} for number, score in scores])
         digests = self.setup.digests
         for number, score in scores:
@@ -569,6 +599,14 @@ class _Session:
         self.unsaved += len(scores)
         if self.unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()
+
+    def _checked(self, score: Score) -> Score:
+        """The score, or a failure where it lacks what the search selects by: the search could not go on from it."""
+        missing = self.search.lacks(score)
+        if not missing:
+            return score
+        there = ", ".join(score.objectives) or "none"
+        return replace(score, status="invalid", objectives={}, error=f"no objective {missing[0]!r}; there are: {there}")
 
     def _checkpoint(self) -> None:
         if self.unsaved:

@@ -114,6 +114,11 @@ class Compiled(NamedTuple):
     endless: bool
     height: float
 
+    @property
+    def simple(self) -> bool:
+        """Whether it is a leaf whose every form is known."""
+        return self.leaf and not self.endless
+
 
 @dataclass(slots=True)
 class SamplingStats:
@@ -441,13 +446,13 @@ class Sampler:
         return found
 
     def leaf_forms(self, rule: str) -> list[tuple[Form, Derivation, float]]:
-        """Every form of the rule's alternatives without parts, with its probability in the rule."""
+        """Every form of the rule's simple alternatives, with its probability in the rule."""
         found = self._leaf_forms.get(rule)
         if found is None:
             found = self._leaf_forms[rule] = []
             for alternative in self.wheels[rule].items:
                 compiled = self.compiled(alternative)
-                if compiled.leaf:
+                if compiled.simple:
                     total = compiled.forms.cumulative[-1]
                     found += [
                         (form, form.skeleton.fill(()), alternative.weight * weight / total)
@@ -484,7 +489,7 @@ class Sampler:
                 continue
             if compiled.choice is not None:
                 found.update(self._reach_within(compiled.choice, shape, height - 1))
-            elif not compiled.leaf:
+            elif not compiled.simple:
                 for form in compiled.forms.items:
                     self._run_plans(form, shape, None, 0.0, lambda r, s: self._reach_within(r, s, height - 1), found)
         self._reach_by_height[key] = found
@@ -609,19 +614,19 @@ class _Drawing:
         wheel = (sampler.short_wheels if short else sampler.wheels)[rule]
         while wheel.items:
             alternative = wheel.spin(self.rng)
-            if sampler.compiled(alternative).leaf and not sampler.compiled(alternative).endless:
+            if sampler.compiled(alternative).simple:
                 # all leaves in one look-up: one of them by weight, if any fits
                 fitting = sampler.leaf_wheel(rule, x, want)
                 self.left -= 1
                 if fitting.items:
                     return fitting.spin(self.rng)  # type: ignore[no-any-return]
-                wheel = Wheel.of(p for p in wheel.pairs() if not sampler.compiled(p[0]).leaf)
-                continue
-            drawn = self.alternative(alternative, x, want, depth)
-            if drawn is not None:
-                return drawn
-            sampler.stats.refused += 1
-            wheel = wheel.without(alternative)
+                wheel = Wheel.of(pair for pair in wheel.pairs() if not sampler.compiled(pair[0]).simple)
+            else:
+                drawn = self.alternative(alternative, x, want, depth)
+                if drawn is not None:
+                    return drawn
+                sampler.stats.refused += 1
+                wheel = wheel.without(alternative)
             if short and not wheel.items:
                 # the shortest do not fit here: any other that does is better than none
                 wheel, short = sampler.wheels[rule], False

@@ -107,6 +107,8 @@ class SearchSettings:
         for name in ("crossover", "alpha", "floor", "gamma"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"search.{name} = {getattr(self, name)}: must be from 0 to 1")
+        if self.initial > self.population:
+            raise ConfigError(f"search.initial = {self.initial}: at most population = {self.population} are kept")
         if self.policy not in adaptive.POLICIES:
             raise ConfigError(
                 f"search.policy: no policy named {self.policy!r}; there are: {', '.join(adaptive.POLICIES)}"
@@ -370,11 +372,19 @@ class Search:
             return None
         if self.settings.order == "proposal" and self._folded < number - self.settings.lookahead:
             return None
-        entry = self._propose(number, self._stream(PROPOSING, number))
+        try:
+            entry = self._propose(number, self._stream(PROPOSING, number))
+        except SpaceExhausted as end:
+            self.exhausted = str(end)
+            raise
         self._inflight[number] = entry
         self._next += 1
         self._fold_due()
         return entry.proposal
+
+    def lacks(self, score: Score) -> tuple[str, ...]:
+        """Objectives of the search that an ok score does not have."""
+        return tuple(o.name for o in self.objectives if o.name not in score.objectives) if score.status == "ok" else ()
 
     def tell(self, number: int, score: Score | Mapping[str, float] | float | None) -> None:
         """The score of a proposal: a Score, or its objectives, or its one objective; None for a failure.
@@ -395,16 +405,19 @@ class Search:
     def best(self) -> Individual | None:
         """The best individual told so far, earlier ones first where equal; of several objectives, by the first."""
         front = self.front()
-        return max(front, key=lambda individual: (individual.values, -individual.born)) if front else None
+        return front[0] if front else None
 
     def front(self) -> list[Individual]:
-        """The hall of fame, best first, or of several objectives the Pareto front. Every score told counts."""
+        """The hall of fame, or of several objectives the Pareto front; best first, of equals the earliest.
+
+        Every score told counts.
+        """
         from copy import deepcopy
 
         hall = deepcopy(self._hall())
         late = [self._individual(e) for _, e in sorted(self._inflight.items()) if e.told and e.outcome is not None]
         hall.update(late)
-        return list(hall)
+        return sorted(hall, key=lambda individual: (individual.values, -individual.born), reverse=True)
 
     @property
     def logbook(self) -> Any:
@@ -522,15 +535,14 @@ class Search:
                 candidate.state,
             )
             return _InFlight(proposal, candidate.parents[0].values if candidate.parents else None)
-        self.exhausted = self._why_exhausted(limits)
-        raise SpaceExhausted(self.exhausted)
+        raise SpaceExhausted(self._why_exhausted(limits))
 
     def _starting(self) -> bool:
         """Whether the first population is still to be filled. What is in flight counts as a member to come."""
         if self.settings.strategy == "random" or not self.population:
             return True
         wanted = self.settings.initial or self.settings.population
-        return len(self.population) + len(self._inflight) < min(wanted, self.settings.population)
+        return len(self.population) + len(self._inflight) < wanted
 
     def _initial(self, rng: np.random.Generator) -> Iterator[_Candidate]:
         if self.settings.strategy == "random":

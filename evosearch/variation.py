@@ -55,7 +55,7 @@ def below_root(parent: Derivation, space: Space) -> Sequence[Site]:
     The innermost one where there is nothing else.
     """
     sites = space.sites(parent)
-    first = 1
+    first = 0 if sites[0].path else 1  # a policy's state may have left some out, the root among them
     while first < len(sites) - 1 and sites[-1].path[: len(sites[first].path)] == sites[first].path:
         first += 1  # in preorder, what holds the last site holds all that come between
     return sites[first:] or sites[-1:]

@@ -249,3 +249,33 @@ def test_where_nothing_fits_the_error_says_the_rule_and_the_shape() -> None:
     there = Space(read, vocabulary(read), (3, 32, 32))
     with pytest.raises(ShapeError, match="no alternative of 'block' fits at 64x5"):
         there.sampler.draw(np.random.default_rng(0), "block", (64, 5))
+
+
+def test_where_the_shortest_do_not_fit_others_are_drawn_beyond_max_depth() -> None:
+    """A pooling layer cannot halve one pixel; a residual block around a convolution is longer, and fits."""
+    text = """
+    // input: image
+    start: block
+    ?block: "pool"            -> max_pool2
+          | "res" "(" conv ")" -> residual
+    conv: "conv"              -> conv_norm_relu16_3
+    """
+    read = grammar.loads(text)
+    there = Space(read, vocabulary(read), (16, 1, 1), Limits(max_depth=0))
+    assert there.render(there.draw(np.random.default_rng(0))) == "res(conv)"
+
+
+def test_ranged_leaves_are_as_likely_as_their_weight() -> None:
+    """An alternative with a range among plain ones: a half each, and never one of its representatives too often."""
+    text = """
+    // input: vector
+    start: leaf
+    ?leaf: "relu"                  -> relu
+         | "dropout" "(" RATE ")"  -> dropout
+    RATE: /0\\.[0-9]+/              // range=0.05..0.5
+    """
+    read = grammar.loads(text)
+    there, rng = Space(read, vocabulary(read), (8,)), np.random.default_rng(0)
+    texts = [there.render(there.draw(rng)) for _ in range(2_000)]
+    assert stats.binomtest(texts.count("relu"), 2_000, 0.5).pvalue > 1e-3
+    assert len(set(texts)) > 500

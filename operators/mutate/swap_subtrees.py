@@ -39,7 +39,9 @@ def swap_subtrees(parent: Derivation, space: Space, rng: np.random.Generator) ->
         child = _swapped(parent, a, b, space)
         if child is not None:
             return child
-    others = combinations(islice(shuffled(sites[1:], rng), max(MIXED, SMALL // (4 * parent.size))), 2)
+    others = combinations(
+        islice(shuffled([site for site in sites if site.path], rng), max(MIXED, SMALL // (4 * parent.size))), 2
+    )
     for a, b in (pair for pair in others if not same_shapes(*pair)):
         child = _swapped(parent, a, b, space)
         if child is not None:
