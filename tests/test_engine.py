@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import pytest
 import evosearch
 from evosearch import config as configuration
 from evosearch import engine, tasks
-from evosearch.errors import RunChanged, RunLocked, SpaceExhausted, UsageError
+from evosearch.errors import ConfigError, RunChanged, RunLocked, SpaceExhausted, UsageError
 from evosearch.runs import Run, equal_journals
+from tests.chaos.sessions import config as words_config
+from tests.chaos.sessions import words
 
 SMALL: Mapping[str, Any] = {
     "seeds": ["small_cnn"],
@@ -211,4 +214,81 @@ def test_repair_writes_the_checkpoint_anew(finished: tuple[Path, engine.Summary]
     assert engine.verify(tmp_path / "run") != []
     engine.repair(tmp_path / "run")
     assert checkpoint.read_bytes() == before
+    assert engine.verify(tmp_path / "run") == []
+
+
+def test_an_interrupt_at_any_moment_leaves_a_run_that_ends_as_it_would_have(tmp_path: Path) -> None:
+    """SIGINT by a timer, at random moments of a search of table look-ups, the interpreter's own way."""
+    table = words(tmp_path / "table", letters=4)
+    whole = words_config(table, 150, 0)
+    engine.start(whole, tmp_path / "whole", Watching())
+    rng = np.random.default_rng(0)
+    interrupted = 0
+    for number in range(12):
+        folder = tmp_path / f"run{number}"
+        signal.setitimer(signal.ITIMER_REAL, 0.01 + 0.2 * float(rng.random()))
+        try:
+            engine.start(whole, folder, Watching())
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if folder.exists():
+            engine.resume(folder, Watching())
+            assert equal_journals(Run.open(tmp_path / "whole"), Run.open(folder))
+            assert engine.verify(folder) == []
+    assert interrupted > 0
+
+
+@pytest.fixture(autouse=True)
+def _alarm_interrupts() -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_score_without_the_wanted_objective_is_a_failure_and_no_end(tmp_path: Path) -> None:
+    """A person's function that forgets an objective once: that candidate fails, the run ends and can be replayed."""
+    (tmp_path / "forgetful.py").write_text(
+        "def score(text, derivation, seed):\n"
+        "    return {'a': len(text)} if text.startswith('ab') else {'a': len(text), 'b': text.count('a')}\n"
+    )
+    table = words(tmp_path / "table", letters=3)
+    settings = configuration.load(
+        None,
+        {
+            "grammar": str(table / "words.lark"), "task": "forgetful:score", "seeds": [],
+            "search.budget": 40, "search.population": 5, "search.objectives": ["+b"],
+        },
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        patch.syspath_prepend(tmp_path)
+        summary = engine.start(settings, tmp_path / "run", Watching())
+        assert summary.failures["invalid"] > 0
+        assert engine.verify(tmp_path / "run") == []
+
+
+def test_objectives_that_a_task_has_not_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"search.objectives: \+latency: digits has"):
+        engine.start(config(search__objectives=["+latency"]), tmp_path / "run", Watching())
+    with pytest.raises(ConfigError, match=r"final.augment is for images"):
+        engine.prepare(config(grammar="mlp", task=str(_vectors(tmp_path)), seeds=[], final__augment=["flip"]))
+    assert not (tmp_path / "run").exists()
+
+
+def _vectors(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.3f},{b:.3f},{'x' if a > b else 'y'}" for a, b in rng.random((60, 2))]
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+    return folder / "points.csv"
+
+
+def test_a_space_that_is_exhausted_ends_the_run_and_says_so(tmp_path: Path) -> None:
+    """25 words of two letters, a budget of 100: the run ends with all of them, and its replay agrees."""
+    table = words(tmp_path / "table", letters=2)
+    watching = Watching()
+    summary = engine.start(words_config(table, 100, 0), tmp_path / "run", watching)
+    assert summary.evaluated == 25
+    assert any("space exhausted" in note for note in watching.notes)
     assert engine.verify(tmp_path / "run") == []
