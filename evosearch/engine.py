@@ -38,7 +38,7 @@ from evosearch.runs import CHECKPOINT_FILE, JOURNAL_FILE, Finding, Run
 from evosearch.runs import repair as mend_files
 from evosearch.runs import verify as check_files
 from evosearch.score import Score
-from evosearch.search import Individual, Objective, Proposal, Search, SearchSettings
+from evosearch.search import Objective, Proposal, Search, SearchSettings
 from evosearch.tasks import Task
 from evosearch.workers.evaluator import Spec
 
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from evosearch.config import Config
     from evosearch.grammar.core import Derivation, Grammar
+    from evosearch.individual import Individual
     from evosearch.operators import Operators
 
 CHECKPOINT_SCORES = 2_000  # scores after which a checkpoint is due: what a resume has to replay at the most

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from evosearch.architecture import Space
-    from evosearch.search import Individual
+    from evosearch.individual import Individual
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "initialise": ("space", "seeds", "rng"),

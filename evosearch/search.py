@@ -29,6 +29,7 @@ import numpy as np
 
 from evosearch import adaptive
 from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
+from evosearch.individual import Individual, fitness_class
 from evosearch.score import MINIMISED as MINIMISED
 from evosearch.score import Score, minimised
 from evosearch.variation import core, one_of
@@ -173,53 +174,6 @@ class Proposal:
         }
 
 
-@dataclass(slots=True, eq=False)
-class Individual:
-    """A candidate with a fitness, in the population or the hall of fame.
-
-    born: its proposal's number. fitness: a deap.base.Fitness of signed values, larger is better, never NaN.
-    rank, crowding: NSGA-II's, where that is the survival. lesson: the policy's (state, action, reward) that is
-    credited when it becomes a parent or leaves; only where gamma > 0.
-    """
-
-    derivation: Derivation
-    key: str
-    text: str
-    fitness: Any
-    parents: tuple[int, ...]
-    operator: str
-    born: int
-    rank: int = 0
-    crowding: float = 0.0
-    lesson: tuple[str, str, float] | None = None
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """Signed objective values, larger is better."""
-        return tuple(self.fitness.wvalues)
-
-    @property
-    def crowded(self) -> tuple[int, float]:
-        """Order of NSGA-II's crowded comparison, larger is better."""
-        return (-self.rank, self.crowding)
-
-    def __deepcopy__(self, memo: object) -> Individual:
-        return self  # DEAP's hall of fame copies; an individual's fitness never changes once it has one
-
-    def pack(self) -> dict[str, Any]:
-        return {
-            "text": self.text,
-            "key": self.key,
-            "values": list(self.values),
-            "parents": list(self.parents),
-            "operator": self.operator,
-            "born": self.born,
-            "rank": self.rank,
-            "crowding": self.crowding,
-            "lesson": list(self.lesson) if self.lesson else None,
-        }
-
-
 @dataclass(slots=True)
 class Tally:
     """What one operator did: calls, what became of them, and the reward its offspring earned in all."""
@@ -265,14 +219,6 @@ class _Focused:
 
     def sites(self, derivation: Derivation) -> tuple[Site, ...]:
         return self._sites if derivation is self._parent else self._space.sites(derivation)
-
-
-@functools.cache
-def fitness_class(objectives: int) -> Any:
-    """DEAP's Fitness for so many signed values; made here since DEAP's creator breaks under spawned workers."""
-    from deap import base
-
-    return type(f"Fitness{objectives}", (base.Fitness,), {"weights": (1.0,) * objectives})
 
 
 def evaluation_seed(seed: int, key: str) -> int:

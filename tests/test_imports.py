@@ -26,12 +26,12 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("network", "tasks"),
     ("architecture", "sampler"),
     ("identity",),
-    ("grammar", "layers", "score", "framing", "storage"),
+    ("grammar", "layers", "score", "individual", "framing", "storage"),
     ("paths",),
     ("errors",),
 )
 LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}
-HEAVY = ("torch", "numba", "sklearn", "scipy", "plotly", "onnx")
+HEAVY = ("torch", "numba", "sklearn", "scipy", "onnx")
 
 
 def imports(source: str, *, at_run_time: bool) -> Iterator[tuple[int, str]]:

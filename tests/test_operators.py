@@ -14,8 +14,9 @@ from evosearch import grammar, layers, operators
 from evosearch.architecture import Limits, Space
 from evosearch.errors import OperatorError
 from evosearch.grammar.core import Derivation
+from evosearch.individual import Individual, fitness_class
 from evosearch.operators import Operator
-from evosearch.search import Individual, Search, SearchSettings, fitness_class, identify
+from evosearch.search import Search, SearchSettings, identify
 
 EXPRESSIONS = """
 // input: none

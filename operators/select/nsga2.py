@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from evosearch.search import Individual
+    from evosearch.individual import Individual
 
 
 def nsga2(population: Sequence[Individual], k: int, rng: np.random.Generator) -> list[Individual]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from evosearch.search import Individual
+    from evosearch.individual import Individual
 
 
 def tournament(population: Sequence[Individual], k: int, rng: np.random.Generator, size: int = 10) -> list[Individual]:
