@@ -105,21 +105,22 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
             raise ConfigError(f"{path}: not TOML: {error}") from None
         check_keys(data, where)
         data = _with_paths(data, path.parent)
-    for key, value in (overrides or {}).items():
-        nested = _nest(key, value)
-        check_keys(nested, "command line")
-        _lay(data, _with_paths(nested, Path()))
+    _override(data, overrides or {})
     return validate(data, where)
 
 
-def loads(text: str, where: str = "<text>") -> Config:
-    """The configuration that TOML text says. Raises ConfigError."""
+def loads(text: str, where: str = "<text>", overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration that TOML text says, with `overrides` laid over it as in `load`. Raises ConfigError.
+
+    Names in the text stay as they are: none is looked for in any folder.
+    """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML: {error}") from None
     check_keys(data, where)
     return validate(data, where)
+    _override(data, overrides or {})
 
 
 def dumps(config: Config) -> str:
@@ -210,6 +211,14 @@ def _nest(key: str, value: Any) -> dict[str, Any]:
 
 
 def _lay(data: dict[str, Any], over: Mapping[str, Any]) -> None:
+def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
+    """Lay what the command line says over the data of a configuration. Paths in it are relative to here."""
+    for key, value in overrides.items():
+        nested = _nest(key, value)
+        check_keys(nested, "command line")
+        _lay(data, _with_paths(nested, Path()))
+
+
     """Lay settings over others, table by table."""
     for key, value in over.items():
         if isinstance(value, Mapping) and isinstance(data.get(key), Mapping):

@@ -8,6 +8,7 @@ checkout's own folders in an editable install, `evosearch/_bundled/` in a wheel.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from evosearch.errors import UsageError
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT_FILES = ("evosearch.toml", "pyproject.toml")
+LONGEST_SHOWN = 80  # characters of a name that is none, such as a pasted architecture
+RUN_FILE = "journal.msgpack"  # marks a run's folder, as in evosearch.runs
+TRAINED_FILES = ("config.toml", "metrics.json", "weights.safetensors")  # mark what `evolve train` writes
 
 
 def bundled() -> Path:
@@ -26,10 +30,25 @@ def bundled() -> Path:
 
 
 def project(start: Path | None = None) -> Path | None:
-    """The user's project: the nearest folder upwards from `start` (default: here) that holds a project file."""
+    """The user's project: the nearest folder upwards from `start` (default: here) that holds a project file.
+
+    A run's folder is never one, nor is a folder in it: whoever made the run decides what lies there.
+    """
     here = (start or Path.cwd()).resolve()
     for folder in (here, *here.parents):
-        if any((folder / name).is_file() for name in PROJECT_FILES):
+        if any((folder / name).is_file() for name in PROJECT_FILES) and run_around(folder) is None:
+            return folder
+    return None
+
+
+def run_around(path: Path | str) -> Path | None:
+    """The folder of a run, or of a network that `evolve train` wrote, which `path` is or lies in; None outside.
+
+    Links count where they lie and where they lead to.
+    """
+    at = Path(os.path.abspath(path))  # noqa: PTH100 - resolve follows links, and absolute leaves `..` in place
+    for folder in (at, *at.parents, *at.resolve().parents):
+        if (folder / RUN_FILE).is_file() or all((folder / name).is_file() for name in TRAINED_FILES):
             return folder
     return None
 
@@ -71,16 +90,26 @@ def names(kind: str, suffix: str, named: Iterable[Path | str] = ()) -> tuple[str
     return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
-def own_code(kind: str, recorded: Sequence[str], given: Sequence[Path | str]) -> tuple[str, ...]:
+def own_code(
+    kind: str, recorded: Sequence[str], given: Sequence[Path | str], *, run: Path | None = None
+) -> tuple[str, ...]:
     """A run's own code files: those given now, else those it recorded where they lie in the user's project.
 
-    A run's folder alone never decides what code runs. Raises UsageError where one lies elsewhere.
+    run: the folder that recorded them. A folder of a run, this or another, alone never decides what code runs: what
+    lies in one is refused unless it is given. Raises UsageError where one lies there, or outside the project.
     """
     if given:
         return tuple(str(Path(path).resolve()) for path in given)
     root = project()
     for path in recorded:
-        if root is None or not Path(path).resolve().is_relative_to(root):
+        at = Path(path).resolve()
+        inside = run_around(path) or (around if around is not None and at.is_relative_to(around) else None)
+        if inside is not None:
+            raise UsageError(
+                f"{path}: the run's {kind} lie in the folder of a run, {inside}, and no code is taken from there; "
+                f"where you trust it, say so: --{kind} {path}"
+            )
+        if root is None or not at.is_relative_to(root):
             raise UsageError(f"the run uses {kind} of its own; say where they are: --{kind} {path}")
     return tuple(recorded)
 
@@ -91,3 +120,4 @@ def offer(wrong: str, known: Sequence[str]) -> str:
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"there are: {', '.join(known)}" if known else "none were found on the search path"
+    around = None if run is None else run.resolve()

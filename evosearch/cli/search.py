@@ -166,10 +166,21 @@ def resume(
 
 
 def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -> int:
-    """A new run beside `parent`, with its configuration and its population."""
-    from evosearch import config as configuration
+    """A new run beside `parent`, with its configuration and its population.
 
-    resolved = configuration.load(parent / "config.toml", {**overrides, "seeds": []})
+    Layers and operators are taken as a resume takes them: never on the word of the parent's folder.
+    """
+    from evosearch import config as configuration
+    from evosearch import paths
+    from evosearch.runs import Run
+
+    text = Run.open(parent).text("config.toml")  # raises where it is not what the run was started with
+    resolved = configuration.loads(text, str(parent / "config.toml"), {**overrides, "seeds": []})
+    own = {
+        kind: paths.own_code(kind, getattr(resolved, kind), overrides.get(kind, ()), run=parent)
+        for kind in ("layers", "operators")
+    }
+    resolved = resolved.model_copy(update=own)
     folder = new_folder(parent.parent, resolved, resolved.name)
 
     def begin(watch: LiveView | PlainView) -> Summary:

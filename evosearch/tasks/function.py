@@ -15,8 +15,9 @@ import inspect
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +79,18 @@ class FunctionTask:
 def load(spec: str, settings: TaskSettings) -> FunctionTask:
     """The function that `package.module:function` names, looked for in the user's project too. Runs the module.
 
-    Raises TaskError where it is not there or cannot be called with three arguments.
+    A module in a run's folder is refused before anything of it runs: a run's configuration may name it, and whoever
+    made the run decides what lies there. Raises TaskError where it lies there, is not there at all, or cannot be
+    called with three arguments.
     """
     module_name, _, function_name = spec.partition(":")
     for folder in (Path.cwd(), paths.project()):
-        if folder is not None and str(folder) not in sys.path:
+        # A run's folder on the path would lend its files to every later import, not to this module alone.
+        if folder is not None and str(folder) not in sys.path and paths.run_around(folder) is None:
             sys.path.insert(0, str(folder))
+    for file in _files(module_name, spec):
+        if (around := paths.run_around(file)) is not None:
+            raise TaskError(f"{spec}: {file} lies in a run's folder, {around}, where no code is run; move it elsewhere")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -105,6 +112,39 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
     return FunctionTask(
         spec, _digest(module, function_name), metric, function, None if shape is None else tuple(map(int, shape))
     )
+
+
+def _files(name: str, spec: str) -> list[Path]:
+    """The files that importing a module would run, its packages' first; nothing is imported to find them.
+
+    What is imported already is left out. Raises TaskError where there is no such module.
+    """
+    found: list[Path] = []
+    parts = name.split(".")
+    search: Sequence[str] | None = None  # None: the import path
+    for depth in range(1, len(parts) + 1):
+        at = ".".join(parts[:depth])
+        if at in sys.modules:
+            search = list(getattr(sys.modules[at], "__path__", ()))
+            continue
+        module = _spec(at, search)
+        if module is None:
+            raise TaskError(f"no module {at!r} for task {spec!r}, here or installed")
+        if module.has_location and module.origin is not None:
+            found.append(Path(module.origin))
+        search = list(module.submodule_search_locations or ())
+    return found
+
+
+def _spec(name: str, search: Sequence[str] | None) -> ModuleSpec | None:
+    """What an import of `name` would find in the folders of its package; importlib's own imports the package first."""
+    for finder in sys.meta_path:
+        # The finder of files asks for the package of a folder without __init__.py, which is not imported yet. It looks
+        # for the last part of a name alone.
+        asked = name.rpartition(".")[2] if finder is PathFinder and search is not None else name
+        if hasattr(finder, "find_spec") and (found := finder.find_spec(asked, search)) is not None:
+            return found
+    return None
 
 
 def _digest(module: Any, function_name: str) -> str:
