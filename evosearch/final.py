@@ -165,7 +165,7 @@ def configured(at: Stored, changes: Mapping[str, Any], layers: Sequence[str] = (
     project.
     """
     config = configuration.load(at.config, {**changes, "grammar": str(at.grammar)})
-    return config.model_copy(update={"layers": paths.own_code("layers", config.layers, layers)})
+    return config.model_copy(update={"layers": paths.own_code("layers", config.layers, layers, run=at.folder)})
 
 
 def subject(config: Config, text: str) -> Subject:
@@ -268,9 +268,15 @@ def save(outcome: Outcome, folder: Path) -> None:
             disk.rename(folder, before)
         disk.rename(beside, folder)
         disk.fsync_folder(folder.parent)
+    except BaseException:
+        if before.exists():  # put back what was there
+            if folder.exists():
+                disk.rename(folder, beside)
+            disk.rename(before, folder)
+        raise
     finally:
-        for leftover in (beside, before):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(beside, ignore_errors=True)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _text(path: Path) -> str:

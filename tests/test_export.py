@@ -32,6 +32,7 @@ from evosearch.layers.linear import Linear
 from evosearch.layers.node import Node
 from evosearch.runs import Run
 from evosearch.score import Score
+from evosearch.storage import Disk
 from evosearch.tasks import Split, Task, make_task
 from tests.conftest import ROOT
 from tests.spaces import GRAMMARS, SHAPES, samples, seed, space
@@ -451,6 +452,28 @@ def test_failed_seeds_are_counted_and_nothing_is_saved_of_them(project: Path, ca
     assert said.out.count("failed: ") == 2
     assert "no seed came through the training" in said.err
     assert not (project / "out").exists()
+
+
+@pytest.mark.parametrize("step", ["rename", "fsync_folder"])
+def test_what_was_there_comes_back_where_the_new_cannot_take_its_place(
+    step: str, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first seed's folder is there again where the second's fails after it was moved aside; nothing lies beside."""
+    beside = {path.name for path in project.iterdir()}
+    real, moved_aside = getattr(Disk, step), dict[str, bytes]()
+
+    def fail(disk: Disk, *arguments: Path) -> None:
+        aside = [path for path in project.iterdir() if path.suffix == ".old"]
+        if aside and not moved_aside:
+            moved_aside.update((path.name, path.read_bytes()) for path in aside[0].iterdir() if path.is_file())
+            raise StorageError(f"{arguments[-1]}: no space left on device")
+        real(disk, *arguments)
+
+    monkeypatch.setattr(Disk, step, fail)
+    assert main(["train", "first", "--seeds", "2", "--epochs", "1", "-o", "out"]) == FAILED
+    assert len(json.loads(moved_aside["metrics.json"])["seeds"]) == 1
+    assert {path.name: path.read_bytes() for path in (project / "out").iterdir() if path.is_file()} == moved_aside
+    assert {path.name for path in project.iterdir()} == {*beside, "out"}
 
 
 def test_own_layers_are_not_taken_on_the_word_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
