@@ -358,8 +358,8 @@ def _resumed_config(
         update={
             "search": replace(config.search, budget=budget or asked),
             "workers": settings,
-            "layers": paths.own_code("layers", config.layers, layers),
-            "operators": paths.own_code("operators", config.operators, operators),
+            "layers": paths.own_code("layers", config.layers, layers, run=run.folder),
+            "operators": paths.own_code("operators", config.operators, operators, run=run.folder),
         }
     )
 

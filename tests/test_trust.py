@@ -111,6 +111,24 @@ def test_code_in_a_run_is_not_the_projects(project: Path) -> None:
     assert paths.own_code("layers", [], [run / "deep/own.py"], run=run) == (f"{run}/deep/own.py",)
 
 
+def test_a_resume_hands_on_where_the_run_lies(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Layers and operators in the run itself are refused as such, whatever else marks its folder."""
+    seen: list[Path | None] = []
+    own_code = paths.own_code
+
+    def watched(*arguments: Any, run: Path | None = None) -> tuple[str, ...]:
+        seen.append(run)
+        return own_code(*arguments, run=run)
+
+    monkeypatch.setattr(paths, "own_code", watched)
+    run = foreign_run(project / "runs/one", operators=(str(project / "runs/one/operators"),))
+    trap(run / "operators/mutate/own.py")
+    assert main(["resume", str(run)]) == USAGE
+    assert "no code is taken from there" in capsys.readouterr().err
+    assert seen == [run, run]
+    assert not (project / "ran").exists()
+
+
 def test_what_a_run_holds_before_it_is_read_counts_too(project: Path) -> None:
     """A folder that is opened as a run refuses its own files, whatever marks it lacks."""
     (project / "odd").mkdir()
