@@ -3,7 +3,7 @@
     journal.msgpack                 header; then one record per proposal and per score, in the order they came
     checkpoint.msgpack              the search's state at an offset of the journal; checkpoint.previous.msgpack: before
     config.toml, environment.json, grammar/...   what the run was started with; the header holds their digests
-    candidates/<key>/, best/        files of single candidates; of the best one, with SHA256SUMS
+    candidates/<key>/, best/        why a candidate failed (written by `workers`); the best one, with SHA256SUMS
     journal-<offset>.torn           what was cut off a torn journal
     LOCK                            held by the process that writes; readers never need it
 
@@ -377,14 +377,6 @@ class Run:
         return None
 
     # -- other files
-
-    def candidate_file(self, key: str, name: str, text: str) -> Path:
-        """Write `candidates/<key>/<name>` (an error, a log). Not synced: nothing depends on it."""
-        path = self.folder / "candidates" / _plain_name(key) / _plain_name(name)
-        self._writable()
-        self.disk.mkdir(path.parent)
-        self.disk.write_new(path, text.encode("utf-8", "backslashreplace"), durable=False)
-        return path
 
     def write_best(self, files: Mapping[str, str | bytes]) -> Path:
         """Replace the folder `best/` by one with these files and their SHA256SUMS (`sha256sum -c` reads it)."""

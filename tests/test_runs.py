@@ -623,18 +623,6 @@ def test_a_header_that_points_outside_the_folder_is_corrupt(folder: Path) -> Non
         assert len(verify(folder)) == 1
 
 
-def test_files_of_a_candidate(folder: Path) -> None:
-    with create(folder) as run:
-        path = run.candidate_file("ab" * 16, "error.txt", "it failed: \ud800")
-        assert path == folder / "candidates" / ("ab" * 16) / "error.txt"
-        assert path.read_text() == "it failed: \\ud800"
-        for key, name in (("../x", "a"), ("a", "../x"), ("a", "x/y"), ("", "a"), ("a", ".hidden"), ("a\0", "b")):
-            with pytest.raises(ValueError, match="no plain file name"):
-                run.candidate_file(key, name, "")
-    with pytest.raises(RunError, match="opened for reading"):
-        Run.open(folder).candidate_file("ab" * 16, "error.txt", "")
-
-
 def test_best_is_replaced_whole_and_its_sums_check(folder: Path) -> None:
     with create(folder) as run:
         run.write_best({"old.txt": "old", "model.py": "a"})
@@ -765,7 +753,6 @@ def flips(tmp_path: Path, count: int, rng: np.random.Generator) -> None:
     search(tmp_path / "ends", FaultyDisk(), total)
     for base in (half, tmp_path / "ends"):
         names = sorted(snapshot(base).keys() - {"LOCK", "checkpoint.msgpack.new"})
-        names = [name for name in names if not name.startswith("candidates")]
         sizes = np.array([(base / name).stat().st_size for name in names])
         resumed, refused = 0, []
         for number in range(count // 2):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,8 +18,20 @@ import pytest
 
 from evosearch.errors import ConfigError, TaskError, WorkerError
 from evosearch.score import Score
-from evosearch.workers import Evaluation, Evaluator, Job, Pool, Resources, WorkerSettings, open_pool, seats
+from evosearch.workers import (
+    Evaluation,
+    Evaluator,
+    Job,
+    Pool,
+    Resources,
+    WorkerSettings,
+    machine_memory,
+    open_pool,
+    seats,
+)
 from evosearch.workers.processes import ProcessPool
+from evosearch.workers.records import keep
+from tests.chaos.faults import FaultyDisk
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,51 @@ def test_what_a_candidate_started_ends_with_its_worker(tmp_path: Path) -> None:
     assert not psutil.pid_exists(int(pid.read_text()))
 
 
+def test_a_reason_that_cannot_be_kept_is_no_score_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With a file where the folder of failures is to be, every candidate is answered, and the log says so."""
+    (tmp_path / "candidates").write_text("in the way")
+    with ProcessPool(Accidents(), WorkerSettings(workers=1, device="cpu"), tmp_path / "candidates") as pool:
+        assert [score.status for score in answers(pool, ["say no", "exit 3", "fine"], 30)] == [
+            "crashed",
+            "crashed",
+            "ok",
+        ]
+    assert "why a candidate got 'crashed' is not kept" in caplog.text
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_refuses_the_reason_of_a_failure_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, error: int
+) -> None:
+    """At every system call of keeping it: no error is raised, and the log names the file and what the disk said."""
+    failure = Score("ab" * 16, "crashed", error="it failed: \ud800")
+    whole = FaultyDisk()
+    keep(tmp_path / "whole", failure, "Traceback \ud800", whole)
+    assert (tmp_path / "whole" / failure.key / "error.txt").read_text() == "crashed: it failed: \\ud800\n"
+    assert (tmp_path / "whole" / failure.key / "log").read_text() == "Traceback \\ud800"
+    for fault in range(len(whole.calls)):
+        caplog.clear()
+        keep(tmp_path / str(fault), failure, "Traceback", FaultyDisk(fault, error))
+        assert f"{tmp_path / str(fault)}" in caplog.text
+        assert os.strerror(error) in caplog.text
+
+
+@pytest.mark.parametrize("linked", ["candidates", "candidates/KEY", "candidates/KEY/error.txt", "candidates/KEY/log"])
+def test_no_link_is_followed_to_keep_a_failure(tmp_path: Path, caplog: pytest.LogCaptureFixture, linked: str) -> None:
+    """What a symbolic link in a run's folder points at stays as it is."""
+    failure = Score("ab" * 16, "crashed", error="it failed")
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "run" / linked.replace("KEY", failure.key)
+    link.parent.mkdir(parents=True)
+    if link.name in ("error.txt", "log"):
+        elsewhere.write_text("mine")
+    else:
+        elsewhere.mkdir()
+    link.symlink_to(elsewhere)
+    keep(tmp_path / "run" / "candidates", failure, "Traceback")
+    assert "symbolic link" in caplog.text
+    assert elsewhere.read_text() == "mine" if elsewhere.is_file() else not any(elsewhere.iterdir())
+
+
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path, sign: signal.Signals) -> None:
     """Whether it is killed or interrupted without closing its pool, its workers are gone a moment later."""
@@ -204,8 +262,6 @@ def test_settings_say_what_is_wrong() -> None:
 
 def test_workers_share_the_machine() -> None:
     """Memory that is not given is shared equally, within four fifths of the machine's."""
-    from evosearch.workers import machine_memory
-
     given = seats(WorkerSettings(workers=4, device="cpu"))
     assert len(given) == 4
     assert sum(seat.memory for seat in given) <= 0.8 * machine_memory()

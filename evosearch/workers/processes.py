@@ -205,17 +205,19 @@ class _Watch:
             worker.connection.send(job)
 
     def _hear(self, worker: _Worker) -> None:
-        try:
-            while worker.connection.poll():
+        while True:
+            try:
+                if not worker.connection.poll():
+                    return
                 said, *rest = worker.connection.recv()
-                if said == "ready":
-                    worker.ready, self._broken_starts = True, 0
-                elif said == "done":
-                    self._done(worker, *rest)
-                else:
-                    raise WorkerError(str(rest[0]))
-        except (EOFError, OSError):
-            return  # it is ending, which poll() will show in a moment
+            except (EOFError, OSError):
+                return  # it is ending, which poll() will show in a moment
+            if said == "ready":
+                worker.ready, self._broken_starts = True, 0
+            elif said == "done":
+                self._done(worker, *rest)
+            else:
+                raise WorkerError(str(rest[0]))
 
     def _done(self, worker: _Worker, number: int, score: Score, trace: str, leave: bool) -> None:
         worker.job, worker.leaving = None, leave
@@ -310,8 +312,11 @@ def _ending(code: int) -> str:
 
 
 def _tail(path: Path) -> str:
-    """The end of what a worker printed during its last candidate."""
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - LONGEST_LOG))
-        return file.read().decode("utf-8", "replace")
+    """The end of what a worker printed during its last candidate; where that cannot be read, why."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - LONGEST_LOG))
+            return file.read().decode("utf-8", "replace")
+    except OSError as error:  # temporary files are cleared away under long runs, and a score must not hang on one
+        return f"what it printed cannot be read: {error}\n"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
 import time
 import traceback
 from typing import TYPE_CHECKING
 
+from evosearch.errors import StorageError
 from evosearch.score import Score
+from evosearch.storage import Disk, refusal
 from evosearch.training import failed, one_line
 from evosearch.workers import Evaluation, Evaluator, Job
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+log = logging.getLogger(__name__)
 
 LONGEST_LOG = 64 * 1024  # bytes, from the end
 
@@ -27,13 +34,24 @@ def contained(evaluate: Evaluator, job: Job) -> Evaluation:
         return Evaluation(score, traceback.format_exc())
 
 
-def keep(candidates: Path | None, score: Score, log: str) -> None:
-    """Write a failure's reason to error.txt, and what it printed or raised to log. ok and stopped leave nothing."""
+def keep(candidates: Path | None, score: Score, output: str, disk: Disk | None = None) -> None:
+    """Write a failure's reason to error.txt, and what it printed or raised to log. ok and stopped leave nothing.
+
+    Nothing depends on these files: they are not synced, no symbolic link is followed to write them, and where the disk
+    refuses, the log says so and the score counts as ever.
+    """
     if candidates is None or score.status in ("ok", "stopped"):
         return
-    folder = candidates / score.key
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "error.txt").write_text(f"{score.status}: {score.error}\n", encoding="utf-8")
-    if log.strip():
-        tail = log.encode("utf-8", "replace")[-LONGEST_LOG:]
-        (folder / "log").write_bytes(tail)
+    folder, disk = candidates / score.key, disk or Disk()
+    files = {"error.txt": f"{score.status}: {score.error}\n"}
+    if output.strip():
+        files["log"] = output
+    try:
+        for place in (candidates, folder):
+            if place.is_symlink():
+                raise refusal(place, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+            disk.mkdir(place)
+        for name, text in files.items():
+            disk.write_new(folder / name, text.encode("utf-8", "backslashreplace")[-LONGEST_LOG:], durable=False)
+    except StorageError as error:
+        log.warning("why a candidate got '%s' is not kept: %s", score.status, error)

@@ -108,7 +108,6 @@ def search(
             told.add(number)
             if number % 4 == 1:
                 run.write_checkpoint({"proposed": proposed, "told": sorted(told), "rng": 1 << 100})
-        run.candidate_file("ab" * 16, "error.txt", "it failed\n")
         run.write_best({"architecture.arch": "linear(3)", "weights.safetensors": bytes(range(100))})
         run.write_checkpoint({"proposed": proposed, "told": sorted(told), "rng": 1 << 100})
 
