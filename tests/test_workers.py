@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,9 @@ class Accidents:
                 hoard = []
                 while True:
                     hoard.append(np.ones(1 << 22))
+            elif word == "linger":
+                threading.Thread(target=time.sleep, args=(600,)).start()  # which the exit of its process waits for
+                return Evaluation(Score(job.key, "crashed", error="CUDA error: an illegal memory access"))
             elif word == "orphan":
                 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
                 Path(argument).write_text(str(child.pid))
@@ -154,6 +158,12 @@ def test_what_a_candidate_started_ends_with_its_worker(tmp_path: Path) -> None:
     while psutil.pid_exists(int(pid.read_text())) and time.monotonic() < until:
         time.sleep(0.05)
     assert not psutil.pid_exists(int(pid.read_text()))
+
+
+def test_a_worker_that_does_not_end_gives_its_seat_up() -> None:
+    """One that is to be replaced and hangs at its exit is ended: the candidates behind it are scored by the next."""
+    with ProcessPool(Accidents(), WorkerSettings(workers=1, device="cpu")) as pool:
+        assert [score.status for score in answers(pool, ["linger", "fine"], 30)] == ["crashed", "ok"]
 
 
 def test_a_reason_that_cannot_be_kept_is_no_score_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

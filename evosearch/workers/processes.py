@@ -223,6 +223,8 @@ class _Watch:
         worker.job, worker.leaving = None, leave
         self._killed.pop(number, None)
         self._answer(number, score, f"{trace}{_tail(worker.log)}")
+        if leave:
+            _kill(worker)  # what a candidate left behind could hang its exit, and with it the seat
 
     def _look(self, worker: _Worker) -> None:
         """End a worker that takes too much."""
