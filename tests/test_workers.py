@@ -33,6 +33,7 @@ from evosearch.workers import (
 from evosearch.workers.processes import ProcessPool
 from evosearch.workers.records import keep
 from tests.chaos.faults import FaultyDisk
+from tests.conftest import ROOT
 
 
 @dataclass(frozen=True)
@@ -209,6 +210,33 @@ def test_no_link_is_followed_to_keep_a_failure(tmp_path: Path, caplog: pytest.Lo
     keep(tmp_path / "run" / "candidates", failure, "Traceback")
     assert "symbolic link" in caplog.text
     assert elsewhere.read_text() == "mine" if elsewhere.is_file() else not any(elsewhere.iterdir())
+
+
+def test_workers_find_modules_where_their_parent_does(tmp_path: Path) -> None:
+    """A ctypes.py in the current folder is not run; a module on the parent's path alone, evosearch's too, is found."""
+    here, apart = tmp_path / "here", tmp_path / "apart"
+    here.mkdir()
+    apart.mkdir()
+    (here / "ctypes.py").write_text("open('taken', 'w').close()\n")
+    (apart / "accident.py").write_text("from tests.test_workers import Accidents\nclass Own(Accidents): pass\n")
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(
+            f"""
+            import sys
+            sys.path[:0] = [{str(ROOT)!r}, {str(apart)!r}]
+            from accident import Own
+            from evosearch.workers import Job, WorkerSettings
+            from evosearch.workers.processes import ProcessPool
+            with ProcessPool(Own(), WorkerSettings(workers=1, device="cpu")) as pool:
+                pool.submit(Job(0, "fine", "0" * 32))
+                print(pool.wait(60)[0][1].status)
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, program], cwd=here, capture_output=True, text=True, check=False)
+    assert done.stdout == "ok\n", done.stderr
+    assert not (here / "taken").exists()
 
 
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])

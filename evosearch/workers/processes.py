@@ -42,6 +42,9 @@ GRACE = 1.0  # seconds over the time limit in which a worker may still say so it
 STARTING = 300.0  # seconds in which a worker must be ready
 BROKEN_STARTS = 3  # workers in a row that ended before they were ready: no other will fare better
 SHOT_STARTS = 10  # the same where something outside ends them, which may stop doing so
+# What a worker runs. It finds modules where this process does, from the first import on: evosearch in a checkout, a
+# person's own function, and nothing in the current folder that this process would not take from there (hence -P).
+SERVE = "import sys; sys.path[:] = sys.argv[2:]; from evosearch.workers.serve import main; main(int(sys.argv[1]))"
 OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -184,7 +187,7 @@ class _Watch:
         path = self._folder / f"{seat}-{time.monotonic_ns()}.log"
         with path.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "evosearch.workers.serve", str(theirs.fileno())],
+                [sys.executable, "-P", "-u", "-c", SERVE, str(theirs.fileno()), *map(str, sys.path)],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -194,7 +197,6 @@ class _Watch:
         theirs.close()
         connection = Connection(ours.detach())
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died already; _bury says so
-            connection.send(sys.path)
             connection.send((self._spec, self._resources[seat]))
         worker = _Worker(seat, self._resources[seat], process, connection, path, time.monotonic())
         self._workers.append(worker)

@@ -1,6 +1,6 @@
-"""A worker process: `python -m evosearch.workers.serve FD`, started by `evosearch.workers.processes`.
+"""What runs in a worker process, started by `evosearch.workers.processes` with modules found as they are there.
 
-It reads jobs from the connection at file descriptor FD and answers each with a score. It ends when that connection
+It reads jobs from the connection at a file descriptor and answers each with a score. It ends when that connection
 does, so no worker outlives the process that started it.
 """
 
@@ -28,7 +28,6 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 def main(descriptor: int) -> None:
     os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
-    sys.path[:] = connection.recv()  # before the spec, whose class may be found there alone
     spec, resources = connection.recv()
     _contain()
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(resources.threads)
@@ -85,7 +84,3 @@ def _resident() -> int:
     import psutil
 
     return int(psutil.Process().memory_info().rss)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
