@@ -92,11 +92,15 @@ class Recipe:
         if unknown:
             raise ConfigError(f"recipe.augment: no augmentation '{unknown[0]}'; there are {', '.join(AUGMENTATIONS)}")
 
-    def digest(self, device: str = "cpu") -> str:
-        """32 hex digits over all but the seed, the device's kind ("cpu", "cuda") and the precision used there."""
+    def digest(self, device: str = "cpu", *, threads: int = 1) -> str:
+        """32 hex digits over all but the seed, the device's kind ("cpu", "cuda"), the precision used there, and the
+        threads of a training: sums round differently with their number.
+        """
         kind = device.partition(":")[0]
         fields = {**asdict(self), "device": kind, "precision": self.precision_on(kind)}
         del fields["seed"]
+        if threads != 1:  # one is left out, so that the digests that runs and ledgers hold stay theirs
+            fields["threads"] = threads
         return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def precision_on(self, device: str) -> str:

@@ -336,11 +336,15 @@ def test_recipes_refuse_nonsense() -> None:
 
 
 def test_digest_covers_all_that_changes_a_score() -> None:
-    """Every field but the seed, the device's kind and the precision used there; not which GPU."""
+    """Every field but the seed, the device's kind, the precision used there and the threads; not which GPU."""
     base = Recipe()
     changes = [{"epochs": 9}, {"lr": 0.05}, {"augment": ("flip",)}, {"precision": "float64"}, {"stop": "median"}]
     digests = {replace(base, **change).digest("cpu") for change in changes}  # type: ignore[arg-type]
     assert len(digests | {base.digest("cpu"), base.digest("cuda")}) == len(changes) + 2
+    threads = {base.digest("cpu", threads=number) for number in (1, 2, 4)}
+    assert len(threads | digests) == 3 + len(changes)
+    # As it stands in the ledgers and journals that there are.
+    assert base.digest("cpu", threads=1) == base.digest("cpu") == "2fcd8077fa7baa0e52c196812291fa1f"
     assert replace(base, seed=9).digest() == base.digest()
     assert base.digest("cuda:1") == base.digest("cuda")
     assert replace(base, precision="float32").digest("cpu") == base.digest("cpu")
