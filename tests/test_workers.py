@@ -20,6 +20,7 @@ import pytest
 from evosearch.errors import ConfigError, TaskError, WorkerError
 from evosearch.score import Score
 from evosearch.workers import (
+    GIB,
     Evaluation,
     Evaluator,
     Job,
@@ -304,3 +305,14 @@ def test_workers_share_the_machine() -> None:
     assert len(given) == 4
     assert sum(seat.memory for seat in given) <= 0.8 * machine_memory()
     assert {seat.threads for seat in given} == {1}
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.25])
+def test_what_is_over_budget_does_not_depend_on_the_number_of_workers(memory: float) -> None:
+    """On CPU a candidate's estimate is held against the same figure, however many workers share the machine."""
+    rooms = {
+        seat.device_memory
+        for count in (1, 2, 16)
+        for seat in seats(WorkerSettings(workers=count, device="cpu", memory=memory))
+    }
+    assert rooms == {int(memory * GIB) or int(0.8 * machine_memory())}

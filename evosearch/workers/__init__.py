@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evosearch.score import Score
 
 GIB = 1 << 30
+SHARE = 0.8  # of the machine's main memory, that workers may have together
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class WorkerSettings:
     workers: processes; 0 for one per core on CPU, `per_device` for each GPU.
     device: auto (CUDA where there is one, else cpu), cpu, cuda (all GPUs) or one of them, as cuda:1.
     per_device: candidates at a time on one GPU; 0 chooses by its memory and the cores.
-    memory: GiB of main memory for a worker; 0 for an equal share of 80 % of the machine's.
+    memory: GiB of main memory for a worker, and for what a candidate is estimated to need on CPU; 0 for an equal share
+        of 80 % of the machine's, and an estimate of at most all of those 80 %.
     time_limit: seconds for a candidate; 0 for no limit.
     threads: of each evaluation. Scores are reproducible at one number of threads.
     pool: processes, or inline: in evosearch's own process, one at a time and without containment.
@@ -67,7 +69,8 @@ class Job:
 class Resources:
     """What one worker has: a device, threads, bytes of main memory and of the device's own, seconds for a candidate.
 
-    0 is no limit. On CPU the device's memory is main memory.
+    memory: what its process may take. device_memory: what a training on the device may be estimated to take, before it
+    is begun; on CPU a figure of main memory that does not depend on the number of workers. 0 is no limit.
     """
 
     device: str = "cpu"
@@ -155,12 +158,13 @@ def seats(settings: WorkerSettings) -> tuple[Resources, ...]:
     on_gpu = places[0] != "cpu"
     per_device = settings.per_device or (_per_gpu(places) if on_gpu else 1)
     count = settings.workers or (len(places) * per_device if on_gpu else max(1, cores() // settings.threads))
-    memory = int(settings.memory * GIB) if settings.memory else int(0.8 * machine_memory() / count)
+    room = int(settings.memory * GIB) if settings.memory else int(SHARE * machine_memory())
+    memory = room if settings.memory else room // count
     found = []
     for index in range(count):
         device = places[index % len(places)]
         sharing = len(range(index % len(places), count, len(places)))
-        own = int(0.9 * _gpu_memory(device) / sharing) if on_gpu else memory
+        own = int(0.9 * _gpu_memory(device) / sharing) if on_gpu else room
         found.append(Resources(device, settings.threads, memory, own, settings.time_limit))
     return tuple(found)
 

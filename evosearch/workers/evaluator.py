@@ -43,7 +43,7 @@ class _Network:
         cost = architecture.cost
         room = self.resources.device_memory
         if room and (needed := self.memory(architecture)) > room:
-            said = f"would take {needed / 2**30:.2f} GiB to train, and a worker has {room / 2**30:.2f}"
+            said = f"would take {needed / 2**30:.2f} GiB to train, and the limit is {room / 2**30:.2f}"
             return Evaluation(Score(job.key, "over_budget", cost=cost, seed=job.seed, error=said))
         limit = self.resources.time_limit
         trained = train(
