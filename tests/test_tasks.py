@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import os
 import re
 import struct
 import subprocess
@@ -224,6 +225,32 @@ def test_csv_without_header_and_with_test_file(tmp_path: Path) -> None:
     assert (task.name, task.labels, sum(sizes(task))) == ("adult", ("little", "much"), 36)
     np.testing.assert_array_equal(task.test_split().x[1], np.array([50, 0, 0, 0, 0, 13], np.float32))
     np.testing.assert_array_equal(task.test_split().y, [0, 1, 1, 0, 0, 1])
+
+
+def test_equal_numbers_are_one_class_under_every_hash_seed(tmp_path: Path) -> None:
+    """However a number is written, in either file, its class is the same; order and digest do not follow hash()."""
+    written = ("2", "1.0", "1", "01", "1e1", "9007199254740993", "9007199254740992")
+    (tmp_path / "train.csv").write_text("".join(f"{row},{cell}\n" for row, cell in enumerate(written * 10)))
+    (tmp_path / "test.csv").write_text("0,1.00\n1,2.0\n2,10\n3,+9007199254740993\n")
+    program = (
+        "from evosearch.tasks import load; from evosearch.tasks.base import TaskSettings; "
+        f"task = load({str(tmp_path / 'train.csv')!r}, TaskSettings(kind='classification')); "
+        "print(task.digest, task.labels, task.test_split().y)"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.partition(" ")[::2]
+        for seed in range(4)
+    }
+    assert {rest.strip() for _, rest in said} == {
+        "('01', '2', '1e1', '9007199254740992', '9007199254740993') [0 1 2 4]"
+    }
+    assert len(said) == 1
 
 
 SERIES = """# a comment

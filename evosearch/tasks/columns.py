@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.files import opened, sibling, stem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from evosearch.tasks.base import Array, Task, TaskSettings
@@ -110,6 +112,18 @@ def _is_number(cell: str) -> bool:
     return True
 
 
+def _all_numbers(cells: Sequence[str]) -> bool:
+    return all(_is_number(cell) for cell in cells)
+
+
+def _number(cell: str) -> float:
+    """The number that a cell writes; whole ones exactly, however large, so that different ones stay different."""
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell)
+
+
 def _index(table: _Table, name: str) -> int:
     if name in table.names:
         return table.names.index(name)
@@ -121,7 +135,7 @@ def _index(table: _Table, name: str) -> int:
 def _words(table: _Table, index: int) -> list[str] | None:
     """The column's words in order, None for a column of numbers."""
     cells = table.column(index)
-    if all(_is_number(cell) for cell in cells):
+    if _all_numbers(cells):
         return None
     words = sorted(set(cells))
     numbers = sum(_is_number(cell) for cell in cells)
@@ -167,14 +181,18 @@ def _numbers(table: _Table, index: int) -> Array:
 def _labels(table: _Table, target: int, settings: TaskSettings) -> list[str] | None:
     """The classes' names in order; None for regression."""
     cells = table.column(target)
-    numbers = all(_is_number(cell) for cell in cells)
+    numbers = _all_numbers(cells)
     whole = numbers and all(float(cell).is_integer() for cell in cells)
     if settings.kind == "regression" or (settings.kind == "auto" and numbers and not whole):
         return None
     for row, cell in enumerate(cells):
-        if cell in ("", "?"):
+        if cell in ("", "?") or (numbers and math.isnan(float(cell))):
             raise TaskError(f"{table.path}: line {table.lines[row]}: no class in column '{table.names[target]}'")
-    labels = sorted(set(cells), key=float if numbers else None)
+    if numbers:  # equal ones are one class, named as the first of those who write it
+        names = {_number(cell): cell for cell in sorted(set(cells), reverse=True)}
+        labels = [names[number] for number in sorted(names)]
+    else:
+        labels = sorted(set(cells))
     if len(labels) > MOST_WORDS:
         said = "say kind = regression" if numbers else "choose another target"
         raise TaskError(f"{table.path}: {len(labels)} different classes in column '{table.names[target]}'; {said}")
@@ -188,9 +206,11 @@ def _targets(table: _Table, target: int, labels: list[str] | None) -> Array:
     if all(cell.endswith(".") for cell in cells) and {cell[:-1] for cell in cells} <= set(labels):
         log.info("%s: a full stop after every class is left out", table.path)  # as in UCI Adult's test file
         cells = [cell[:-1] for cell in cells]
-    numbers = {label: number for number, label in enumerate(labels)}
-    for row, cell in enumerate(cells):
-        if cell not in numbers:
+    numeric = _all_numbers(labels)
+    numbers = {_number(label) if numeric else label: number for number, label in enumerate(labels)}
+    named = [_number(cell) if numeric and _is_number(cell) else cell for cell in cells]
+    for row, name in enumerate(named):
+        if name not in numbers:
             known = ", ".join(labels[:10])
-            raise TaskError(f"{table.path}: line {table.lines[row]}: class '{cell}' is not one of {known}")
-    return np.array([numbers[cell] for cell in cells], np.int64)
+            raise TaskError(f"{table.path}: line {table.lines[row]}: class '{cells[row]}' is not one of {known}")
+    return np.array([numbers[name] for name in named], np.int64)
