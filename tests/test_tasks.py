@@ -253,6 +253,27 @@ def test_equal_numbers_are_one_class_under_every_hash_seed(tmp_path: Path) -> No
     assert len(said) == 1
 
 
+def test_a_split_may_lack_the_first_class(tmp_path: Path) -> None:
+    """Classes are numbered from 0 over all splits; one of them alone need not hold each."""
+    x, y = rng().normal(size=(8, 3)), np.arange(8) % 4
+    arrays: dict[str, Any] = {
+        "x_train": x,
+        "y_train": y,
+        "x_valid": x[:2],
+        "y_valid": y[1:3],
+        "x_test": x[:2],
+        "y_test": y[2:4],
+    }
+    np.savez(tmp_path / "data.npz", **arrays)
+    task = task_of(tmp_path / "data.npz")
+    assert (task.outputs, task.validation.y.tolist(), task.test_split().y.tolist()) == (4, [1, 2], [2, 3])
+    np.savez(tmp_path / "data.npz", **{name: array + name.startswith("y") for name, array in arrays.items()})
+    with pytest.raises(
+        TaskError, match=r"data.npz\[y_train\]: row 0: the smallest class is 1; number the classes from 0"
+    ):
+        load(str(tmp_path / "data.npz"))
+
+
 SERIES = """# a comment
 @problemName Two
 @timeStamps false

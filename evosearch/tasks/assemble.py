@@ -45,6 +45,8 @@ def assemble(
     """
     kind = _kind(parts["train"], settings)
     splits = {title: _checked(part, kind, len(labels)) for title, part in parts.items()}
+    if kind == "classification" and not labels:
+        _numbered_from_0(parts["train"].y_file, splits)
     shares: dict[Name, float] = {"validation": settings.validation, "test": settings.test}
     missing = {title: share for title, share in shares.items() if title not in splits}
     if missing:
@@ -128,9 +130,8 @@ def _classes(part: Part, classes: int) -> Array:
     elif y.dtype.kind not in "biu":
         raise TaskError(f"{file}: class labels of dtype {y.dtype}; number the classes from 0")
     y = y.astype(np.int64)
-    if len(y) and y.min() != 0 and not classes:
-        row = int(y.argmin())
-        raise TaskError(f"{file}: row {row}: the smallest class is {y[row]}; number the classes from 0")
+    if len(y) and y.min() < 0 and not classes:
+        raise _misnumbered(file, y)
     most = classes or MOST_CLASSES
     if len(y) and (y.min() < 0 or y.max() >= most):
         row = int(((y < 0) | (y >= most)).argmax())
@@ -141,6 +142,17 @@ def _classes(part: Part, classes: int) -> Array:
             "Say kind = regression"
         )
     return y
+
+
+def _numbered_from_0(file: str, splits: Mapping[Name, Split]) -> None:
+    """Raise TaskError where no split has class 0; one alone may well lack it."""
+    if min(int(split.y.min()) for split in splits.values()) > 0:
+        raise _misnumbered(file, splits["train"].y)
+
+
+def _misnumbered(file: str, y: Array) -> TaskError:
+    row = int(y.argmin())
+    return TaskError(f"{file}: row {row}: the smallest class is {y[row]}; number the classes from 0")
 
 
 def _targets(part: Part) -> Array:
