@@ -105,6 +105,29 @@ def test_a_torn_archive_is_refused(tmp_path: Path) -> None:
         table.load(str(path), TaskSettings())
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"arch,val\na,\xff\n", "byte 11 is not UTF-8 text"),
+        ("t.csv", b"arch,val\n" + b"a" * 200_000 + b",1\n", ":2: field larger than field limit"),
+        ("t.csv", b"arch,val\na\rb,1\n", "new-line character seen in unquoted field"),
+        ("t.csv.gz", gzip.compress(b"arch,val\n", mtime=0)[:10] + b"\xff" * 20, "cannot be read"),
+        ("t.csv.gz", b"arch,val\n", "cannot be read"),
+        ("t.csv.xz", b"arch,val\n", "cannot be read"),
+        ("t.csv.xz", lzma.compress(b"arch,val\n")[:40] + b"\xff" * 20, "cannot be read"),
+    ],
+    ids=["bytes", "field", "line", "stream-gz", "plain-gz", "plain-xz", "stream-xz"],
+)
+def test_a_broken_table_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    """Whatever is wrong with its bytes: an error that names it."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TaskError) as caught:
+        table.load(str(tmp_path / name), TaskSettings())
+    assert str(tmp_path / name) in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 CELLS = list(itertools.product(table.NASBENCH201, repeat=6))
 
 

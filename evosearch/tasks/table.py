@@ -4,7 +4,7 @@
 
 One row is one architecture. Its columns: the *key* (the architecture's text), the *fitness* the search sees, the
 *cost* in seconds that the evaluation took when it was recorded, and what is *reported* of the best one but never seen
-by the search. Every other column of numbers is an objective too. Files may be .csv, .csv.gz or .csv.xz.
+by the search. Every other column of numbers is an objective too. Files may be .csv, .csv.gz, .csv.xz or .csv.bz2.
 
 NAS-Bench-201's own strings (`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`) are the sentences of grammars/nasbench201.lark.
 """
@@ -12,9 +12,7 @@ NAS-Bench-201's own strings (`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`) are the sent
 from __future__ import annotations
 
 import csv
-import gzip
 import hashlib
-import lzma
 import math
 import re
 from dataclasses import dataclass
@@ -25,6 +23,7 @@ from typing import TYPE_CHECKING
 from evosearch import paths
 from evosearch.errors import TaskError
 from evosearch.score import Score, minimised
+from evosearch.tasks.files import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -133,13 +132,13 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
     if settings.target:
         named.setdefault("fitness", settings.target)
     path = Path(file).expanduser()
-    raw = _read(path)
-    reader = csv.reader(StringIO(raw.decode("utf-8-sig")))
-    header = next(reader, [])
+    if not path.exists():
+        raise TaskError(f"{path}: no such table")
+    text = opened(path)
+    header, records = _lines(path, text)
     roles = {role: _column(path, header, role, named.get(role)) for role in ROLES}
     key_at = header.index(roles["key"])
     rows: dict[str, tuple[float, ...]] = {}
-    records = [(reader.line_num, record) for record in reader if record]
     if not records:
         raise TaskError(f"{path}: no rows below the header")
     for line, record in records:
@@ -159,7 +158,7 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
         if rows.setdefault(key, figures) != figures:
             raise TaskError(f"{path}:{line}: {record[key_at]} is there twice, with other figures")
     nasbench = _CELL.fullmatch(normalise(records[0][1][key_at])) is not None
-    digest = hashlib.blake2b(raw + repr(sorted(roles.items())).encode(), digest_size=16).hexdigest()
+    digest = hashlib.blake2b((text + repr(sorted(roles.items()))).encode(), digest_size=16).hexdigest()
     return TableTask(
         name=path.name.split(".")[0],
         digest=digest,
@@ -183,16 +182,13 @@ def _spec(spec: str) -> tuple[str, dict[str, str]]:
     return spec, named
 
 
-def _read(path: Path) -> bytes:
+def _lines(path: Path, text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header, and the other rows that hold anything, each with its line in the file."""
+    reader = csv.reader(StringIO(text))
     try:
-        raw = path.read_bytes()
-        if path.suffix == ".xz":
-            return lzma.decompress(raw)
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
-    except FileNotFoundError as error:
-        raise TaskError(f"{path}: no such table") from error
-    except (OSError, lzma.LZMAError, EOFError) as error:
-        raise TaskError(f"{path}: cannot be read: {error}") from error
+        return next(reader, []), [(reader.line_num, record) for record in reader if record]
+    except csv.Error as error:
+        raise TaskError(f"{path}:{reader.line_num}: {error}") from None
 
 
 def _column(path: Path, header: Sequence[str], role: str, named: str | None) -> str:
