@@ -136,8 +136,8 @@ class _mapper:  # noqa: N801 - a context manager, used like a function
         self.pool: Any = None
 
     def __enter__(self) -> Callable[[list[Any]], Iterable[Any]]:
+        _enter(self.arena)  # here first: a pool whose processes cannot begin starts new ones without end
         if self.jobs <= 1:
-            _enter(self.arena)
             return lambda work: map(_compete, work)
         from multiprocessing import get_context
 

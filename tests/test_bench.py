@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import itertools
+import multiprocessing
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from evosearch import bench
-from evosearch.errors import UsageError
+from evosearch.errors import GrammarError, TaskError, UsageError
 from evosearch.search import SearchSettings
 
 CELLS = """
@@ -111,3 +113,18 @@ def test_what_cannot_be_compared_is_refused(arena: bench.Arena) -> None:
     entrant = bench.Entrant("q", SearchSettings())
     with pytest.raises(UsageError, match="at least one seed"):
         bench.compare(arena, [entrant], [], BUDGETS, jobs=1)
+
+
+@pytest.mark.parametrize("wrong", ["task", "grammar"])
+def test_what_is_not_there_is_told_before_processes_are_begun(
+    arena: bench.Arena, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool whose processes fail to begin would start others for ever."""
+
+    def begun(method: str) -> None:
+        raise AssertionError(f"processes are begun by {method}")
+
+    monkeypatch.setattr(multiprocessing, "get_context", begun)
+    broken = {"task": replace(arena, task="table:nofile.csv"), "grammar": replace(arena, grammar="nogrammar")}[wrong]
+    with pytest.raises((TaskError, GrammarError), match=r"nofile|nogrammar"):
+        bench.compare(broken, bench.entrants([], [], SearchSettings()), range(4), BUDGETS, jobs=2)
