@@ -75,6 +75,23 @@ def test_a_repetition_is_a_left_recursive_helper_rule_that_equal_repetitions_sha
     assert weights(with_chance, "__item+ more=0.75") == pytest.approx({"item": 0.25, "__item+ more=0.75 item": 0.75})
 
 
+@pytest.mark.parametrize("count", ["60", "0..60", "3..1000"])
+def test_repetitions_share_a_counted_rule_only_where_they_go_on_as_likely(count: str) -> None:
+    """`// more=` of one alternative changes no other one."""
+    list_of = f'("[" item+ "]")~{count}'
+    grammar = loads(f'start: "x" {list_of}  // more=0.9\n  | "y" {list_of}\nitem: "a" | "b"\n')
+    reached = []
+    for alternative in grammar.rules["start"]:
+        rules, waiting = set(), list(alternative.rules)
+        while waiting:
+            rule = waiting.pop()
+            if rule not in rules:
+                rules.add(rule)
+                waiting += [below for inner in grammar.rules[rule] for below in inner.rules]
+        reached.append(sorted(rule for rule in rules if rule.startswith("__item+")))
+    assert reached == [["__item+ more=0.9"], ["__item+"]]
+
+
 @pytest.mark.parametrize(("low", "high"), [(0, 50), (3, 57), (60, 60), (1, 180), (49, 1000)])
 def test_large_counts_are_drawn_uniformly_through_helper_rules(low: int, high: int) -> None:
     """The distribution of the count, worked out from the expanded rules by polynomials, is flat."""

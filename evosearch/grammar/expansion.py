@@ -289,7 +289,7 @@ class _Expander:
     def _more_of(self, node: Repeat, context: _Context) -> Symbol:
         """The helper rule of `item+`: one item, or itself and one more item."""
         more = context.more
-        name = f"__{written(node.item)}+" + ("" if more == GO_ON else f" more={more:g}")
+        name = f"__{written(node.item)}+{_stated(more)}"
 
         def raws() -> list[tuple[Ways, float]]:
             once = self._item(node.item, context)
@@ -307,10 +307,11 @@ class _Expander:
             target = [(self._exactly(node, inner, context), 1.0)] if inner > 1 else once
             return [(self._chain([target] * factor + [once] * extra, context), 1.0)]
 
-        return (self._helper(f"__{written(node.item)}~{count}", context, node.place, raws),)
+        return (self._helper(f"__{written(node.item)}~{count}{_stated(context.more)}", context, node.place, raws),)
 
     def _up_to(self, node: Repeat, below: int, context: _Context) -> tuple[Symbol, ...]:
         """A helper rule for 0 to `below` - 1 items, each count as likely; see Lark's _add_repeat_opt_rule."""
+        name = f"__{written(node.item)}~0..{below - 1}{_stated(context.more)}"
         inner, factor, extra = _factors(below)
 
         def raws() -> list[tuple[Ways, float]]:
@@ -320,7 +321,7 @@ class _Expander:
             made = [(self._chain([target] * i + [fewer], context), inner / below) for i in range(factor)]
             return made + [(self._chain([target] * factor + [once] * i, context), 1 / below) for i in range(extra)]
 
-        return (self._helper(f"__{written(node.item)}~0..{below - 1}", context, node.place, raws),)
+        return (self._helper(name, context, node.place, raws),)
 
     def _chain(self, parts: list[Ways], context: _Context) -> Ways:
         if math.prod(len(part) for part in parts) > MAX_ALTERNATIVES:
@@ -402,6 +403,11 @@ def _merged(ways: Iterable[tuple[tuple[Symbol, ...], float]]) -> Ways:
 
 def _optional(ways: Ways) -> Ways:
     return _merged([*((symbols, chance * (1 - GO_ON)) for symbols, chance in ways), ((), GO_ON)])
+
+
+def _stated(more: float) -> str:
+    """What a helper rule's name says of `// more=`: repetitions share a rule only where they go on as likely."""
+    return "" if more == GO_ON else f" more={more}"
 
 
 def _factors(number: int) -> tuple[int, int, int]:
