@@ -6,7 +6,8 @@ import itertools
 import math
 import sys
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, make_dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -19,11 +20,11 @@ from evosearch.grammar.core import Derivation
 from evosearch.identity import Sum, Zero, canonical_form, canonical_key, digest
 from evosearch.layers import vocabulary
 from evosearch.layers.activations import Identity, LeakyReLU
-from evosearch.layers.base import Leaf
+from evosearch.layers.base import Combinator, Leaf, Word
 from evosearch.layers.combinators import Branching, BranchingRepeated, Sequential
 from evosearch.layers.convolution import Smooth
 from evosearch.layers.linear import Linear
-from evosearch.layers.merges import Add
+from evosearch.layers.merges import Add, Merge
 from evosearch.layers.nasbench201 import Cell, Nothing, ReLUConvNorm
 from evosearch.layers.node import Node
 from evosearch.layers.norm import Norm
@@ -34,7 +35,7 @@ from tests.spaces import samples, seed, space
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from evosearch.layers.base import Shape
+    from evosearch.layers.base import Part, Shape, Want
 
 TINY = Limits(max_params=300_000, max_activations=300_000, max_modules=100)
 SHAPE: Shape = (4, 8, 8)  # every split fits
@@ -103,6 +104,46 @@ def test_the_digests_of_own_layers_are_part_of_the_key() -> None:
 def test_a_key_is_the_same_in_every_process_and_version() -> None:
     """Scores on disk are stored under it. If this changes on purpose, raise identity.RULES."""
     assert seed("resnet18").key == "92acd39c33b66a0b756e003cf6f2cb2f"
+
+
+def worded(kind: type[Word], name: str) -> type[Any]:
+    """A word class that Python calls Same whatever its registered name, its only argument left out of its repr."""
+
+    def each_way(self: Any, *_: object, **__: object) -> Shape:
+        return (self.size,)
+
+    fields = [("size", int, field(default=1, repr=False))]
+    return make_dataclass(
+        "Same", fields, bases=(kind,), namespace={"name": name, "pair": each_way}, frozen=True, eq=False
+    )
+
+
+def test_words_are_told_apart_by_registered_name_and_arguments() -> None:
+    """Neither the name of a word's class nor its repr counts: in merges, in combinators and in leaves."""
+
+    @dataclass(frozen=True)
+    class Around(Combinator):
+        name = "around"
+        word: Word
+
+        def shape(self, x: Shape, part: Part, *, want: Want = None) -> Shape:
+            return part(x, want)
+
+    @dataclass(frozen=True)
+    class Spoken(Leaf):
+        name = "spoken"
+        word: Word
+
+    some = [kind(size) for kind in (worded(Merge, "one"), worded(Merge, "two")) for size in (1, 2)]
+    part = leaf(Norm(), (3,))
+    for made in (
+        [Node(Branching(Clone(2), word), (3,), (3,), (part, part)) for word in some],
+        [Node(Around(word), (3,), (3,), (part,)) for word in some],
+        [Node(Spoken(word), (3,), (3,)) for word in some],
+    ):
+        assert len({canonical_key(node) for node in made}) == 4
+    again = [kind(2) for kind in (worded(Merge, "one"), worded(Merge, "one"))]
+    assert len({canonical_key(Node(Around(word), (3,), (3,), (part,))) for word in again}) == 1
 
 
 # -- zero -----------------------------------------------------------------------------------------------------------

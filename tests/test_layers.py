@@ -405,3 +405,29 @@ def test_a_layer_without_code_says_so() -> None:
 
     with pytest.raises(NotImplementedError, match="Bare has neither `emit` nor `module`"):
         Bare().module((3,))
+
+
+def test_a_layer_file_may_be_called_anything(tmp_path: Path) -> None:
+    """What is run is the file as it is, not what Python remembers of another one of the same stem."""
+    for name in ("mine.py", "mine.txt", "mine"):
+        (tmp_path / name).write_text(OWN)
+        assert set(load_layers(tmp_path / name)) == {"square", "norm"}
+    (tmp_path / "mine").write_text(OWN.replace("square", "cubics"))
+    assert set(load_layers(tmp_path / "mine")) == {"cubics", "norm"}
+    with pytest.raises(LayerError, match="cannot read it: Is a directory"):
+        load_layers(tmp_path)
+
+
+def test_a_file_that_a_layer_file_misses_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "reads.py"
+    file.write_text("x = 1\nopen('not_there.csv')\n")
+    with pytest.raises(LayerError, match=r"reads.py:2: FileNotFoundError: .*not_there.csv"):
+        load_layers(file)
+
+
+def test_a_missing_layer_is_told_where_its_word_stands_among_imported_files(tmp_path: Path) -> None:
+    (tmp_path / "parts.lark").write_text('\n\nblock: "b" -> nrom\n')
+    (tmp_path / "main.lark").write_text('start: "a" -> norm\n  | block\n%import .parts.block\n')
+    with pytest.raises(LayerError, match=r"parts.lark:3:\d+: no layer is called 'nrom'") as caught:
+        vocabulary(grammar.load(tmp_path / "main.lark"))
+    assert caught.value.caret.startswith('block: "b" -> nrom')

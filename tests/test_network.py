@@ -22,16 +22,20 @@ from evosearch.errors import ExportError
 from evosearch.layers import vocabulary
 from evosearch.layers.activations import LeakyReLU
 from evosearch.layers.base import Leaf, Shape
+from evosearch.layers.builder import Builder
 from evosearch.layers.combinators import Branching, Sequential
 from evosearch.layers.linear import Linear
 from evosearch.layers.merges import Add
 from evosearch.layers.node import Node
 from evosearch.layers.norm import Norm
+from evosearch.layers.routing import Col2im, Im2col, Routing
 from evosearch.layers.splits import Clone
 from tests.spaces import SHAPES, samples, seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from evosearch.layers.base import Emission
 
 SMALL = Limits(max_params=500_000, max_activations=400_000, max_modules=200)
 
@@ -302,6 +306,37 @@ def test_vit_is_the_network_written_with_torch_attention() -> None:
     theirs.load_state_dict({n: w.reshape(state[n].shape) for n, w in zip(names, weights, strict=True)})
     x = torch.randn(2, 3, 32, 32, dtype=torch.double)
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-10, atol=1e-10)
+
+
+@dataclass(frozen=True)
+class WithoutBias(Linear):
+    """A linear layer of one's own that has the bundled one's shape."""
+
+    def params(self, x: Shape) -> int:
+        return x[-1] * self.width
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        module = build.module(f"nn.Linear({node.inputs[-1]}, {node.output[-1]}, bias=False)", "plain")
+        return build.line(f"{module}({{}})", x, shape=node.output, keeps="in")
+
+
+def test_an_own_kind_of_linear_layer_is_no_convolution() -> None:
+    """Inside a routing it is built by its own code and has the parameters that it states."""
+    inner = Node(WithoutBias(16), (16, 27), (16, 16))
+    root = Node(Routing(Im2col(3, 2, 0), Col2im()), (3, 9, 9), (16, 4, 4), (inner,))
+    architecture = architecture_of(root)
+    module = network.build(architecture, None)
+    assert parameters(module) == architecture.cost.params == 27 * 16
+    assert module(torch.randn(2, 3, 9, 9)).shape == (2, 16, 4, 4)
+
+
+def test_attributes_are_told_apart_however_layers_call_them() -> None:
+    """Eleven of "conv" and one of "conv1" do not meet at "conv11", whichever comes first."""
+    for names in (["conv1", *["conv"] * 11], [*["conv"] * 11, "conv1"]):
+        build = Builder()
+        attributes = [build.module(f"nn.Identity({number})", name) for number, name in enumerate(names)]
+        assert len(set(attributes)) == len(build.modules) == 12
+        assert list(build.modules.values()) == [f"nn.Identity({number})" for number in range(12)]
 
 
 def test_a_routing_of_im2col_linear_col2im_is_a_convolution() -> None:

@@ -98,6 +98,14 @@ class Word:
     name: ClassVar[str] = ""
 
 
+def told(argument: object) -> object:
+    """An argument as a form holds it: a word by the name that it is registered under and its own arguments."""
+    if not isinstance(argument, Word):
+        return argument
+    values = [getattr(argument, field.name) for field in fields(argument)]  # type: ignore[arg-type]
+    return (argument.name, *map(told, values))
+
+
 class Layer(Protocol):
     """What the engine asks of every layer, leaf or combinator."""
 
@@ -163,7 +171,8 @@ class Leaf:
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         del parts
-        return (Step(self.name, (*self.arguments(), node.inputs), node.output, keeps_zero=self.keeps_zero),)
+        arguments = (*map(told, self.arguments()), node.inputs)
+        return (Step(self.name, arguments, node.output, keeps_zero=self.keeps_zero),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         return build.own(self, node, x)
@@ -193,7 +202,7 @@ class Combinator:
         return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        arguments = (*map(repr, self.arguments()), node.inputs, *map(digest, parts))
+        arguments = (*map(told, self.arguments()), node.inputs, *map(digest, parts))
         return (Step(self.name, arguments, node.output),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:

@@ -50,8 +50,9 @@ class Builder:
 
         trained: whether it has parameters.
         """
+        while (attribute := f"{name}{self._counts[name] + 1}") in self.modules:  # "conv" eleven times, and "conv1" once
+            self._counts[name] += 1
         self._counts[name] += 1
-        attribute = f"{name}{self._counts[name]}"
         self.modules[attribute] = code
         if trained:
             self._learned.add(f"self.{attribute}")

@@ -2,7 +2,8 @@
 
 A form is a flat tuple of steps, from input to output; the empty form is the identity. Branches stand in a step as
 digests of their own forms, so that comparing and hashing never recurse. What a layer simplifies is its own business: it
-gives the Steps, and a step says what it and the one before it amount to (`after`).
+gives the Steps, and a step says what it and the one before it amount to (`after`). One exception: the form of a cell of
+NAS-Bench-201 follows the benchmark's own rule, see `nasbench201.Cell`.
 """
 
 from __future__ import annotations

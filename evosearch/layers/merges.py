@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Cost, Form, Shape, ShapeError, Step, Want, Word, register, require, size
+from evosearch.layers.base import Cost, Form, Shape, ShapeError, Step, Want, Word, register, require, size, told
 from evosearch.layers.forms import digest, keeps_zero, sum_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Merge(Word):
         self, split: Split, branches: Sequence[Form], parts: Sequence[Shape], inputs: Shape, output: Shape
     ) -> Form:
         """The form of a branching: its branches' forms, `parts` their output shapes."""
-        words = (repr(split), repr(self), inputs, *parts)
+        words = (told(split), told(self), inputs, *parts)
         zero = all(map(keeps_zero, branches))
         return (Step("branching", (*words, *map(digest, branches)), output, keeps_zero=zero),)
 

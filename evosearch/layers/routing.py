@@ -274,7 +274,7 @@ class Routing(Combinator):
 
     def _is_convolution(self, node: Node) -> bool:
         inner = node.parts[0].layer
-        return type(self.pre) is Im2col and type(self.post) is Col2im and isinstance(inner, (Linear, LinearRelative))
+        return type(self.pre) is Im2col and type(self.post) is Col2im and type(inner) in (Linear, LinearRelative)
 
     def cost(self, node: Node) -> Cost:
         cost = node.parts[0].cost

@@ -14,7 +14,8 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from functools import partial
 from hashlib import blake2b
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from itertools import islice, product
 from pathlib import Path
 from types import MappingProxyType
@@ -104,18 +105,19 @@ def load_layers(path: str | Path) -> dict[str, type]:
     Raises LayerError where the file cannot be read or run, or registers nothing.
     """
     path = Path(path)
-    before = dict(_registry)
     try:
         source = path.read_bytes()
-        spec = spec_from_file_location(f"evosearch_layers_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        sys.modules[module.__name__] = module  # dataclasses look their own module up
-        spec.loader.exec_module(module)
-        found = {name: cls for name, cls in _registry.items() if before.get(name) is not cls}
     except OSError as error:
         raise LayerError(f"cannot read it: {error.strerror}", file=str(path)) from error
+    before = dict(_registry)
+    name = f"evosearch_layers_{path.stem}"
+    loader = SourceFileLoader(name, str(path))  # whatever the file's suffix
+    try:
+        module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
+        module.__file__ = str(path)
+        sys.modules[module.__name__] = module  # dataclasses look their own module up
+        exec(loader.source_to_code(source, str(path)), module.__dict__)  # noqa: S102 - the file that was asked for
+        found = {name: cls for name, cls in _registry.items() if before.get(name) is not cls}
     except LayerError:
         raise
     except SyntaxError as error:
@@ -308,7 +310,8 @@ def _file(trace: Any) -> str:
 
 def _mistake(grammar: Grammar, alternative: Alternative, message: str) -> LayerError:
     """The error that points at the alternative's place in the grammar file."""
-    file, text = next(iter(grammar.source.items()), (grammar.name, ""))
+    file = alternative.file or next(iter(grammar.source), grammar.name)
+    text = grammar.source.get(file, "")
     lines = text.splitlines()
     source_line = lines[alternative.line - 1] if 0 < alternative.line <= len(lines) else ""
     return LayerError(message, file=file, line=alternative.line, column=alternative.column, source_line=source_line)
