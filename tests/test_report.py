@@ -11,6 +11,7 @@ import re
 import shutil
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean
@@ -575,6 +576,63 @@ def test_the_comparisons_page_holds(methods: list[Path], tmp_path: Path) -> None
         f"{test.p_corrected:.3g}",
         f"{test.least_p:.2g}",
     ] in page.rows
+
+
+def journal(folder: Path, outcomes: Sequence[tuple[float, int] | str], **search: Any) -> Path:
+    """A run whose candidates had these (accuracy, params), in the order proposed, or are "nan" or "pending"."""
+    with created(folder, configuration.validate({"search": {"budget": len(outcomes), **search}}, "test")) as run:
+        for number, outcome in enumerate(outcomes):
+            key = hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest()
+            record = {"number": number, "key": key, "text": "norm", "parents": [], "operator": "early_exit"}
+            run.append_proposal({**record, "seed": number, "state": None})
+            if outcome == "pending":
+                continue
+            score = Score(key, "nan", error="the loss became NaN")
+            if not isinstance(outcome, str):
+                accuracy, params = outcome
+                score = Score(key, "ok", {"accuracy": accuracy, "params": float(params)}, cost=Cost(params, 0, 0, 1))
+            run.append_scores([stamped(score, number)])
+    return folder
+
+
+def test_a_method_without_a_success_so_far_is_compared_all_the_same(tmp_path: Path) -> None:
+    """One that succeeded only after the other run's end; and where the first evaluations of all go on."""
+    late = journal(tmp_path / "late", ["nan", "nan", (0.9, 10)])
+    early = journal(tmp_path / "early", [(0.5, 10), (0.6, 20)], strategy="random")
+    page = page_of(write_comparison(compare([late, early]), tmp_path / "compare.html"))
+    classes = " ".join(a.get("class", "") for a in page.named("svg"))
+    assert "finals" in classes
+    assert "pareto-params" in classes
+    begun = [journal(tmp_path / f"begun{seed}", ["pending", (0.9, 10)]) for seed in (0, 1)]
+    page = page_of(write_comparison(compare(begun), tmp_path / "none.html"))
+    assert "finals" not in " ".join(a.get("class", "") for a in page.named("svg"))
+
+
+def test_fronts_are_of_the_candidates_compared(tmp_path: Path) -> None:
+    """What came after the shortest run's end takes no other candidate off the front."""
+    long = journal(tmp_path / "long", [(0.8, 100), (0.7, 50), (0.95, 10)])
+    short = journal(tmp_path / "short", [(0.5, 10), (0.6, 20)], strategy="random")
+    page = page_of(write_comparison(compare([long, short]), tmp_path / "compare.html"))
+    at = page.rows.index(["method", "accuracy", "parameters"])
+    assert [row[1:] for row in page.rows[at + 1 : at + 5]] == [
+        ["0.7000", "50"], ["0.8000", "100"], ["0.5000", "10"], ["0.6000", "20"],
+    ]  # fmt: skip
+
+
+def test_of_equal_fitness_the_smaller_one_is_on_the_front(tmp_path: Path) -> None:
+    run = read_run(journal(tmp_path / "run", [(0.9, 100), (0.9, 50), (0.5, 10)]))
+    assert [one.number for one in run.front("params")] == [2, 1]
+    with pytest.raises(UsageError, match="--against size: there are accuracy, params"):
+        run.front("size")
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [("val_loss", -1), ("rmse", -1), ("modules", -1), ("accuracy", 1), ("+loss", 1), ("-margin", -1)],
+)
+def test_what_is_minimised_is_what_the_search_minimises(tmp_path: Path, asked: str, expected: int) -> None:
+    run = read_run(journal(tmp_path / "run", [], budget=1, objectives=[asked]))
+    assert run.objective == (asked.lstrip("+-"), expected)
 
 
 # --- the commands ----------------------------------------------------------------------------------------------------

@@ -156,13 +156,18 @@ def best_of_draws(sample: Sample, sign: int, most: int) -> Band | None:
     return Band(tuple(draws.tolist()), mean, low, high)
 
 
-def front(run: RunReading, against: str) -> list[Candidate]:
-    """Candidates that no other beats in the first objective and in `against` (smaller is better), smallest first."""
+def front(run: RunReading, against: str, evaluations: float = math.inf) -> list[Candidate]:
+    """Candidates that no other beats in the first objective and in `against` (smaller is better), smallest first.
+
+    evaluations: only so many are looked at, in the order proposed.
+    """
     objective = objectives(run)[0]
     both = [
         (objective.sign * value, cost, one)
         for one in run.scored()
-        if (value := measured(one, objective.name)) is not None and (cost := measured(one, against)) is not None
+        if one.number < evaluations
+        and (value := measured(one, objective.name)) is not None
+        and (cost := measured(one, against)) is not None
     ]
     found: list[Candidate] = []
     least = math.inf

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from evosearch.errors import RunCorrupt, RunError, UsageError
+from evosearch.report import figures
 from evosearch.runs import JOURNAL_FILE, Run, is_written
-
-MINIMISED = frozenset({"params", "flops", "activations", "seconds", "loss", "error", "mse"})
 
 
 @dataclass(frozen=True)
@@ -58,10 +57,8 @@ class RunReading:
     @property
     def objective(self) -> tuple[str, int]:
         """What the search looks at first, and 1 where larger is better, else -1."""
-        asked = self.config["search"]["objectives"]
-        name = str(asked[0] if asked else self.header.get("metric", "fitness"))
-        bare = name.lstrip("+-")
-        return bare, -1 if name[0] == "-" or (name[0] != "+" and bare in MINIMISED) else 1
+        first = figures.objectives(self)[0]
+        return first.name, first.sign
 
     @property
     def budget(self) -> int:
@@ -126,11 +123,7 @@ class RunReading:
         ranked = self.ranked()
         if ranked and against not in ranked[0].objectives:
             raise UsageError(f"--against {against}: there are {', '.join(sorted(ranked[0].objectives))}")
-        found: list[Candidate] = []
-        for candidate in ranked:  # best first: one belongs to the front where it is smaller than all before it
-            if not found or candidate.objectives[against] < found[-1].objectives[against]:
-                found.append(candidate)
-        return found[::-1]
+        return figures.front(self, against)
 
     def limits(self) -> dict[str, int]:
         """The limits that candidates had to keep."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 COLOURS = 5
 SIZES = (("wide", 1000, 380), ("narrow", 400, 300))
 
+NONE_YET = "No candidate has succeeded within so many evaluations."
+
 Line = list[tuple[int, float]]
 
 
@@ -78,9 +80,12 @@ def result(comparison: Comparison) -> str:
         f"al. 2020)."
     )
     notes = "".join(paragraph(escape(note), "soft") for note in comparison.notes)
+    shown = words + table("Methods", names, rows, id="methods") + notes
+    if not any(map(comparison.bests, comparison.methods)):
+        return shown + paragraph(NONE_YET)
     finals = "".join(f'<div class="{kind}">{_finals(comparison, width)}</div>' for kind, width, _ in SIZES)
     caption = "Each dot is a run's best; the line is their mean."
-    return words + table("Methods", names, rows, id="methods") + notes + figure(finals, caption) + _tests(comparison)
+    return shown + figure(finals, caption) + _tests(comparison)
 
 
 def plus_minus(mean: float | int | None, deviation: float | int | None, unit: str = "") -> str:
@@ -122,9 +127,9 @@ def _finals(comparison: Comparison, width: int) -> str:
     marks.append(f"best {escape(comparison.metric)} of a run</text>")
     for row, (method, values) in enumerate(zip(comparison.methods, bests, strict=True)):
         y = 38 + 44 * row
-        mean = place(x(sum(values) / len(values)))
         marks.append(f'<g class="m{row % COLOURS}"><text class="own" x="24" y="{y - 14}">{escape(method.name)}</text>')
-        marks.append(f'<path class="own-line" d="M{mean} {y - 8}v16"/>')
+        if values:
+            marks.append(f'<path class="own-line" d="M{place(x(sum(values) / len(values)))} {y - 8}v16"/>')
         marks += [f'<circle class="own" cx="{place(x(value))}" cy="{y}" r="5"/>' for value in values]
         marks.append("</g>")
     text = f"Best {comparison.metric} of each run, by method. The table above holds the numbers."
@@ -133,6 +138,8 @@ def _finals(comparison: Comparison, width: int) -> str:
 
 def progress(comparison: Comparison) -> str:
     lines = [_mean_line(comparison, method) for method in comparison.methods]
+    if not any(mean for mean, _, _ in lines):
+        return paragraph(NONE_YET)
     charts = "".join(f'<div class="{kind}">{_lines(comparison, lines, w, h)}</div>' for kind, w, h in SIZES)
     at = sorted({max(1, round(comparison.evaluations * tenth / 10)) for tenth in range(1, 11)})
     rows = [
@@ -226,7 +233,7 @@ def trade_offs(comparison: Comparison) -> str:
 def _fronts(comparison: Comparison, against: str, label: str) -> str:
     fronts = [list(_front(comparison, method, against)) for method in comparison.methods]
     points = [point for front in fronts for point in front]
-    if not any(measured(one, against) for run in comparison.runs for one in run.scored()):
+    if not points or not any(measured(one, against) for run in comparison.runs for one in run.scored()):
         return ""
     least = min((cost for cost, _ in points if cost > 0), default=1.0)
     spread = max(cost for cost, _ in points) > 30 * least
@@ -258,10 +265,8 @@ def _front(comparison: Comparison, method: Method, against: str) -> Iterator[tup
     both = [
         (cost, value)
         for run in method.runs
-        for one in figures.front(run, against)
-        if one.number < comparison.evaluations
-        and (value := measured(one, comparison.metric)) is not None
-        and (cost := measured(one, against)) is not None
+        for one in figures.front(run, against, comparison.evaluations)
+        if (value := measured(one, comparison.metric)) is not None and (cost := measured(one, against)) is not None
     ]
     best = None
     for cost, value in sorted(both, key=lambda point: (point[0], -comparison.sign * point[1])):
