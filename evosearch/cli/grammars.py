@@ -34,7 +34,7 @@ def check(
     grammar: GrammarArgument,
     input: InputOption = None,
     layers: LayersOption = None,
-    samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many to draw.")] = 100,
+    samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many to draw.")] = 50,
     as_json: JsonOption = False,
 ) -> int:
     """Check a grammar file, and say what it generates.
