@@ -144,7 +144,7 @@ class Setup:
             "layers": layers,
             "operators": self.operators.digest,
             "task": self.task.digest,
-            "recipe": self.config.recipe.digest(self.device),
+            "recipe": self.config.recipe.digest(self.device, threads=self.config.workers.threads),
             "config": hashlib.blake2b(configuration.dumps(config).encode(), digest_size=16).hexdigest(),
         }
 
@@ -225,7 +225,7 @@ def _seed_texts(config: Config, folder: Path | None) -> dict[str, str]:
     found = {}
     for name in config.seeds:
         file = folder / f"{Path(name).stem}.arch" if folder else paths.find("grammars/seeds", name, ".arch")
-        found[Path(name).stem] = file.read_text(encoding="utf-8")
+        found[Path(name).stem] = paths.read_arch(file)
     return found
 
 
@@ -398,7 +398,10 @@ def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
     if not changed:
         return
     if changed == ["recipe"] and (was := json.loads(run.text("environment.json")).get("device")):
-        raise RunChanged(f"{run.folder}: its scores were made on {was}; resume it with --device {was}")
+        threads = _recorded(run).workers.threads
+        raise RunChanged(
+            f"{run.folder}: its scores were made on {was} with {threads} threads; resume it with --device {was}"
+        )
     raise RunChanged(
         f"{run.folder}: the {' and the '.join(changed)} changed since the run was started, so it cannot go on as it was"
         "; put back what it was, or start a new run"
@@ -465,6 +468,8 @@ def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
             if not _same_state(search.state(), checkpoint[0]):
                 return [Finding(CHECKPOINT_FILE, "the journal replayed ends in another state", "run `evolve repair`")]
     except (RunChanged, UsageError) as error:
+        if isinstance(error, UsageError) and (layers or operators):
+            raise  # what was given now is at fault, not the run
         return [Finding(JOURNAL_FILE, f"its replay was not made or came out otherwise: {error}", "see the message")]
     return []
 

@@ -56,8 +56,13 @@ def run_around(path: Path | str) -> Path | None:
 def folders(kind: str, named: Iterable[Path | str] = ()) -> tuple[Path, ...]:
     """The existing folders to search for `kind` ("grammars", "operators/mutate", ...), first come first served.
 
-    A named folder counts itself, and the folder `kind` in it.
+    A named folder counts itself, and the folder `kind` in it. Raises UsageError where a named one is not there.
     """
+    named = tuple(named)
+    for name in named:
+        if not Path(name).is_dir():
+            kinds = kind.partition("/")[0]
+            raise UsageError(f"{name}: no such folder of {kinds}; name one that is there, or leave it out")
     roots = [folder for folder in (project(), bundled()) if folder is not None]
     candidates = [at for name in named for at in (Path(name), Path(name) / kind)]
     candidates += [root / kind for root in roots]
@@ -69,19 +74,47 @@ def find(kind: str, name: str, suffix: str, named: Iterable[Path | str] = ()) ->
 
     Raises UsageError where there is none, with the names that there are.
     """
-    direct = Path(name).expanduser()
-    if direct.is_file():
+    direct = Path(name) if name.startswith("~") and not name.startswith("~/") else Path(name).expanduser()
+    if is_file(direct):
         return direct
     searched = folders(kind, named)
     if len(direct.parts) == 1:
         for folder in searched:
             for candidate in (folder / name, folder / f"{name}{suffix}"):
-                if candidate.is_file():
+                if is_file(candidate):
                     return candidate
-    what = kind.rstrip("s")
+    what = kind.rpartition("/")[2].rstrip("s")
+    if len(name) > LONGEST_SHOWN:
+        raise UsageError(f"no {what} named {name[:LONGEST_SHOWN]!r}...; {offer('', names(kind, suffix, named))}")
     if direct.suffix == suffix or len(direct.parts) > 1:
         raise UsageError(f"{name}: no such {what} file; {offer(name, names(kind, suffix, named))}")
     raise UsageError(f"no {what} named {name!r}; {offer(name, names(kind, suffix, named))}")
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; False too of what no file can be called, such as a pasted architecture."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; False as of `is_file`."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def read_arch(path: Path) -> str:
+    """The text of an .arch file. Raises UsageError where it cannot be read or is no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text at byte {error.start}; an .arch file holds one sentence") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; look at the file and its permissions") from None
 
 
 def names(kind: str, suffix: str, named: Iterable[Path | str] = ()) -> tuple[str, ...]:
@@ -100,6 +133,7 @@ def own_code(
     """
     if given:
         return tuple(str(Path(path).resolve()) for path in given)
+    around = None if run is None else run.resolve()
     root = project()
     for path in recorded:
         at = Path(path).resolve()
@@ -120,4 +154,3 @@ def offer(wrong: str, known: Sequence[str]) -> str:
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"there are: {', '.join(known)}" if known else "none were found on the search path"
-    around = None if run is None else run.resolve()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
@@ -54,3 +55,8 @@ class Score:
         """From plain values. What else a record carries (a proposal's number, a time) is left out."""
         own = {name: value for name, value in data.items() if name in cls.__slots__}
         return cls(**{**own, "cost": Cost(**data["cost"]), "curve": tuple(data["curve"])})
+
+
+def evaluation_seed(seed: int, key: str) -> int:
+    """The seed of a candidate's evaluation, 0 <= seed < 2^63: of the given seed and the key, never of the order."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big") >> 1

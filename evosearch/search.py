@@ -17,7 +17,6 @@ of fame, statistics and log book are DEAP's.
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
 import math
 from collections import deque
@@ -31,7 +30,7 @@ from evosearch import adaptive
 from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
 from evosearch.individual import Individual, fitness_class
 from evosearch.score import MINIMISED as MINIMISED
-from evosearch.score import Score, minimised
+from evosearch.score import Score, evaluation_seed, minimised
 from evosearch.variation import core, one_of
 
 if TYPE_CHECKING:
@@ -60,15 +59,21 @@ class SearchSettings:
     budget: candidates handed out for evaluation, failed ones included.
     objectives: names of the score's objectives, the first one decides where one must; "-name" minimises, "+name"
         maximises, a bare name does what is usual for it. Empty: the task's own metric; without a task, "fitness".
-    population: individuals kept. initial: candidates sampled before parents are selected; 0: as many as `population`.
-    tournament: individuals drawn for each parent. crossover: share of offspring with two parents.
-    policy: which mutation is tried next: q, uniform, ratio, matching, pursuit, dmab. features: of its state.
-    window: latest scores in which ranks are taken for rewards. alpha, gamma, floor: see `adaptive.Policy`.
-    lookahead: proposals that may be made before the oldest one's score is in. order: "proposal" folds scores by number;
-        "arrival" as they come, which never waits and is not reproducible.
+    population: individuals kept.
+    initial: candidates sampled before parents are selected; 0: as many as `population`.
+    tournament: individuals drawn for each parent.
+    crossover: share of offspring with two parents.
+    policy: which mutation is tried next: q, uniform, ratio, matching, pursuit, dmab.
+    features: of its state.
+    window: latest scores in which ranks are taken for rewards.
+    alpha, gamma, floor: see `adaptive.Policy`.
+    lookahead: proposals that may be made before the oldest one's score is in.
+    order: "proposal" folds scores by number; "arrival" as they come, which never waits and is not reproducible.
     replacement: random search may propose a known candidate again.
-    initialise, select, survive: operators by name; empty: the strategy's own. mutations, crossovers: empty: all found.
-    draws: draws without a new candidate that end the search. hall_of_fame: best individuals kept (one objective).
+    initialise, select, survive: operators by name; empty: the strategy's own.
+    mutations, crossovers: operators by name; empty: all found.
+    draws: draws without a new candidate that end the search.
+    hall_of_fame: best individuals kept (one objective).
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
@@ -219,11 +224,6 @@ class _Focused:
 
     def sites(self, derivation: Derivation) -> tuple[Site, ...]:
         return self._sites if derivation is self._parent else self._space.sites(derivation)
-
-
-def evaluation_seed(seed: int, key: str) -> int:
-    """The seed of a candidate's evaluation, 0 <= seed < 2^63: of the given seed and the key, never of the order."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big") >> 1
 
 
 def identify(space: Space, derivation: Derivation) -> tuple[str, str | None]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from evosearch.errors import ConfigError, ShapeError
 from evosearch.layers.base import Cost
-from evosearch.score import Score, Status
+from evosearch.score import Score, Status, evaluation_seed
 from evosearch.tasks.base import Split, Task
 from evosearch.tasks.metrics import METRICS
 
@@ -48,10 +48,14 @@ class Recipe:
 
     epochs: passes over the train split; an incomplete last batch is left out of each.
     batch: examples in a step.
+    optimizer: sgd or adamw.
+    lr: learning rate, the largest of the schedule.
     momentum: of SGD; AdamW's first beta.
+    nesterov: whether SGD's momentum is Nesterov's.
     weight_decay: on the weights of linear and convolution layers only, not on norms, biases or positional encodings.
     schedule: cosine falls from lr to 0; onecycle rises from lr/25 and falls to lr/250,000, as torch's; constant.
     warmup: epochs in which the rate rises linearly to lr; for onecycle the length of its rise (0: 30 % of the steps).
+    label_smoothing: share of the target probability that is spread evenly over all classes.
     clip: largest L2 norm of the whole gradient; 0 for no limit.
     precision: auto is bfloat16 autocast on CUDA, float32 elsewhere.
     augment: crop (shift by up to an eighth, zeros outside), flip (left-right), cutout (a square of a quarter's side).
@@ -109,8 +113,8 @@ class Recipe:
         return "bfloat16" if device.startswith("cuda") else "float32"
 
     def training_seed(self, key: str) -> int:
-        """A candidate's seed, 63 bits: the same for equal keys whenever and wherever they are proposed."""
-        return int.from_bytes(hashlib.blake2b(f"{self.seed} {key}".encode(), digest_size=8).digest(), "big") >> 1
+        """A training's seed: the same for equal keys whenever and wherever they are proposed."""
+        return evaluation_seed(self.seed, key)
 
 
 # For the bundled digits: 190 steps of batch 64 where einspace's recipe, made for far larger sets, would take 32. Small
