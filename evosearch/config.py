@@ -36,6 +36,7 @@ from evosearch.workers import WorkerSettings
 
 # What a run does that says nothing: a few minutes on two cores with the digits task.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {"search": {"budget": 80}}
+BUILT_IN = ("digits",)  # tasks whose name comes before a folder of that name
 FROM_SEED = (("search", "seed"), ("recipe", "seed"), ("final", "seed"))  # set by the one `seed` at the top
 NO_LIMIT = "none"  # TOML has no null
 FINAL_EPOCHS = 4  # the final training's epochs, as a multiple of a candidate's, where [final] does not say
@@ -45,8 +46,9 @@ class Config(pydantic.BaseModel):
     """Everything that decides what a run does. Frozen; two equal configs make equal runs.
 
     name: of the run's folder under runs/; a number is added where it is taken.
-    grammar: name or path of the grammar file. seeds: names or paths of .arch files that start in the population.
+    grammar: name or path of the grammar file.
     task: "digits", a path, "table:FILE.csv" or "package.module:function".
+    seeds: names or paths of .arch files that start in the population.
     layers, operators: files and folders of the user's own; code, so never taken from a run's folder.
     seed: of all randomness.
     """
@@ -119,8 +121,8 @@ def loads(text: str, where: str = "<text>", overrides: Mapping[str, Any] | None 
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML: {error}") from None
     check_keys(data, where)
-    return validate(data, where)
     _override(data, overrides or {})
+    return validate(data, where)
 
 
 def dumps(config: Config) -> str:
@@ -210,7 +212,6 @@ def _nest(key: str, value: Any) -> dict[str, Any]:
     return {head: _nest(tail, value) if dot else value}
 
 
-def _lay(data: dict[str, Any], over: Mapping[str, Any]) -> None:
 def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
     """Lay what the command line says over the data of a configuration. Paths in it are relative to here."""
     for key, value in overrides.items():
@@ -219,6 +220,7 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
         _lay(data, _with_paths(nested, Path()))
 
 
+def _lay(data: dict[str, Any], over: Mapping[str, Any]) -> None:
     """Lay settings over others, table by table."""
     for key, value in over.items():
         if isinstance(value, Mapping) and isinstance(data.get(key), Mapping):
@@ -230,18 +232,21 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
 def _with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The files that settings name, made absolute, so that a run resumes from any folder; other names stay names."""
 
-    def absolute(text: Any) -> Any:
+    def absolute(key: str, text: Any) -> Any:
         if not isinstance(text, str):
             return text
         kind, colon, rest = text.rpartition(":")
         path = folder / rest
-        looks_like_a_path = path.suffix or "/" in rest
+        # A bare word is the name of a grammar or a seed on the search path; layers and operators have no such names.
+        folder_of_data = key == "task" and not colon and rest not in BUILT_IN and path.is_dir()
+        looks_like_a_path = path.suffix or "/" in rest or key in ("layers", "operators") or folder_of_data
         return f"{kind}{colon}{path.resolve()}" if looks_like_a_path and path.exists() else text
 
     found = dict(data)
     for key in ("grammar", "task", "seeds", "layers", "operators"):
         if key in data:
-            found[key] = [absolute(text) for text in data[key]] if isinstance(data[key], list) else absolute(data[key])
+            value = data[key]
+            found[key] = [absolute(key, text) for text in value] if isinstance(value, list) else absolute(key, value)
     return found
 
 

@@ -86,6 +86,20 @@ def test_files_are_found_beside_the_config(tmp_path: Path, monkeypatch: pytest.M
     assert config.load(None, {"grammar": "mine.lark"}).grammar == resolved.grammar
 
 
+def test_a_folder_of_data_needs_no_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task, layers or operators beside the config are found by a bare name; what is built in comes first."""
+    for name in ("imgs", "digits", "mine"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "run.toml").write_text('task = "imgs"\noperators = ["mine"]\n')
+    resolved = config.load(tmp_path / "run.toml")
+    assert resolved.task == str((tmp_path / "imgs").resolve())
+    assert resolved.operators == (str((tmp_path / "mine").resolve()),)
+    monkeypatch.chdir(tmp_path)
+    assert config.load(None, {"task": "imgs"}).task == resolved.task
+    assert config.load(None, {"task": "digits"}).task == "digits"
+    assert config.load(None, {"task": "torchvision:imgs"}).task == "torchvision:imgs"
+
+
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"search.bugdet": 3}, r"unknown key search\.bugdet; did you mean search\.budget\?"),
     ({"serach.budget": 3}, r"unknown key serach; did you mean search\?"),
