@@ -496,7 +496,7 @@ def finished(project: Path) -> Path:
             made = {"operator": "redraw", "parents": [0]} if number == 2 else {"operator": "x", "parents": []}
             run.append_proposal({"number": number, "key": key, "text": text, "seed": 1, **made})
             objectives = {"accuracy": accuracy, "params": 100.0 + number} if status == "ok" else {}
-            score = Score(key, status, objectives, cost=Cost(params=100 + number), seconds=1.0)  # type: ignore[arg-type]
+            score = Score(key, status, objectives, cost=Cost(params=100 + number), seconds=1.0, curve=(accuracy,))  # type: ignore[arg-type]
             run.append_score({"number": number, **score.pack()})
     return folder
 
@@ -554,6 +554,20 @@ def test_verify_names_what_does_not_check(finished: Path, capsys: Capture) -> No
     assert json.loads(capsys.readouterr().out)[0]["file"] == "journal.msgpack"
 
 
+def test_verify_does_not_blame_a_run_for_what_was_given(project: Path, capsys: Capture) -> None:
+    """A folder of operators that is not there is the caller's mistake, not the journal's."""
+    (project / "bits.lark").write_text('// input: none\nstart: bit bit\nbit: "0" -> zero | "1" -> one\n')
+    (project / "bits.csv").write_text("arch,fitness\n00,0\n01,1\n10,1\n11,2\n")
+    arguments = "run --grammar bits.lark --task table:bits.csv --budget 3 --name bits --set search.population=2"
+    assert main([*arguments.split(), "--quiet"]) == DONE
+    assert main(["verify", "bits"]) == DONE
+    capsys.readouterr()
+    assert main(["verify", "bits", "--operators", "nowhere"]) == USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "nowhere: no such folder of operators" in captured.err
+
+
 def test_why_shows_what_an_operator_changed(finished: Path, capsys: Capture) -> None:
     """`why` names the parent and its fitness, marks the change, and gives a failed one's error and log."""
     assert main(["why", "first", "ccc"]) == DONE
@@ -561,11 +575,11 @@ def test_why_shows_what_an_operator_changed(finished: Path, capsys: Capture) -> 
     assert "made by    redraw of 0 (aaaaaaaa, accuracy 0.5000)" in text
     assert "seq(norm,linear([-16-]{+18+}))" in text
     assert "came to    accuracy 0.9000" in text
+    assert "0.9000 to 0.9000, 1 epoch\n" in text
     (finished / "candidates" / ("b" * 32)).mkdir(parents=True)
     (finished / "candidates" / ("b" * 32) / "error.txt").write_text("loss is not finite\n")
     assert main(["why", "first", "b"]) == DONE
     text = capsys.readouterr().out
-    assert "1 epochs" not in text
     assert "came to    nan" in text
     assert "loss is not finite" in text
 
@@ -633,7 +647,7 @@ def test_show_draws_a_tree(project: Path, capsys: Capture) -> None:
         ("maxpool;avgpool", "tiny_cnn"),
         ("norm", "mlp"),
         ("|none~0|+|none~0|none~1|+|nor_conv_1x1~0|avg_pool_3x3~1|skip_connect~2|", "nasbench201"),
-        (";".join(["maxpool", *["residual(norm)"] * 20]), "tiny_cnn"),
+        (";".join(["conv(16,3)"] * 40), "tiny_cnn"),
     ],
 )
 def test_show_takes_any_text(text: str, grammar: str, project: Path, capsys: Capture) -> None:

@@ -11,11 +11,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import select
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+WORKING = ("run", "resume", "train", "bench")  # commands whose work matters more than what they print
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from evosearch.cli.commands import app
     from evosearch.errors import EvosearchError
 
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(errors="replace")  # a locale without our letters is no reason to fail
     if os.environ.get("EVOSEARCH_DEBUG"):
         return _code(typer.main.get_command(app)(arguments, prog_name="evolve", standalone_mode=False))
     try:
@@ -40,8 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message().rstrip('.')}{hint}", USAGE)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # `evolve list | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except SystemExit as stop:  # how typer leaves where a pipe is closed, after `evolve list | head` has read enough
+        if not isinstance(stop.__context__, BrokenPipeError) or not _is_closed(out):
+            return _fail("a pipe between processes broke; try again, and report it where that does not help", FAILED)
+        if next(iter(sys.argv[1:] if arguments is None else arguments), "") in WORKING:
+            return _fail("stdout was closed before the work was done; what was done is kept", FAILED)
         return DONE
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -49,6 +59,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a fault of evosearch's own: said in one line, its trace is one variable away
         what = f"{type(error).__name__}: {error}"
         return _fail(f"internal error: {what}; please report it, with what EVOSEARCH_DEBUG=1 prints", FAILED)
+
+
+def _is_closed(out: TextIO) -> bool:
+    """Whether nobody reads stdout any more; then it is led nowhere, so that the interpreter's last flush is quiet."""
+    poll = select.poll()
+    poll.register(out.fileno(), select.POLLOUT)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+    return True
 
 
 def _code(result: object) -> int:

@@ -141,6 +141,11 @@ def _original(at: Stored, found: Subject, format: str) -> Original:
     if format == "python":
         return final.fresh(found)
     key = short(found.architecture.key)
+    if found.architecture.text == at.text():
+        raise RunError(
+            f"{at.files / final.WEIGHTS_FILE} is gone; train the network again, and export what that writes: "
+            f"evolve train {at.folder} {key}"
+        )
     raise RunError(
         f"{at.folder} keeps no weights of {key}, only those of its best; train it, and export what that writes: "
         f"evolve train {at.folder} {key}"
@@ -214,18 +219,25 @@ def _subject(
 
     from evosearch import config as configuration
     from evosearch import final
-    from evosearch.errors import UsageError
+    from evosearch.cli.runs import no_run, no_text
+    from evosearch.errors import ArchitectureError, UsageError
+    from evosearch.paths import is_file, read_arch
     from evosearch.tasks import TaskSettings
 
     file = Path(what)
-    if file.is_file() or "(" in what:
+    named = is_file(file)
+    at = None if named else _stored(what)
+    if at is None:
         if key is not None:
-            raise UsageError(f"{what}: a text has no candidates; leave {key} out")
-        text = file.read_text(encoding="utf-8") if file.is_file() else what
+            raise UsageError(f"{what}: a text has no candidates; leave {key} out") if named else no_run(what)
+        text = read_arch(file) if named else what
         given = {"grammar": grammar, "layers": list(layers)}
         config = configuration.load(None, {**{name: value for name, value in given.items() if value}, **changes})
-        return final.subject(config, text)
-    at = _folder(what)
+        try:
+            return final.subject(config, text)
+        except ArchitectureError as error:
+            raise (error if named else no_text(what, grammar, error)) from None
+    _check_grammar(at)
     if grammar is not None:
         raise UsageError(f"--grammar {grammar}: {what} has its own; leave it out")
     if "task" in changes:  # how the first one's files were read says nothing of another's
@@ -238,21 +250,32 @@ def _subject(
 
 
 def _folder(what: str) -> Stored:
-    """The folder of a run or of `evolve train`, by its path or by its name in runs/. Raises UsageError, RunError."""
-    from evosearch import final
-    from evosearch.cli.runs import folder_of
-    from evosearch.errors import RunError, UsageError
+    """The folder of a run or of `evolve train`, by its path or by its name in runs/. Raises RunError."""
+    from evosearch.cli.runs import no_run
 
-    at = final.stored(Path(what))
+    at = _stored(what)
     if at is None:
-        try:
-            at = final.stored(folder_of(what))
-        except RunError as error:
-            if Path(what).suffix == ".arch":
-                raise UsageError(f"{what}: no such file") from None
-            raise error from None
-    assert at is not None
+        raise no_run(what)
+    _check_grammar(at)
     return at
+
+
+def _stored(what: str) -> Stored | None:
+    """The network in the folder that a person names, or None where there is no such folder. Raises RunCorrupt."""
+    from evosearch import final
+    from evosearch.cli.runs import find_run
+    from evosearch.paths import is_folder
+
+    at = final.stored(Path(what)) if is_folder(Path(what)) else None
+    run = find_run(what) if at is None else None
+    return at if run is None else final.stored(run)
+
+
+def _check_grammar(at: Stored) -> None:
+    from evosearch.errors import RunError
+
+    if not at.grammar.is_file():
+        raise RunError(f"{at.grammar}: the grammar of {at.folder} is gone; put it back, or bring it from a copy")
 
 
 def _text(at: Stored, key: str | None) -> str:

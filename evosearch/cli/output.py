@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evosearch.report.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+def check_target(flag: str, path: Path) -> None:
+    """Raise UsageError where a file asked for cannot be written: said before the work, not after."""
+    from evosearch.errors import UsageError
+
+    if path.is_dir():
+        raise UsageError(f"{flag} {path}: a folder; name the file in it, as in {flag} {path / 'NAME'}")
+    if not path.parent.is_dir():
+        raise UsageError(f"{flag} {path}: there is no folder {path.parent}; make it, or choose another place")
 
 
 def console() -> Console:
@@ -30,8 +41,9 @@ def say(text: str = "") -> None:
 
 
 def as_json(data: Any) -> None:
-    """Plain data as JSON on stdout."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, default=_plain, allow_nan=False), flush=True)
+    """Plain data as JSON on stdout; escaped where stdout cannot say every letter."""
+    escaped = "utf" not in (sys.stdout.encoding or "").lower()
+    print(json.dumps(data, indent=2, ensure_ascii=escaped, default=_plain, allow_nan=False), flush=True)
 
 
 def _plain(value: Any) -> Any:

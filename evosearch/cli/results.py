@@ -68,6 +68,8 @@ def show(
     """Draw a network as a tree, with shapes, parameters and FLOPs."""
     from evosearch.report.tree import rows
 
+    if svg is not None:
+        output.check_target("--svg", svg)
     architecture = _architecture(what, key, grammar, input, layers or ())
     if svg is not None:
         from evosearch.report.page.drawing import standalone
@@ -136,6 +138,7 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
         return DONE
     named = [_named(reading, parent) for parent in parents]
     curve = one.score["curve"] if one.score else ()
+    epochs = "1 epoch" if len(curve) == 1 else f"{len(curve)} epochs"
     output.facts(
         [
             ("candidate", f"{one.number}  {one.key}"),
@@ -143,7 +146,7 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
             ("change", change),
             ("text", "" if change else one.text),
             ("came to", _outcome(reading, one)),
-            ("curve", f"{sparkline(curve)}  {curve[0]:.4f} to {curve[-1]:.4f}, {len(curve)} epochs" if curve else ""),
+            ("curve", f"{sparkline(curve)}  {curve[0]:.4f} to {curve[-1]:.4f}, {epochs}" if curve else ""),
             ("cost", f"{one.cost['params']:,} parameters, {one.cost['flops']:,} FLOPs" if one.cost else ""),
             ("limits", ", ".join(f"{name} {limit:,}" for name, limit in reading.limits().items())),
             ("error", one.score["error"] if one.score else ""),
@@ -217,28 +220,31 @@ def pareto(
 def _architecture(
     what: str, key: str | None, grammar: str | None, input: str | None, layers: Iterable[Path]
 ) -> Architecture:
-    """The network that a person names: a candidate of a run, a file, or the text itself."""
-    from evosearch.cli.runs import folder_of
+    """The network that a person names: a file, else a candidate of a run, else the text itself."""
+    from evosearch.cli.runs import find_run, no_run, no_text
     from evosearch.cli.spaces import load_grammar, open_space
-    from evosearch.errors import RunError, UsageError
+    from evosearch.errors import ArchitectureError, RunError
+    from evosearch.paths import is_file, read_arch
 
-    shape, outputs = input, None
-    if Path(what).is_file():
-        text = Path(what).read_text(encoding="utf-8")
-    elif key is not None or "(" not in what:
-        try:
-            folder = folder_of(what)
-        except RunError as error:
-            if key is not None:
-                raise
-            raise UsageError(f"{what}: no architecture text, no file and no run; {error}") from None
+    shape, outputs, text = input, None, what
+    named = is_file(Path(what))
+    folder = None if named else find_run(what)
+    if named:
+        text = read_arch(Path(what))
+    elif folder is not None:
         from evosearch.report.reading import read_run
 
         run = read_run(folder)
         text = run.candidate(key).text if key is not None else run.best()["text"]
+        if grammar is None and not is_file(run.grammar_file):
+            raise RunError(f"{run.grammar_file}: the run's grammar is gone; say which it was: --grammar FILE.lark")
         grammar = grammar or str(run.grammar_file)
         shape, outputs = input or run.input, run.outputs
-    else:
-        text = what
+    elif key is not None:
+        raise no_run(what)
     space = open_space(load_grammar(grammar or "einspace"), shape, layers, outputs)
-    return space.read(space.parse(text))
+    try:
+        derivation = space.parse(text)
+    except ArchitectureError as error:
+        raise (error if named or folder else no_text(what, grammar, error)) from None
+    return space.read(derivation)

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from evosearch.grammar.core import Grammar
     from evosearch.layers.base import Shape
 
-# What a mode's shape is where nothing says otherwise: CIFAR's images, 64 tokens of 192, 64 features.
-USUAL: Mapping[str, tuple[int, ...]] = {"image": (3, 32, 32), "column": (64, 192), "vector": (64,)}
-
 
 def load_grammar(name: str) -> Grammar:
     """The grammar of a name on the search path, or of a file."""
@@ -40,7 +37,7 @@ def open_space(
     **limits: int | None,
 ) -> Space:
     """The grammar at an input shape: the one asked for, else the usual one of its mode. outputs: of a head, if any."""
-    from evosearch.architecture import Limits, Space
+    from evosearch.architecture import USUAL_INPUT, Limits, Space
 
     given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
     if grammar.input == "none":
@@ -49,7 +46,7 @@ def open_space(
         return Space(grammar, None, None, Limits(**given))
     from evosearch.layers import vocabulary
 
-    shape = parse_shape(input) if input is not None else USUAL[grammar.input]
+    shape = parse_shape(input) if input is not None else USUAL_INPUT[grammar.input]
     return Space(grammar, vocabulary(grammar, load_layers(layers)), shape, Limits(**given), outputs)
 
 

@@ -36,11 +36,15 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where; made where it is not there.")] = Path(),
+    folder: Annotated[
+        Path, typer.Argument(metavar="[FOLDER]", help="Where; made where it is not there.", show_default="here")
+    ] = Path(),
 ) -> int:
     """Write a commented config and a small grammar to start from."""
     from evosearch.errors import UsageError
 
+    if any(path.is_file() for path in (folder, *folder.parents)):
+        raise UsageError(f"{folder}: a file is in the way; choose another folder")
     taken = [name for name in STARTERS if (folder / name).exists()]
     if taken:
         raise UsageError(f"{folder / taken[0]} is there already; choose another folder, or move it away")
@@ -156,7 +160,14 @@ def merge(
 ) -> int:
     """Take in the scores of another ledger."""
     from evosearch.cache import Ledger
+    from evosearch.cli.runs import find_run
+    from evosearch.errors import UsageError
 
+    cure = "name a ledger file, or a run's folder to take in the scores that it paid for"
+    if other.is_dir() and find_run(str(other)) is None:
+        raise UsageError(f"{other}: a folder, and not a run's; {cure}")
+    if not other.exists():
+        raise UsageError(f"{other}: no such file; {cure}")
     with Ledger() as ledger:
         output.say(f"took in {ledger.merge(other):,} scores")
     return DONE
