@@ -68,8 +68,13 @@ def _command(name: str, command: Any) -> Iterator[str]:
     rows = [(p.metavar or p.name.upper(), p) for p in arguments] + [(_flags(p), p) for p in options]
     if rows:
         yield "| | |\n|---|---|"
-        yield from (f"| `{flags}` | {_help(parameter)} |".replace("T|R", "T\\|R") for flags, parameter in rows)
+        yield from (f"| `{_cell(flags)}` | {_cell(_help(parameter))} |" for flags, parameter in rows)
         yield ""
+
+
+def _cell(text: str) -> str:
+    """A table's cell: a bar in it would end it."""
+    return text.replace("|", "\\|")
 
 
 def _flags(option: Any) -> str:
@@ -78,7 +83,7 @@ def _flags(option: Any) -> str:
 
 
 def _help(parameter: Any) -> str:
-    text = (parameter.help or "").replace("|", "\\|")
+    text = parameter.help or ""
     default = parameter.default
     if parameter.show_default is False or default is None or getattr(parameter, "is_flag", False):
         return text

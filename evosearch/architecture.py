@@ -34,7 +34,7 @@ MAX_SITED = 256  # derivations whose sites are remembered: parents are chosen ag
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a candidate may cost; None is no limit, at the limit is within it.
+    """What a candidate may cost; None ("none" in TOML) is no limit, at the limit is within it.
 
     max_nodes: node draws for one sample, and derivation nodes of any candidate.
     max_depth: nested layers from which on only the shortest alternatives are drawn.
@@ -88,7 +88,7 @@ class Architecture:
 
     @cached_property
     def key(self) -> str:
-        """The canonical key, 32 hex digits: equal keys mean equal functions."""
+        """The canonical key, 32 hex digits: equal keys mean equal functions, up to their weights."""
         return canonical_key(self.root, self.layer_digests)
 
 

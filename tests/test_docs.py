@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from evosearch.cli import DONE, main
+from evosearch import config
+from evosearch.cli import DONE, FAILED, main
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -75,6 +77,21 @@ def test_evosearch_loads_the_same_network(demo: Path) -> None:
     assert torch.allclose(ours.double().flatten(), torch.tensor(theirs, dtype=torch.float64), atol=1e-6)
 
 
+def test_weights_that_are_gone_are_missed(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An export of the best network says which file is gone; `show` and `train` say it of the grammar."""
+    shutil.copytree(demo / "runs/demo", tmp_path / "again")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "again/best/weights.safetensors").unlink()
+    assert main(["export", "again", "--format", "safetensors"]) == FAILED
+    assert "again/best/weights.safetensors is gone" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "again/grammar")
+    for command in ("show", "train"):
+        assert main([command, "again"]) == FAILED
+        assert "einspace.lark: the" in capsys.readouterr().err
+
+
 def test_the_readme_shows_the_grammar_that_init_writes() -> None:
     """The first grammar is the very file of `evolve init`, ten lines at most."""
     starter = (ROOT / "evosearch/cli/starters/first.lark").read_text(encoding="utf-8")
@@ -106,6 +123,26 @@ def test_the_folder_tree_is_the_real_one() -> None:
             names = re.split(r"\s{2,}", line.strip())[0].split(", ")
             for name in names:
                 assert (ROOT / ("evosearch" if indent > 4 else "") / name).exists(), line
+
+
+def test_every_key_of_the_configuration_has_an_entry() -> None:
+    """docs/config.md says of each key what it is, at the beginning of a line of its own."""
+    page = (ROOT / "docs/config.md").read_text(encoding="utf-8")
+    titled = (part.split("\n", 1) for part in page.split("\n## ")[1:])
+    sections = {title.strip("[]"): body for title, body in titled}
+    single = [name for name in config.Config.model_fields if name not in config.tables()]
+    keys = {**config.tables(), "The top level": tuple(single)}
+    del keys["final"]  # those of [recipe], as its section says
+    for title, names in keys.items():
+        heads = re.findall(r"^- ((?:`\w+`(?:, )?)+): ", sections[title], re.MULTILINE)
+        assert {name for head in heads for name in re.findall(r"\w+", head)} == {*names}, title
+
+
+def test_a_table_row_has_its_cells_and_no_more() -> None:
+    """A bar inside a cell is escaped, so that every row of docs/cli.md has two cells."""
+    rows = [line for line in (ROOT / "docs/cli.md").read_text("utf-8").splitlines() if line.startswith("| `")]
+    assert rows
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
 
 
 @pytest.mark.parametrize("name", ["cli.md", "config.md"])
