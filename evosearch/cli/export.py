@@ -219,7 +219,7 @@ def _subject(
 
     from evosearch import config as configuration
     from evosearch import final
-    from evosearch.cli.runs import no_run, no_text
+    from evosearch.cli.runs import NAME, no_run, no_text
     from evosearch.errors import ArchitectureError, UsageError
     from evosearch.paths import is_file, read_arch
     from evosearch.tasks import TaskSettings
@@ -229,7 +229,9 @@ def _subject(
     at = None if named else _stored(what)
     if at is None:
         if key is not None:
-            raise UsageError(f"{what}: a text has no candidates; leave {key} out") if named else no_run(what)
+            if NAME.fullmatch(what) and not named:
+                raise no_run(what)
+            raise UsageError(f"{what}: a text has no candidates; leave {key} out")
         text = read_arch(file) if named else what
         given = {"grammar": grammar, "layers": list(layers)}
         config = configuration.load(None, {**{name: value for name, value in given.items() if value}, **changes})
