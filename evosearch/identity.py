@@ -18,7 +18,10 @@ RULES = 1  # version of the rules by which forms are made; part of every key
 
 
 def canonical_form(root: Node) -> Form:
-    """The canonical form of a tree. Equal forms mean equal functions, once the weights are copied across (but see `Cell.canonical`)."""
+    """The canonical form of a tree. Equal forms mean equal functions, once the weights are copied across.
+
+    One exception is `layers.nasbench201.Cell`'s, which follows its benchmark.
+    """
     forms: dict[int, Form] = {}
     stack = [root]
     while stack:

@@ -38,6 +38,9 @@ def report(
     from evosearch.cli.runs import folder_of
     from evosearch.report.html import write_report
 
+    if to is not None:
+        output.check_target("--output", to)
+
     beside = folder_of(baseline) if baseline is not None else None
     output.say(str(write_report(folder_of(run), to, baseline=beside, layers=tuple(layers or ()))))
     return DONE
@@ -53,6 +56,7 @@ def compare(
     Runs of one configuration but different seeds are one method. Prints the relative improvement over random networks
     and, where methods have several runs, a rank test. --json prints the numbers and writes no page.
     """
+    output.check_target("--output", to)
     from evosearch.cli.runs import folder_of
     from evosearch.report.compare import compare as read
     from evosearch.report.page.comparison import write_comparison
