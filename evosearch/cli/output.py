@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def check_target(flag: str, path: Path) -> None:
-    """Raise UsageError where a file asked for cannot be written: said before the work, not after."""
+def check_target(flag: str, path: Path, *, new_folder: bool = False) -> None:
+    """Raise UsageError where a file asked for cannot be written: said before the work, not after.
+
+    new_folder: whoever writes it makes its folder.
+    """
     from evosearch.errors import UsageError
 
     if path.is_dir():
         raise UsageError(f"{flag} {path}: a folder; name the file in it, as in {flag} {path / 'NAME'}")
-    if not path.parent.is_dir():
+    if not new_folder and not path.parent.is_dir():
         raise UsageError(f"{flag} {path}: there is no folder {path.parent}; make it, or choose another place")
 
 

@@ -143,7 +143,8 @@ def _refuse_baseline(run: RunReading, baseline: RunReading) -> None:
     where = f"--baseline {baseline.folder}"
     if baseline.config["search"]["strategy"] != "random":
         raise UsageError(
-            f"{where}: its strategy is {baseline.config['search']['strategy']}; a baseline is a run of --strategy random"
+            f"{where}: its strategy is {baseline.config['search']['strategy']}; "
+            "a baseline is a run with --strategy random"
         )
     for part in ("task", "recipe"):
         if baseline.header["digests"].get(part) != run.header["digests"].get(part):
