@@ -317,6 +317,7 @@ def _conflict(
     rules = list(Lark(written.text, parser=None, lexer="basic", **options).rules)
     analysis = LALR_Analyzer(ParserConf(rules, {}, ["r0"]))
     analysis.compute_lr0_states()
+    # Lark leaves these three steps without types
     analysis.compute_reads_relations()  # type: ignore[no-untyped-call]
     analysis.compute_includes_lookback()  # type: ignore[no-untyped-call]
     analysis.compute_lookaheads()  # type: ignore[no-untyped-call]

@@ -102,6 +102,7 @@ def told(argument: object) -> object:
     """An argument as a form holds it: a word by the name that it is registered under and its own arguments."""
     if not isinstance(argument, Word):
         return argument
+    # a word or layer is a dataclass by contract, which a base class that is none cannot say to mypy
     values = [getattr(argument, field.name) for field in fields(argument)]  # type: ignore[arg-type]
     return (argument.name, *map(told, values))
 

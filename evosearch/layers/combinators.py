@@ -106,18 +106,8 @@ class BranchingRepeated(Combinator):
         return self.merge.emit(outputs, node.output, build)
 
 
-@register("chain")
-@dataclass(frozen=True)
-class Chain(Combinator):
-    """Any number of parts, one after the other."""
-
-    def shape(self, x: Shape, *parts: Part, want: Want = None) -> Shape:
-        for part in parts[:-1]:
-            x = part(x)
-        return parts[-1](x, want) if parts else x
-
-    def cost(self, node: Node) -> Cost:
-        return super().cost(node) if node.parts else Cost()
+class Series(Combinator):
+    """Parts one after the other, however they came to be so many."""
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         form: Form = ()
@@ -131,9 +121,23 @@ class Chain(Combinator):
         return x
 
 
+@register("chain")
+@dataclass(frozen=True)
+class Chain(Series):
+    """Any number of parts, one after the other."""
+
+    def shape(self, x: Shape, *parts: Part, want: Want = None) -> Shape:
+        for part in parts[:-1]:
+            x = part(x)
+        return parts[-1](x, want) if parts else x
+
+    def cost(self, node: Node) -> Cost:
+        return super().cost(node) if node.parts else Cost()
+
+
 @register("repeat")
 @dataclass(frozen=True)
-class Repeat(Combinator):
+class Repeat(Series):
     """A part `times` times in a row, each time with its own weights."""
 
     times: int
@@ -145,17 +149,6 @@ class Repeat(Combinator):
         for _ in range(self.times - 1):
             x = part(x)
         return part(x, want)
-
-    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        form: Form = ()
-        for part in parts:
-            form = join(form, part)
-        return form
-
-    def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        for part in node.parts:
-            x = yield part, x
-        return x
 
 
 @register("residual")
