@@ -115,6 +115,10 @@ class SearchSettings:
                 raise ConfigError(f"search.{name} = {getattr(self, name)}: must be from 0 to 1")
         if self.initial > self.population:
             raise ConfigError(f"search.initial = {self.initial}: at most population = {self.population} are kept")
+        if self.strategy not in _SELECTION:
+            raise ConfigError(
+                f"search.strategy: no strategy named {self.strategy!r}; there are: {', '.join(_SELECTION)}"
+            )
         if self.policy not in adaptive.POLICIES:
             raise ConfigError(
                 f"search.policy: no policy named {self.policy!r}; there are: {', '.join(adaptive.POLICIES)}"

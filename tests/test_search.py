@@ -447,3 +447,9 @@ def test_gamma_credits_each_choice_once(expressions: Space, bundled: operators.O
     unfolded = sum(entry["state"] is not None for entry in search.state()["inflight"])
     pending = sum(arm.pending for arms in search.policy.table.values() for arm in arms.values())
     assert pending == waiting + unfolded
+
+
+def test_a_strategy_that_is_not_there_is_refused_with_those_that_are() -> None:
+    """The library and `evolve bench` hand plain text in, past the configuration's own check."""
+    with pytest.raises(ConfigError, match="no strategy named 'nosuch'; there are: aging, nsga2, random"):
+        SearchSettings(strategy="nosuch")  # type: ignore[arg-type]
