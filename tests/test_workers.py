@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import signal
@@ -316,3 +317,32 @@ def test_what_is_over_budget_does_not_depend_on_the_number_of_workers(memory: fl
         for seat in seats(WorkerSettings(workers=count, device="cpu", memory=memory))
     }
     assert rooms == {int(memory * GIB) or int(0.8 * machine_memory())}
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="this C library has no malloc_trim")
+def test_a_worker_takes_its_pages_once_and_gives_them_back_after_a_candidate() -> None:
+    """A large array that is freed and made again is not taken from the system anew; trimming returns it there."""
+    measure = """
+        import os, resource
+        import numpy as np, psutil
+        from evosearch.workers.serve import _keep_pages
+
+        def faults():
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            array = np.empty(16 << 20)
+            array[:] = 1
+            del array
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+        release = _keep_pages()
+        first, second = faults(), faults()
+        held = psutil.Process().memory_info().rss
+        release(0)
+        print(first, second, held - psutil.Process().memory_info().rss)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(measure)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    first, second, returned = map(int, done.stdout.split())
+    assert second < first / 10
+    assert returned > 100 << 20  # of 128 MiB

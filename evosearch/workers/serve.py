@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from evosearch.workers.records import contained
 
 LEAVE_ABOVE = 0.5  # share of its memory that an idle worker may hold on to before it is replaced
 PR_SET_PDEATHSIG = 1  # prctl(2)
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # mallopt(3)
 
 
 def main(descriptor: int) -> None:
@@ -30,6 +32,7 @@ def main(descriptor: int) -> None:
     connection = Connection(descriptor)
     spec, resources = connection.recv()
     _contain()
+    release = _keep_pages()
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(resources.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     try:
@@ -48,6 +51,8 @@ def main(descriptor: int) -> None:
         os.ftruncate(1, 0)
         score, log = contained(evaluate, job)
         gc.collect()
+        if release is not None:
+            release(0)
         leave = "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
         connection.send(("done", job.number, score, log, leave))
         if leave:
@@ -70,6 +75,21 @@ def _contain() -> None:
         # Even where a candidate holds Python's lock for ever and _listen cannot run.
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _keep_pages() -> Callable[[int], int] | None:
+    """Have the C library keep what a training step frees for the next one, and return what gives it back (malloc_trim).
+
+    By default it takes every large tensor from the system anew, page by page, and hands it back: of a training on CPU
+    that moves much memory this was up to half of the time (docs/decisions.md). None where there is no mallopt.
+    """
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if library is None or not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
+        return None
+    library.mallopt(M_MMAP_MAX, 0)
+    library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    trim: Callable[[int], int] = library.malloc_trim
+    return trim
 
 
 def _listen(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
