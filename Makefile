@@ -38,7 +38,7 @@ format: $(STAMP) ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 
 slow: $(VENV)/.onnx ## the tests that take minutes
-	$(BIN)/pytest -q -m slow $(PYTEST_FLAGS)
+	$(BIN)/pytest -q -m slow -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 chaos: $(STAMP) ## kills, torn files, full disks
 	$(BIN)/pytest -q -m chaos $(PYTEST_FLAGS)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from evosearch import network, training
+from evosearch.architecture import Architecture
 from evosearch.errors import ConfigError
 from evosearch.layers.base import Cost
 from evosearch.tasks import Split, Task, load, make_task
@@ -515,22 +516,41 @@ def peak_of_a_step(build: Callable[[], nn.Module], task: Task, recipe: Recipe) -
     return int(np.cumsum(sizes).max())
 
 
+def noise() -> Task:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (480, 1, 28, 28)).astype(np.uint8), np.arange(480) % 10
+    splits = [Split(x[rows], y[rows]) for rows in np.split(np.arange(480), [160, 320])]
+    return make_task("noise", *splits, kind="classification")
+
+
+def benchmarks(task: Task, recipe: Recipe, device: str) -> Iterator[tuple[Architecture, int]]:
+    """The benchmark's twenty networks, each with the bytes that training it is estimated to take."""
+    space = spaces.space("einspace", task.input_shape)
+    for line in (Path(__file__).parent / "bench" / "fashion_mnist.txt").read_text().splitlines():
+        architecture = space.read(space.parse(line.partition(" ")[2]))
+        held, widest = network.working_scalars(architecture, task.outputs)
+        yield architecture, memory_estimate(architecture.cost.params, held, widest, task, recipe, device)
+
+
 def test_memory_estimate_is_what_training_takes() -> None:
     """Within a factor of 1.5 of what torch's profiler counts, for the seeds and samples of the benchmark."""
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 256, (48, 1, 28, 28)).astype(np.uint8), np.arange(48) % 10
-    task = make_task("noise", *[Split(x[i : i + 16], y[i : i + 16]) for i in (0, 16, 32)], kind="classification")
-    recipe = Recipe(batch=16)
-    space = spaces.space("einspace", (1, 28, 28))
-    lines = (Path(__file__).parent / "bench" / "fashion_mnist.txt").read_text().splitlines()
-    for line in lines:
-        architecture = space.read(space.parse(line.partition(" ")[2]))
-        measured = peak_of_a_step(lambda a=architecture: network.build(a, 10), task, recipe)  # type: ignore[misc]
-        held, widest = network.working_scalars(architecture, 10)
-        params = architecture.cost.params
-        # weights and momentum are there before the step
-        estimated = memory_estimate(params, held, widest, task, recipe) - 2 * 4 * params
-        assert estimated / 1.5 <= measured <= 1.5 * estimated, line
+    task, recipe = noise(), Recipe(batch=16)
+    for architecture, estimate in benchmarks(task, recipe, "cpu"):
+        measured = peak_of_a_step(partial(network.build, architecture, 10), task, recipe)
+        estimated = estimate - 2 * 4 * architecture.cost.params  # weights and momentum are there before the step
+        assert estimated / 1.5 <= measured <= 1.5 * estimated, architecture.text
+
+
+@pytest.mark.gpu
+def test_memory_estimate_is_what_training_takes_on_a_gpu() -> None:
+    """Within a factor of 1.5 of torch's peak, likewise, at a batch where the data set is the smaller part."""
+    task, recipe = noise(), Recipe(batch=160, epochs=8)
+    for architecture, estimate in benchmarks(task, recipe, "cuda"):
+        torch.cuda.empty_cache()
+        before = torch.cuda.memory_allocated()
+        score = train(partial(network.build, architecture, 10), task, recipe, device="cuda").score
+        measured = score.metrics["peak_memory"] - before
+        assert estimate / 1.5 <= measured <= 1.5 * estimate, architecture.text
 
 
 @pytest.mark.gpu

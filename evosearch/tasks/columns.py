@@ -12,7 +12,7 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
-from evosearch.tasks.files import opened, sibling, stem
+from evosearch.tasks.sources import opened, sibling, stem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from evosearch import paths
 from evosearch.errors import TaskError
 from evosearch.score import Score, minimised
-from evosearch.tasks.files import opened
+from evosearch.tasks.sources import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,6 +17,7 @@ from evosearch.runs import Run
 from evosearch.search import Search, SearchSettings
 from evosearch.tasks import table
 from evosearch.workers import WorkerSettings
+from tests.watch import Silent
 
 CELLS = """
 // input: none
@@ -26,15 +27,6 @@ op: "none" -> none | "skip_connect" -> skip | "nor_conv_1x1" -> conv1 | "nor_con
 EVALUATIONS = 10_000
 PROPOSALS = 2_000
 SEEDS = Path(__file__).parents[2] / "grammars" / "seeds"
-
-
-class Quiet:
-    """Watches a run and says nothing."""
-
-    def started(self, info: Any) -> None: ...
-    def progress(self, progress: Any) -> None: ...
-    def note(self, text: str) -> None: ...
-    def finished(self, summary: Any) -> None: ...
 
 
 def test_a_run_of_ten_thousand_table_evaluations(benchmark: Any, tmp_path: Path) -> None:
@@ -51,7 +43,7 @@ def test_a_run_of_ten_thousand_table_evaluations(benchmark: Any, tmp_path: Path)
         workers=WorkerSettings(pool="inline"),
     )
     before = time.process_time()
-    benchmark.pedantic(engine.start, (config, folder, Quiet()), rounds=1)
+    benchmark.pedantic(engine.start, (config, folder, Silent()), rounds=1)
     spent = time.process_time() - before
     assert sum(record["kind"] == "score" for record in Run.open(folder).records()) == EVALUATIONS
     print(f"\n{EVALUATIONS} evaluations, journal and checkpoints included: {spent:.1f} s of one core")

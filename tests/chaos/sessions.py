@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from evosearch import config as configuration
 from evosearch import engine
 from evosearch.errors import EvosearchError
 from evosearch.runs import Run, journal_digest, verify
+from tests.watch import Silent
 
 GRAMMAR = """\
 // input: none
@@ -33,15 +34,6 @@ letter: "a" -> a
 
 
 Work = Callable[[int, Path, Path | None], None]
-
-
-class Silent:
-    """Nobody watches."""
-
-    def started(self, info: Mapping[str, Any]) -> None: ...
-    def progress(self, progress: engine.Progress) -> None: ...
-    def note(self, text: str) -> None: ...
-    def finished(self, summary: engine.Summary) -> None: ...
 
 
 def fitness(word: str) -> float:
