@@ -138,29 +138,6 @@ def test_nothing_asked_is_answered_with_help(arguments: list[str], capsys: Captu
     assert "Usage: evolve" in capsys.readouterr().out
 
 
-def processor_seconds(*arguments: str) -> float:
-    """Of one command in a process of its own; the best of five, since a machine may be busy."""
-
-    def once() -> float:
-        before = os.times()
-        subprocess.run([*MODULE, *arguments], check=True, capture_output=True)
-        after = os.times()
-        return after.children_user - before.children_user + after.children_system - before.children_system
-
-    return min(once() for _ in range(5))
-
-
-def test_help_comes_at_once() -> None:
-    """`evolve --help` takes under 0.2 seconds of processor time."""
-    assert processor_seconds("--help") < 0.2
-
-
-@pytest.mark.slow
-def test_check_comes_soon() -> None:
-    """`evolve check einspace` takes under a second, its start included."""
-    assert processor_seconds("check", "einspace") < 1
-
-
 def test_version(capsys: Capture) -> None:
     """`evolve --version` is the package's."""
     from evosearch import __version__
