@@ -9,9 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evosearch import grammar as language
+from evosearch.cost import Cost
 from evosearch.errors import ArchitectureError, LayerError, ShapeError, SpaceExhausted
 from evosearch.identity import canonical_key
-from evosearch.layers.base import MODES, Cost, Layer, Shape, Want, show
+from evosearch.layers.base import MODES, Layer, Shape, Want, show
 from evosearch.layers.node import Node
 from evosearch.sampler import Sampler, SamplingStats, TooLarge, flatten
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from evosearch import operators, tasks
 from evosearch.errors import SpaceExhausted, TaskError, UsageError
-from evosearch.search import Objective, Search, SearchSettings, identify
+from evosearch.score import Objective
+from evosearch.search import Search, SearchSettings, identify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -37,8 +37,8 @@ from evosearch.results import Final, Finished, files
 from evosearch.runs import CHECKPOINT_FILE, JOURNAL_FILE, Finding, Run
 from evosearch.runs import repair as mend_files
 from evosearch.runs import verify as check_files
-from evosearch.score import Score
-from evosearch.search import Objective, Proposal, Search, SearchSettings
+from evosearch.score import Objective, Score
+from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.tasks import Task
 from evosearch.workers.evaluator import Spec
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from evosearch.layers.base import Cost
+from evosearch.cost import Cost
+from evosearch.errors import ConfigError
 
 Status = Literal["ok", "stopped", "invalid", "over_budget", "nan", "oom", "timeout", "crashed"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -21,6 +22,27 @@ MINIMISED = frozenset(
 def minimised(objective: str) -> bool:
     """Whether an objective of this name is usually minimised."""
     return not MINIMISED.isdisjoint(objective.split("_"))
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """One of a score's objectives; `sign` is -1 where it is minimised."""
+
+    name: str
+    sign: int
+
+    @classmethod
+    def parse(cls, text: str) -> Objective:
+        """ "accuracy", "params", "-latency", "+margin"."""
+        name = text.lstrip("+-")
+        if not name or len(text) - len(name) > 1:
+            raise ConfigError(f"search.objectives: {text!r}: write a name, or -name to minimise it")
+        if text[0] in "+-":
+            return cls(name, -1 if text[0] == "-" else 1)
+        return cls(name, -1 if minimised(name) else 1)
+
+    def __str__(self) -> str:
+        return f"{'-' if self.sign < 0 else '+'}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ import numpy as np
 from evosearch import adaptive
 from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
 from evosearch.individual import Individual, fitness_class
-from evosearch.score import MINIMISED as MINIMISED
-from evosearch.score import Score, evaluation_seed, minimised
+from evosearch.score import Objective, Score, evaluation_seed
 from evosearch.variation import core, one_of
 
 if TYPE_CHECKING:
@@ -129,27 +128,6 @@ class SearchSettings:
             raise ConfigError(f"search.objectives: {', '.join(self.objectives)}: one objective is named twice")
         if self.strategy == "nsga2" and len(self.objectives) == 1:
             raise ConfigError('search.objectives: nsga2 is for several, as in objectives = ["accuracy", "-params"]')
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """One of a score's objectives; `sign` is -1 where it is minimised."""
-
-    name: str
-    sign: int
-
-    @classmethod
-    def parse(cls, text: str) -> Objective:
-        """ "accuracy", "params", "-latency", "+margin"."""
-        name = text.lstrip("+-")
-        if not name or len(text) - len(name) > 1:
-            raise ConfigError(f"search.objectives: {text!r}: write a name, or -name to minimise it")
-        if text[0] in "+-":
-            return cls(name, -1 if text[0] == "-" else 1)
-        return cls(name, -1 if minimised(name) else 1)
-
-    def __str__(self) -> str:
-        return f"{'-' if self.sign < 0 else '+'}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)

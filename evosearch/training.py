@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
+from evosearch.cost import Cost
 from evosearch.errors import ConfigError, ShapeError
-from evosearch.layers.base import Cost
 from evosearch.score import Score, Status, evaluation_seed
 from evosearch.tasks.base import Split, Task
 from evosearch.tasks.metrics import METRICS

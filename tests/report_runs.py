@@ -13,7 +13,7 @@ import numpy as np
 from evosearch import config as configuration
 from evosearch import operators
 from evosearch.config import Config
-from evosearch.layers.base import Cost
+from evosearch.cost import Cost
 from evosearch.runs import Run
 from evosearch.score import Score
 from evosearch.search import Proposal, Search

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from evosearch.architecture import MAX_NESTING, Limits, Space, head_cost
+from evosearch.cost import Cost
 from evosearch.errors import ArchitectureError, LayerError, ShapeError
-from evosearch.layers.base import Cost
 from tests.spaces import SHAPES, samples, seed, space
 
 

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from evosearch import cache, framing
 from evosearch.cache import FitnessTable, Ledger, ledger_path, pairs
+from evosearch.cost import Cost
 from evosearch.errors import RunCorrupt, RunError, StorageError
-from evosearch.layers.base import Cost
 from evosearch.runs import Run
 from evosearch.score import Score
 

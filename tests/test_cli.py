@@ -15,9 +15,9 @@ import pytest
 
 from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main
 from evosearch.config import Config
+from evosearch.cost import Cost
 from evosearch.engine import Progress, Summary
 from evosearch.errors import RunError, SpaceExhausted
-from evosearch.layers.base import Cost
 from evosearch.report import live
 from evosearch.report.reading import read_run
 from evosearch.runs import Run

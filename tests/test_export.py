@@ -24,9 +24,10 @@ from evosearch import export as exports
 from evosearch import final, network, results
 from evosearch.architecture import Architecture, Limits
 from evosearch.cli import DONE, FAILED, USAGE, main
+from evosearch.cost import Cost
 from evosearch.errors import ExportError, RunChanged, StorageError, UsageError
 from evosearch.export import FORMATS, TOLERANCE, Original, difference, export
-from evosearch.layers.base import Cost, Leaf, Shape
+from evosearch.layers.base import Leaf, Shape
 from evosearch.layers.combinators import Sequential
 from evosearch.layers.linear import Linear
 from evosearch.layers.node import Node

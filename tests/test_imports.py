@@ -27,7 +27,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("architecture", "sampler"),
     ("identity",),
     ("grammar", "layers", "score", "individual", "framing", "storage"),
-    ("paths",),
+    ("paths", "cost"),
     ("errors",),
 )
 LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}

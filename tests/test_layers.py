@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from evosearch import grammar, network
 from evosearch.architecture import Space
+from evosearch.cost import Cost
 from evosearch.errors import LayerError, ShapeError
 from evosearch.layers import load_layers, vocabulary
-from evosearch.layers.base import Cost, Leaf, Shape, Want, matches
+from evosearch.layers.base import Leaf, Shape, Want, matches
 from evosearch.layers.linear import LinearRelative
 from evosearch.layers.merges import Add, Cat, Dot, Merge, ScaledDot
 from evosearch.layers.routing import Col2im, Im2col, Permute, Windows

@@ -23,8 +23,8 @@ import pytest
 
 from evosearch import config as configuration
 from evosearch.cli import DONE, FAILED, USAGE, main
+from evosearch.cost import Cost
 from evosearch.errors import UsageError
-from evosearch.layers.base import Cost
 from evosearch.report import figures
 from evosearch.report.compare import compare, holm, rank_test
 from evosearch.report.figures import Sample, best_of_draws

@@ -13,8 +13,8 @@ import pytest
 from evosearch import grammar, layers, operators
 from evosearch.architecture import Limits, Space
 from evosearch.errors import ConfigError, SpaceExhausted, TaskError
-from evosearch.score import Score, evaluation_seed
-from evosearch.search import Objective, Proposal, Search, SearchSettings
+from evosearch.score import Objective, Score, evaluation_seed
+from evosearch.search import Proposal, Search, SearchSettings
 
 EXPRESSIONS = """
 // input: none

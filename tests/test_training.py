@@ -16,8 +16,8 @@ from torch import nn
 
 from evosearch import network, training
 from evosearch.architecture import Architecture
+from evosearch.cost import Cost
 from evosearch.errors import ConfigError
-from evosearch.layers.base import Cost
 from evosearch.tasks import Split, Task, load, make_task
 from evosearch.training import (
     AUGMENT,

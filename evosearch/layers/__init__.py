@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from evosearch.cost import Cost
 from evosearch.layers import (
     activations,
     combinators,
@@ -15,7 +16,7 @@ from evosearch.layers import (
     routing,
     splits,
 )
-from evosearch.layers.base import Combinator, Cost, Leaf, Shape, ShapeError, Want, Word, register, show
+from evosearch.layers.base import Combinator, Leaf, Shape, ShapeError, Want, Word, register, show
 from evosearch.layers.vocabulary import Spec, Vocabulary, load_layers, vocabulary
 
 __all__ = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Cost, Form, Leaf, Shape, register
+from evosearch.cost import Cost
+from evosearch.layers.base import Form, Leaf, Shape, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,10 +25,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
+from evosearch.cost import Cost
 from evosearch.errors import ShapeError
 from evosearch.layers.forms import Form, Step, digest
 
@@ -62,34 +63,6 @@ def matches(shape: Shape, want: Want) -> bool:
     return want is None or (
         len(shape) == len(want) and all(w is None or s == w for s, w in zip(shape, want, strict=True))
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What an architecture costs for one example.
-
-    params: trainable scalars.
-    flops: 2 x multiply-accumulates of linear, convolution and dot-product layers, forward; everything else counts 0
-        (as torch's flop_counter; twice the "MACs" of most papers).
-    activations: scalars saved for the backward pass, parameters not counted.
-    modules: layers built, each copy of a repeated part counted.
-    """
-
-    params: int = 0
-    flops: int = 0
-    activations: int = 0
-    modules: int = 0
-
-    def __add__(self, other: Cost) -> Cost:
-        return Cost(
-            self.params + other.params,
-            self.flops + other.flops,
-            self.activations + other.activations,
-            self.modules + other.modules,
-        )
-
-    def __mul__(self, copies: int) -> Cost:
-        return Cost(self.params * copies, self.flops * copies, self.activations * copies, self.modules * copies)
 
 
 class Word:
@@ -253,7 +226,6 @@ def register(name: str) -> Callable[[T], T]:
 
 __all__ = [
     "Combinator",
-    "Cost",
     "Form",
     "Layer",
     "Leaf",

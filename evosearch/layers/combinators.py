@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from evosearch.cost import Cost
 from evosearch.layers.base import (
     MAX_COPIES,
     Combinator,
-    Cost,
     Form,
     Part,
     Shape,

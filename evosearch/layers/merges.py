@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Cost, Form, Shape, ShapeError, Step, Want, Word, register, require, size, told
+from evosearch.cost import Cost
+from evosearch.layers.base import Form, Shape, ShapeError, Step, Want, Word, register, require, size, told
 from evosearch.layers.forms import digest, keeps_zero, sum_of
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Combinator, Cost, Form, Leaf, Part, Shape, ShapeError, Step, Want, register, require
+from evosearch.cost import Cost
+from evosearch.layers.base import Combinator, Form, Leaf, Part, Shape, ShapeError, Step, Want, register, require
 from evosearch.layers.forms import Zero, digest, join, sum_of
 
 if TYPE_CHECKING:

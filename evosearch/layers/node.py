@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Cost, Layer, Shape, show
+from evosearch.layers.base import Layer, Shape, show
 
 if TYPE_CHECKING:
+    from evosearch.cost import Cost
     from evosearch.grammar.core import Derivation
 
 

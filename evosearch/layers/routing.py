@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
+from evosearch.cost import Cost
 from evosearch.layers.base import (
     Combinator,
-    Cost,
     Form,
     Part,
     Shape,

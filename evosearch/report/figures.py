@@ -8,9 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from evosearch.search import Objective
+from evosearch.score import Objective
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -139,6 +137,8 @@ def best_of_draws(sample: Sample, sign: int, most: int) -> Band | None:
     Nothing is said of more draws than there were samples. A failed draw counts as one with the worst score of all.
     None where the sample is empty. sign: 1 where larger is better, else -1.
     """
+    import numpy as np  # here, since `evolve status` comes by this file and needs none of it
+
     upto = min(sample.size, most)
     if not sample.values or upto < 1:
         return None

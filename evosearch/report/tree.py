@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from evosearch.layers.base import Cost, Shape, Word, show
+from evosearch.cost import Cost
+from evosearch.layers.base import Shape, Word, show
 
 if TYPE_CHECKING:
     from evosearch.architecture import Architecture

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from evosearch.layers.base import Cost, Word, show
+from evosearch.cost import Cost
+from evosearch.layers.base import Word, show
 from evosearch.report.page.svg import escape, place
 from evosearch.report.text import count
 from evosearch.report.tree import describe, features, steps
