@@ -106,6 +106,18 @@ class Policy:
     def probabilities(self, arms: list[Arm]) -> list[float]:
         return matched([arm.value for arm in arms], self.floor)
 
+    def worth(self) -> dict[str, float]:
+        """Each action's value: the mean over states, weighted by how often it was chosen there."""
+        chosen: dict[str, list[Arm]] = {}
+        for arms in self.table.values():
+            for action, arm in arms.items():
+                if arm.trials:
+                    chosen.setdefault(action, []).append(arm)
+        return {
+            action: sum(arm.value * arm.trials for arm in arms) / sum(arm.trials for arm in arms)
+            for action, arms in chosen.items()
+        }
+
     def pack(self) -> dict[str, Any]:
         """The table as plain values for msgpack."""
         return {

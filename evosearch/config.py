@@ -20,10 +20,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pydantic
 
@@ -50,6 +51,8 @@ class Config(pydantic.BaseModel):
     task: "digits", a path, "table:FILE.csv" or "package.module:function".
     seeds: names or paths of .arch files that start in the population.
     layers, operators: files and folders of the user's own; code, so never taken from a run's folder.
+    log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard". No part of what a
+        run finds.
     seed: of all randomness.
     """
 
@@ -62,6 +65,7 @@ class Config(pydantic.BaseModel):
     seeds: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
+    log: tuple[Literal["tensorboard"], ...] = ()
     search: SearchSettings = SearchSettings()
     limits: Limits = Limits()
     recipe: Recipe = Recipe()
@@ -125,14 +129,21 @@ def loads(text: str, where: str = "<text>", overrides: Mapping[str, Any] | None 
     return validate(data, where)
 
 
-def dumps(config: Config) -> str:
-    """The configuration as TOML, every key written out."""
+def dumps(config: Config, *, leave_out: Collection[str] = ()) -> str:
+    """The configuration as TOML, every key written out but those of the top level that are left out."""
     import tomli_w
 
-    data = config.model_dump(mode="python")
+    data = config.model_dump(mode="python", exclude=set(leave_out))
     for table, key in FROM_SEED:
         del data[table][key]
     return tomli_w.dumps(_toml(data))
+
+
+def digest(config: Config) -> str:
+    """32 hex digits of what decides what a run finds: its name, its workers and its logs have no part in it."""
+    finds = config.model_copy(update={"workers": WorkerSettings(), "name": ""})
+    # A key that came after the first release is left out: runs that were started without it still resume.
+    return hashlib.blake2b(dumps(finds, leave_out=("log",)).encode(), digest_size=16).hexdigest()
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -257,4 +268,4 @@ def _toml(data: Any) -> Any:
     return [_toml(value) for value in data] if isinstance(data, list | tuple) else data
 
 
-__all__ = ["Config", "check_keys", "dumps", "load", "loads", "parse_setting", "validate"]
+__all__ = ["Config", "check_keys", "digest", "dumps", "load", "loads", "parse_setting", "validate"]

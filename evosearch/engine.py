@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import hashlib
 import json
 import platform
 import subprocess
@@ -31,8 +30,9 @@ from evosearch import paths, tasks, training, workers
 from evosearch.architecture import USUAL_INPUT, Space
 from evosearch.cache import Ledger
 from evosearch.errors import ArchitectureError, ConfigError, RunChanged, RunError, SpaceExhausted, UsageError
-from evosearch.framing import encode
+from evosearch.framing import decode, encode
 from evosearch.layers import load_layers, vocabulary
+from evosearch.report import board, logs
 from evosearch.results import Final, Finished, files
 from evosearch.runs import CHECKPOINT_FILE, JOURNAL_FILE, Finding, Run
 from evosearch.runs import repair as mend_files
@@ -137,7 +137,6 @@ class Setup:
     @cached_property
     def digests(self) -> dict[str, str]:
         """What a resumed run must find unchanged, by name."""
-        config = self.config.model_copy(update={"workers": workers.WorkerSettings(), "name": ""})
         layers = self.space.vocabulary.digest if self.space.vocabulary else ""
         return {
             "grammar": self.grammar.digest,
@@ -145,7 +144,7 @@ class Setup:
             "operators": self.operators.digest,
             "task": self.task.digest,
             "recipe": self.config.recipe.digest(self.device, threads=self.config.workers.threads),
-            "config": hashlib.blake2b(configuration.dumps(config).encode(), digest_size=16).hexdigest(),
+            "config": configuration.digest(self.config),
         }
 
     @property
@@ -281,6 +280,8 @@ def _population(run: Run) -> dict[int, str]:
 
 def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
     config = setup.config
+    if "tensorboard" in config.log:
+        board.require()
     search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
     first = search.ask()  # before anything is written: limits that no architecture meets are found here
     files = {f"grammar/{name}": text for name, text in setup.grammar.source.items()}
@@ -315,14 +316,18 @@ def resume(
     device: str | None = None,
     layers: Sequence[str] = (),
     operators: Sequence[str] = (),
+    log: Sequence[str] | None = None,
 ) -> Summary:
     """Go on with a run, to the end it would have had. Raises EvosearchError and then leaves the folder as it was.
 
     budget: more candidates than the run was started with. workers, device: as in WorkerSettings.
     layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
+    log: as in Config; the run's own where it is None.
     """
     with Run.open(folder, write=True) as run:
-        config = _resumed_config(run, budget, workers, device, layers, operators)
+        config = _resumed_config(run, budget, workers, device, layers, operators, log)
+        if "tensorboard" in config.log:
+            board.require()
         setup = _setup_of(run, config)
         if cut := run.cut_torn_tail():
             watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
@@ -343,6 +348,7 @@ def _resumed_config(
     device: str | None,
     layers: Sequence[str],
     operators: Sequence[str],
+    log: Sequence[str] | None = None,
 ) -> Config:
     """The run's config, with what a resume may change."""
     config = _recorded(run)
@@ -360,6 +366,7 @@ def _resumed_config(
             "workers": settings,
             "layers": paths.own_code("layers", config.layers, layers, run=run.folder),
             "operators": paths.own_code("operators", config.operators, operators, run=run.folder),
+            "log": config.log if log is None else tuple(log),
         }
     )
 
@@ -445,7 +452,7 @@ def _redo(search: Search, record: Mapping[str, Any], run: Run) -> None:
 
 
 def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = ()) -> list[Finding]:
-    """What does not check in a run: its files (runs.verify), and the search done again from its journal.
+    """What does not check in a run: its files (runs.verify), its logs, and the search done again from its journal.
 
     The replay runs the operators and layers of the command line, the user's project or the bundle; where those are not
     the run's any more, a finding says that the replay was not made. Evaluates nothing; changes nothing.
@@ -454,6 +461,7 @@ def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
     if findings:
         return findings
     run = Run.open(folder)
+    findings = logs.verify(run)
     try:
         search = _fresh(run, layers, operators)
         checkpoint = run.load_checkpoint()
@@ -466,18 +474,21 @@ def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
                 with contextlib.suppress(SpaceExhausted):
                     search.ask()
             if not _same_state(search.state(), checkpoint[0]):
-                return [Finding(CHECKPOINT_FILE, "the journal replayed ends in another state", "run `evolve repair`")]
+                cure = "run `evolve repair`"
+                return [*findings, Finding(CHECKPOINT_FILE, "the journal replayed ends in another state", cure)]
     except (RunChanged, UsageError) as error:
         if isinstance(error, UsageError) and (layers or operators):
             raise  # what was given now is at fault, not the run
-        return [Finding(JOURNAL_FILE, f"its replay was not made or came out otherwise: {error}", "see the message")]
-    return []
+        message = f"its replay was not made or came out otherwise: {error}"
+        return [*findings, Finding(JOURNAL_FILE, message, "see the message")]
+    return findings
 
 
 def repair(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = ()) -> list[str]:
-    """What runs.repair does, and the checkpoint written anew from the journal. Returns what was done, a line each."""
+    """What runs.repair does; logs and checkpoint written anew from the journal. Returns what was done, a line each."""
     done = mend_files(folder)
     with Run.open(folder, write=True) as run:
+        done += logs.repair(run)
         search = _fresh(run, layers, operators)
         replay(search, run)
         run.write_checkpoint(search.state())
@@ -522,6 +533,14 @@ class _Session:
         shared = isinstance(self.setup.task, Task) and self.setup.config.recipe.stop != "median"
         self.ledger = Ledger() if shared else None
         self.proposals: dict[int, Proposal] = {}
+        self.logs = logs.Logs(self.run)
+        self.board = self._board() if "tensorboard" in self.setup.config.log else None
+
+    def _board(self) -> board.Board:
+        first, best = self.search.objectives[0], self.search.best()
+        before = self._fitness(best) if best else None
+        done = self.search.evaluated
+        return board.Board(self.run, first.name, first.sign, evaluated=done, best=before, failures=self.failures)
 
     def go_on(self) -> Summary:
         """To the end of the budget, then best/."""
@@ -533,6 +552,9 @@ class _Session:
                 self.pool.close()
             if self.ledger is not None:
                 self.ledger.close()
+            self.logs.close()
+            if self.board is not None:
+                self.board.close()
         summary = self._finish()
         self.watch.finished(summary)
         return summary
@@ -590,7 +612,10 @@ class _Session:
     def _acknowledge(self, scores: Sequence[tuple[int, Score]]) -> None:
         """Journal scores, durably; then let the search and other runs know them."""
         scores = [(number, self._checked(score)) for number, score in scores]
-        self.run.append_scores([{**score.pack(), "number": number, "at": time.time()} for number, score in scores])
+        records = [{**score.pack(), "number": number, "at": time.time()} for number, score in scores]
+        self.run.append_scores(records)
+        records = [decode(encode(record)) for record in records]  # as whoever reads the journal will find them
+        self.logs.add([(self.proposals[record["number"]].pack(), record) for record in records])
         digests = self.setup.digests
         for number, score in scores:
             del self.proposals[number]
@@ -602,6 +627,8 @@ class _Session:
             self.recent.append(score.objectives.get(self.search.objectives[0].name, float("nan")))
             if self.ledger is not None and score.seconds:
                 self.ledger.put(score, task=digests["task"], recipe=digests["recipe"])
+        if self.board is not None:
+            self.board.add(records, self.search.policy.worth)
         self.unsaved += len(scores)
         if self.unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()

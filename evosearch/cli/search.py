@@ -34,6 +34,11 @@ def option(metavar: str, panel: str | None, help: str, *, min: int | None = None
     return typer.Option(metavar=metavar, help=text, min=min, show_default=False, rich_help_panel=panel)
 
 
+LOG = "tensorboard, beside CSV and JSON Lines; none."
+LogOption = Annotated[list[str] | None, option("NAME", PLACE, LOG)]
+ResumedLogOption = Annotated[list[str] | None, option("NAME", None, LOG, default="as the run was started")]
+
+
 def register(app: typer.Typer) -> None:
     for command in (run, resume, status):
         app.command(cls=Command, rich_help_panel=PANEL)(command)
@@ -69,6 +74,7 @@ def run(
     runs: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS", rich_help_panel=PLACE)
     ] = Path("runs"),
+    log: LogOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set search.population=50."),
@@ -86,10 +92,11 @@ def run(
         "grammar": grammar,
         "task": task,
         "seed": seed,
-        "seeds": [text for text in start if text != "none"] if start else None,
+        "seeds": _without_none(start),
         "layers": [str(path) for path in layers] if layers else None,
         "operators": [str(path) for path in operators] if operators else None,
         "name": name,
+        "log": _without_none(log),
         "search.budget": budget,
         "search.strategy": strategy,
         "limits.max_params": max_params,
@@ -116,6 +123,11 @@ def run(
     return _watched(begin, folder, quiet, as_json, resolved.layers)
 
 
+def _without_none(given: list[str] | None) -> list[str] | None:
+    """What a repeated flag names; `none` names nothing. None where it was not given."""
+    return [text for text in given if text != "none"] if given else None
+
+
 def resume(
     run: Annotated[str, RUN_ARGUMENT],
     budget: Annotated[
@@ -125,6 +137,7 @@ def resume(
     device: Annotated[str | None, option("NAME", None, "cpu, cuda, cuda:1.", default="the run's")] = None,
     layers: Annotated[list[Path] | None, option("FILE.py", None, "The run's own layers; again for more.")] = None,
     operators: Annotated[list[Path] | None, option("FOLDER", None, "The run's own operators; again for more.")] = None,
+    log: ResumedLogOption = None,
     fork: Annotated[
         str | None, option("NAME", None, "A new run from this one's population, with what has changed since.")
     ] = None,
@@ -146,12 +159,15 @@ def resume(
             "workers.device": device,
             "layers": [str(path) for path in layers] if layers else None,
             "operators": [str(path) for path in operators] if operators else None,
+            "log": _without_none(log),
         }
         return _fork(folder, {key: value for key, value in flags.items() if value is not None}, quiet, as_json)
 
     def go_on(watch: LiveView | PlainView) -> Summary:
+        from evosearch import config as configuration
         from evosearch import engine
 
+        logs = None if log is None else configuration.load(None, {"log": _without_none(log)}).log
         return engine.resume(
             folder,
             watch,
@@ -160,6 +176,7 @@ def resume(
             device=device,
             layers=tuple(str(path) for path in layers or ()),
             operators=tuple(str(path) for path in operators or ()),
+            log=logs,
         )
 
     return _watched(go_on, folder, quiet, as_json, [str(path) for path in layers or ()])

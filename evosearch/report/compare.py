@@ -20,7 +20,7 @@ from evosearch.report import figures
 from evosearch.report.figures import Sample, measured, number
 from evosearch.report.reading import RunReading, read_run
 
-APART = frozenset({"name", "seed", "workers", "search.budget"})  # what runs of one method may differ in
+APART = frozenset({"name", "seed", "workers", "log", "search.budget"})  # what runs of one method may differ in
 RESAMPLES = 9_999  # of the permutation test; all of them where there are fewer
 
 

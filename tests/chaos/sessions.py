@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import itertools
+import json
 import os
 import signal
 import sys
@@ -108,6 +110,17 @@ def best(folder: Path) -> bytes:
     return (folder / "best" / "architecture.arch").read_bytes()
 
 
+def logged(folder: Path) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
+    """The rows of a run's CSV and of its JSON Lines by number, times aside."""
+    with (folder / "evaluations.csv").open(newline="", encoding="utf-8") as file:
+        table: list[dict[str, Any]] = list(csv.DictReader(file))
+    lines: list[dict[str, Any]] = [json.loads(line) for line in (folder / "evaluations.jsonl").read_text().splitlines()]
+    for row in (*table, *lines):
+        for name in ("at", "seconds", "objective_seconds"):
+            row.pop(name, None)
+    return sorted(table, key=lambda row: int(row["number"])), sorted(lines, key=lambda row: int(row["number"]))
+
+
 def state(folder: Path) -> Any:
     """The search's state at the end of a run."""
     loaded = Run.open(folder).load_checkpoint()
@@ -125,7 +138,7 @@ def kills(work: Work, tmp_path: Path, *, runs: int, seeds: int, times: int, rng:
         start = time.perf_counter()
         assert os.waitpid(child(work, seed, whole, None), 0)[1] == 0
         lasts = time.perf_counter() - start
-        expected = journal_digest(Run.open(whole))
+        expected, timeless = journal_digest(Run.open(whole)), logged(whole)
         for number in range(seed, runs, seeds):
             folder, acknowledged = tmp_path / f"run-{number}", tmp_path / f"acknowledged-{number}"
             hits = 0
@@ -144,3 +157,4 @@ def kills(work: Work, tmp_path: Path, *, runs: int, seeds: int, times: int, rng:
             assert engine.verify(folder) == []  # the journal, replayed, ends in the checkpoint's state
             assert best(folder) == best(whole)
             assert state(folder) == state(whole)
+            assert logged(folder) == timeless
