@@ -64,25 +64,33 @@ class Logs:
 
 
 def row(proposal: Mapping[str, Any], score: Mapping[str, Any]) -> Row:
-    """A proposal's record and its score's as one flat row; numbers that are not finite are None."""
+    """A proposal's record and its score's as one flat row."""
     cost = score.get("cost") or {}
-    flat = {
+    return {
         "number": proposal.get("number"),
         "key": proposal.get("key"),
         "status": score.get("status"),
         "operator": proposal.get("operator"),
         "parents": list(proposal.get("parents") or ()),
-        **{name: cost.get(name) for name in ("params", "flops", "activations", "modules")},
+        "params": cost.get("params"),
+        "flops": cost.get("flops"),
+        "activations": cost.get("activations"),
+        "modules": cost.get("modules"),
         "seconds": score.get("seconds"),
         "at": score.get("at"),
         "seed": score.get("seed"),
         "curve": list(score.get("curve") or ()),
         "error": score.get("error"),
         "text": proposal.get("text"),
+        **dict(_measured(score)),
     }
+
+
+def _measured(score: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What the task measured, each under the name of its column."""
     for kind in ("objective", "metric"):
-        flat |= {f"{kind}_{_text(str(name))}": value for name, value in (score.get(f"{kind}s") or {}).items()}
-    return {name: _finite(value) for name, value in flat.items()}
+        for name, value in (score.get(f"{kind}s") or {}).items():
+            yield f"{kind}_{_text(str(name))}", value
 
 
 def rows(run: Run, skip: int = 0) -> Iterator[Row]:
@@ -133,8 +141,8 @@ class _Log:
 
     # What the two differ in
 
-    def begin(self, rows: Iterable[Row]) -> bytes:
-        """Settle on the columns of these rows; the lines before the first one."""
+    def begin(self) -> bytes:
+        """Settle on the columns that the journal asks for; the lines before the first row."""
         return b""
 
     def resumes(self, first: bytes) -> bool:
@@ -201,7 +209,7 @@ class _Log:
 
     def lines(self) -> Iterator[bytes]:
         """The file as it should be."""
-        yield self.begin(rows(self.run))
+        yield self.begin()
         yield from map(self.encode, rows(self.run))
 
     def verify(self) -> Iterator[Finding]:
@@ -251,8 +259,10 @@ class _Lines(_Log):
     name = "evaluations.jsonl"
 
     def encode(self, row: Row) -> bytes:
-        # Everything beyond ASCII is escaped: exact, and nothing in it moves a terminal's cursor.
-        return (json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n").encode()
+        try:
+            return _json(row)
+        except ValueError:  # a number that JSON has no word for: seldom, and looking for it takes as long as writing
+            return _json({name: _finite(value) for name, value in row.items()})
 
 
 class _Table(_Log):
@@ -269,10 +279,11 @@ class _Table(_Log):
         super().__init__(run)
         self.columns: dict[str, None] = dict.fromkeys(COLUMNS)
 
-    def begin(self, rows: Iterable[Row]) -> bytes:
+    def begin(self) -> bytes:
         self.columns = dict.fromkeys(COLUMNS)
-        for row in rows:
-            self.columns |= dict.fromkeys(itertools.islice(row, len(COLUMNS), None))
+        for record in self.run.records():
+            if record["kind"] == "score" and len(self.columns) < len(COLUMNS) + MOST_NAMES:
+                self.columns |= dict.fromkeys(name for name, _ in _measured(record))
         self.columns = dict.fromkeys(itertools.islice(self.columns, len(COLUMNS) + MOST_NAMES))
         return _line(self.columns)
 
@@ -289,6 +300,18 @@ class _Table(_Log):
         return _line(row.get(name) for name in self.columns)
 
 
+def _json(row: Row) -> bytes:
+    """The row in one line of ASCII: exact, and nothing in it moves a terminal's cursor. ValueError for inf and NaN."""
+    return (json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    """The value, or None in place of a number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return [_finite(item) for item in value] if isinstance(value, list) else value
+
+
 def _line(cells: Iterable[Any]) -> bytes:
     """The cells as a line of CSV: lists as words, texts that no terminal and no spreadsheet takes for a command."""
     out = io.StringIO()
@@ -297,24 +320,17 @@ def _line(cells: Iterable[Any]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, str):
+        text = _text(value)
+        return f"'{text}" if text.startswith(FORMULA) else text
     if isinstance(value, list):
-        return " ".join("" if item is None else str(item) for item in value)
-    if not isinstance(value, str):
-        return value
-    text = _text(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+        return " ".join("" if item is None else str(item) for item in _finite(value))
+    return _finite(value)
 
 
 def _text(text: str) -> str:
     """The text as it stands in one line."""
     return clean(text.replace("\n", " ").replace("\t", " "))
-
-
-def _finite(value: Any) -> Any:
-    """The value, or None in place of a number that JSON has no word for."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return [_finite(item) for item in value] if isinstance(value, list) else value
 
 
 def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
