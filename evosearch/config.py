@@ -105,8 +105,10 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
             data = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such config file; `evolve init` writes one to start from") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read: {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}; name a config file") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}; a config is a TOML file") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
         check_keys(data, where)
@@ -201,8 +203,12 @@ def tables() -> dict[str, tuple[str, ...]]:
 
 
 def _homes(key: str) -> list[str]:
-    """Where a key that stands outside its table belongs: `budget` -> search.budget."""
-    return [f"{table}.{key}" for table, keys in tables().items() if key in keys]
+    """Where a key that stands outside its table belongs: `budget` -> search.budget; of a mistyped one, those near it."""
+    homes = {inner: f"{table}.{inner}" for table, keys in reversed(tables().items()) for inner in keys}
+    if key in homes:
+        return [f"{table}.{key}" for table, keys in tables().items() if key in keys]
+    own = difflib.get_close_matches(key, Config.model_fields, n=1, cutoff=0.6)
+    return [] if own else [homes[name] for name in difflib.get_close_matches(key, homes, n=3, cutoff=0.7)]
 
 
 def _near(wrong: str, known: Iterable[str], prefix: str = "") -> str:

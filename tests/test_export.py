@@ -8,7 +8,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from evosearch import config as configuration
 from evosearch import export as exports
 from evosearch import final, network, results
 from evosearch.architecture import Architecture, Limits
-from evosearch.cli import DONE, FAILED, USAGE, main
+from evosearch.cli import DONE, FAILED, main
 from evosearch.cost import Cost
 from evosearch.errors import ExportError, RunChanged, StorageError, UsageError
 from evosearch.export import FORMATS, TOLERANCE, Original, difference, export
@@ -323,7 +322,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project with one finished run: two candidates, the first one trained and saved as its best."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EVOSEARCH_RUNS", raising=False)
-    write_data(tmp_path / "halves.npz")
+    finished_run(tmp_path)
+    return tmp_path
+
+
+def finished_run(folder: Path) -> None:
+    """runs/first in the working directory, which is this folder, and its data."""
+    write_data(folder / "halves.npz")
     settings = {
         "grammar": str(GRAMMARS / "tiny_cnn.lark"),
         "task": "halves.npz",
@@ -345,7 +350,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "outputs": 2,
     }
     files = {"config.toml": configuration.dumps(config), "grammar/tiny_cnn.lark": GRAMMAR}
-    with Run.create(tmp_path / "runs/first", header=header, files=files) as run:
+    with Run.create(folder / "runs/first", header=header, files=files) as run:
         for number, found in enumerate((best, second)):
             key, text = found.architecture.key, found.architecture.text
             made = {"operator": "sample", "parents": [], "seed": 1}
@@ -354,7 +359,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             run.append_score({"number": number, **score.pack()})
         finished = results.Final(best.task, config.final, "cpu", 1).train(best.architecture)
         run.write_best(results.files(finished, best.task, {"metric": best.task.metric}))
-    return tmp_path
 
 
 def key_of(text: str) -> str:
@@ -495,72 +499,6 @@ def test_own_layers_are_not_taken_on_the_word_of_a_folder(tmp_path: Path, monkey
     found = final.subject(given.model_copy(update={"layers": ()}), SECOND)
     with pytest.raises(RunChanged, match="the layers changed since it was trained"):
         final.same(at, found, "layers")
-
-
-@dataclass(frozen=True)
-class Mistake:
-    arguments: str
-    code: int
-    says: str
-    prepare: Callable[[Path], object] | None = None
-
-
-def torn_weights(folder: Path) -> None:
-    path = folder / "runs/first/best/weights.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def direct_task(folder: Path) -> None:
-    (folder / "toy.py").write_text("def fitness(text, derivation, seed):\n    return 1.0\n")
-
-
-MISTAKES = [
-    Mistake("export nothing --format pt2", FAILED, "no run 'nothing'"),
-    Mistake("export first", USAGE, "say which format: --format python or safetensors or pt2 or onnx"),
-    Mistake("export first -o net.bin", USAGE, "say which format"),
-    Mistake("export first --format tflite", USAGE, "--format tflite: there are python, safetensors, pt2, onnx"),
-    Mistake("export first -o no/net.pt2", USAGE, "there is no folder no"),
-    Mistake("export first ffff --format pt2", FAILED, "no candidate's key begins with 'ffff'"),
-    Mistake("export first --format pt2", FAILED, "weights.safetensors: not the weights of", torn_weights),
-    Mistake(
-        "export first --format pt2",
-        FAILED,
-        "runs/first: the task changed since it was trained",
-        lambda folder: write_data(folder / "halves.npz", bright=90),
-    ),
-    Mistake(
-        "export first --format pt2", USAGE, "--task says where", lambda folder: (folder / "halves.npz").unlink()
-    ),
-    Mistake("train first -o runs", USAGE, "runs exists; choose another --output"),
-    Mistake("train first -o halves.npz/out", USAGE, "nothing can be written in"),
-    Mistake("train first --grammar mlp", USAGE, "--grammar mlp: first has its own; leave it out"),
-    Mistake("train conv(16,3) abc", USAGE, "a text has no candidates; leave abc out"),
-    Mistake("train conv(16,9) --grammar tiny_cnn", USAGE, "'9'"),
-    Mistake("train net.arch", USAGE, "net.arch: no such file"),
-    Mistake("train first --set final.lrr=1", USAGE, "unknown key final.lrr; did you mean final.lr?"),
-    Mistake("train first --epochs 0", USAGE, "--epochs"),
-    Mistake(
-        "train first --task tiny.npz",
-        USAGE,
-        "this architecture does not fit tiny, 1x2x2: max_pool: 16x1x1",
-        lambda folder: write_data(folder / "tiny.npz", (1, 2, 2)),
-    ),
-    Mistake("train first --task toy:fitness", USAGE, "no networks to train", direct_task),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("mistake", MISTAKES, ids=[f"{m.arguments}-{m.says[:20]}" for m in MISTAKES])
-def test_a_mistake_is_one_line(mistake: Mistake, project: Path, capsys: Capture) -> None:
-    """It says what and what to do, and leaves the folder as it was."""
-    if mistake.prepare:
-        mistake.prepare(project)
-    before = sorted(project.rglob("*"))
-    assert main(mistake.arguments.split()) == mistake.code
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.count("\n") == 1
-    assert mistake.says in said.err
-    assert sorted(path for path in project.rglob("*") if "__pycache__" not in path.parts) == before
 
 
 # --- every layer of the bundled grammars -----------------------------------------------------------------------------

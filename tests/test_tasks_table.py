@@ -74,20 +74,20 @@ def test_the_digest_is_of_figures_and_roles(csv_file: Path) -> None:
     assert table.load(f"{csv_file},fitness=val", TaskSettings()).digest != by_val
 
 
-@pytest.mark.parametrize(
-    ("content", "spec", "message"),
-    [
-        (None, "", "no such table"),
-        ("arch,val\n", "", "no rows below the header"),
-        ("arch,speed\na,1\n", "", "which column is the fitness? say "),
-        ("arch,val\na,1\n", ",fitness=vall", "no column 'vall' for the fitness; did you mean val?"),
-        ("arch,val\na,1\n", ",fittness=val", "did you mean fitness?"),
-        ("arch,val\na,1,2\n", "", ":2: 3 fields, but the header has 2"),
-        ("arch,val\na,y\nb,x\n", "", "column 'val' is the fitness but does not hold numbers"),
-        ("arch,val\na,1\na,2\n", "", ":3: a is there twice, with other figures"),
-        ("arch,val\n" + "a,1\n" * 60 + "b,x\n", "", ":62: could not convert string to float: 'x'"),
-    ],
-)
+TABLE_MISTAKES: list[tuple[str | None, str, str]] = [
+    (None, "", "no such table"),
+    ("arch,val\n", "", "no rows below the header"),
+    ("arch,speed\na,1\n", "", "which column is the fitness? say "),
+    ("arch,val\na,1\n", ",fitness=vall", "no column 'vall' for the fitness; did you mean val?"),
+    ("arch,val\na,1\n", ",fittness=val", "did you mean fitness?"),
+    ("arch,val\na,1,2\n", "", ":2: 3 fields, but the header has 2"),
+    ("arch,val\na,y\nb,x\n", "", "column 'val' is the fitness but does not hold numbers"),
+    ("arch,val\na,1\na,2\n", "", ":3: a is there twice, with other figures"),
+    ("arch,val\n" + "a,1\n" * 60 + "b,x\n", "", ":62: could not convert string to float: 'x'"),
+]
+
+
+@pytest.mark.parametrize(("content", "spec", "message"), TABLE_MISTAKES)
 def test_wrong_tables_are_refused_in_one_line(tmp_path: Path, content: str | None, spec: str, message: str) -> None:
     path = tmp_path / "t.csv"
     if content is not None:
@@ -105,17 +105,20 @@ def test_a_torn_archive_is_refused(tmp_path: Path) -> None:
         table.load(str(path), TaskSettings())
 
 
+BROKEN_TABLES = [
+    ("t.csv", b"arch,val\na,\xff\n", "byte 11 is not UTF-8 text"),
+    ("t.csv", b"arch,val\n" + b"a" * 200_000 + b",1\n", ":2: field larger than field limit"),
+    ("t.csv", b"arch,val\na\rb,1\n", "new-line character seen in unquoted field"),
+    ("t.csv.gz", gzip.compress(b"arch,val\n", mtime=0)[:10] + b"\xff" * 20, "cannot be read"),
+    ("t.csv.gz", b"arch,val\n", "cannot be read"),
+    ("t.csv.xz", b"arch,val\n", "cannot be read"),
+    ("t.csv.xz", lzma.compress(b"arch,val\n")[:40] + b"\xff" * 20, "cannot be read"),
+]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
-    [
-        ("t.csv", b"arch,val\na,\xff\n", "byte 11 is not UTF-8 text"),
-        ("t.csv", b"arch,val\n" + b"a" * 200_000 + b",1\n", ":2: field larger than field limit"),
-        ("t.csv", b"arch,val\na\rb,1\n", "new-line character seen in unquoted field"),
-        ("t.csv.gz", gzip.compress(b"arch,val\n", mtime=0)[:10] + b"\xff" * 20, "cannot be read"),
-        ("t.csv.gz", b"arch,val\n", "cannot be read"),
-        ("t.csv.xz", b"arch,val\n", "cannot be read"),
-        ("t.csv.xz", lzma.compress(b"arch,val\n")[:40] + b"\xff" * 20, "cannot be read"),
-    ],
+    BROKEN_TABLES,
     ids=["bytes", "field", "line", "stream-gz", "plain-gz", "plain-xz", "stream-xz"],
 )
 def test_a_broken_table_is_refused_in_one_line(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -135,6 +135,7 @@ def fmt(
     from evosearch.cli.spaces import load_grammar
     from evosearch.errors import ArchitectureError, UsageError
     from evosearch.grammar import layout
+    from evosearch.paths import read_arch
 
     language = load_grammar(grammar)
     done: list[tuple[Path | None, str]] = []
@@ -143,10 +144,7 @@ def fmt(
         if write and file is None:
             raise UsageError(f"--write: {text} is no .arch file; leave --write out to see it printed")
         try:
-            source = file.read_text(encoding="utf-8") if file else text
-            done.append((file, layout(language, source, width) + "\n"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{text}: cannot be read: {error}") from error
+            done.append((file, layout(language, read_arch(file) if file else text, width) + "\n"))
         except ArchitectureError as error:
             raise ArchitectureError(f"{file}: {error}" if file else str(error)) from None
     for file, formatted in done:  # all are read before the first is written

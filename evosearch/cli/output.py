@@ -23,6 +23,9 @@ def check_target(flag: str, path: Path, *, new_folder: bool = False) -> None:
 
     if path.is_dir():
         raise UsageError(f"{flag} {path}: a folder; name the file in it, as in {flag} {path / 'NAME'}")
+    above = next(parent for parent in path.absolute().parents if parent.exists())
+    if not above.is_dir():
+        raise UsageError(f"{flag} {path}: {above.name} is a file; choose another place")
     if not new_folder and not path.parent.is_dir():
         raise UsageError(f"{flag} {path}: there is no folder {path.parent}; make it, or choose another place")
 

@@ -141,7 +141,7 @@ class _Importer:
                         raise mistake(
                             "template-arguments", definition.place, name=name, expected=len(base.parameters),
                             s="" if len(base.parameters) == 1 else "s", count=len(definition.parameters),
-                            params=", ".join(base.parameters),
+                            params=", ".join(name.rpartition("__")[2] for name in base.parameters),
                         )  # fmt: skip
                     definition = replace(base, branches=definition.branches + base.branches)
             elif name in imported:

@@ -352,7 +352,8 @@ def regexp_parts(node: Regexp) -> tuple[str, str]:
         pattern = evaluate(body[1:])
         pattern.encode()
     except (SyntaxError, ValueError) as error:
-        raise mistake("bad-regex", node.place, text=shortened(node.raw), reason=str(error)) from None
+        reason = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise mistake("bad-regex", node.place, text=shortened(node.raw), reason=reason) from None
     if not pattern:
         raise mistake("bad-regex", node.place, text=node.raw, reason="it is empty")
     if "\n" in node.raw and "x" not in flags:

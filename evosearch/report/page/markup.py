@@ -7,6 +7,7 @@ slipped through from a run could neither run nor load anything.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -54,7 +55,8 @@ def write(path: Path, text: str) -> Path:
         beside.write_text(text, encoding="utf-8", errors="replace")
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what stood in the page's way may stand in this one's
+            beside.unlink()
         raise refusal(path, error) from error
     return path
 

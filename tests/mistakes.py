@@ -1,0 +1,659 @@
+"""Every error that the command line can give, as one table: what is typed, where, and what the answer says.
+
+`tests/test_errors.py` drives it, and looks for places in evosearch/ that raise an error which no row reaches. Mistakes in
+grammar files have a table of their own (tests/grammar_mistakes/), and so have those of a trained network's export.
+"""
+
+from __future__ import annotations
+
+import functools
+import lzma
+import shutil
+import struct
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from evosearch import config as configuration
+from evosearch import engine, framing
+from evosearch.cli import FAILED, USAGE
+from evosearch.framing import JOURNAL
+from evosearch.layers.base import Cost
+from evosearch.runs import Run
+from evosearch.score import Score
+from tests.chaos import sessions
+from tests.report_runs import created
+from tests.test_export import SECOND, finished_run, key_of, write_data
+from tests.test_tasks import ARRAY_MISTAKES, PEOPLE, TEXT_MISTAKES, idx_folder, image_folder, npz
+from tests.test_tasks_table import BROKEN_TABLES, TABLE_MISTAKES
+
+Prepare = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One error the command can give: what is typed, how it exits, what its line says.
+
+    prepare: what lies in the folder. carets: the source follows, with a caret. notes: lines may stand above the error's.
+    leaves: the command gets so far that it leaves something. patches: what is otherwise than on this machine.
+    """
+
+    arguments: str
+    code: int
+    says: tuple[str, ...]
+    prepare: Prepare | None = None
+    carets: bool = False
+    notes: bool = False
+    leaves: bool = False
+    patches: Mapping[str, Any] | None = None
+
+
+def usage(arguments: str, *says: str, at: Prepare | None = None, **more: Any) -> Mistake:
+    return Mistake(arguments, USAGE, says, at, **more)
+
+
+def failed(arguments: str, *says: str, at: Prepare | None = None, **more: Any) -> Mistake:
+    return Mistake(arguments, FAILED, says, at, **more)
+
+
+# --- what lies in the folder -----------------------------------------------------------------------------------------
+
+TINY = """\
+// input: image
+start: "seq" "(" step "," step ")" -> sequential
+?step: "norm" -> norm | "linear" "(" WIDTH ")" -> linear
+WIDTH: "16" | "32"
+"""
+BIG = TINY.replace('"norm" -> norm | ', "")  # no sentence of it is without parameters
+BITS = '// input: none\nstart: bit bit\nbit: "0" -> zero | "1" -> one\n'
+POINTS = "a,b,c\n" + "".join(f"{n % 7},{n % 5},{'xy'[n % 2]}\n" for n in range(60))
+LONG = f"branching({'(norm,' * 60}"  # longer than a file's name may be, and no sentence
+
+
+def write(name: str, content: str | bytes) -> Prepare:
+    def prepare(folder: Path) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+
+    return prepare
+
+
+def both(*steps: Prepare) -> Prepare:
+    def prepare(folder: Path) -> None:
+        for step in steps:
+            step(folder)
+
+    return prepare
+
+
+def folder(name: str) -> Prepare:
+    return lambda at: (at / name).mkdir(parents=True)
+
+
+def empty(name: str, **files: str) -> Prepare:
+    """A run without a proposal."""
+    contents = {f"{key}.toml": text for key, text in files.items()}
+    return lambda at: Run.create(at / "runs" / name, header={}, files=contents).close()
+
+
+def broken_run(at: Path) -> None:
+    Run.create(at / "runs/broken", header={}, files={}).close()
+    journal = at / "runs/broken/journal.msgpack"
+    data = bytearray(journal.read_bytes())
+    data[-1] ^= 0xFF
+    journal.write_bytes(data)
+
+
+tiny, big = write("tiny.lark", TINY), write("big.lark", BIG)
+bits = both(write("bits.lark", BITS), write("bits.csv", "arch,fitness\n00,0\n01,1\n10,1\n11,2\n"))
+points = write("points.csv", POINTS)
+
+
+@functools.cache
+def _searched() -> Path:
+    """A finished run of twelve evaluations over words, made once a process; the grammar and the table beside it."""
+    at = Path(tempfile.mkdtemp(prefix="evosearch-test-"))
+    engine.start(sessions.config(sessions.words(at, letters=3), 12, 0), at / "run", sessions.Silent())
+    return at
+
+
+def words(at: Path) -> None:
+    """runs/words: a copy of that run, and words.lark, its grammar."""
+    shutil.copytree(_searched() / "run", at / "runs/words")
+    shutil.copy(_searched() / "words.lark", at)
+
+
+def forged(header: Mapping[str, Any] | None = None, change: Mapping[int, str] | None = None) -> Prepare:
+    """runs/words as someone would have it who writes journals: another header, other texts by number."""
+
+    def prepare(at: Path) -> None:
+        old = Run.open(_searched() / "run")
+        files = {name: (old.folder / name).read_bytes() for name in old.header["files"]}
+        with Run.create(at / "runs/words", header={**old.header, **(header or {})}, files=files) as run:
+            for record in old.records():
+                plain = {key: value for key, value in record.items() if key != "kind"}
+                if record["kind"] == "proposal":
+                    text = (change or {}).get(record["number"], record["text"])
+                    run.append_proposal({**plain, "text": text})
+                else:
+                    run.append_score(plain)
+
+    return prepare
+
+
+def appended(data: bytes) -> Prepare:
+    """runs/words with something behind its journal."""
+
+    def prepare(at: Path) -> None:
+        words(at)
+        with (at / "runs/words/journal.msgpack").open("ab") as journal:
+            journal.write(data)
+
+    return prepare
+
+
+def cut(at: Path) -> None:
+    """runs/words whose journal lost what its checkpoint reflects."""
+    words(at)
+    ends = [end for end, _ in Run.open(at / "runs/words").located()]
+    with (at / "runs/words/journal.msgpack").open("r+b") as journal:
+        journal.truncate(ends[3])
+
+
+def other_state(at: Path) -> None:
+    """runs/words with the checkpoint of a later evosearch."""
+    words(at)
+    with Run.open(at / "runs/words", write=True) as run:
+        loaded = run.load_checkpoint()
+        assert loaded
+        run.write_checkpoint({**loaded[0], "version": 99})
+
+
+def checkpoint(data: bytes) -> Prepare:
+    def prepare(at: Path) -> None:
+        words(at)
+        path = at / "runs/words/checkpoint.msgpack"
+        path.write_bytes(data or path.read_bytes()[:-1])
+
+    return prepare
+
+
+def another_s_checkpoint(at: Path) -> None:
+    words(at)
+    with Run.create(at / "other", header={}, files={}) as run:
+        run.write_checkpoint({})
+    shutil.copy(at / "other/checkpoint.msgpack", at / "runs/words")
+
+
+def changed(name: str, change: Callable[[bytes], bytes]) -> Prepare:
+    """runs/words with one of its files otherwise."""
+
+    def prepare(at: Path) -> None:
+        words(at)
+        path = at / "runs/words" / name
+        path.write_bytes(change(path.read_bytes()))
+
+    return prepare
+
+
+_held: list[Run] = []  # so that a lock outlives the function that took it
+
+
+def held(at: Path) -> None:
+    """runs/words while someone writes it."""
+    words(at)
+    _held[:] = [Run.open(at / "runs/words", write=True)]
+
+
+CONFIG = configuration.validate({"grammar": "einspace", "search": {"budget": 3}}, "test")
+
+
+def made_up(name: str, scores: str = "o-o", config: Mapping[str, Any] | None = None, **header: Any) -> Prepare:
+    """A run of einspace with a score for each letter (o: it succeeded, -: it failed), made up."""
+
+    def prepare(at: Path) -> None:
+        settings = configuration.validate({"grammar": "einspace", **(config or {})}, "test")
+        with created(at / "runs" / name, settings, **header) as run:
+            for number, letter in enumerate(scores):
+                key = f"{number:x}" * 32
+                made = {"number": number, "key": key, "text": "norm", "parents": [], "operator": "sample", "seed": 1}
+                run.append_proposal(made)
+                objectives = {"accuracy": 0.5, "params": 1.0} if letter == "o" else {}
+                status: Any = "ok" if letter == "o" else "nan"
+                score = Score(key, status, objectives, cost=Cost(params=100), seconds=1.0)
+                run.append_score({"number": number, **score.pack()})
+
+    return prepare
+
+
+def metrics_that_are_no_json(at: Path) -> None:
+    made_up("first")(at)
+    with Run.open(at / "runs/first", write=True) as run:
+        run.write_best({"metrics.json": "{", "architecture.arch": "norm"})
+
+
+def without_grammar(name: str) -> Prepare:
+    def prepare(at: Path) -> None:
+        made_up(name)(at)
+        shutil.rmtree(at / "runs" / name / "grammar")
+
+    return prepare
+
+
+def trained(metrics: str) -> Prepare:
+    """A folder like those of `evolve train`."""
+    contents = {"config.toml": 'grammar = "mlp.lark"\n', "metrics.json": metrics, "weights.safetensors": "", "mlp.lark": ""}
+    return both(*(write(f"net/{name}", text) for name, text in contents.items()))
+
+
+def own_code(kind: str, place: str) -> Prepare:
+    """A run that was begun with own layers or operators which lie there now."""
+
+    def prepare(at: Path) -> None:
+        where = at / place
+        where.parent.mkdir(parents=True, exist_ok=True)
+        where.write_text("")
+        settings = {"grammar": "einspace", kind: [str(where)]}
+        text = configuration.dumps(configuration.validate(settings, "test"))
+        Run.create(at / "made", header={"digests": {}, "grammar_file": "x"}, files={"config.toml": text}).close()
+        shutil.copytree(at / "made", at / "runs/own", dirs_exist_ok=True)
+
+    return prepare
+
+
+def layers(text: str, grammar: str = '// input: vector\nstart: "x" -> mine\n') -> Prepare:
+    return both(write("own.py", text), write("own.lark", grammar))
+
+
+LAYER = """
+from dataclasses import dataclass
+from evosearch.layers.base import Leaf, register
+
+@register("mine")
+@dataclass(frozen=True)
+class Mine(Leaf):
+    {field}: {kind}
+
+    def __post_init__(self):
+        {check}
+
+    def shape(self, x):
+        return x
+"""
+
+
+def layer(field: str = "size", kind: str = "int", check: str = "pass", word: str = "/[0-9]+/  // range=1..9 int") -> Prepare:
+    grammar = f'// input: vector\nstart: "x" SIZE -> mine\nSIZE: {word}\n'
+    return layers(LAYER.format(field=field, kind=kind, check=check), grammar)
+
+
+def operator(text: str, name: str = "mine", kind: str = "mutate") -> Prepare:
+    return write(f"ops/{kind}/{name}.py", text)
+
+
+def exported(*steps: Prepare) -> Prepare:
+    """runs/first with a trained network, and then what the steps do to it."""
+
+    def prepare(at: Path) -> None:
+        finished_run(at)
+        for step in steps:
+            step(at)
+
+    return prepare
+
+
+def torn_weights(at: Path) -> None:
+    path = at / "runs/first/best/weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def idx(name: str, content: bytes) -> Prepare:
+    def prepare(at: Path) -> None:
+        idx_folder(at / "mnist")
+        (at / "mnist" / name).unlink(missing_ok=True)
+        (at / "mnist" / name).write_bytes(content)
+
+    return prepare
+
+
+def arrays(at_name: str = "data.npz", **values: Any) -> Prepare:
+    return lambda at: np.savez(at / at_name, **values)
+
+
+def npy(**values: Any) -> Prepare:
+    """A folder of arrays."""
+
+    def prepare(at: Path) -> None:
+        (at / "data").mkdir(exist_ok=True)
+        for name, value in values.items():
+            np.save(at / "data" / f"{name}.npy", value)
+
+    return prepare
+
+
+def pictures(change: Callable[[Path], object], **size: Any) -> Prepare:
+    return lambda at: (image_folder(at / "pets", **size), change(at / "pets"))
+
+
+def mixed_pictures(at: Path) -> None:
+    image_folder(at / "pets")
+    image_folder(at / "large", (8, 8))
+    shutil.copy(at / "large/dog/3.png", at / "pets/dog/3.png")
+
+
+def split_pictures(at: Path) -> None:
+    image_folder(at / "pets/train")
+    image_folder(at / "pets/test")
+    (at / "pets/test/dog").rename(at / "pets/test/wolf")
+
+
+def ledger(content: bytes) -> Prepare:
+    return write("theirs.msgpack", content)
+
+
+X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+SECOND_KEY = key_of(SECOND)
+NO_MODULE = SimpleNamespace(find_spec=lambda name: None)
+
+
+def refuse_import(name: str) -> Any:
+    raise ImportError(name)
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+TASK = "run --dry-run --grammar mlp --task"
+IMAGES = "run --dry-run --grammar tiny_cnn --task"
+TABLE = "run --dry-run --grammar bits.lark --task table:t.csv"
+VECTOR = "run --grammar mlp --task points.csv --device cpu --set workers.pool=inline --set recipe.epochs=1 --quiet"
+
+COMMANDS = [
+    usage("fly", "No such command 'fly'", "evolve --help"),
+    usage("run --bugdet 3", "No such option: --bugdet", "--budget", "evolve run --help"),
+    usage("run --budget many", "--budget", "valid integer"),
+    usage("run --budget 0", "--budget", "greater than or equal to 1"),
+    usage("resume", "Missing argument 'RUN'", "evolve resume --help"),
+    usage("init here", "here: a file is in the way", "another folder", at=write("here", "")),
+    usage("init", "evosearch.toml is there already"),
+    usage("bench nothing --grammar tiny.lark --seeds 1", "no task 'nothing'", at=tiny),
+    usage("bench nothing --grammar tiny.lark --budgets 5,x", "--budgets 5,x", at=tiny),
+    usage("bench table:bits.csv --grammar bits.lark --budgets ,", "at least one seed and budgets", at=bits),
+    usage("bench digits --grammar tiny.lark --seeds 1", "digits: a comparison needs a table or a function", at=tiny),
+    usage("bench table:bits.csv --grammar tiny.lark --seeds 1", "no input shape is known", at=both(bits, tiny)),
+    usage("bench x --grammar y --strategies best", "no strategy named 'best'; there are: aging, nsga2, random"),
+    usage("bench x --grammar y --policies best", "no policy named 'best'; there are: ", "uniform"),
+    usage("cache gc", "--older-than DAYS"),
+    usage("cache merge nothing", "nothing: no such file", "ledger"),
+    usage("cache merge .", ".: a folder, and not a run's", "ledger"),
+    failed("cache merge theirs.msgpack", "offset 0: its first 16 bytes are not those", "ledger", at=ledger(b"x" * 40)),
+    failed("cache merge theirs.msgpack", "written in format 2; this evosearch reads", at=ledger(framing.preamble(framing.LEDGER, 2))),
+    failed("cache ls", "Is a directory", "look at the file", patches={"EVOSEARCH_CACHE": "cache"}, at=folder("cache/ledger.msgpack")),
+]  # fmt: skip
+
+CONFIGS = [
+    usage("run nothing.toml", "nothing.toml: no such config file", "evolve init"),
+    usage("run bad.toml", "bad.toml: not TOML", "line 1", at=write("bad.toml", "search == 3")),
+    usage("run odd.toml", "odd.toml: unknown key search.x", at=write("odd.toml", "search.x = 3")),
+    usage("run odd.toml", "odd.toml: unknown key bugdet; did you mean search.budget?", at=write("odd.toml", "bugdet = 3")),
+    usage("run odd.toml", "unknown key budget; did you mean search.budget?", at=write("odd.toml", "budget = 3")),
+    usage("run odd.toml", "search is a table; say [search]", at=write("odd.toml", "search = 3")),
+    usage("run odd.toml", "task is a single value, not a table", at=write("odd.toml", "[task]\nx = 3")),
+    usage("run odd.toml", "search.seed: say seed at the top", at=write("odd.toml", "search.seed = 3")),
+    usage("run runs", "runs: cannot be read: Is a directory; name a config file", at=folder("runs")),
+    usage("run bin.toml", "bin.toml: not UTF-8 text at byte 3", at=write("bin.toml", b"a='\xff'")),
+    usage("run odd.toml", "unknown key sedd; did you mean seed", at=write("odd.toml", "sedd = 3")),
+    usage("run --set search.budget", "--set search.budget: say KEY=VALUE"),
+    usage("run --strategy best", "search.strategy", "'aging', 'nsga2' or 'random'", "'best'"),
+    usage("run --log csv", "command line: log.0: input should be 'tensorboard', not 'csv'"),
+    usage("run --log tensorboard", "--log tensorboard needs tensorboard: pip install", patches={"evosearch.report.board.util": NO_MODULE}),
+    usage("run --name a/b", "--name a/b: a name, not a path"),
+    usage("run --name first", "runs/first exists", "evolve resume runs/first", at=write("runs/first/x", "")),
+    failed("run --runs here/runs --grammar bits.lark --task table:bits.csv", "here/runs: Not a directory: look at the file and its disk", at=both(bits, write("here", ""))),
+    usage("run --device gpu", "workers.device is 'gpu'", "cpu, cuda"),
+    usage("run --device cuda:99", "workers.device is 'cuda:99', and torch", "use cpu"),
+    usage("run --set workers.threads=0", "workers.threads is 0; it must be at least 1"),
+    usage("run --set search.window=1", "search.window = 1: must be at least 2"),
+    usage("run --set search.alpha=2", "search.alpha = 2.0: must be from 0 to 1"),
+    usage("run --set search.initial=50", "search.initial = 50: at most population = 20 are kept"),
+    usage("run --set search.replacement=true", "only random search draws with replacement"),
+    usage("run --set search.objectives=['a','-a']", "search.objectives: a, -a: one objective is named twice"),
+    usage("run --set search.objectives=['a+b','']", "search.objectives: '': write a name"),
+    usage("run --strategy nsga2 --set search.objectives=['a']", "nsga2 is for several"),
+    usage("run --dry-run --set search.objectives=['latency']", "latency: digits has accuracy, error, flops"),
+    usage("run --set recipe.batch=1", "recipe.batch is 1; it must be at least 2"),
+    usage("run --set recipe.lr=0", "recipe.lr is 0.0; it must be a number above 0"),
+    usage("run --set recipe.momentum=1", "recipe.momentum is 1.0; it must be at least 0 and below 1"),
+    usage("run --set recipe.augment=['blur']", "recipe.augment", "'crop', 'flip' or 'cutout'"),
+    usage(f"{TASK} points.csv --set recipe.augment=['flip']", "recipe.augment is for images, and points has none", at=points),
+    usage(f"{TASK} points.csv --set final.augment=['flip']", "final.augment is for images, and points has none", at=points),
+    usage("run --set data.metric=auc", "no metric 'auc'; there are accuracy"),
+    usage("run --set data.validation=0.5 --set data.test=0.5", "leave nothing to train on"),
+    usage("run --dry-run --set data.metric=r2", "metric 'r2' is for regression, and this task is classification"),
+]  # fmt: skip
+
+SPACES = [
+    usage("check nothing.lark", "nothing.lark: no such grammar", ".lark file"),
+    usage("check .", "no such grammar"),
+    usage("check large.lark", "over the limit of 1,000,000; split the grammar", at=write("large.lark", 'start: "a"\n' + "#" * (1 << 20))),
+    usage("check many.lark", "over 100 grammar files are imported", carets=True, at=lambda at: many_imports(at)),
+    usage("check rules.lark", "expands to over 1,000 rules", carets=True, at=write("rules.lark", "start: " + " ".join(f"r{n}" for n in range(1_002)) + "\n" + "".join(f'r{n}: "{n} "\n' for n in range(1_002)))),
+    usage("check ways.lark", "expands to over 1,000 alternatives", carets=True, at=write("ways.lark", "start: " + " | ".join(f'"{n} "' for n in range(1_002)) + "\n")),
+    usage("check long.lark", "it is over 1,000 characters long", carets=True, at=write("long.lark", f'start: "{"a" * 20_000}"\n')),
+    usage("check nested.lark", "terminals are nested over", carets=True, at=write("nested.lark", 'start: A0 "x"\n' + "".join(f"A{n}: A{n + 1}\n" for n in range(300)) + 'A300: "a"\n')),
+    usage("sample einspce", "einspce: no such grammar", "did you mean einspace"),
+    usage("sample tiny.lark --input 3x", "--input 3x", "3x32x32", at=tiny),
+    usage("sample tiny.lark --input 64", "takes image input", "64 is vector", at=tiny),
+    usage("sample bits.lark --input 64", "--input 64: bits is a language without shapes", at=bits),
+    failed("sample big.lark --max-params 0", "max_params", "10000 samples", at=big),
+    failed("sample tiny.lark --max-nodes 1", "samples in a row were over max_nodes=1", at=tiny),
+    failed("run --dry-run --grammar big.lark --max-params 0", "10000 samples hold 0 within the limits", at=big),
+    usage("sample pair.lark", "the start rule 'start' must stand for one layer", at=write("pair.lark", '// input: vector\nstart: "add" -> add\n')),
+    usage("check own.lark --layers gone.py", "gone.py: cannot read it: No such file", at=layers("")),
+    usage("check own.lark --layers own.py", "own.py:1: not Python: ", at=layers("def (:\n")),
+    usage("check own.lark --layers own.py", "own.py:2: ZeroDivisionError: division by zero", at=layers("\n1 / 0\n")),
+    usage("check own.lark --layers own.py", "it registers no layer; write @register", at=layers("x = 1\n")),
+    usage("check own.lark --layers own.py", "own.lark:2:8: Mine is not a dataclass", carets=True, at=layers("from evosearch.layers.base import Leaf, register\n@register('mine')\nclass Mine(Leaf):\n    pass\n")),
+    usage("check own.lark --layers own.py", "size must be a dict; the terminal SIZE is text", carets=True, at=layer(kind="'dict[str, int]'")),
+    usage("check own.lark --layers own.py", "no even number, please", carets=True, at=layer(check="if not self.size % 2: raise ValueError('no even number, please')", word='"2" | "3"')),
+    usage("fmt nothing.arch", "nothing.arch: cannot be read: "),
+    usage("fmt norm --write --grammar mlp", "--write: norm is no .arch file"),
+    usage("fmt bad.arch --grammar mlp", "bad.arch: line 1, column 1", at=write("bad.arch", "nrom")),
+    usage("show nothing", "nothing: no architecture text, no file and no run"),
+    failed("show nothing abc", "no run 'nothing'"),
+    usage("show seq(norm,what) --grammar tiny.lark", "column 10", "'what'", at=tiny),
+    usage("show nrom --grammar tiny_cnn", "no architecture text, no file and no run; line 1", "'nrom'"),
+    usage("show maxpool;avgpol --grammar tiny_cnn", "column 9", '"avgpool"'),
+    usage("show 00 --grammar bits.lark", "bits is a language without layers: there are no shapes", at=bits),
+    usage("show 12 --grammar ranged.lark", "SIZE is a whole number from 1 to 9, not 12", at=write("ranged.lark", '// input: none\nstart: SIZE -> size\nSIZE: /[0-9]+/ // range=1..9 int\n')),
+    usage("show x8 --grammar own.lark --layers own.py", "Mine: no eights", at=layer(check="if self.size == 8: raise ValueError('no eights')")),
+    usage("show deep.arch --grammar tiny_cnn", "deep; at most 10000 are read", at=write("deep.arch", "residual(" * 11_000 + "conv(16,1)" + ")" * 11_000)),
+    usage(f"show {LONG}", "line 1, column "),
+    usage(f"train {LONG}", "line 1, column "),
+    usage(f"run --start {LONG}", "no seed named 'branching((", "there are: "),
+    usage(f"sample {LONG}", "no such grammar"),
+    failed(f"status {LONG}", "no run 'branching(("),
+    usage("train x", "x: no architecture text, no file and no run", "there are: demo", at=empty("demo")),
+    usage("train gone.arch", "gone.arch: no such file"),
+    usage("show gone.arch", "gone.arch: no such file"),
+    usage("show bin.arch", "bin.arch: not UTF-8 text at byte 1", at=write("bin.arch", b"l\xff\x00\x89PNG")),
+    usage("train bin.arch", "bin.arch: not UTF-8 text at byte 1", at=write("bin.arch", b"l\xff\x00\x89PNG")),
+    usage("run --dry-run --start ./bin.arch", "bin.arch: not UTF-8 text at byte 1", at=write("bin.arch", b"l\xff\x00")),
+    usage("run --dry-run --start bad.arch", "seed bad: line 1, column 1", at=write("bad.arch", "nrom")),
+    usage("run --start nope", "no seed named 'nope'"),
+    usage("run --start ~nobody/x", "~nobody/x: no such seed file"),
+    usage("run --start small_cnn --max-params 10 --device cpu", "seed 'small_cnn' is over the limit max_params=10"),
+    usage("run --start deep.arch --grammar tiny_cnn --device cpu", "seed 'deep' does not fit the input shape", at=write("deep.arch", ";".join(["maxpool"] * 5))),
+    failed("run --grammar mlp --task points.csv --max-params 1 --set search.draws=50 --device cpu", "max_params=1", at=points),
+    usage("run --dry-run --grammar bits.lark", "bits has no layers (`input: none`), and task digits trains networks", at=bits),
+    usage("show norm --grammar mlp --svg no/x.svg", "--svg no/x.svg: there is no folder no"),
+    usage("show norm --grammar mlp --svg .", "--svg .: a folder"),
+]  # fmt: skip
+
+OPERATORS = [
+    usage("run --operators nowhere", "nowhere: no such folder of operators"),
+    usage("run --dry-run --operators ops", "mine.py: cannot be read: Is a directory", at=folder("ops/mutate/mine.py")),
+    usage("run --dry-run --operators ops", "mine.py:1: does not load: SyntaxError: ", at=operator("def (:")),
+    usage("run --dry-run --operators ops", "mine.py:2: does not load: ZeroDivisionError: ", at=operator("\n1 / 0")),
+    usage("run --dry-run --operators ops", "no function named 'mine'; a mutate operator's file defines mine(", at=operator("x = 1")),
+    usage("run --dry-run --operators ops", "takes (a); write mine(parent, space, rng)", at=operator("def mine(a):\n    'x'")),
+    usage("run --dry-run --operators ops", "mine has no docstring", at=operator("def mine(parent, space, rng):\n    return None")),
+    usage("run --grammar bits.lark --task table:bits.csv --set search.mutations=['nope']", "no mutate operator named 'nope'", at=bits),
+    failed("run --grammar bits.lark --task table:bits.csv --operators ops --set search.initialise=mine", "'mine' ended before the population was full", at=both(bits, operator("def mine(space, seeds, rng):\n    'Nothing.'\n    return iter(())", kind="initialise"))),
+]  # fmt: skip
+
+RUNS = [
+    failed("resume nothing", "no run 'nothing'", "`evolve run` makes one"),
+    failed("status runs", "runs: not a run's folder", "evolve list", at=write("runs/x", "")),
+    failed("status frist", "no run 'frist'", "mean first?", at=write("runs/first/journal.msgpack", "")),
+    failed("status broken", "runs/broken/journal.msgpack", "offset", at=broken_run),
+    failed("status words", "journal.msgpack: offset 0: its first 16 bytes are not those of an evosearch journal", at=write("runs/words/journal.msgpack", "x" * 40)),
+    failed("status words", "written in format 2; this evosearch reads formats 1 to 1", at=write("runs/words/journal.msgpack", framing.preamble(JOURNAL, 2))),
+    failed("status words", "the run's header is not there", at=write("runs/words/journal.msgpack", framing.preamble(JOURNAL))),
+    failed("status words", "the record cannot be read", at=appended(framing.frame(b"\xc1"))),
+    failed("status words", "over the limit of 16777216", at=appended(struct.pack("<II", 1 << 25, __import__("zlib").crc32(struct.pack("<I", 1 << 25))))),
+    failed("status words", "not a record of a proposal, a score or a note", at=appended(framing.frame(framing.encode({"kind": "x"})))),
+    failed("resume words", "proposal 5 stands where proposal 12 is due", at=appended(framing.frame(framing.encode({"kind": "proposal", "number": 5})))),
+    failed("status words", "config.toml: it is not the file that the run was started with", at=changed("config.toml", lambda data: data + b"#")),
+    failed("resume words", "config.toml: it is not the file that the run was started with", at=changed("config.toml", lambda data: data + b"#")),
+    failed("status first", "config.toml: cannot be read: ", at=empty("first", config="x ==")),
+    usage("resume first", "config.toml: not TOML: ", at=empty("first", config="x ==")),
+    failed("resume words", "is writing this run; wait until it ends", at=held),
+    failed("resume words --quiet", "records are missing; restore the journal from a copy", notes=True, at=cut),
+    usage("resume words --quiet", "search state of version 99; this evosearch reads 1", notes=True, at=other_state),
+    usage("resume words --budget 3", "--budget 3: the run was given 12 already", at=words),
+    failed("resume words --quiet", "proposal 2 comes out otherwise than the journal says", at=forged(change={2: "zzz"})),
+    failed("resume words", "the operators changed since the run was started", at=forged({"digests": {"operators": "0" * 32}})),
+    failed("resume words", "its scores were made on cpu with 1 threads", at=forged({"digests": {"recipe": "0" * 32}})),
+    usage("resume words --fork new --quiet", "individuals of its population can start the new run", notes=True, at=lambda at: other_letters(at)),
+    usage("resume own", "the run's layers lie in the folder of a run", at=own_code("layers", "runs/own/l.py")),
+    usage("resume own", "the run uses operators of its own; say where they are: --operators", at=own_code("operators", "../outside/o.py")),
+    failed("best first", "no candidate has succeeded yet", at=made_up("first", "--")),
+    failed("best first", "best/metrics.json: it does not match SHA256SUMS", at=both(metrics_that_are_no_json, write("runs/first/best/metrics.json", "{}"))),
+    failed("best first", "best/metrics.json: cannot be read: ", "evolve verify", at=metrics_that_are_no_json),
+    failed("why first f", "no candidate's key begins with 'f'", at=made_up("first")),
+    failed("why first 1", "2 keys begin with '1'", at=made_up("first", "o" * 17)),
+    usage("pareto first --against watts", "--against watts: there are accuracy, params", at=made_up("first")),
+    failed("show first", "the run's grammar is gone; say which it was: --grammar", at=without_grammar("first")),
+    failed("run --grammar bits.lark --task failing:f --set workers.pool=inline --budget 3 --set search.population=2 --quiet", "none of 3 candidates succeeded (3 crashed)", leaves=True, at=both(bits, write("failing.py", "def f(text, derivation, seed):\n    return 1 / 0\n"))),
+    failed(f"{VECTOR} --budget 2 --set search.population=2 --set final.optimizer=sgd --set final.lr=1e30", "none of the best candidates survived the final training", notes=True, leaves=True, at=points),
+    usage("compare first", "compare takes two runs or more", at=made_up("first")),
+    usage("compare first first", "runs/first: named twice", at=made_up("first")),
+    usage("compare first b", "different tasks", at=both(made_up("first"), made_up("b", digests={"task": "9" * 32, "grammar": "", "recipe": ""}))),
+    usage("compare first b", "different first objectives", at=both(made_up("first"), made_up("b", config={"search": {"objectives": ["-params"]}}))),
+    usage("compare first b", "none of its candidates has a score yet", at=both(made_up("first"), made_up("b", ""))),
+    usage("report first --baseline b", "its strategy is aging; a baseline is a run with --strategy random", at=both(made_up("first"), made_up("b"))),
+    usage("report first --baseline b", "its task is not that of", at=both(made_up("first"), made_up("b", config={"search": {"strategy": "random"}}, digests={"task": "9" * 32}))),
+    usage("report first --output .", "--output .: a folder", at=made_up("first")),
+    usage("report first --output here/x.html", "--output here/x.html: here is a file; choose another place", at=both(made_up("first"), write("here", ""))),
+]  # fmt: skip
+
+TRAINING = [
+    failed("export first --format pt2", "the grammar of", "is gone; put it back", at=without_grammar("first")),
+    failed("train first", "no candidate has succeeded yet", at=made_up("first", "")),
+    failed("train net", "not what `evolve train` writes", at=trained("[]")),
+    usage("train net abc", "net holds one network; leave abc out", at=trained('{"digests": {}}')),
+    failed("train nothing abc", "no run 'nothing'"),
+    usage("train norm --grammar mlp --task direct:f", "no networks to train", at=write("direct.py", "def f(a, b, c):\n    return 1\n")),
+    failed("export nothing --format pt2", "no run 'nothing'"),
+    usage("export first", "say which format: --format python or safetensors or pt2 or onnx", at=exported()),
+    usage("export first -o net.bin", "say which format", at=exported()),
+    usage("export first --format tflite", "--format tflite: there are python, safetensors, pt2, onnx", at=exported()),
+    usage("export first -o no/net.pt2", "there is no folder no", at=exported()),
+    failed("export first ffff --format pt2", "no candidate's key begins with 'ffff'", at=exported()),
+    failed("export first --format onnx", "--format onnx needs onnx, ", "pip install 'evosearch[onnx]'", at=exported(), patches={"evosearch.export.util": NO_MODULE}),
+    failed("export first --format pt2", "weights.safetensors: not the weights of", at=exported(torn_weights)),
+    failed("export first --format pt2", "weights.safetensors is gone; train the network again", at=exported(lambda at: (at / "runs/first/best/weights.safetensors").unlink())),
+    failed("export first KEY --format pt2".replace("KEY", SECOND_KEY), "keeps no weights of", "only those of its best", at=exported()),
+    failed("export first --format pt2", "no network here yet; `evolve status runs/first`", at=exported(lambda at: shutil.rmtree(at / "runs/first/best"))),
+    failed("export first --format pt2", "runs/first: the task changed since it was trained", at=exported(lambda at: write_data(at / "halves.npz", bright=90))),
+    usage("export first --format pt2", "--task says where", at=exported(lambda at: (at / "halves.npz").unlink())),
+    usage("train first -o runs", "runs exists; choose another --output", at=exported()),
+    usage("train first -o halves.npz/out", "nothing can be written in", at=exported()),
+    usage("train first --grammar mlp", "--grammar mlp: first has its own; leave it out", at=exported()),
+    usage("train conv(16,3) abc", "a text has no candidates; leave abc out"),
+    usage("train conv(16,9) --grammar tiny_cnn", "'9'"),
+    usage("train first --set final.lrr=1", "unknown key final.lrr; did you mean final.lr?", at=exported()),
+    usage("train first --epochs 0", "--epochs"),
+    usage("train first --task small.npz", "this architecture does not fit small, 1x2x2: max_pool: 16x1x1", at=exported(lambda at: write_data(at / "small.npz", (1, 2, 2)))),
+    failed("train norm --grammar mlp --task points.csv --seeds 1 --device cpu --json --set final.lr=1e30 --set final.optimizer=sgd --epochs 1", "no seed came through the training (", "change [final]", notes=True, at=points),
+]  # fmt: skip
+
+TASKS = [
+    usage("run --task digitz", "no task 'digitz': it is no file or folder here"),
+    usage(f"{TASK} points.csv --set data.target=wage", "no column 'wage'; there are a, b, c", at=points),
+    usage(f"{TASK} empty", "empty: no data in this folder that evosearch reads", at=folder("empty")),
+    usage(f"{TASK} one.csv", "no column is left beside the target", at=write("one.csv", "a\n" + "x\ny\n" * 20)),
+    usage(f"{TASK} b.csv", "b.csv: byte 6 is not UTF-8 text", at=write("b.csv", b"a,b\n1,\xff\n")),
+    usage(f"{TASK} a.csv.xz", "a.csv.xz: cannot be read, torn perhaps", at=write("a.csv.xz", lzma.compress(PEOPLE.encode())[:40])),
+    usage(f"{TASK} w.csv", "w.csv: line 2: ", at=write("w.csv", "a,b\n" + "x" * 200_000 + ",1\n")),
+    usage(f"{TASK} d.npz", "cannot be read, torn perhaps", at=write("d.npz", b"PK\x03\x04")),
+    usage(f"{TASK} d.npz", "this is no .npz archive", at=lambda at: np.save((at / "d.npz").open("wb"), X)),
+    usage(f"{TASK} data.npz", "no arrays called x_train and y_train, or x and y; there are: z", at=arrays(z=X)),
+    usage(f"{TASK} data", "there is train_x and no train_y", at=npy(train_x=X)),
+    usage(f"{TASK} data", "no JSON object with a whole number num_classes", at=both(npy(train_x=X, train_y=Y), write("data/metadata", "x"))),
+    usage(f"{TASK} data.npz", "the splits' examples differ in shape", at=arrays(x_train=X, y_train=Y, x_test=X[:, :2], y_test=Y)),
+    usage(f"{TASK} data.npz", "class labels of shape (20, 3)", at=arrays(x=X, y=np.zeros((20, 3), int))),
+    usage(f"{TASK} data.npz --set data.kind=regression", "targets of dtype <U1", at=arrays(x=X, y=np.array(["a", "b"] * 10))),
+    usage(f"{TASK} data.npz --set data.kind=classification", "class labels of dtype <U1", at=arrays(x=X, y=np.array(["a", "b"] * 10))),
+    usage(f"{TASK} data.npz", "split is empty; give more data", at=arrays(x=X[:2], y=Y[:2])),
+    usage(f"{IMAGES} mnist", "row 35: torn, 35 bytes", at=idx("train-labels-idx1-ubyte", struct.pack(">HBBI", 0, 8, 1, 40) + bytes(35))),
+    usage(f"{IMAGES} mnist", "does not begin as an IDX file does", at=idx("train-labels-idx1-ubyte", b"<html>")),
+    usage(f"{IMAGES} mnist/other-idx3-ubyte", "an IDX file is named train-images-idx3-ubyte", at=idx("other-idx3-ubyte", b"")),
+    usage(f"{IMAGES} pets", "3.png: no image that Pillow reads", at=pictures(lambda at: (at / "dog/3.png").write_bytes(b"nothing"))),
+    usage(f"{IMAGES} pets", "3.png: no image that Pillow reads, torn perhaps", at=pictures(lambda at: (at / "dog/3.png").write_bytes((at / "dog/3.png").read_bytes()[:60]))),
+    usage(f"{IMAGES} pets", "8x8 pixels, and", "scale the images to one size", at=mixed_pictures),
+    usage(f"{IMAGES} pets", "wolf: a class that the train folder has not", at=split_pictures),
+    usage(f"{IMAGES} pets", "no images in sub-folders named by class", at=pictures(lambda at: (shutil.rmtree(at), (at / "train/dog").mkdir(parents=True)))),
+    usage(f"{IMAGES} pets", "reading image files needs Pillow", at=pictures(lambda at: None), patches={"sys.modules": {"PIL": None}}),
+    usage(f"{IMAGES} torchvision:MNIST", "torchvision:MNIST needs torchvision: pip install torchvision", patches={"evosearch.tasks.hubs.importlib": SimpleNamespace(import_module=refuse_import)}),
+    usage("run --dry-run --grammar bits.lark --task nowhere_at_all:f", "no module 'nowhere_at_all'", at=bits),
+    usage("run --dry-run --grammar bits.lark --task raises:f", "raises:f: the module does not load: ZeroDivisionError", at=both(bits, write("raises.py", "1 / 0"))),
+    usage("run --dry-run --grammar bits.lark --task lacks:f", "lacks:f: the module does not load: No module named 'not_to_be_found'", at=both(bits, write("lacks.py", "import not_to_be_found"))),
+    usage("run --dry-run --grammar bits.lark --task mistyped:lenght", "has no function 'lenght'; did you mean length?", at=both(bits, write("mistyped.py", "def length(a, b, c): ..."))),
+    usage("run --dry-run --grammar bits.lark --task two_only:f", "it is called as f(text, derivation, seed)", at=both(bits, write("two_only.py", "def f(a, b): ..."))),
+    *(usage(f"{TASK} data.npz{''.join(f' --set data.{k}={v}' for k, v in settings.items())}", f"re:{said}", at=functools.partial(npz, **values)) for values, settings, said in ARRAY_MISTAKES),
+    *(usage(f"{TASK} {name}", f"re:{said}", at=write(name, text)) for name, text, said in TEXT_MISTAKES),
+    *(usage(f"{TABLE}{spec}", said, at=bits if content is None else both(bits, write("t.csv", content))) for content, spec, said in TABLE_MISTAKES),
+    *(usage(f"run --dry-run --grammar bits.lark --task table:{name}", said, at=both(bits, write(name, content))) for name, content, said in BROKEN_TABLES),
+]  # fmt: skip
+
+
+def many_imports(at: Path) -> None:
+    """Two imports a file, seven files deep."""
+    for depth in range(8):
+        imports = "".join(f"%import .{side}{depth + 1}.{side}{depth + 1}\n" for side in "ab") if depth < 7 else ""
+        for side in "ab":
+            body = f"a{depth + 1} b{depth + 1}" if depth < 7 else f'"{side}"'
+            (at / f"{side}{depth}.lark").write_text(f"{side}{depth}: {body}\n{imports}")
+    (at / "many.lark").write_text("start: a0\n%import .a0.a0\n")
+
+
+def other_letters(at: Path) -> None:
+    """runs/words, whose config names a grammar that has other words by now."""
+    made = _searched()
+    (at / "words.lark").write_text((made / "words.lark").read_text().replace('"a"', '"v"'))
+    old = Run.open(made / "run")
+    files = {name: (old.folder / name).read_bytes() for name in old.header["files"]}
+    files["config.toml"] = files["config.toml"].replace(f"{made}/words.lark".encode(), f"{at}/words.lark".encode())
+    with Run.create(at / "runs/words", header=old.header, files=files) as run:
+        for record in old.records():
+            plain = {key: value for key, value in record.items() if key != "kind"}
+            if record["kind"] == "proposal" and "a" in record["text"]:
+                run.append_proposal({**plain, "number": run.proposals})
+                run.append_score({"number": run.proposals - 1, "status": "ok"})
+
+
+# What `verify` finds is no error of the command: it is said on stdout, and the exit code is 1.
+VERIFIED = [
+    failed("verify words", "the checkpoint is cut short or has something behind it", at=checkpoint(b"")),
+    failed("verify words", "not a checkpoint's record", at=checkpoint(framing.preamble(framing.CHECKPOINT) + framing.frame(framing.encode([])))),
+    failed("verify words", "the checkpoint belongs to another run", at=another_s_checkpoint),
+]  # fmt: skip
+
+MISTAKES = [*COMMANDS, *CONFIGS, *SPACES, *OPERATORS, *RUNS, *TRAINING, *TASKS]
