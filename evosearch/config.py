@@ -203,7 +203,7 @@ def tables() -> dict[str, tuple[str, ...]]:
 
 
 def _homes(key: str) -> list[str]:
-    """Where a key that stands outside its table belongs: `budget` -> search.budget; of a mistyped one, those near it."""
+    """Where a key that stands outside its table belongs: `budget` -> search.budget; a mistyped one, what is near."""
     homes = {inner: f"{table}.{inner}" for table, keys in reversed(tables().items()) for inner in keys}
     if key in homes:
         return [f"{table}.{key}" for table, keys in tables().items() if key in keys]

@@ -1,7 +1,7 @@
 """Every error that the command line can give, as one table: what is typed, where, and what the answer says.
 
-`tests/test_errors.py` drives it, and looks for places in evosearch/ that raise an error which no row reaches. Mistakes in
-grammar files have a table of their own (tests/grammar_mistakes/), and so have those of a trained network's export.
+`tests/test_errors.py` drives it, and looks for places in evosearch/ that raise an error which no row reaches. Mistakes
+in grammar files have a table of their own, the folder tests/grammar_mistakes/.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import lzma
 import shutil
 import struct
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ Prepare = Callable[[Path], object]
 class Mistake:
     """One error the command can give: what is typed, how it exits, what its line says.
 
-    prepare: what lies in the folder. carets: the source follows, with a caret. notes: lines may stand above the error's.
+    prepare: what lies in the folder. carets: the source follows, with a caret. notes: lines may stand above the error.
     leaves: the command gets so far that it leaves something. patches: what is otherwise than on this machine.
     """
 
@@ -248,7 +249,12 @@ def without_grammar(name: str) -> Prepare:
 
 def trained(metrics: str) -> Prepare:
     """A folder like those of `evolve train`."""
-    contents = {"config.toml": 'grammar = "mlp.lark"\n', "metrics.json": metrics, "weights.safetensors": "", "mlp.lark": ""}
+    contents = {
+        "config.toml": 'grammar = "mlp.lark"\n',
+        "metrics.json": metrics,
+        "weights.safetensors": "",
+        "mlp.lark": "",
+    }
     return both(*(write(f"net/{name}", text) for name, text in contents.items()))
 
 
@@ -288,7 +294,9 @@ class Mine(Leaf):
 """
 
 
-def layer(field: str = "size", kind: str = "int", check: str = "pass", word: str = "/[0-9]+/  // range=1..9 int") -> Prepare:
+def layer(
+    field: str = "size", kind: str = "int", check: str = "pass", word: str = "/[0-9]+/  // range=1..9 int"
+) -> Prepare:
     grammar = f'// input: vector\nstart: "x" SIZE -> mine\nSIZE: {word}\n'
     return layers(LAYER.format(field=field, kind=kind, check=check), grammar)
 
@@ -341,6 +349,11 @@ def pictures(change: Callable[[Path], object], **size: Any) -> Prepare:
     return lambda at: (image_folder(at / "pets", **size), change(at / "pets"))
 
 
+def without_pictures(at: Path) -> None:
+    shutil.rmtree(at)
+    (at / "train/dog").mkdir(parents=True)
+
+
 def mixed_pictures(at: Path) -> None:
     image_folder(at / "pets")
     image_folder(at / "large", (8, 8))
@@ -355,6 +368,31 @@ def split_pictures(at: Path) -> None:
 
 def ledger(content: bytes) -> Prepare:
     return write("theirs.msgpack", content)
+
+
+def many_imports(at: Path) -> None:
+    """Two imports a file, seven files deep."""
+    for depth in range(8):
+        imports = "".join(f"%import .{side}{depth + 1}.{side}{depth + 1}\n" for side in "ab") if depth < 7 else ""
+        for side in "ab":
+            body = f"a{depth + 1} b{depth + 1}" if depth < 7 else f'"{side}"'
+            (at / f"{side}{depth}.lark").write_text(f"{side}{depth}: {body}\n{imports}")
+    (at / "many.lark").write_text("start: a0\n%import .a0.a0\n")
+
+
+def other_letters(at: Path) -> None:
+    """runs/words, whose config names a grammar that has other words by now."""
+    made = _searched()
+    (at / "words.lark").write_text((made / "words.lark").read_text().replace('"a"', '"v"'))
+    old = Run.open(made / "run")
+    files = {name: (old.folder / name).read_bytes() for name in old.header["files"]}
+    files["config.toml"] = files["config.toml"].replace(f"{made}/words.lark".encode(), f"{at}/words.lark".encode())
+    with Run.create(at / "runs/words", header=old.header, files=files) as run:
+        for record in old.records():
+            plain = {key: value for key, value in record.items() if key != "kind"}
+            if record["kind"] == "proposal" and "a" in record["text"]:
+                run.append_proposal({**plain, "number": run.proposals})
+                run.append_score({"number": run.proposals - 1, "status": "ok"})
 
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
@@ -392,15 +430,27 @@ COMMANDS = [
     usage("cache merge nothing", "nothing: no such file", "ledger"),
     usage("cache merge .", ".: a folder, and not a run's", "ledger"),
     failed("cache merge theirs.msgpack", "offset 0: its first 16 bytes are not those", "ledger", at=ledger(b"x" * 40)),
-    failed("cache merge theirs.msgpack", "written in format 2; this evosearch reads", at=ledger(framing.preamble(framing.LEDGER, 2))),
-    failed("cache ls", "Is a directory", "look at the file", patches={"EVOSEARCH_CACHE": "cache"}, at=folder("cache/ledger.msgpack")),
-]  # fmt: skip
+    failed(
+        "cache merge theirs.msgpack",
+        "written in format 2; this evosearch reads",
+        at=ledger(framing.preamble(framing.LEDGER, 2)),
+    ),
+    failed(
+        "cache ls",
+        "Is a directory",
+        "look at the file",
+        patches={"EVOSEARCH_CACHE": "cache"},
+        at=folder("cache/ledger.msgpack"),
+    ),
+]
 
 CONFIGS = [
     usage("run nothing.toml", "nothing.toml: no such config file", "evolve init"),
     usage("run bad.toml", "bad.toml: not TOML", "line 1", at=write("bad.toml", "search == 3")),
     usage("run odd.toml", "odd.toml: unknown key search.x", at=write("odd.toml", "search.x = 3")),
-    usage("run odd.toml", "odd.toml: unknown key bugdet; did you mean search.budget?", at=write("odd.toml", "bugdet = 3")),
+    usage(
+        "run odd.toml", "odd.toml: unknown key bugdet; did you mean search.budget?", at=write("odd.toml", "bugdet = 3")
+    ),
     usage("run odd.toml", "unknown key budget; did you mean search.budget?", at=write("odd.toml", "budget = 3")),
     usage("run odd.toml", "search is a table; say [search]", at=write("odd.toml", "search = 3")),
     usage("run odd.toml", "task is a single value, not a table", at=write("odd.toml", "[task]\nx = 3")),
@@ -411,10 +461,18 @@ CONFIGS = [
     usage("run --set search.budget", "--set search.budget: say KEY=VALUE"),
     usage("run --strategy best", "search.strategy", "'aging', 'nsga2' or 'random'", "'best'"),
     usage("run --log csv", "command line: log.0: input should be 'tensorboard', not 'csv'"),
-    usage("run --log tensorboard", "--log tensorboard needs tensorboard: pip install", patches={"evosearch.report.board.util": NO_MODULE}),
+    usage(
+        "run --log tensorboard",
+        "--log tensorboard needs tensorboard: pip install",
+        patches={"evosearch.report.board.util": NO_MODULE},
+    ),
     usage("run --name a/b", "--name a/b: a name, not a path"),
     usage("run --name first", "runs/first exists", "evolve resume runs/first", at=write("runs/first/x", "")),
-    failed("run --runs here/runs --grammar bits.lark --task table:bits.csv", "here/runs: Not a directory: look at the file and its disk", at=both(bits, write("here", ""))),
+    failed(
+        "run --runs here/runs --grammar bits.lark --task table:bits.csv",
+        "here/runs: Not a directory: look at the file and its disk",
+        at=both(bits, write("here", "")),
+    ),
     usage("run --device gpu", "workers.device is 'gpu'", "cpu, cuda"),
     usage("run --device cuda:99", "workers.device is 'cuda:99', and torch", "use cpu"),
     usage("run --set workers.threads=0", "workers.threads is 0; it must be at least 1"),
@@ -430,22 +488,58 @@ CONFIGS = [
     usage("run --set recipe.lr=0", "recipe.lr is 0.0; it must be a number above 0"),
     usage("run --set recipe.momentum=1", "recipe.momentum is 1.0; it must be at least 0 and below 1"),
     usage("run --set recipe.augment=['blur']", "recipe.augment", "'crop', 'flip' or 'cutout'"),
-    usage(f"{TASK} points.csv --set recipe.augment=['flip']", "recipe.augment is for images, and points has none", at=points),
-    usage(f"{TASK} points.csv --set final.augment=['flip']", "final.augment is for images, and points has none", at=points),
+    usage(
+        f"{TASK} points.csv --set recipe.augment=['flip']",
+        "recipe.augment is for images, and points has none",
+        at=points,
+    ),
+    usage(
+        f"{TASK} points.csv --set final.augment=['flip']", "final.augment is for images, and points has none", at=points
+    ),
     usage("run --set data.metric=auc", "no metric 'auc'; there are accuracy"),
     usage("run --set data.validation=0.5 --set data.test=0.5", "leave nothing to train on"),
     usage("run --dry-run --set data.metric=r2", "metric 'r2' is for regression, and this task is classification"),
-]  # fmt: skip
+]
 
 SPACES = [
     usage("check nothing.lark", "nothing.lark: no such grammar", ".lark file"),
     usage("check .", "no such grammar"),
-    usage("check large.lark", "over the limit of 1,000,000; split the grammar", at=write("large.lark", 'start: "a"\n' + "#" * (1 << 20))),
-    usage("check many.lark", "over 100 grammar files are imported", carets=True, at=lambda at: many_imports(at)),
-    usage("check rules.lark", "expands to over 1,000 rules", carets=True, at=write("rules.lark", "start: " + " ".join(f"r{n}" for n in range(1_002)) + "\n" + "".join(f'r{n}: "{n} "\n' for n in range(1_002)))),
-    usage("check ways.lark", "expands to over 1,000 alternatives", carets=True, at=write("ways.lark", "start: " + " | ".join(f'"{n} "' for n in range(1_002)) + "\n")),
-    usage("check long.lark", "it is over 1,000 characters long", carets=True, at=write("long.lark", f'start: "{"a" * 20_000}"\n')),
-    usage("check nested.lark", "terminals are nested over", carets=True, at=write("nested.lark", 'start: A0 "x"\n' + "".join(f"A{n}: A{n + 1}\n" for n in range(300)) + 'A300: "a"\n')),
+    usage(
+        "check large.lark",
+        "over the limit of 1,000,000; split the grammar",
+        at=write("large.lark", 'start: "a"\n' + "#" * (1 << 20)),
+    ),
+    usage("check many.lark", "over 100 grammar files are imported", carets=True, at=many_imports),
+    usage(
+        "check rules.lark",
+        "expands to over 1,000 rules",
+        carets=True,
+        at=write(
+            "rules.lark",
+            "start: "
+            + " ".join(f"r{n}" for n in range(1_002))
+            + "\n"
+            + "".join(f'r{n}: "{n} "\n' for n in range(1_002)),
+        ),
+    ),
+    usage(
+        "check ways.lark",
+        "expands to over 1,000 alternatives",
+        carets=True,
+        at=write("ways.lark", "start: " + " | ".join(f'"{n} "' for n in range(1_002)) + "\n"),
+    ),
+    usage(
+        "check long.lark",
+        "it is over 1,000 characters long",
+        carets=True,
+        at=write("long.lark", f'start: "{"a" * 20_000}"\n'),
+    ),
+    usage(
+        "check nested.lark",
+        "terminals are nested over",
+        carets=True,
+        at=write("nested.lark", 'start: A0 "x"\n' + "".join(f"A{n}: A{n + 1}\n" for n in range(300)) + 'A300: "a"\n'),
+    ),
     usage("sample einspce", "einspce: no such grammar", "did you mean einspace"),
     usage("sample tiny.lark --input 3x", "--input 3x", "3x32x32", at=tiny),
     usage("sample tiny.lark --input 64", "takes image input", "64 is vector", at=tiny),
@@ -453,14 +547,48 @@ SPACES = [
     failed("sample big.lark --max-params 0", "max_params", "10000 samples", at=big),
     failed("sample tiny.lark --max-nodes 1", "samples in a row were over max_nodes=1", at=tiny),
     failed("run --dry-run --grammar big.lark --max-params 0", "10000 samples hold 0 within the limits", at=big),
-    usage("sample pair.lark", "the start rule 'start' must stand for one layer", at=write("pair.lark", '// input: vector\nstart: "add" -> add\n')),
+    usage(
+        "sample pair.lark",
+        "the start rule 'start' must stand for one layer",
+        at=write("pair.lark", '// input: vector\nstart: "add" -> add\n'),
+    ),
     usage("check own.lark --layers gone.py", "gone.py: cannot read it: No such file", at=layers("")),
     usage("check own.lark --layers own.py", "own.py:1: not Python: ", at=layers("def (:\n")),
     usage("check own.lark --layers own.py", "own.py:2: ZeroDivisionError: division by zero", at=layers("\n1 / 0\n")),
     usage("check own.lark --layers own.py", "it registers no layer; write @register", at=layers("x = 1\n")),
-    usage("check own.lark --layers own.py", "own.lark:2:8: Mine is not a dataclass", carets=True, at=layers("from evosearch.layers.base import Leaf, register\n@register('mine')\nclass Mine(Leaf):\n    pass\n")),
-    usage("check own.lark --layers own.py", "size must be a dict; the terminal SIZE is text", carets=True, at=layer(kind="'dict[str, int]'")),
-    usage("check own.lark --layers own.py", "no even number, please", carets=True, at=layer(check="if not self.size % 2: raise ValueError('no even number, please')", word='"2" | "3"')),
+    usage(
+        "check own.lark --layers own.py",
+        "own.lark:2:8: Mine is not a dataclass",
+        carets=True,
+        at=layers("from evosearch.layers.base import Leaf, register\n@register('mine')\nclass Mine(Leaf):\n    pass\n"),
+    ),
+    usage(
+        "check own.lark --layers own.py",
+        "size must be a dict; the terminal SIZE is text",
+        carets=True,
+        at=layer(kind="'dict[str, int]'"),
+    ),
+    usage(
+        "check own.lark --layers own.py",
+        "no even number, please",
+        carets=True,
+        at=layer(check="if not self.size % 2: raise ValueError('no even number, please')", word='"2" | "3"'),
+    ),
+    usage(
+        "check own.lark",
+        "'norm2': Norm does not take 1 numbers",
+        carets=True,
+        at=write("own.lark", '// input: vector\nstart: "x" -> norm2\n'),
+    ),
+    usage(
+        "check own.lark",
+        "can be Add",
+        carets=True,
+        at=write(
+            "own.lark",
+            '// input: image\nstart: word leaf leaf word -> branching\nleaf: "n" -> norm\nword: "a" -> add\n',
+        ),
+    ),
     usage("fmt nothing.arch", "nothing.arch: cannot be read: "),
     usage("fmt norm --write --grammar mlp", "--write: norm is no .arch file"),
     usage("fmt bad.arch --grammar mlp", "bad.arch: line 1, column 1", at=write("bad.arch", "nrom")),
@@ -470,9 +598,21 @@ SPACES = [
     usage("show nrom --grammar tiny_cnn", "no architecture text, no file and no run; line 1", "'nrom'"),
     usage("show maxpool;avgpol --grammar tiny_cnn", "column 9", '"avgpool"'),
     usage("show 00 --grammar bits.lark", "bits is a language without layers: there are no shapes", at=bits),
-    usage("show 12 --grammar ranged.lark", "SIZE is a whole number from 1 to 9, not 12", at=write("ranged.lark", '// input: none\nstart: SIZE -> size\nSIZE: /[0-9]+/ // range=1..9 int\n')),
-    usage("show x8 --grammar own.lark --layers own.py", "Mine: no eights", at=layer(check="if self.size == 8: raise ValueError('no eights')")),
-    usage("show deep.arch --grammar tiny_cnn", "deep; at most 10000 are read", at=write("deep.arch", "residual(" * 11_000 + "conv(16,1)" + ")" * 11_000)),
+    usage(
+        "show 12 --grammar ranged.lark",
+        "SIZE is a whole number from 1 to 9, not 12",
+        at=write("ranged.lark", "// input: none\nstart: SIZE -> size\nSIZE: /[0-9]+/ // range=1..9 int\n"),
+    ),
+    usage(
+        "show x8 --grammar own.lark --layers own.py",
+        "Mine: no eights",
+        at=layer(check="if self.size == 8: raise ValueError('no eights')"),
+    ),
+    usage(
+        "show deep.arch --grammar tiny_cnn",
+        "deep; at most 10000 are read",
+        at=write("deep.arch", "residual(" * 11_000 + "conv(16,1)" + ")" * 11_000),
+    ),
     usage(f"show {LONG}", "line 1, column "),
     usage(f"train {LONG}", "line 1, column "),
     usage(f"run --start {LONG}", "no seed named 'branching((", "there are: "),
@@ -488,70 +628,189 @@ SPACES = [
     usage("run --start nope", "no seed named 'nope'"),
     usage("run --start ~nobody/x", "~nobody/x: no such seed file"),
     usage("run --start small_cnn --max-params 10 --device cpu", "seed 'small_cnn' is over the limit max_params=10"),
-    usage("run --start deep.arch --grammar tiny_cnn --device cpu", "seed 'deep' does not fit the input shape", at=write("deep.arch", ";".join(["maxpool"] * 5))),
-    failed("run --grammar mlp --task points.csv --max-params 1 --set search.draws=50 --device cpu", "max_params=1", at=points),
-    usage("run --dry-run --grammar bits.lark", "bits has no layers (`input: none`), and task digits trains networks", at=bits),
+    usage(
+        "run --start deep.arch --grammar tiny_cnn --device cpu",
+        "seed 'deep' does not fit the input shape",
+        at=write("deep.arch", ";".join(["maxpool"] * 5)),
+    ),
+    failed(
+        "run --grammar mlp --task points.csv --max-params 1 --set search.draws=50 --device cpu",
+        "max_params=1",
+        at=points,
+    ),
+    usage(
+        "run --dry-run --grammar bits.lark",
+        "bits has no layers (`input: none`), and task digits trains networks",
+        at=bits,
+    ),
     usage("show norm --grammar mlp --svg no/x.svg", "--svg no/x.svg: there is no folder no"),
     usage("show norm --grammar mlp --svg .", "--svg .: a folder"),
-]  # fmt: skip
+]
 
 OPERATORS = [
     usage("run --operators nowhere", "nowhere: no such folder of operators"),
     usage("run --dry-run --operators ops", "mine.py: cannot be read: Is a directory", at=folder("ops/mutate/mine.py")),
     usage("run --dry-run --operators ops", "mine.py:1: does not load: SyntaxError: ", at=operator("def (:")),
     usage("run --dry-run --operators ops", "mine.py:2: does not load: ZeroDivisionError: ", at=operator("\n1 / 0")),
-    usage("run --dry-run --operators ops", "no function named 'mine'; a mutate operator's file defines mine(", at=operator("x = 1")),
-    usage("run --dry-run --operators ops", "takes (a); write mine(parent, space, rng)", at=operator("def mine(a):\n    'x'")),
-    usage("run --dry-run --operators ops", "mine has no docstring", at=operator("def mine(parent, space, rng):\n    return None")),
-    usage("run --grammar bits.lark --task table:bits.csv --set search.mutations=['nope']", "no mutate operator named 'nope'", at=bits),
-    failed("run --grammar bits.lark --task table:bits.csv --operators ops --set search.initialise=mine", "'mine' ended before the population was full", at=both(bits, operator("def mine(space, seeds, rng):\n    'Nothing.'\n    return iter(())", kind="initialise"))),
-]  # fmt: skip
+    usage(
+        "run --dry-run --operators ops",
+        "no function named 'mine'; a mutate operator's file defines mine(",
+        at=operator("x = 1"),
+    ),
+    usage(
+        "run --dry-run --operators ops",
+        "takes (a); write mine(parent, space, rng)",
+        at=operator("def mine(a):\n    'x'"),
+    ),
+    usage(
+        "run --dry-run --operators ops",
+        "mine has no docstring",
+        at=operator("def mine(parent, space, rng):\n    return None"),
+    ),
+    usage(
+        "run --grammar bits.lark --task table:bits.csv --set search.mutations=['nope']",
+        "no mutate operator named 'nope'",
+        at=bits,
+    ),
+    failed(
+        "run --grammar bits.lark --task table:bits.csv --operators ops --set search.initialise=mine",
+        "'mine' ended before the population was full",
+        at=both(bits, operator("def mine(space, seeds, rng):\n    'Nothing.'\n    return iter(())", kind="initialise")),
+    ),
+]
 
 RUNS = [
     failed("resume nothing", "no run 'nothing'", "`evolve run` makes one"),
     failed("status runs", "runs: not a run's folder", "evolve list", at=write("runs/x", "")),
     failed("status frist", "no run 'frist'", "mean first?", at=write("runs/first/journal.msgpack", "")),
     failed("status broken", "runs/broken/journal.msgpack", "offset", at=broken_run),
-    failed("status words", "journal.msgpack: offset 0: its first 16 bytes are not those of an evosearch journal", at=write("runs/words/journal.msgpack", "x" * 40)),
-    failed("status words", "written in format 2; this evosearch reads formats 1 to 1", at=write("runs/words/journal.msgpack", framing.preamble(JOURNAL, 2))),
-    failed("status words", "the run's header is not there", at=write("runs/words/journal.msgpack", framing.preamble(JOURNAL))),
+    failed(
+        "status words",
+        "journal.msgpack: offset 0: its first 16 bytes are not those of an evosearch journal",
+        at=write("runs/words/journal.msgpack", "x" * 40),
+    ),
+    failed(
+        "status words",
+        "written in format 2; this evosearch reads formats 1 to 1",
+        at=write("runs/words/journal.msgpack", framing.preamble(JOURNAL, 2)),
+    ),
+    failed(
+        "status words",
+        "the run's header is not there",
+        at=write("runs/words/journal.msgpack", framing.preamble(JOURNAL)),
+    ),
     failed("status words", "the record cannot be read", at=appended(framing.frame(b"\xc1"))),
-    failed("status words", "over the limit of 16777216", at=appended(struct.pack("<II", 1 << 25, __import__("zlib").crc32(struct.pack("<I", 1 << 25))))),
-    failed("status words", "not a record of a proposal, a score or a note", at=appended(framing.frame(framing.encode({"kind": "x"})))),
-    failed("resume words", "proposal 5 stands where proposal 12 is due", at=appended(framing.frame(framing.encode({"kind": "proposal", "number": 5})))),
-    failed("status words", "config.toml: it is not the file that the run was started with", at=changed("config.toml", lambda data: data + b"#")),
-    failed("resume words", "config.toml: it is not the file that the run was started with", at=changed("config.toml", lambda data: data + b"#")),
+    failed(
+        "status words",
+        "over the limit of 16777216",
+        at=appended(struct.pack("<II", 1 << 25, zlib.crc32(struct.pack("<I", 1 << 25)))),
+    ),
+    failed(
+        "status words",
+        "not a record of a proposal, a score or a note",
+        at=appended(framing.frame(framing.encode({"kind": "x"}))),
+    ),
+    failed(
+        "resume words",
+        "proposal 5 stands where proposal 12 is due",
+        at=appended(framing.frame(framing.encode({"kind": "proposal", "number": 5}))),
+    ),
+    failed(
+        "status words",
+        "config.toml: it is not the file that the run was started with",
+        at=changed("config.toml", lambda data: data + b"#"),
+    ),
+    failed(
+        "resume words",
+        "config.toml: it is not the file that the run was started with",
+        at=changed("config.toml", lambda data: data + b"#"),
+    ),
     failed("status first", "config.toml: cannot be read: ", at=empty("first", config="x ==")),
     usage("resume first", "config.toml: not TOML: ", at=empty("first", config="x ==")),
     failed("resume words", "is writing this run; wait until it ends", at=held),
     failed("resume words --quiet", "records are missing; restore the journal from a copy", notes=True, at=cut),
     usage("resume words --quiet", "search state of version 99; this evosearch reads 1", notes=True, at=other_state),
     usage("resume words --budget 3", "--budget 3: the run was given 12 already", at=words),
-    failed("resume words --quiet", "proposal 2 comes out otherwise than the journal says", at=forged(change={2: "zzz"})),
-    failed("resume words", "the operators changed since the run was started", at=forged({"digests": {"operators": "0" * 32}})),
+    failed(
+        "resume words --quiet", "proposal 2 comes out otherwise than the journal says", at=forged(change={2: "zzz"})
+    ),
+    failed(
+        "resume words",
+        "the operators changed since the run was started",
+        at=forged({"digests": {"operators": "0" * 32}}),
+    ),
     failed("resume words", "its scores were made on cpu with 1 threads", at=forged({"digests": {"recipe": "0" * 32}})),
-    usage("resume words --fork new --quiet", "individuals of its population can start the new run", notes=True, at=lambda at: other_letters(at)),
+    usage(
+        "resume words --fork new --quiet",
+        "individuals of its population can start the new run",
+        notes=True,
+        at=other_letters,
+    ),
     usage("resume own", "the run's layers lie in the folder of a run", at=own_code("layers", "runs/own/l.py")),
-    usage("resume own", "the run uses operators of its own; say where they are: --operators", at=own_code("operators", "../outside/o.py")),
+    usage(
+        "resume own",
+        "the run uses operators of its own; say where they are: --operators",
+        at=own_code("operators", "../outside/o.py"),
+    ),
     failed("best first", "no candidate has succeeded yet", at=made_up("first", "--")),
-    failed("best first", "best/metrics.json: it does not match SHA256SUMS", at=both(metrics_that_are_no_json, write("runs/first/best/metrics.json", "{}"))),
+    failed(
+        "best first",
+        "best/metrics.json: it does not match SHA256SUMS",
+        at=both(metrics_that_are_no_json, write("runs/first/best/metrics.json", "{}")),
+    ),
     failed("best first", "best/metrics.json: cannot be read: ", "evolve verify", at=metrics_that_are_no_json),
     failed("why first f", "no candidate's key begins with 'f'", at=made_up("first")),
     failed("why first 1", "2 keys begin with '1'", at=made_up("first", "o" * 17)),
     usage("pareto first --against watts", "--against watts: there are accuracy, params", at=made_up("first")),
     failed("show first", "the run's grammar is gone; say which it was: --grammar", at=without_grammar("first")),
-    failed("run --grammar bits.lark --task failing:f --set workers.pool=inline --budget 3 --set search.population=2 --quiet", "none of 3 candidates succeeded (3 crashed)", leaves=True, at=both(bits, write("failing.py", "def f(text, derivation, seed):\n    return 1 / 0\n"))),
-    failed(f"{VECTOR} --budget 2 --set search.population=2 --set final.optimizer=sgd --set final.lr=1e30", "none of the best candidates survived the final training", notes=True, leaves=True, at=points),
+    failed(
+        "run --grammar bits.lark --task failing:f --set workers.pool=inline --budget 3 --quiet",
+        "none of 3 candidates succeeded (3 crashed)",
+        leaves=True,
+        at=both(bits, write("failing.py", "def f(text, derivation, seed):\n    return 1 / 0\n")),
+    ),
+    failed(
+        f"{VECTOR} --budget 2 --set search.population=2 --set final.optimizer=sgd --set final.lr=1e30",
+        "none of the best candidates survived the final training",
+        notes=True,
+        leaves=True,
+        at=points,
+    ),
     usage("compare first", "compare takes two runs or more", at=made_up("first")),
     usage("compare first first", "runs/first: named twice", at=made_up("first")),
-    usage("compare first b", "different tasks", at=both(made_up("first"), made_up("b", digests={"task": "9" * 32, "grammar": "", "recipe": ""}))),
-    usage("compare first b", "different first objectives", at=both(made_up("first"), made_up("b", config={"search": {"objectives": ["-params"]}}))),
+    usage(
+        "compare first b",
+        "different tasks",
+        at=both(made_up("first"), made_up("b", digests={"task": "9" * 32, "grammar": "", "recipe": ""})),
+    ),
+    usage(
+        "compare first b",
+        "different first objectives",
+        at=both(made_up("first"), made_up("b", config={"search": {"objectives": ["-params"]}})),
+    ),
     usage("compare first b", "none of its candidates has a score yet", at=both(made_up("first"), made_up("b", ""))),
-    usage("report first --baseline b", "its strategy is aging; a baseline is a run with --strategy random", at=both(made_up("first"), made_up("b"))),
-    usage("report first --baseline b", "its task is not that of", at=both(made_up("first"), made_up("b", config={"search": {"strategy": "random"}}, digests={"task": "9" * 32}))),
+    usage(
+        "report first --baseline b",
+        "its strategy is aging; a baseline is a run with --strategy random",
+        at=both(made_up("first"), made_up("b")),
+    ),
+    usage(
+        "report first --baseline b",
+        "its task is not that of",
+        at=both(made_up("first"), made_up("b", config={"search": {"strategy": "random"}}, digests={"task": "9" * 32})),
+    ),
+    failed(
+        "report first",
+        "report.html: Is a directory: look at the file and its disk",
+        at=both(made_up("first"), folder("runs/first/report.html")),
+    ),
     usage("report first --output .", "--output .: a folder", at=made_up("first")),
-    usage("report first --output here/x.html", "--output here/x.html: here is a file; choose another place", at=both(made_up("first"), write("here", ""))),
-]  # fmt: skip
+    usage(
+        "report first --output here/x.html",
+        "--output here/x.html: here is a file; choose another place",
+        at=both(made_up("first"), write("here", "")),
+    ),
+]
 
 TRAINING = [
     failed("export first --format pt2", "the grammar of", "is gone; put it back", at=without_grammar("first")),
@@ -559,19 +818,46 @@ TRAINING = [
     failed("train net", "not what `evolve train` writes", at=trained("[]")),
     usage("train net abc", "net holds one network; leave abc out", at=trained('{"digests": {}}')),
     failed("train nothing abc", "no run 'nothing'"),
-    usage("train norm --grammar mlp --task direct:f", "no networks to train", at=write("direct.py", "def f(a, b, c):\n    return 1\n")),
+    usage(
+        "train norm --grammar mlp --task direct:f",
+        "no networks to train",
+        at=write("direct.py", "def f(a, b, c):\n    return 1\n"),
+    ),
     failed("export nothing --format pt2", "no run 'nothing'"),
     usage("export first", "say which format: --format python or safetensors or pt2 or onnx", at=exported()),
     usage("export first -o net.bin", "say which format", at=exported()),
     usage("export first --format tflite", "--format tflite: there are python, safetensors, pt2, onnx", at=exported()),
     usage("export first -o no/net.pt2", "there is no folder no", at=exported()),
     failed("export first ffff --format pt2", "no candidate's key begins with 'ffff'", at=exported()),
-    failed("export first --format onnx", "--format onnx needs onnx, ", "pip install 'evosearch[onnx]'", at=exported(), patches={"evosearch.export.util": NO_MODULE}),
+    failed(
+        "export first --format onnx",
+        "--format onnx needs onnx, ",
+        "pip install 'evosearch[onnx]'",
+        at=exported(),
+        patches={"evosearch.export.util": NO_MODULE},
+    ),
     failed("export first --format pt2", "weights.safetensors: not the weights of", at=exported(torn_weights)),
-    failed("export first --format pt2", "weights.safetensors is gone; train the network again", at=exported(lambda at: (at / "runs/first/best/weights.safetensors").unlink())),
-    failed("export first KEY --format pt2".replace("KEY", SECOND_KEY), "keeps no weights of", "only those of its best", at=exported()),
-    failed("export first --format pt2", "no network here yet; `evolve status runs/first`", at=exported(lambda at: shutil.rmtree(at / "runs/first/best"))),
-    failed("export first --format pt2", "runs/first: the task changed since it was trained", at=exported(lambda at: write_data(at / "halves.npz", bright=90))),
+    failed(
+        "export first --format pt2",
+        "weights.safetensors is gone; train the network again",
+        at=exported(lambda at: (at / "runs/first/best/weights.safetensors").unlink()),
+    ),
+    failed(
+        "export first KEY --format pt2".replace("KEY", SECOND_KEY),
+        "keeps no weights of",
+        "only those of its best",
+        at=exported(),
+    ),
+    failed(
+        "export first --format pt2",
+        "no network here yet; `evolve status runs/first`",
+        at=exported(lambda at: shutil.rmtree(at / "runs/first/best")),
+    ),
+    failed(
+        "export first --format pt2",
+        "runs/first: the task changed since it was trained",
+        at=exported(lambda at: write_data(at / "halves.npz", bright=90)),
+    ),
     usage("export first --format pt2", "--task says where", at=exported(lambda at: (at / "halves.npz").unlink())),
     usage("train first -o runs", "runs exists; choose another --output", at=exported()),
     usage("train first -o halves.npz/out", "nothing can be written in", at=exported()),
@@ -580,80 +866,204 @@ TRAINING = [
     usage("train conv(16,9) --grammar tiny_cnn", "'9'"),
     usage("train first --set final.lrr=1", "unknown key final.lrr; did you mean final.lr?", at=exported()),
     usage("train first --epochs 0", "--epochs"),
-    usage("train first --task small.npz", "this architecture does not fit small, 1x2x2: max_pool: 16x1x1", at=exported(lambda at: write_data(at / "small.npz", (1, 2, 2)))),
-    failed("train norm --grammar mlp --task points.csv --seeds 1 --device cpu --json --set final.lr=1e30 --set final.optimizer=sgd --epochs 1", "no seed came through the training (", "change [final]", notes=True, at=points),
-]  # fmt: skip
+    usage(
+        "train first --task small.npz",
+        "this architecture does not fit small, 1x2x2: max_pool: 16x1x1",
+        at=exported(lambda at: write_data(at / "small.npz", (1, 2, 2))),
+    ),
+    failed(
+        "train norm --grammar mlp --task points.csv --seeds 1 --json --set final.lr=1e30 --set final.optimizer=sgd",
+        "no seed came through the training (",
+        "change [final]",
+        notes=True,
+        at=points,
+    ),
+]
+
+SERIES_HEAD = "@timeStamps false\n@classLabel true up down\n"
 
 TASKS = [
+    usage(
+        f"{TASK} train.csv",
+        "test.csv: 3 columns, and 2 in ",
+        at=both(write("train.csv", "a,b\n1,x\n2,y\n"), write("test.csv", "a,b,c\n1,2,x\n2,2,y\n")),
+    ),
+    usage(
+        f"{TASK} train.csv",
+        "test.csv: line 2: 'x' in column 'a', which holds numbers",
+        at=both(write("train.csv", "a,b\n1,x\n2,y\n"), write("test.csv", "a,b\nx,x\ny,y\n")),
+    ),
+    usage(
+        f"{TASK} train.csv",
+        "test.csv: line 3: class 'z' is not one of x, y",
+        at=both(write("train.csv", "a,b\n1,x\n2,y\n"), write("test.csv", "a,b\n1,x\n2,z\n")),
+    ),
+    usage(
+        f"{TASK} wide.csv",
+        "1100 different classes in column 'b'; choose another target",
+        at=write("wide.csv", "a,b\n" + "".join(f"{n},w{n}\n" for n in range(1_100))),
+    ),
+    usage(f"{TASK} a.ts", "a.ts: no series after @data", at=write("a.ts", SERIES_HEAD + "@data\n")),
+    usage(
+        f"{TASK} a.ts",
+        "a.ts: line 4: a series without values, or with an infinite one",
+        at=write("a.ts", SERIES_HEAD + "@data\n1,inf:up\n"),
+    ),
+    usage(
+        f"{TASK} a.ts --set data.kind=classification",
+        "a.ts: its head states no classes",
+        at=write("a.ts", "@targetLabel true\n@data\n1,2:3\n"),
+    ),
+    usage(
+        f"{TASK} A_TRAIN.ts",
+        "A_TEST.ts: line 4: 2 dimensions, and 1 in the file to train on",
+        at=both(
+            write("A_TRAIN.ts", SERIES_HEAD + "@data\n1,2:up\n2,1:down\n"),
+            write("A_TEST.ts", SERIES_HEAD + "@data\n1,2:1,2:up\n"),
+        ),
+    ),
+    usage(
+        f"{IMAGES} pets",
+        "0.png: no image that Pillow reads, torn perhaps",
+        at=pictures(lambda at: (at / "cat/0.png").write_bytes(b"nothing")),
+    ),
+    usage(
+        "run --dry-run --grammar bits.lark --task runs.words.evil:f",
+        "lies in a run's folder",
+        "where no code is run",
+        at=both(bits, words, write("runs/words/evil.py", "def f(a, b, c): ...")),
+    ),
     usage("run --task digitz", "no task 'digitz': it is no file or folder here"),
     usage(f"{TASK} points.csv --set data.target=wage", "no column 'wage'; there are a, b, c", at=points),
     usage(f"{TASK} empty", "empty: no data in this folder that evosearch reads", at=folder("empty")),
     usage(f"{TASK} one.csv", "no column is left beside the target", at=write("one.csv", "a\n" + "x\ny\n" * 20)),
     usage(f"{TASK} b.csv", "b.csv: byte 6 is not UTF-8 text", at=write("b.csv", b"a,b\n1,\xff\n")),
-    usage(f"{TASK} a.csv.xz", "a.csv.xz: cannot be read, torn perhaps", at=write("a.csv.xz", lzma.compress(PEOPLE.encode())[:40])),
+    usage(
+        f"{TASK} a.csv.xz",
+        "a.csv.xz: cannot be read, torn perhaps",
+        at=write("a.csv.xz", lzma.compress(PEOPLE.encode())[:40]),
+    ),
     usage(f"{TASK} w.csv", "w.csv: line 2: ", at=write("w.csv", "a,b\n" + "x" * 200_000 + ",1\n")),
     usage(f"{TASK} d.npz", "cannot be read, torn perhaps", at=write("d.npz", b"PK\x03\x04")),
     usage(f"{TASK} d.npz", "this is no .npz archive", at=lambda at: np.save((at / "d.npz").open("wb"), X)),
     usage(f"{TASK} data.npz", "no arrays called x_train and y_train, or x and y; there are: z", at=arrays(z=X)),
     usage(f"{TASK} data", "there is train_x and no train_y", at=npy(train_x=X)),
-    usage(f"{TASK} data", "no JSON object with a whole number num_classes", at=both(npy(train_x=X, train_y=Y), write("data/metadata", "x"))),
-    usage(f"{TASK} data.npz", "the splits' examples differ in shape", at=arrays(x_train=X, y_train=Y, x_test=X[:, :2], y_test=Y)),
+    usage(
+        f"{TASK} data",
+        "no JSON object with a whole number num_classes",
+        at=both(npy(train_x=X, train_y=Y), write("data/metadata", "x")),
+    ),
+    usage(
+        f"{TASK} data.npz",
+        "the splits' examples differ in shape",
+        at=arrays(x_train=X, y_train=Y, x_test=X[:, :2], y_test=Y),
+    ),
     usage(f"{TASK} data.npz", "class labels of shape (20, 3)", at=arrays(x=X, y=np.zeros((20, 3), int))),
-    usage(f"{TASK} data.npz --set data.kind=regression", "targets of dtype <U1", at=arrays(x=X, y=np.array(["a", "b"] * 10))),
-    usage(f"{TASK} data.npz --set data.kind=classification", "class labels of dtype <U1", at=arrays(x=X, y=np.array(["a", "b"] * 10))),
+    usage(
+        f"{TASK} data.npz --set data.kind=regression",
+        "targets of dtype <U1",
+        at=arrays(x=X, y=np.array(["a", "b"] * 10)),
+    ),
+    usage(
+        f"{TASK} data.npz --set data.kind=classification",
+        "class labels of dtype <U1",
+        at=arrays(x=X, y=np.array(["a", "b"] * 10)),
+    ),
     usage(f"{TASK} data.npz", "split is empty; give more data", at=arrays(x=X[:2], y=Y[:2])),
-    usage(f"{IMAGES} mnist", "row 35: torn, 35 bytes", at=idx("train-labels-idx1-ubyte", struct.pack(">HBBI", 0, 8, 1, 40) + bytes(35))),
+    usage(
+        f"{IMAGES} mnist",
+        "row 35: torn, 35 bytes",
+        at=idx("train-labels-idx1-ubyte", struct.pack(">HBBI", 0, 8, 1, 40) + bytes(35)),
+    ),
     usage(f"{IMAGES} mnist", "does not begin as an IDX file does", at=idx("train-labels-idx1-ubyte", b"<html>")),
-    usage(f"{IMAGES} mnist/other-idx3-ubyte", "an IDX file is named train-images-idx3-ubyte", at=idx("other-idx3-ubyte", b"")),
-    usage(f"{IMAGES} pets", "3.png: no image that Pillow reads", at=pictures(lambda at: (at / "dog/3.png").write_bytes(b"nothing"))),
-    usage(f"{IMAGES} pets", "3.png: no image that Pillow reads, torn perhaps", at=pictures(lambda at: (at / "dog/3.png").write_bytes((at / "dog/3.png").read_bytes()[:60]))),
+    usage(
+        f"{IMAGES} mnist/other-idx3-ubyte",
+        "an IDX file is named train-images-idx3-ubyte",
+        at=idx("other-idx3-ubyte", b""),
+    ),
+    usage(
+        f"{IMAGES} pets",
+        "3.png: no image that Pillow reads",
+        at=pictures(lambda at: (at / "dog/3.png").write_bytes(b"nothing")),
+    ),
+    usage(
+        f"{IMAGES} pets",
+        "3.png: no image that Pillow reads, torn perhaps",
+        at=pictures(lambda at: (at / "dog/3.png").write_bytes((at / "dog/3.png").read_bytes()[:60])),
+    ),
     usage(f"{IMAGES} pets", "8x8 pixels, and", "scale the images to one size", at=mixed_pictures),
     usage(f"{IMAGES} pets", "wolf: a class that the train folder has not", at=split_pictures),
-    usage(f"{IMAGES} pets", "no images in sub-folders named by class", at=pictures(lambda at: (shutil.rmtree(at), (at / "train/dog").mkdir(parents=True)))),
-    usage(f"{IMAGES} pets", "reading image files needs Pillow", at=pictures(lambda at: None), patches={"sys.modules": {"PIL": None}}),
-    usage(f"{IMAGES} torchvision:MNIST", "torchvision:MNIST needs torchvision: pip install torchvision", patches={"evosearch.tasks.hubs.importlib": SimpleNamespace(import_module=refuse_import)}),
+    usage(
+        f"{IMAGES} pets",
+        "no images in sub-folders named by class",
+        at=pictures(without_pictures),
+    ),
+    usage(
+        f"{IMAGES} pets",
+        "reading image files needs Pillow",
+        at=pictures(lambda at: None),
+        patches={"sys.modules": {"PIL": None}},
+    ),
+    usage(
+        f"{IMAGES} torchvision:MNIST",
+        "torchvision:MNIST needs torchvision: pip install torchvision",
+        patches={"evosearch.tasks.hubs.importlib": SimpleNamespace(import_module=refuse_import)},
+    ),
     usage("run --dry-run --grammar bits.lark --task nowhere_at_all:f", "no module 'nowhere_at_all'", at=bits),
-    usage("run --dry-run --grammar bits.lark --task raises:f", "raises:f: the module does not load: ZeroDivisionError", at=both(bits, write("raises.py", "1 / 0"))),
-    usage("run --dry-run --grammar bits.lark --task lacks:f", "lacks:f: the module does not load: No module named 'not_to_be_found'", at=both(bits, write("lacks.py", "import not_to_be_found"))),
-    usage("run --dry-run --grammar bits.lark --task mistyped:lenght", "has no function 'lenght'; did you mean length?", at=both(bits, write("mistyped.py", "def length(a, b, c): ..."))),
-    usage("run --dry-run --grammar bits.lark --task two_only:f", "it is called as f(text, derivation, seed)", at=both(bits, write("two_only.py", "def f(a, b): ..."))),
-    *(usage(f"{TASK} data.npz{''.join(f' --set data.{k}={v}' for k, v in settings.items())}", f"re:{said}", at=functools.partial(npz, **values)) for values, settings, said in ARRAY_MISTAKES),
+    usage(
+        "run --dry-run --grammar bits.lark --task raises:f",
+        "raises:f: the module does not load: ZeroDivisionError",
+        at=both(bits, write("raises.py", "1 / 0")),
+    ),
+    usage(
+        "run --dry-run --grammar bits.lark --task lacks:f",
+        "lacks:f: the module does not load: No module named 'not_to_be_found'",
+        at=both(bits, write("lacks.py", "import not_to_be_found")),
+    ),
+    usage(
+        "run --dry-run --grammar bits.lark --task mistyped:lenght",
+        "has no function 'lenght'; did you mean length?",
+        at=both(bits, write("mistyped.py", "def length(a, b, c): ...")),
+    ),
+    usage(
+        "run --dry-run --grammar bits.lark --task two_only:f",
+        "it is called as f(text, derivation, seed)",
+        at=both(bits, write("two_only.py", "def f(a, b): ...")),
+    ),
+    *(
+        usage(
+            f"{TASK} data.npz{''.join(f' --set data.{k}={v}' for k, v in settings.items())}",
+            f"re:{said}",
+            at=functools.partial(npz, **values),
+        )
+        for values, settings, said in ARRAY_MISTAKES
+    ),
     *(usage(f"{TASK} {name}", f"re:{said}", at=write(name, text)) for name, text, said in TEXT_MISTAKES),
-    *(usage(f"{TABLE}{spec}", said, at=bits if content is None else both(bits, write("t.csv", content))) for content, spec, said in TABLE_MISTAKES),
-    *(usage(f"run --dry-run --grammar bits.lark --task table:{name}", said, at=both(bits, write(name, content))) for name, content, said in BROKEN_TABLES),
-]  # fmt: skip
-
-
-def many_imports(at: Path) -> None:
-    """Two imports a file, seven files deep."""
-    for depth in range(8):
-        imports = "".join(f"%import .{side}{depth + 1}.{side}{depth + 1}\n" for side in "ab") if depth < 7 else ""
-        for side in "ab":
-            body = f"a{depth + 1} b{depth + 1}" if depth < 7 else f'"{side}"'
-            (at / f"{side}{depth}.lark").write_text(f"{side}{depth}: {body}\n{imports}")
-    (at / "many.lark").write_text("start: a0\n%import .a0.a0\n")
-
-
-def other_letters(at: Path) -> None:
-    """runs/words, whose config names a grammar that has other words by now."""
-    made = _searched()
-    (at / "words.lark").write_text((made / "words.lark").read_text().replace('"a"', '"v"'))
-    old = Run.open(made / "run")
-    files = {name: (old.folder / name).read_bytes() for name in old.header["files"]}
-    files["config.toml"] = files["config.toml"].replace(f"{made}/words.lark".encode(), f"{at}/words.lark".encode())
-    with Run.create(at / "runs/words", header=old.header, files=files) as run:
-        for record in old.records():
-            plain = {key: value for key, value in record.items() if key != "kind"}
-            if record["kind"] == "proposal" and "a" in record["text"]:
-                run.append_proposal({**plain, "number": run.proposals})
-                run.append_score({"number": run.proposals - 1, "status": "ok"})
+    *(
+        usage(f"{TABLE}{spec}", said, at=bits if content is None else both(bits, write("t.csv", content)))
+        for content, spec, said in TABLE_MISTAKES
+    ),
+    *(
+        usage(
+            f"run --dry-run --grammar bits.lark --task table:{number}{name}",
+            f"{number}{name}",
+            said,
+            at=both(bits, write(f"{number}{name}", content)),
+        )
+        for number, (name, content, said) in enumerate(BROKEN_TABLES)
+    ),
+]
 
 
 # What `verify` finds is no error of the command: it is said on stdout, and the exit code is 1.
 VERIFIED = [
     failed("verify words", "the checkpoint is cut short or has something behind it", at=checkpoint(b"")),
-    failed("verify words", "not a checkpoint's record", at=checkpoint(framing.preamble(framing.CHECKPOINT) + framing.frame(framing.encode([])))),
+    failed(
+        "verify words",
+        "not a checkpoint's record",
+        at=checkpoint(framing.preamble(framing.CHECKPOINT) + framing.frame(framing.encode([]))),
+    ),
     failed("verify words", "the checkpoint belongs to another run", at=another_s_checkpoint),
-]  # fmt: skip
+]
 
 MISTAKES = [*COMMANDS, *CONFIGS, *SPACES, *OPERATORS, *RUNS, *TRAINING, *TASKS]

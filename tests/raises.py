@@ -1,7 +1,7 @@
 """Where the package raises errors that a person can see, and which of these places a piece of code has reached.
 
-A place is a `raise` statement in evosearch/ of something in the EvosearchError tree; it is reached when such an error is
-made while the statement runs, or has come from it when a command ends.
+A place is a `raise` statement in evosearch/ of something in the EvosearchError tree. It is reached when such an error
+is made while the statement runs, or has come from it when a command ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -48,12 +47,13 @@ class Site:
 @cache
 def sites() -> dict[tuple[str, int], Site]:
     """Each place by file and line; a statement of several lines has several."""
-    found = {}
+    found: dict[tuple[str, int], Site] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        for function, node in _raises(ast.parse(path.read_text(encoding="utf-8")), ""):
+        source = path.read_text(encoding="utf-8")
+        for function, node in _raises(ast.parse(source), ""):
             if node.exc is not None and _called(node.exc) not in NOT_OURS:
                 name = str(path.relative_to(PACKAGE))
-                site = Site(name, function, " ".join(ast.unparse(node.exc).split()))
+                site = Site(name, function, " ".join((ast.get_source_segment(source, node.exc) or "").split()))
                 found |= {(str(path), line): site for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     return found
 

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,17 +21,10 @@ from evosearch.report import live
 from evosearch.report.reading import read_run
 from evosearch.runs import Run
 from evosearch.score import Score
+from tests.mistakes import TINY, broken_run
 
 Capture = pytest.CaptureFixture[str]
 MODULE = (sys.executable, "-m", "evosearch")
-
-TINY = """\
-// input: image
-start: "seq" "(" step "," step ")" -> sequential
-?step: "norm" -> norm | "linear" "(" WIDTH ")" -> linear
-WIDTH: "16" | "32"
-"""
-BIG = TINY.replace('"norm" -> norm | ', "")  # no sentence of it is without parameters
 
 
 def progress(**changes: Any) -> Progress:
@@ -114,10 +106,6 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EVOSEARCH_RUNS", raising=False)
     return tmp_path
-
-
-def listing(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 # --- help ------------------------------------------------------------------------------------------------------------
@@ -211,116 +199,10 @@ def test_resume_passes_on_what_was_asked(project: Path, engine: Engine, capsys: 
     Run.create(project / "runs/first", header={}, files={}).close()
     assert main(["resume", "first", "--budget", "20", "--workers", "1", "--device", "cpu"]) == DONE
     [(_, keywords)] = engine.calls
-    assert keywords == {"budget": 20, "workers": 1, "device": "cpu", "layers": (), "operators": ()}
+    assert keywords == {"budget": 20, "workers": 1, "device": "cpu", "layers": (), "operators": (), "log": None}
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """One error the command can give: what was typed, how it exits, what the line says."""
-
-    arguments: str
-    code: int
-    says: tuple[str, ...]
-    prepare: Callable[[Path], object] | None = None
-
-
-def write(name: str, text: str) -> Callable[[Path], object]:
-    def prepare(folder: Path) -> None:
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    return prepare
-
-
-def broken_run(folder: Path) -> None:
-    Run.create(folder / "runs/broken", header={}, files={}).close()
-    journal = folder / "runs/broken/journal.msgpack"
-    data = bytearray(journal.read_bytes())
-    data[-1] ^= 0xFF
-    journal.write_bytes(data)
-
-
-def empty(name: str) -> Callable[[Path], object]:
-    return lambda folder: Run.create(folder / "runs" / name, header={}, files={}).close()
-
-
-def binary(folder: Path) -> None:
-    (folder / "bin.arch").write_bytes(b"l\xff\x00\x89PNG")
-
-
-LONG = f"branching({'(norm,' * 60}"  # longer than a file's name may be, and no sentence
-
-MISTAKES = [
-    Mistake("fly", USAGE, ("No such command 'fly'", "evolve --help")),
-    Mistake("run --bugdet 3", USAGE, ("No such option: --bugdet", "--budget", "evolve run --help")),
-    Mistake("run --budget many", USAGE, ("--budget", "valid integer")),
-    Mistake("run --budget 0", USAGE, ("--budget", "greater than or equal to 1")),
-    Mistake("resume", USAGE, ("Missing argument 'RUN'", "evolve resume --help")),
-    Mistake("run nothing.toml", USAGE, ("nothing.toml: no such config file", "evolve init")),
-    Mistake("run bad.toml", USAGE, ("bad.toml: not TOML", "line 1"), write("bad.toml", "search == 3")),
-    Mistake("run odd.toml", USAGE, ("odd.toml: unknown key search.x",), write("odd.toml", "search.x = 3")),
-    Mistake("run --set search.budget", USAGE, ("--set search.budget: say KEY=VALUE",)),
-    Mistake("run --strategy best", USAGE, ("search.strategy", "'aging', 'nsga2' or 'random'", "'best'")),
-    Mistake("run --name a/b", USAGE, ("--name a/b: a name, not a path",)),
-    Mistake("run --name first", USAGE, ("runs/first exists", "evolve resume runs/first"), write("runs/first/x", "")),
-    Mistake("run --device gpu", USAGE, ("workers.device is 'gpu'", "cpu, cuda")),
-    Mistake("resume nothing", FAILED, ("no run 'nothing'", "`evolve run` makes one")),
-    Mistake("status runs", FAILED, ("runs: not a run's folder", "evolve list"), write("runs/x", "")),
-    Mistake("status frist", FAILED, ("no run 'frist'", "mean first?"), write("runs/first/journal.msgpack", "")),
-    Mistake("status broken", FAILED, ("runs/broken/journal.msgpack", "offset"), broken_run),
-    Mistake("check nothing.lark", USAGE, ("nothing.lark: no such grammar", ".lark file")),
-    Mistake("sample einspce", USAGE, ("einspce: no such grammar", "did you mean einspace")),
-    Mistake("sample tiny.lark --input 3x", USAGE, ("--input 3x", "3x32x32"), write("tiny.lark", TINY)),
-    Mistake("sample tiny.lark --input 64", USAGE, ("takes image input", "64 is vector"), write("tiny.lark", TINY)),
-    Mistake("sample big.lark --max-params 0", FAILED, ("max_params", "10000 samples"), write("big.lark", BIG)),
-    Mistake("show nothing", USAGE, ("nothing: no architecture text, no file and no run",)),
-    Mistake("show seq(norm,what) --grammar tiny.lark", USAGE, ("column 10", "'what'"), write("tiny.lark", TINY)),
-    Mistake("show nrom --grammar tiny_cnn", USAGE, ("no architecture text, no file and no run; line 1", "'nrom'")),
-    Mistake("show maxpool;avgpol --grammar tiny_cnn", USAGE, ("column 9", '"avgpool"')),
-    Mistake(f"show {LONG}", USAGE, ("line 1, column ",)),
-    Mistake(f"train {LONG}", USAGE, ("line 1, column ",)),
-    Mistake(f"run --start {LONG}", USAGE, ("no seed named 'branching((", "there are: ")),
-    Mistake(f"sample {LONG}", USAGE, ("no such grammar",)),
-    Mistake(f"status {LONG}", FAILED, ("no run 'branching((",)),
-    Mistake("train x", USAGE, ("x: no architecture text, no file and no run", "there are: demo"), empty("demo")),
-    Mistake("train gone.arch", USAGE, ("gone.arch: no such file",)),
-    Mistake("show gone.arch", USAGE, ("gone.arch: no such file",)),
-    Mistake("show bin.arch", USAGE, ("bin.arch: not UTF-8 text at byte 1",), binary),
-    Mistake("train bin.arch", USAGE, ("bin.arch: not UTF-8 text at byte 1",), binary),
-    Mistake("run --dry-run --start ./bin.arch", USAGE, ("bin.arch: not UTF-8 text at byte 1",), binary),
-    Mistake("run --start nope", USAGE, ("no seed named 'nope'",)),
-    Mistake("run --start ~nobody/x", USAGE, ("~nobody/x: no such seed file",)),
-    Mistake("run --operators nowhere", USAGE, ("nowhere: no such folder of operators",)),
-    Mistake("show norm --grammar mlp --svg no/x.svg", USAGE, ("--svg no/x.svg: there is no folder no",)),
-    Mistake("show norm --grammar mlp --svg .", USAGE, ("--svg .: a folder",)),
-    Mistake("cache merge nothing", USAGE, ("nothing: no such file", "ledger")),
-    Mistake("cache merge .", USAGE, (".: a folder, and not a run's", "ledger")),
-    Mistake("init here", USAGE, ("here: a file is in the way", "another folder"), write("here", "")),
-    Mistake("init", USAGE, ("evosearch.toml is there already",)),
-    Mistake("bench nothing --grammar tiny.lark --seeds 1", USAGE, ("no task 'nothing'",), write("tiny.lark", TINY)),
-    Mistake("bench nothing --grammar tiny.lark --budgets 5,x", USAGE, ("--budgets 5,x",), write("tiny.lark", TINY)),
-    Mistake("cache gc", USAGE, ("--older-than DAYS",)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake.arguments[:60] for mistake in MISTAKES])
-def test_a_mistake_is_one_line(mistake: Mistake, project: Path, capsys: Capture) -> None:
-    """Every error is one line on stderr that says what and what to do; nothing is half-written."""
-    if mistake.prepare:
-        mistake.prepare(project)
-    before = listing(project)
-    assert main(mistake.arguments.split()) == mistake.code
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("evolve: ")
-    assert captured.err.count("\n") == 1, captured.err
-    for words in mistake.says:
-        assert words in captured.err
-    assert listing(project) == before
 
 
 def test_a_fault_of_our_own_is_one_line_too(project: Path, engine: Engine, capsys: Capture) -> None:

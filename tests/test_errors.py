@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,7 +50,7 @@ def told(mistake: Mistake, folder: Path, capsys: Capture, monkeypatch: pytest.Mo
         for name, value in (mistake.patches or {}).items():
             if name == "sys.modules":
                 for module, there in value.items():
-                    patch.setitem(__import__("sys").modules, module, there)
+                    patch.setitem(sys.modules, module, there)
             elif name.isupper():
                 patch.setenv(name, value)
             else:
@@ -73,7 +75,7 @@ def told(mistake: Mistake, folder: Path, capsys: Capture, monkeypatch: pytest.Mo
 
 
 def name_of(mistake: Mistake) -> str:
-    return f"{mistake.arguments[:50]}: {mistake.says[0][:40]}"
+    return f"{mistake.arguments[:200]}: {' '.join(mistake.says)}"
 
 
 def spotted(mistake: Mistake, folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,53 +107,142 @@ CASES: dict[str, Callable[[Path, Capture, pytest.MonkeyPatch], None]] = {
     **{name_of(mistake): functools.partial(spotted, mistake) for mistake in VERIFIED},
     **{f"grammar: {path.stem}": functools.partial(shown, path) for path in GRAMMARS},
 }
-SEEN: dict[str, set[Site]] = {}  # which places each case reached, of those that this process has run
 
 
 def test_no_two_cases_have_one_name() -> None:
     assert len(CASES) == len(MISTAKES) + len(VERIFIED) + len(GRAMMARS)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.fixture
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this test run share: which places each case reached."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "errors-seen"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=list(CASES))
 def test_an_error_is_one_line_with_its_exit_code(
-    name: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    number: int, seen: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says what and where and what to do, nothing else is printed, and nothing is half-written."""
+    run(number, seen, tmp_path, capsys, monkeypatch)
+
+
+def run(number: int, seen: Path, folder: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a case and write down what it reached."""
     with reached() as found:
-        CASES[name](tmp_path, capsys, monkeypatch)
-    SEEN[name] = found
+        list(CASES.values())[number](folder, capsys, monkeypatch)
+    beside = seen / f"{number}.{os.getpid()}"
+    beside.write_text("".join(f"{site}\n" for site in found))
+    beside.rename(seen / str(number))
 
 
 # --- places that no command reaches, each with the reason ------------------------------------------------------------
 
-# By file, function and the beginning of what is raised; "" stands for anything.
-OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {}
+# By file, function and the beginning of what is raised.
+OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
+    "a library's caller alone can do this; the commands refuse it before, in words of their own": [
+        ("adaptive.py", "make", "ConfigError"),
+        ("architecture.py", "Space.__init__", 'LayerError(f"{grammar.name} is read without layers'),
+        ("architecture.py", "_no_layers", "LayerError"),
+        ("export.py", "export", 'ExportError(f"no format'),
+        ("operators.py", "_function", 'OperatorError(f"{path}: not a Python file'),
+        ("operators.py", "load", 'OperatorError(f"{path}: the folder of an operator'),
+        ("results.py", "files", "RunError"),
+        ("results.py", "load", "RunError"),
+        ("results.py", "load", "StorageError"),
+        ("runs.py", "Run._append", "RunCorrupt"),
+        ("runs.py", "Run._writable", "RunError"),
+        ("runs.py", "Run.open", 'RunError(f"{folder}: not a run folder'),
+        ("runs.py", "Run.open", 'RunError(f"{folder}: there is no such run'),
+        ("search.py", "Search._outcome", "TaskError"),
+        ("search.py", "Search.ask", "SpaceExhausted"),
+        ("tasks/base.py", "Split.__post_init__", "TaskError"),
+        ("tasks/base.py", "make_task", 'TaskError(f"{name}: an example has shape'),
+        ("tasks/metrics.py", "metric_for", 'TaskError(f"no metric'),
+        ("training.py", "Recipe.__post_init__", 'ConfigError(f"recipe.augment: no augmentation'),
+        ("workers/evaluator.py", "Spec.build", "TaskError"),
+    ],
+    "the contract of operators is checked by the tests of who writes one; tests/test_operators.py": [
+        ("operators.py", "_check_child", "_broken"),
+        ("operators.py", "_offspring", "_broken"),
+        ("operators.py", "conform", "_broken"),
+    ],
+    "a disk that refuses, which tests/chaos, test_runs.py, test_cache.py and test_logs.py put in": [
+        ("final.py", "_text", "refusal"),
+        ("framing.py", "frame_at", "corrupt"),
+        ("grammar/files.py", "read_text", 'mistake("unreadable-file"'),
+        ("report/logs.py", "_Log._read", "refusal"),
+        ("report/logs.py", "_Log.verify", "refusal"),
+        ("runs.py", "Run._write_step", "StorageError"),
+        ("runs.py", "_content", "refusal"),
+        ("runs.py", "_read_checkpoint", "refusal"),
+        ("runs.py", "_reading", "refusal"),
+        ("runs.py", "_take_lock", "refusal"),
+        ("workers/records.py", "keep", "refusal"),
+    ],
+    "two processes at one moment; tests/test_runs.py": [("runs.py", "_refuse_existing", "RunError")],
+    "a worker process that cannot start takes seconds to be given up; tests/test_workers.py": [
+        ("workers/processes.py", "ProcessPool.wait", "self._failed"),
+        ("workers/processes.py", "ProcessPool.wait", "result"),
+        ("workers/processes.py", "_Watch._bury", "WorkerError"),
+        ("workers/processes.py", "_Watch._hear", "WorkerError"),
+    ],
+    "what an export cannot say needs a layer made for it, and a trained network of it; tests/test_export.py": [
+        ("export.py", "_attempt", "ExportError"),
+        ("export.py", "_write_onnx", "ExportError"),
+        ("export.py", "_written", "_Differs"),
+        ("network.py", "source", "ExportError"),
+    ],
+    "libraries that the project does not install, stood in for by tests/test_tasks.py": [
+        ("tasks/hubs.py", "_column", "TaskError"),
+        ("tasks/hubs.py", "_hugging_face", "TaskError"),
+        ("tasks/hubs.py", "_torchvision", "TaskError"),
+    ],
+    "what a task does with one candidate becomes that candidate's score; tests/test_tasks_table.py": [
+        ("tasks/function.py", "FunctionTask.evaluate", "TaskError"),
+        ("tasks/table.py", "cell", "TaskError"),
+    ],
+    "nothing known to us leads here: kept so that what Lark or Python do otherwise one day is told in one line": [
+        ("grammar/compilation.py", "_compile", 'refused(source, "its rules or terminals are nested too deep")'),
+        ("grammar/reading.py", "_ask_lark", 'refused(read.source, "its rules or terminals are nested too deep")'),
+        (
+            "grammar/terminals.py",
+            "regexp_parts",
+            'mistake("bad-regex", node.place, text=node.raw, reason="it is empty")',
+        ),
+        ("search.py", "Search._named", "ConfigError"),
+        ("tasks/function.py", "load", 'TaskError(f"no module {error.name!r}'),
+    ],
+}
 
 
 def exempt(site: Site) -> str:
     """The reason why no case need reach a place; empty where there is none."""
-    for reason, places in OUT_OF_REACH.items():
-        for file, function, raises in places:
-            if site.file == file and site.function.startswith(function) and site.raises.startswith(raises):
-                return reason
-    return ""
+    return next((reason for reason, places in OUT_OF_REACH.items() if any(_is(site, one) for one in places)), "")
 
 
-def test_no_error_is_without_a_case(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+def _is(site: Site, place: tuple[str, str, str]) -> bool:
+    file, function, raises = place
+    return (site.file, site.function) == (file, function) and site.raises.startswith(raises)
+
+
+def test_no_error_is_without_a_case(
+    seen: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every `raise` of an error that a person can cause is reached by a case, or has its reason not to be."""
-    for number, (name, case) in enumerate(CASES.items()):
-        if name not in SEEN:  # another process ran it, or none yet
-            with reached() as found, monkeypatch.context() as patch:
-                (tmp_path / str(number)).mkdir()
-                case(tmp_path / str(number), capsys, patch)
-            SEEN[name] = found
-    found = set().union(*SEEN.values())
-    every = set(sites().values())
-    assert sorted(str(site) for site in every - found if not exempt(site)) == []
-    assert sorted(str(site) for site in found if exempt(site)) == []  # what is reached needs no reason
+    for number in range(len(CASES)):
+        if not (seen / str(number)).exists():  # run alone, or before its turn
+            (tmp_path / str(number)).mkdir()
+            with monkeypatch.context() as patch:
+                run(number, seen, tmp_path / str(number), capsys, patch)
+    found = {line for number in range(len(CASES)) for line in (seen / str(number)).read_text().splitlines()}
+    # A rule that does not hold at a shape is how the sampler finds its way; test_layers.py has a table of them.
+    every = {site for site in sites().values() if not site.raises.startswith("ShapeError")}
+    assert sorted(str(site) for site in every if str(site) not in found and not exempt(site)) == []
+    assert sorted(str(site) for site in every if str(site) in found and exempt(site)) == []  # needs no reason
     for places in OUT_OF_REACH.values():
-        for file, function, raises in places:
-            assert any(
-                site.file == file and site.function.startswith(function) and site.raises.startswith(raises)
-                for site in every
-            ), f"no such place any more: {file}: {function}: {raises}"
+        for place in places:
+            assert any(_is(site, place) for site in every), f"no such place any more: {place}"
