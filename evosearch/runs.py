@@ -3,6 +3,7 @@
     journal.msgpack                 header; then one record per proposal and per score, in the order they came
     checkpoint.msgpack              the search's state at an offset of the journal; checkpoint.previous.msgpack: before
     config.toml, environment.json, grammar/...   what the run was started with; the header holds their digests
+    evaluations.csv, .jsonl         what the journal says, for other programs (written by `report.logs`)
     candidates/<key>/, best/        why a candidate failed (written by `workers`); the best one, with SHA256SUMS
     journal-<offset>.torn           what was cut off a torn journal
     LOCK                            held by the process that writes; readers never need it

@@ -126,6 +126,26 @@ def test_nothing_asked_is_answered_with_help(arguments: list[str], capsys: Captu
     assert "Usage: evolve" in capsys.readouterr().out
 
 
+def test_check_says_the_exact_figures_before_it_draws(
+    project: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the weights imply is printed while the samples are still to come; a thousand are drawn unless asked."""
+    from evosearch.grammar import check
+
+    (project / "tiny.lark").write_text(TINY)
+    draw, seen = check.sampled, list[str]()
+
+    def drawn(*arguments: Any) -> Any:
+        seen.append(capsys.readouterr().out)
+        return draw(*arguments)
+
+    monkeypatch.setattr(check, "sampled", drawn)
+    assert main(["check", "tiny.lark"]) == DONE
+    assert "expected size" in seen[0]
+    assert "duplicates by text" not in seen[0]
+    assert "1000 samples at 3x32x32" in capsys.readouterr().out
+
+
 def test_version(capsys: Capture) -> None:
     """`evolve --version` is the package's."""
     from evosearch import __version__

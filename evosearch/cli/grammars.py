@@ -34,21 +34,21 @@ def check(
     grammar: GrammarArgument,
     input: InputOption = None,
     layers: LayersOption = None,
-    samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many to draw.")] = 50,
+    samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many to draw.")] = 1000,
     as_json: JsonOption = False,
 ) -> int:
     """Check a grammar file, and say what it generates.
 
-    The figures of the weights alone are exact; those of samples come from drawing at the input shape. A mistake in the
-    file is shown with its line and a caret.
+    A mistake in the file is shown with its line and a caret. The figures of the weights alone are exact, and come at
+    once; those of samples come from drawing at the input shape.
     """
     from evosearch.cli.spaces import load_grammar, open_space
     from evosearch.errors import GrammarError
-    from evosearch.grammar.check import check as examine
+    from evosearch.grammar.check import sampled, weigh
 
     try:
         space = open_space(load_grammar(grammar), input, layers or ())
-        report = examine(space.grammar, space, samples)
+        report = weigh(space.grammar, space)
     except GrammarError as error:
         if as_json:
             problem = {"file": error.file, "line": error.line, "column": error.column, "message": error.message}
@@ -58,10 +58,13 @@ def check(
         if error.caret:
             print(clean(error.caret), file=sys.stderr)
         return USAGE
+    if not as_json:
+        output.say(report.beginning())
+    report = sampled(report, space.grammar, space, samples)
     if as_json:
         output.as_json(report.to_json())
     else:
-        output.say(str(report))
+        output.say(report.rest())
     return DONE
 
 

@@ -100,7 +100,15 @@ class Report:
         return plain
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return f"{self.beginning()}\n{self.rest()}"
+
+    def beginning(self) -> str:
+        """What the weights alone imply: it is there before the first sample is drawn."""
+        return "\n".join(_exact_lines(self))
+
+    def rest(self) -> str:
+        """Samples, uses, warnings."""
+        return "\n".join(_sampled_lines(self))
 
 
 def check(
@@ -112,9 +120,24 @@ def check(
     rng: for the samples; by default a fixed seed, so that the same grammar gets the same report.
     Raises ShapeError or SpaceExhausted where nothing fits the input shape.
     """
+    report = weigh(grammar, space)
+    return report if space is None else sampled(report, grammar, space, samples, rng)
+
+
+def sampled(
+    report: Report, grammar: Grammar, space: Space, samples: int, rng: np.random.Generator | None = None
+) -> Report:
+    """The report with figures of samples, and with their warnings; as it is where none are asked for."""
+    if not samples:
+        return report
+    found = dataclasses.replace(report, samples=_draw(space, samples, rng or np.random.default_rng(0)))
+    return dataclasses.replace(found, warnings=tuple(_warnings(grammar, found)))
+
+
+def weigh(grammar: Grammar, space: Space | None = None) -> Report:
+    """The part of the report that is exact."""
     process = Process.of(grammar)
-    rng = rng or np.random.default_rng(0)
-    drawn = _draw(space, samples, rng) if space is not None and samples > 0 else None
+    rng = np.random.default_rng(0)
     built = None
     if space is not None and space.input is not None:
         kinds = space.sampler.kinds
@@ -138,7 +161,7 @@ def check(
         uses=process.uses(),
         undrawn=tuple(rule for rule in grammar.rules if rule not in process.rules),
         counts=count_derivations(grammar),
-        samples=drawn,
+        samples=None,
         warnings=(),
     )
     return dataclasses.replace(report, warnings=tuple(_warnings(grammar, report)))
@@ -282,7 +305,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _exact_lines(report: Report) -> Iterator[str]:
     yield f"{report.grammar}: no mistakes"
     size = f"{report.rules} rules, {report.alternatives} alternatives, {report.terminals} terminals"
     yield f"  {size}; input: {report.input}"
@@ -298,6 +321,9 @@ def _lines(report: Report) -> Iterator[str]:
     for component in report.built or ():
         yield f"  {component.blamed} leads to {component.offspring:.3f} others with every copy counted that is built"
     yield from _count_lines(report.counts)
+
+
+def _sampled_lines(report: Report) -> Iterator[str]:
     samples = report.samples
     if samples is not None:
         yield ""
