@@ -154,6 +154,28 @@ def test_version(capsys: Capture) -> None:
     assert capsys.readouterr().out.strip() == f"evolve {__version__}"
 
 
+@pytest.mark.parametrize(
+    ("instruction", "words", "offered"),
+    [
+        ("complete_bash", "evolve st", "status"),
+        ("complete_bash", "evolve run --bud", "--budget"),
+        ("complete_bash", "evolve cache m", "merge"),
+        ("source_bash", "", "complete -o default -F _evolve_completion evolve"),
+    ],
+)
+def test_a_shell_is_told_how_to_go_on(
+    instruction: str, words: str, offered: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Completion of commands and options; whatever stands on stderr then would stand in a person's line."""
+    monkeypatch.setenv("_EVOLVE_COMPLETE", instruction)
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert main([]) == DONE
+    captured = capsys.readouterr()
+    assert offered in captured.out
+    assert captured.err == ""
+
+
 # --- run and resume --------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +242,38 @@ def test_resume_passes_on_what_was_asked(project: Path, engine: Engine, capsys: 
     assert main(["resume", "first", "--budget", "20", "--workers", "1", "--device", "cpu"]) == DONE
     [(_, keywords)] = engine.calls
     assert keywords == {"budget": 20, "workers": 1, "device": "cpu", "layers": (), "operators": (), "log": None}
+
+
+ONLY = '// input: image\nstart: "linear" -> linear16\n'
+
+
+def test_a_dry_run_tells_the_cost_and_the_first_candidates(project: Path, capsys: Capture) -> None:
+    """Three times the forward pass for each example and epoch; the candidates are those that the run begins with."""
+    (project / "only.lark").write_text(ONLY)
+    arguments = "run --grammar only.lark --epochs 2 --budget 7 --device cpu --dry-run --json"
+    assert main(arguments.split()) == DONE
+    found = json.loads(capsys.readouterr().out)
+    [only] = found["candidates"]
+    training = 3 * 2 * 1078 * only["flops"]
+    assert found["estimate"] == {
+        "candidates": 7, "epochs": 2, "examples": 1078, "samples": 100,
+        "median_flops": training, "mean_flops": training, "total_flops": 7 * training,
+    }  # fmt: skip
+    assert only["flops"] == 8 * 2 * 8 * 16 + 2 * 1 * 10  # the layer in each of eight rows, the head on its one channel
+    assert main(["run", "--grammar", "only.lark", "--dry-run"]) == DONE
+    assert "FLOPs by the median of 100 samples" in capsys.readouterr().out
+
+
+def test_the_first_candidates_are_those_of_the_run(project: Path, capsys: Capture) -> None:
+    from evosearch import engine
+    from tests.chaos.sessions import Silent, config, words
+
+    settings = config(words(project / "table", letters=3), 8, 3)
+    engine.start(settings, project / "run", Silent())
+    proposed = [record["text"] for record in Run.open(project / "run").records() if record["kind"] == "proposal"]
+    where = ["--grammar", settings.grammar, "--task", settings.task, "--seed", "3", "--budget", "8"]
+    assert main(["run", *where, "--dry-run", "--json"]) == DONE
+    assert [one["text"] for one in json.loads(capsys.readouterr().out)["candidates"]] == proposed[:5]
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

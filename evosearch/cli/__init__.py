@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except SystemExit as stop:  # how typer leaves where a pipe is closed, after `evolve list | head` has read enough
-        if not isinstance(stop.__context__, BrokenPipeError) or not _is_closed(out):
+        if not isinstance(stop.__context__, BrokenPipeError):  # what a shell asks for its completion ends this way
+            return stop.code if isinstance(stop.code, int) else DONE
+        if not _is_closed(out):
             return _fail("a pipe between processes broke; try again, and report it where that does not help", FAILED)
         if next(iter(sys.argv[1:] if arguments is None else arguments), "") in WORKING:
             return _fail("stdout was closed before the work was done; what was done is kept", FAILED)

@@ -8,42 +8,85 @@ import numpy as np
 
 from evosearch import config as configuration
 from evosearch import engine
-from evosearch.architecture import MAX_DRAWS, Space
+from evosearch.architecture import MAX_DRAWS
 from evosearch.cli import output
 from evosearch.errors import SpaceExhausted
 from evosearch.report.text import count
+from evosearch.search import Search
+from evosearch.tasks import Task
 
-SAMPLES = 5
+FIRST = 5  # candidates shown
+SAMPLES = 100  # drawn for the estimate of what a candidate costs
+TRAINING = 3  # FLOPs of a training step, as a multiple of the forward pass: the backward pass takes twice as many
 
 
 def preview(config: configuration.Config, as_json: bool) -> None:
-    """Print the resolved config, and samples within the limits with what each costs."""
+    """Print the resolved config, what the search is estimated to cost, and its first candidates with their sizes."""
     setup = engine.prepare(config)
-    found = samples(setup.space, np.random.default_rng(config.seed))
+    cost = estimate(setup)
+    found = first(setup)
     if as_json:
-        output.as_json({"config": config.model_dump(mode="json"), "candidates": found})
+        output.as_json({"config": config.model_dump(mode="json"), "estimate": cost, "candidates": found})
         return
     output.say(configuration.dumps(config))
-    output.say(
-        f"# {config.search.budget} candidates on {setup.task.name}, {config.recipe.epochs} epochs each, such as:"
-    )
+    output.say(f"# {cost['candidates']} candidates on {setup.task.name}")
+    if "total_flops" in cost:
+        output.say(
+            f"# estimated: {cost['epochs']} epochs of {cost['examples']:,} examples each, "
+            f"{count(cost['median_flops'])} FLOPs by the median of {cost['samples']} samples, "
+            f"{count(cost['mean_flops'])} by their mean; {count(cost['total_flops'])} in all"
+        )
+    output.say("# the first of them:")
     for one in found:
         size = f"{count(one['params'])} parameters, {count(one['flops'])} FLOPs  " if "params" in one else ""
         output.say(f"#   {size}{one['text']}")
 
 
-def samples(space: Space, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """A few sentences within the limits. Raises SpaceExhausted where ten thousand draws hold fewer."""
-    found: list[dict[str, Any]] = []
+def estimate(setup: engine.Setup) -> dict[str, Any]:
+    """What evaluating the whole budget is estimated to take, by samples within the limits.
+
+    FLOPs are those of a candidate's whole training. Raises SpaceExhausted where ten thousand draws hold too few.
+    """
+    config, space = setup.config, setup.space
+    cost: dict[str, Any] = {"candidates": config.search.budget}
+    if not isinstance(setup.task, Task):
+        return cost
+    rng = np.random.default_rng(config.seed)
+    steps = TRAINING * config.recipe.epochs * len(setup.task.train)
+    flops: list[int] = []
     for _ in range(MAX_DRAWS):
-        derivation = space.draw(rng)
-        if space.input is None:
-            found.append({"text": space.render(derivation)})
-        else:
-            architecture = space.read(derivation)
-            if space.within(architecture) is None:
-                cost = architecture.cost
-                found.append({"text": architecture.text, "params": cost.params, "flops": cost.flops})
-        if len(found) == SAMPLES:
-            return found
-    raise SpaceExhausted(f"{MAX_DRAWS} samples hold {len(found)} within the limits; raise them")
+        architecture = space.read(space.draw(rng))
+        if space.within(architecture) is None:
+            flops.append(steps * architecture.cost.flops)
+        if len(flops) == SAMPLES:
+            mean = float(np.mean(flops))
+            return cost | {
+                "epochs": config.recipe.epochs,
+                "examples": len(setup.task.train),
+                "samples": SAMPLES,
+                "median_flops": float(np.median(flops)),
+                "mean_flops": mean,
+                "total_flops": mean * config.search.budget,
+            }
+    raise SpaceExhausted(f"{MAX_DRAWS} samples hold {len(flops)} within the limits; raise them")
+
+
+def first(setup: engine.Setup) -> list[dict[str, Any]]:
+    """The candidates that the run would evaluate first; fewer where the next ones depend on their scores."""
+    search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+    found: list[dict[str, Any]] = []
+    while len(found) < min(FIRST, setup.config.search.budget):
+        try:
+            proposal = search.ask()
+        except SpaceExhausted:
+            if not found:
+                raise
+            break
+        if proposal is None:
+            break
+        one: dict[str, Any] = {"text": proposal.text}
+        if setup.space.input is not None:
+            cost = setup.space.read(proposal.derivation).cost
+            one |= {"params": cost.params, "flops": cost.flops}
+        found.append(one)
+    return found

@@ -80,7 +80,7 @@ def run(
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set search.population=50."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the config and the first five candidates; train nothing.")
+        bool, typer.Option("--dry-run", help="Print the config, the estimated cost and the first five candidates.")
     ] = False,
     quiet: QuietOption = False,
     as_json: ResultJsonOption = False,

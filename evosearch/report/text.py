@@ -14,8 +14,8 @@ def clean(text: str) -> str:
 
 
 def count(number: float) -> str:
-    """A count as people read it: 812, 9,120, 41.2 k, 11.2 M, 3.4 G."""
-    for unit, size, least in (("G", 1e9, 1e9), ("M", 1e6, 1e6), ("k", 1e3, 1e4)):
+    """A count as people read it: 812, 9,120, 41.2 k, 11.2 M, 3.4 G, 1.23 T, 7.5 P."""
+    for unit, size, least in (("P", 1e15, 1e15), ("T", 1e12, 1e12), ("G", 1e9, 1e9), ("M", 1e6, 1e6), ("k", 1e3, 1e4)):
         if abs(number) >= least:
             return f"{number / size:.3g} {unit}"
     return f"{number:,.0f}"
