@@ -65,6 +65,7 @@ class Progress:
     rate: evaluations a second in this session. seconds_left: None until there is a rate.
     failures: by status. duplicates: redrawn before any work was done. known: scores that another run had paid for.
     recent: the latest fitnesses, NaN for failures. earned: by mutation, (trials, mean reward). phase: search or final.
+    device: what candidates are trained on. memory: bytes that the workers take of its memory, and may take.
     """
 
     evaluated: int
@@ -81,6 +82,8 @@ class Progress:
     earned: Mapping[str, tuple[int, float]]
     workers: int
     phase: str
+    device: str = ""
+    memory: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -689,6 +692,8 @@ class _Session:
             },
             workers=self.pool.size if self.pool is not None else 0,
             phase=phase,
+            device=self.setup.device.partition(":")[0],
+            memory=self.pool.memory if self.pool is not None else (0, 0),
         )
 
     def _fitness(self, individual: Individual) -> float:

@@ -388,9 +388,13 @@ def test_the_panel_fits(width: int) -> None:
         known=10**6,
         recent=tuple(n / 50 for n in range(50)),
         earned=many,
+        workers=128,
+        device="cuda",
+        memory=(900 << 30, 1152 << 30),
     )
     console.print(view._panel())
     lines = console.export_text().splitlines()
+    assert any("128 on cuda, 900.0 of 1152.0 GiB" in line for line in lines)
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80
 

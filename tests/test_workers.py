@@ -346,3 +346,29 @@ def test_a_worker_takes_its_pages_once_and_gives_them_back_after_a_candidate() -
     first, second, returned = map(int, done.stdout.split())
     assert second < first / 10
     assert returned > 100 << 20  # of 128 MiB
+
+
+def test_what_workers_take_of_memory_is_seen() -> None:
+    """On CPU main memory, of each worker while it works; and what they may take together."""
+    with ProcessPool(Accidents(), WorkerSettings(workers=2, device="cpu", memory=2.0)) as pool:
+        assert pool.memory[1] == 2 * 2 * GIB
+        pool.submit(Job(0, "sleep 0.5", "0" * 32))
+        while not pool.wait(0.1):
+            pass
+        used, given = pool.memory
+        assert 1 << 20 < used < given
+
+
+@pytest.mark.gpu
+def test_what_a_candidate_took_of_a_gpu_is_seen() -> None:
+    """The most that it had reserved, and nothing of the candidate before."""
+    import torch
+
+    from evosearch.workers.serve import _held
+
+    tensor = torch.zeros(1 << 26, device="cuda:0")
+    assert _held("cuda:0") >= tensor.numel() * 4
+    del tensor
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats("cuda:0")
+    assert _held("cuda:0") < 1 << 26

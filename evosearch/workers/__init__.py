@@ -100,6 +100,13 @@ class EvaluatorSpec(Protocol):
 class Pool(Protocol):
     """Evaluates jobs. Every job submitted is answered exactly once, unless the pool is closed before."""
 
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Bytes that its workers take of their devices' memory, and that they may take; zeros where nobody looks.
+
+        On CPU that is main memory, now; on a GPU what each one's last candidate took at most.
+        """
+
     def submit(self, job: Job) -> None: ...
 
     def wait(self, timeout: float | None = None) -> list[tuple[int, Score]]:

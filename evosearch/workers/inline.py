@@ -19,6 +19,7 @@ PATIENCE = 0.05  # seconds that a finished evaluation may wait for the next ones
 
 class InlinePool:
     size = 1
+    memory = (0, 0)
 
     def __init__(self, spec: EvaluatorSpec, settings: WorkerSettings, candidates: Path | None = None) -> None:
         self._evaluate = spec.build(seats(settings)[0])

@@ -61,6 +61,7 @@ class _Worker:
     ready: bool = False
     leaving: bool = False
     job: Job | None = None
+    held: int = 0  # bytes of its device's memory, when last looked at
     ended_for: tuple[Status, str] | None = None
 
 
@@ -71,6 +72,7 @@ class _Shared:
     jobs: deque[Job] = field(default_factory=deque)
     results: queue.SimpleQueue[tuple[int, Score] | WorkerError] = field(default_factory=queue.SimpleQueue)
     closing: threading.Event = field(default_factory=threading.Event)
+    held: int = 0  # bytes of their devices' memory that the workers take together
 
 
 class ProcessPool:
@@ -90,6 +92,12 @@ class ProcessPool:
     @property
     def size(self) -> int:
         return len(self._seats)
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """See `Pool`."""
+        given = (seat.memory if seat.device == "cpu" else seat.device_memory for seat in self._seats)
+        return self._shared.held, sum(given)
 
     def submit(self, job: Job) -> None:
         self._out += 1
@@ -181,6 +189,7 @@ class _Watch:
             if worker.process.poll() is not None:
                 self._hear(worker)  # what it said between the last look and its end
                 self._bury(worker)
+        self._shared.held = sum(worker.held for worker in self._workers)
 
     def _start(self, seat: int) -> None:
         ours, theirs = socket.socketpair()
@@ -221,8 +230,9 @@ class _Watch:
             else:
                 raise WorkerError(str(rest[0]))
 
-    def _done(self, worker: _Worker, number: int, score: Score, trace: str, leave: bool) -> None:
+    def _done(self, worker: _Worker, number: int, score: Score, trace: str, leave: bool, held: int) -> None:
         worker.job, worker.leaving = None, leave
+        worker.held = held or worker.held
         self._killed.pop(number, None)
         self._answer(number, score, f"{trace}{_tail(worker.log)}")
         if leave:
@@ -294,7 +304,10 @@ def _over(worker: _Worker) -> tuple[Status, str] | None:
         return None
     if limits.time_limit and taken > limits.time_limit + GRACE:
         return "timeout", f"time limit of {limits.time_limit:g} s reached"
-    if limits.memory and (used := _resident(worker)) > limits.memory:
+    used = _resident(worker)
+    if limits.device == "cpu":
+        worker.held = used
+    if limits.memory and used > limits.memory:
         return "oom", f"took {used / GIB:.2f} GiB, the worker's limit is {limits.memory / GIB:.2f}"
     return None
 

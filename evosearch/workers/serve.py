@@ -54,7 +54,7 @@ def main(descriptor: int) -> None:
         if release is not None:
             release(0)
         leave = "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
-        connection.send(("done", job.number, score, log, leave))
+        connection.send(("done", job.number, score, log, leave, _held(resources.device)))
         if leave:
             return
 
@@ -98,6 +98,20 @@ def _listen(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
             jobs.put(connection.recv())
     except (EOFError, OSError):
         os.killpg(0, signal.SIGKILL)  # the parent is gone: with everything that candidates have started
+
+
+def _held(device: str) -> int:
+    """Bytes that the last candidate took at most of a GPU's memory; 0 on CPU, whose memory is seen from outside."""
+    if device == "cpu":
+        return 0
+    import torch
+
+    try:
+        held = int(torch.cuda.max_memory_reserved(device))
+        torch.cuda.reset_peak_memory_stats(device)
+    except RuntimeError:  # a device that a candidate broke: this worker leaves
+        return 0
+    return held
 
 
 def _resident() -> int:
