@@ -23,8 +23,8 @@ import numpy as np
 from evosearch import config as configuration
 from evosearch import engine, framing
 from evosearch.cli import FAILED, USAGE
+from evosearch.cost import Cost
 from evosearch.framing import JOURNAL
-from evosearch.layers.base import Cost
 from evosearch.runs import Run
 from evosearch.score import Score
 from tests.chaos import sessions
@@ -32,6 +32,7 @@ from tests.report_runs import created
 from tests.test_export import SECOND, finished_run, key_of, write_data
 from tests.test_tasks import ARRAY_MISTAKES, PEOPLE, TEXT_MISTAKES, idx_folder, image_folder, npz
 from tests.test_tasks_table import BROKEN_TABLES, TABLE_MISTAKES
+from tests.watch import Silent
 
 Prepare = Callable[[Path], object]
 
@@ -120,7 +121,7 @@ points = write("points.csv", POINTS)
 def _searched() -> Path:
     """A finished run of twelve evaluations over words, made once a process; the grammar and the table beside it."""
     at = Path(tempfile.mkdtemp(prefix="evosearch-test-"))
-    engine.start(sessions.config(sessions.words(at, letters=3), 12, 0), at / "run", sessions.Silent())
+    engine.start(sessions.config(sessions.words(at, letters=3), 12, 0), at / "run", Silent())
     return at
 
 

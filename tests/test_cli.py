@@ -266,7 +266,8 @@ def test_a_dry_run_tells_the_cost_and_the_first_candidates(project: Path, capsys
 
 def test_the_first_candidates_are_those_of_the_run(project: Path, capsys: Capture) -> None:
     from evosearch import engine
-    from tests.chaos.sessions import Silent, config, words
+    from tests.chaos.sessions import config, words
+    from tests.watch import Silent
 
     settings = config(words(project / "table", letters=3), 8, 3)
     engine.start(settings, project / "run", Silent())

@@ -24,8 +24,9 @@ from evosearch.report.board import Board
 from evosearch.report.logs import COLUMNS, MOST_NAMES, Logs
 from evosearch.runs import Record, Run, equal_journals
 from tests.chaos.faults import FaultyDisk
-from tests.chaos.sessions import Silent, config, logged, words
+from tests.chaos.sessions import config, logged, words
 from tests.conftest import ROOT
+from tests.watch import Silent
 
 FILES = ("evaluations.csv", "evaluations.jsonl")
 
