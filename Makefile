@@ -15,7 +15,7 @@ PYTEST_FLAGS ?=
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench slow chaos gpu browser wheel reference clean help
+.PHONY: demo test check format bench slow chaos gpu browser wheel reference docs clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -58,8 +58,12 @@ bench: $(STAMP) ## benchmarks, their figures printed
 reference: $(STAMP) ## write docs/cli.md and docs/config.md from the code
 	$(BIN)/python docs/reference.py
 
+docs: $(STAMP) ## the pages of docs/ as a site, in site/; a broken link is an error
+	$(BIN)/zensical build --strict --clean
+	rm -f site/*.py
+
 clean: ## remove caches and build outputs; runs/ and the environment stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was made from, so an environment is made once and made again when its pins change.
