@@ -63,7 +63,8 @@ def blocks(page: Path) -> list[Block]:
     """The blocks of a page; one of a form that nobody runs is an error."""
     text = page.read_text(encoding="utf-8")
     found = [
-        Block(text[: match.start()].count("\n") + 1, match[1], match[2] or "", match[3]) for match in FENCE.finditer(text)
+        Block(text[: match.start()].count("\n") + 1, match[1], match[2] or "", match[3])
+        for match in FENCE.finditer(text)
     ]
     assert len(found) * 2 == len(re.findall(r"^ *```", text, re.MULTILINE)), f"{page.name}: a block that is not run"
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.docpages import Reader, blocks, exact, form, matches
+from tests.docpages import Reader, exact
 
 DOCS = ROOT / "docs"
 
