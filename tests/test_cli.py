@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main
+from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main, output
 from evosearch.config import Config
 from evosearch.engine import Progress, Summary
 from evosearch.errors import RunError, SpaceExhausted
@@ -459,7 +459,38 @@ def test_the_panel_fits(width: int) -> None:
     console.print(view._panel())
     lines = console.export_text().splitlines()
     assert len(lines) <= 24
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= min(80, width - 4)  # room for ^C, which a terminal writes behind the last line
+
+
+def test_the_panel_says_no_rate_before_there_is_one() -> None:
+    """Before the first score and after the last one, neither a rate of zero nor a time of zero is shown."""
+    from rich.console import Console
+
+    console = Console(width=80, color_system=None, record=True)
+    view = live.LiveView(console)
+    view._last = progress(evaluated=0, rate=0.0, seconds_left=0.0)
+    console.print(view._panel())
+    shown = console.export_text()
+    assert " 0/" in shown
+    assert "left" not in shown
+    assert "0.0/min" not in shown
+
+
+def test_facts_are_broken_at_blanks_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line that a terminal would break goes on under its own text; a long word and a pipe get it whole."""
+    monkeypatch.setenv("COLUMNS", "40")
+    facts = [("saved", "architecture.arch, metrics.json, model.py"), ("text", "conv(64,1);" * 5)]
+    output.facts(facts)
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 40
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    output.facts(facts)
+    assert capsys.readouterr().out.splitlines() == [
+        "saved  architecture.arch, metrics.json,",
+        "       model.py",
+        "text   " + "conv(64,1);" * 5,
+    ]
 
 
 @pytest.mark.parametrize(

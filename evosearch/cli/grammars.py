@@ -61,7 +61,7 @@ def check(
     if as_json:
         output.as_json(report.to_json())
     else:
-        output.say(str(report))
+        output.say(output.fitted(str(report), 4))
     return DONE
 
 

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 BARS = "▁▂▃▄▅▆▇█"
 EVERY = 5.0  # seconds between plain lines when nothing better was found,
 SHARE = 0.05  # or this share of the time so far, where that is longer: a week's log is read too
-WIDTH = 80  # columns of the panel, or the terminal's where it has fewer
+WIDTH = 80  # columns of the panel, or fewer where the terminal has no
+MARGIN = (
+    4  # columns beside it: a terminal writes ^C there, and at its last column would begin a line that nobody erases
+)
 REFRESH = 4  # panels a second: seen at once, and no flicker over a slow connection
 
 
@@ -160,13 +163,14 @@ class LiveView:
         if seen is None:
             grid.add_row("starting", f"{duration(time.monotonic() - self.started_at)}")
         else:
-            left = "" if seen.seconds_left is None else f"  {duration(seen.seconds_left)} left"
+            rate = f"  {rate_text(seen.rate)}" if seen.rate else ""
+            left = f"  {duration(seen.seconds_left)} left" if seen.seconds_left else ""
             bar = Table.grid(padding=(0, 2))
             bar.add_column(width=28)
             bar.add_column(no_wrap=True)
             bar.add_row(
                 ProgressBar(total=max(seen.budget, 1), completed=seen.evaluated, width=28),
-                f"{seen.evaluated}/{seen.budget}  {rate_text(seen.rate)}{left}",
+                f"{seen.evaluated}/{seen.budget}{rate}{left}",
             )
             grid.add_row(seen.phase or "search", bar)
             grid.add_row("best", Text(best_line(seen), style="green"))
@@ -183,7 +187,7 @@ class LiveView:
                 grid.add_row(*line)
             if seen.workers:
                 grid.add_row("workers", str(seen.workers))
-        width = min(WIDTH, self.console.width)
+        width = min(WIDTH, max(self.console.width - MARGIN, 20))
         title = self.title if len(self.title) <= width - 8 else f"…{self.title[8 - width :]}"
         return Panel(grid, title=title or None, title_align="left", border_style="cyan", width=width)
 
