@@ -7,8 +7,9 @@ A page's blocks run in order in one empty folder:
 - ```python is executed; what it prints stands in the ```text block after it, or in comments beside each print;
 - ```toml without a title is a config without a mistake.
 
-In an output, `...` stands for whatever is there: a line of its own for any lines, in a line for any text. A command
-fails if, and only if, its output holds a line of `evolve: what went wrong`.
+In an output, `...` stands for whatever is there: a line of its own for any lines, in a line for any text. A key in a
+command is the one that came where the page shows it. A command fails if, and only if, its output holds a line of
+`evolve: what went wrong`.
 """
 
 from __future__ import annotations
@@ -34,10 +35,13 @@ FENCE = re.compile(r'^```(\S+)(?: title="([^"]+)")?\n(.*?)^```$', re.MULTILINE |
 SHELL = re.compile(r"[|<>&;*]")  # what needs a shell
 OPERATORS = "|".join(sorted(path.stem for path in (ROOT / "operators").glob("*/*.py")))
 
+KEY = re.compile(r"\b(?=[a-f]*\d)[0-9a-f]{8}(?:[0-9a-f]{24})?\b")
+
 # What differs from machine to machine, or from one version's weights to the next, and is no change of form.
 FORMS = (
+    (r"^[│ ]*[├└]─ .*", "A LAYER"),
     (r"\S*\b[a-z]\w*\([^\s)]*[),;]\S*", "SENTENCE"),
-    (r"\b(?=[a-f]*\d)[0-9a-f]{8}(?:[0-9a-f]{24})?\b", "KEY"),
+    (KEY.pattern, "KEY"),
     (rf"\b(?:{OPERATORS}|sample)\b", "OPERATOR"),
     (r"\b\d+(?:x\d+)+\b", "SHAPE"),
     (r"[\d.]+/(?:s|min)\b", "RATE"),
@@ -104,6 +108,7 @@ class Reader:
     alike: Callable[[str], str] = form
     quick: bool = True
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
+    keys: dict[str, str] = field(default_factory=dict)  # of candidates: as the page shows them -> as they came
 
     def read(self) -> None:
         """Do what the page says, in `folder`, and leave this process as it was."""
@@ -143,9 +148,13 @@ class Reader:
     def _compare(self, block: Block, shown: str, came: str) -> None:
         where = f"{self.page.name}:{block.line}"
         assert matches(self.alike(shown), self.alike(came)), f"{where} shows\n{shown}\nand this came:\n{came}"
+        known, _, _ = f"\n{shown}".partition("\n...\n")
+        pairs = zip(KEY.findall(known), KEY.findall(came), strict=False)
+        self.keys.update((theirs[:8], ours[:8]) for theirs, ours in pairs)
 
     def _run(self, command: str, shown: str) -> str:
         """The output of one command, after its exit code was what the output says."""
+        command = KEY.sub(lambda found: self.keys.get(found[0][:8], found[0]), command)
         words = shlex.split(command)
         interrupted = "^C" in shown.splitlines()
         if words[0] == "cd":

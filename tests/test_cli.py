@@ -436,6 +436,18 @@ def test_starting_workers_are_said_once() -> None:
     assert out.getvalue() == "starting the workers\n"
 
 
+def test_a_resumed_run_does_not_repeat_itself_while_its_workers_start() -> None:
+    """Where nothing has changed since the last line, no line is printed, however long it takes."""
+    import io
+
+    out, now = io.StringIO(), [0.0]
+    view = live.PlainView(out, clock=lambda: now[0])
+    for _ in range(5):
+        view.progress(progress(rate=0.0, seconds_left=None))
+        now[0] += 60
+    assert out.getvalue().count("\n") == 1
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_panel_fits(width: int) -> None:
     """The live panel stays within 80 columns and 24 lines, whatever the numbers."""

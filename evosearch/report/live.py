@@ -69,6 +69,7 @@ class PlainView:
         self._began = clock()
         self._printed = self._began - every
         self._best: str | None = None
+        self._line = ""  # the last one about progress: where nothing has changed, it is not said again
 
     def _say(self, text: str) -> None:
         print(clean(text), file=self.out, flush=True)
@@ -95,7 +96,10 @@ class PlainView:
         width = len(str(progress.budget))
         phase = "" if progress.phase == "search" else f"{progress.phase}  "
         rate = f"  {rate_text(progress.rate)}" if progress.rate else ""
-        self._say(f"{progress.evaluated:>{width}}/{progress.budget}  {phase}best {best_line(progress)}{rate}{left}")
+        line = f"{progress.evaluated:>{width}}/{progress.budget}  {phase}best {best_line(progress)}{rate}{left}"
+        if line != self._line:
+            self._say(line)
+        self._line = line
 
     def note(self, text: str) -> None:
         self._say(text)
