@@ -16,11 +16,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from rich.ansi import AnsiDecoder
 from rich.console import Console
-from rich.text import Text
 
 CAPTURES = Path(__file__).parent / "captures"
-SIZES = ((80, 24), (200, 50))
+SIZES = {(80, 24): "", (200, 50): "run resume"}  # and which pictures are kept; all where none is named
 LOOK = 0.1  # seconds between looks at the screen
 PATIENCE = 240.0  # seconds for one command
 
@@ -73,8 +73,9 @@ class Terminal:
     def type(self, keys: str) -> None:
         self._tmux("send-keys", "-l", keys)
 
-    def screen(self, colours: bool = False) -> str:
-        return self._tmux("capture-pane", "-p", *(["-e"] if colours else [])).rstrip("\n") + "\n"
+    def screen(self, *flags: str) -> str:
+        """What is seen; -e with its colours, -J with wrapped lines joined."""
+        return self._tmux("capture-pane", "-p", *flags).rstrip("\n") + "\n"
 
     def close(self) -> None:
         self._tmux("kill-server")
@@ -95,9 +96,9 @@ def watch(terminal: Terminal, until: str) -> list[str]:
 def unsteady(screens: Sequence[str]) -> str:
     """What is wrong with a panel that was looked at several times; empty where nothing is.
 
-    It may grow, as rows get something to say; its top moves only where the screen scrolls.
+    It may grow, as rows get something to say, and move up, as a screen scrolls; never shrink or move down.
     """
-    height = 0
+    height, top = 0, sys.maxsize
     for screen in screens:
         lines = screen.splitlines()
         tops = [number for number, line in enumerate(lines) if line.startswith("╭")]
@@ -113,15 +114,17 @@ def unsteady(screens: Sequence[str]) -> str:
             return f"a line wraps:\n{screen}"
         if len(inside) < height:
             return f"it shrinks:\n{screen}"
-        height = len(inside)
+        if tops[0] > top:
+            return f"it jumps:\n{screen}"
+        height, top = len(inside), tops[0]
     return ""
 
 
 def draw(name: str, screen: str, width: int) -> str:
     """A screen with its colours as SVG."""
     console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor")
-    for line in screen.rstrip("\n").split("\n"):
-        console.print(Text.from_ansi(line), no_wrap=True, overflow="crop")
+    for line in AnsiDecoder().decode(screen.rstrip("\n")):  # a colour goes on from line to line
+        console.print(line, no_wrap=True, overflow="crop")
     return console.export_svg(title="", code_format=SVG, unique_id=f"{name}-{width}")
 
 
@@ -140,14 +143,18 @@ def capture(width: int, height: int) -> dict[str, str]:
                 wrong = unsteady(screens)
                 if wrong:
                     raise SystemExit(f"captures: the panel at {width}x{height} is unsteady: {wrong}")
-                drawn[f"{name}-{width}x{height}.svg"] = draw(name, terminal.screen(colours=True), width)
+                long = [line for line in terminal.screen("-J").splitlines() if len(line.rstrip()) > width]
+                if any(len(line.split()[-1]) < width for line in long):  # else a text that is to be copied whole
+                    raise SystemExit(f"captures: at {width}x{height} lines wrap: {long}")
+                drawn[f"{name}-{width}x{height}.svg"] = draw(name, terminal.screen("-e"), width)
         finally:
             terminal.close()
     return drawn
 
 
 if __name__ == "__main__":
-    for size in SIZES:
+    for size, kept in SIZES.items():
         for file, picture in capture(*size).items():
-            (CAPTURES / file).write_text(picture, encoding="utf-8")
-            print(f"wrote docs/captures/{file}")
+            if not kept or file.partition("-")[0] in kept.split():
+                (CAPTURES / file).write_text(picture, encoding="utf-8")
+                print(f"wrote docs/captures/{file}")

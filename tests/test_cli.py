@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -472,6 +473,36 @@ def test_the_panel_fits(width: int) -> None:
     lines = console.export_text().splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= min(80, width - 4)  # room for ^C, which a terminal writes behind the last line
+
+
+def test_each_drawing_of_the_panel_is_one_write() -> None:
+    """What is erased and what takes its place reach the terminal together, so that nothing flickers."""
+    import io
+
+    from rich.console import Console
+
+    writes: list[str] = []
+
+    class Screen(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    console = Console(file=Screen(), width=80, height=24, force_terminal=True, color_system=None)
+    view = live.LiveView(console)
+    view.started({"run": "runs/first"})
+    view.progress(progress())
+    assert view._live is not None
+    view._live.refresh()
+    writes.clear()
+    view._live.refresh()
+    view.close()
+    drawn = writes[0]
+    height = drawn.count("│") // 2 + 2
+    assert drawn.count("\x1b[2K") == height  # each line of the panel is erased,
+    assert drawn.count("\x1b[1A") == height - 1  # from the last one up,
+    assert drawn.endswith("╯")  # and drawn again to its end
+    assert not re.search(r"\x1b\[(?:[0-9;]*[HJ]|\?1049)", drawn)  # the screen is never cleared
 
 
 def test_the_panel_says_no_rate_before_there_is_one() -> None:
