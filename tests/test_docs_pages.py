@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -120,6 +121,26 @@ def test_ctrl_c_is_pressed_where_the_page_shows_it(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"```console\n$ {script}\nready\n^C\n\nstopped\n```\n")
     Reader(page, tmp_path, alike=exact).read()
+
+
+PANEL = "╭───╮\n│ a │\n╰───╯"
+
+
+@pytest.mark.parametrize(
+    ("screens", "wrong"),
+    [
+        (["", PANEL, "╭───╮\n│ a │\n│ b │\n╰───╯\ndone"], ""),
+        ([f"one\ntwo\n{PANEL}", f"two\n{PANEL}"], ""),
+        ([f"╭───╮\n{PANEL}"], "left behind"),
+        (["╭───╮\n│ a\n  │\n╰───╯"], "wraps"),
+        (["╭───╮\n│ a │\n"], "no end"),
+        (["╭───╮\n│ a │\n│ b │\n╰───╯", PANEL], "shrinks"),
+        ([f"two\n{PANEL}", f"one\ntwo\n{PANEL}"], "jumps"),
+    ],
+)
+def test_no_capture_is_drawn_of_a_panel_that_flickers(screens: list[str], wrong: str) -> None:
+    found = runpy.run_path(str(DOCS / "captures.py"))["unsteady"](screens)
+    assert wrong in found if wrong else found == ""
 
 
 def test_the_site_is_built_and_asks_no_other_host_for_anything(tmp_path: Path) -> None:
