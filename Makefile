@@ -3,6 +3,7 @@
 #   make demo     find, train and test a network for handwritten digits (runs/demo)
 #   make test     the quick tests
 #   make check    lint, format and types
+#   make docs     the documents as a site (site/)
 #
 # A machine with its own torch (a CUDA build, say):  make demo TORCH=system
 
@@ -15,7 +16,7 @@ PYTEST_FLAGS ?=
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench slow chaos gpu browser wheel reference clean help
+.PHONY: demo test check format bench slow chaos gpu browser wheel reference docs captures clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -58,8 +59,15 @@ bench: $(STAMP) ## benchmarks, their figures printed
 reference: $(STAMP) ## write docs/cli.md and docs/config.md from the code
 	$(BIN)/python docs/reference.py
 
+docs: $(STAMP) ## the pages of docs/ as a site, in site/; a broken link is an error
+	$(BIN)/zensical build --strict --clean
+	rm -f site/*.py
+
+captures: $(STAMP) ## draw docs/captures/ from a real terminal; needs tmux, takes some minutes
+	$(BIN)/python docs/captures.py
+
 clean: ## remove caches and build outputs; runs/ and the environment stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # The stamp is newer than what it was made from, so an environment is made once and made again when its pins change.

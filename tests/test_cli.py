@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main
+from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main, output
 from evosearch.config import Config
 from evosearch.cost import Cost
 from evosearch.engine import Progress, Summary
@@ -370,6 +371,18 @@ def test_starting_workers_are_said_once() -> None:
     assert out.getvalue() == "starting the workers\n"
 
 
+def test_a_resumed_run_does_not_repeat_itself_while_its_workers_start() -> None:
+    """Where nothing has changed since the last line, no line is printed, however long it takes."""
+    import io
+
+    out, now = io.StringIO(), [0.0]
+    view = live.PlainView(out, clock=lambda: now[0])
+    for _ in range(5):
+        view.progress(progress(rate=0.0, seconds_left=None))
+        now[0] += 60
+    assert out.getvalue().count("\n") == 1
+
+
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_panel_fits(width: int) -> None:
     """The live panel stays within 80 columns and 24 lines, whatever the numbers."""
@@ -397,7 +410,68 @@ def test_the_panel_fits(width: int) -> None:
     lines = console.export_text().splitlines()
     assert any("128 on cuda, 900.0 of 1152.0 GiB" in line for line in lines)
     assert len(lines) <= 24
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= min(80, width - 4)  # room for ^C, which a terminal writes behind the last line
+
+
+def test_each_drawing_of_the_panel_is_one_write() -> None:
+    """What is erased and what takes its place reach the terminal together, so that nothing flickers."""
+    import io
+
+    from rich.console import Console
+
+    writes: list[str] = []
+
+    class Screen(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    console = Console(file=Screen(), width=80, height=24, force_terminal=True, color_system=None)
+    view = live.LiveView(console)
+    view.started({"run": "runs/first"})
+    view.progress(progress())
+    assert view._live is not None
+    view._live.refresh()
+    writes.clear()
+    view._live.refresh()
+    view.close()
+    drawn = writes[0]
+    height = drawn.count("│") // 2 + 2
+    assert drawn.count("\x1b[2K") == height  # each line of the panel is erased,
+    assert drawn.count("\x1b[1A") == height - 1  # from the last one up,
+    assert drawn.endswith("╯")  # and drawn again to its end
+    assert not re.search(r"\x1b\[(?:[0-9;]*[HJ]|\?1049)", drawn)  # the screen is never cleared
+
+
+def test_the_panel_says_no_rate_before_there_is_one() -> None:
+    """Before the first score and after the last one, neither a rate of zero nor a time of zero is shown."""
+    from rich.console import Console
+
+    console = Console(width=80, color_system=None, record=True)
+    view = live.LiveView(console)
+    view._last = progress(evaluated=0, rate=0.0, seconds_left=0.0)
+    console.print(view._panel())
+    shown = console.export_text()
+    assert " 0/" in shown
+    assert "left" not in shown
+    assert "0.0/min" not in shown
+
+
+def test_facts_are_broken_at_blanks_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line that a terminal would break goes on under its own text; a long word and a pipe get it whole."""
+    monkeypatch.setenv("COLUMNS", "40")
+    facts = [("saved", "architecture.arch, metrics.json, model.py"), ("text", "conv(64,1);" * 5)]
+    output.facts(facts)
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 40
+    monkeypatch.setattr(output, "is_terminal", lambda: True)
+    output.facts(facts)
+    assert capsys.readouterr().out.splitlines() == [
+        "saved  architecture.arch, metrics.json,",
+        "       model.py",
+        "text   " + "conv(64,1);" * 5,
+    ]
 
 
 @pytest.mark.parametrize(

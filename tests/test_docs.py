@@ -101,7 +101,7 @@ def test_the_readme_shows_the_grammar_that_init_writes() -> None:
 
 def test_every_file_that_a_document_names_is_there() -> None:
     """Links between the documents lead somewhere."""
-    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     missing = [
         f"{page.name}: {target}"
         for page in pages

@@ -6,7 +6,6 @@ import gzip
 import json
 import lzma
 import os
-import re
 import struct
 import subprocess
 import sys
@@ -19,8 +18,6 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from evosearch import config
-from evosearch.cli import DONE, main
 from evosearch.errors import TaskError
 from evosearch.tasks import Split, Task, TaskSettings, load, make_task
 from evosearch.tasks.base import cut
@@ -527,25 +524,3 @@ def test_tasks_are_described_without_loading_libraries() -> None:
         "print([name for name in ('torch', 'sklearn', 'PIL', 'numba') if name in sys.modules])"
     )
     assert printed(program) == "[]"
-
-
-# -- docs/tasks.md ------------------------------------------------------------------------------------------------
-
-
-def test_every_block_of_the_guide(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python runs in order and prints what its comments say, configs are valid, commands exit 0."""
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```(\w+)\n(.*?)```", (root / "docs" / "tasks.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert {kind for kind, _ in blocks} == {"python", "sh", "toml"}
-    names: dict[str, Any] = {}
-    for kind, code in blocks:
-        if kind == "python":
-            printed: list[str] = []
-            names["print"] = lambda *words: printed.append(" ".join(map(str, words)))  # noqa: B023
-            exec(code, names)
-            assert printed == [line.split("  # ")[1] for line in code.splitlines() if "print(" in line]
-        elif kind == "toml":
-            config.loads(code)
-        else:
-            for line in code.splitlines():
-                assert main(line.split()[1:]) == DONE, line

@@ -59,12 +59,12 @@ def check(
             print(clean(error.caret), file=sys.stderr)
         return USAGE
     if not as_json:
-        output.say(report.beginning())
+        output.say(output.fitted(report.beginning(), 4))
     report = sampled(report, space.grammar, space, samples)
     if as_json:
         output.as_json(report.to_json())
     else:
-        output.say(report.rest())
+        output.say(output.fitted(report.rest(), 4))
     return DONE
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,18 @@ def say(text: str = "") -> None:
     print(clean(text), flush=True)
 
 
+def fitted(text: str, indent: int) -> str:
+    """Lines broken at blanks where a terminal would break them anywhere, and gone on with after an indent.
+
+    A word longer than a line is not broken, and without a terminal nothing is: what is copied or piped is whole.
+    """
+    if not is_terminal():
+        return text
+    width = max(shutil.get_terminal_size().columns, indent + 20)
+    fold = textwrap.TextWrapper(width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(fold.fill(line) for line in text.split("\n"))
+
+
 def as_json(data: Any) -> None:
     """Plain data as JSON on stdout; escaped where stdout cannot say every letter."""
     escaped = "utf" not in (sys.stdout.encoding or "").lower()
@@ -65,7 +79,8 @@ def facts(pairs: Iterable[tuple[str, str]]) -> None:
     rows = [(name, text) for name, text in pairs if text]
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
-        say(f"{name:<{width}}  {text}")
+        line = f"{name:<{width}}  {text}"
+        say(fitted(line, width + 2) if " " in text else line)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> None:

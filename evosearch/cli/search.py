@@ -320,8 +320,8 @@ def status(
     output.facts(
         [
             ("run", f"{state['folder']}  {state['phase']}"),
-            ("grammar", state["grammar"]),
-            ("task", state["task"]),
+            ("grammar", Path(state["grammar"]).stem),
+            ("task", _stem(state["task"])),
             ("evaluated", f"{state['evaluated']} of {state['budget']}"),
             ("failed", ", ".join(f"{number} {kind}" for kind, number in sorted(state["failures"].items()))),
             (
@@ -370,8 +370,8 @@ def list_runs(
                 f"{state['evaluated']}/{state['budget']}" if "evaluated" in state else "",
                 f"{best['fitness']:.4f}" if best else "",
                 ", ".join(f"{value:.4f}" for value in state.get("test", {}).values()),
-                state.get("grammar", ""),
-                state.get("task", ""),
+                Path(state.get("grammar", "")).stem,
+                _stem(state["task"]) if "task" in state else "",
             )
         )
     output.table(("run", "phase", "evaluated", "best", "test", "grammar", "task"), rows, right=(2, 3, 4))

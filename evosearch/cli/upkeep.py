@@ -56,8 +56,8 @@ def init(
         output.say(f"wrote {path}")
     output.say()
     where = "" if folder == Path() else f"cd {folder} && "
-    output.say(f"Look at what it generates:  {where}evolve sample grammars/first.lark --input 1x8x8")
-    output.say(f"Search it:                  {where}evolve run evosearch.toml")
+    output.say(f"What it generates:  {where}evolve sample first --input 1x8x8")
+    output.say(f"Search it:          {where}evolve run evosearch.toml")
     return DONE
 
 

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 BARS = "▁▂▃▄▅▆▇█"
 EVERY = 5.0  # seconds between plain lines when nothing better was found,
 SHARE = 0.05  # or this share of the time so far, where that is longer: a week's log is read too
-WIDTH = 80  # columns of the panel, or the terminal's where it has fewer
+WIDTH = 80  # columns of the panel, or fewer where the terminal has no
+# Columns beside it: a terminal writes ^C there, and at its last column would begin a line that nobody erases.
+MARGIN = 4
 GIB = 1 << 30
 REFRESH = 4  # panels a second: seen at once, and no flicker over a slow connection
 
@@ -67,6 +69,7 @@ class PlainView:
         self._began = clock()
         self._printed = self._began - every
         self._best: str | None = None
+        self._line = ""  # the last one about progress: where nothing has changed, it is not said again
 
     def _say(self, text: str) -> None:
         print(clean(text), file=self.out, flush=True)
@@ -93,7 +96,10 @@ class PlainView:
         width = len(str(progress.budget))
         phase = "" if progress.phase == "search" else f"{progress.phase}  "
         rate = f"  {rate_text(progress.rate)}" if progress.rate else ""
-        self._say(f"{progress.evaluated:>{width}}/{progress.budget}  {phase}best {best_line(progress)}{rate}{left}")
+        line = f"{progress.evaluated:>{width}}/{progress.budget}  {phase}best {best_line(progress)}{rate}{left}"
+        if line != self._line:
+            self._say(line)
+        self._line = line
 
     def note(self, text: str) -> None:
         self._say(text)
@@ -161,13 +167,14 @@ class LiveView:
         if seen is None:
             grid.add_row("starting", f"{duration(time.monotonic() - self.started_at)}")
         else:
-            left = "" if seen.seconds_left is None else f"  {duration(seen.seconds_left)} left"
+            rate = f"  {rate_text(seen.rate)}" if seen.rate else ""
+            left = f"  {duration(seen.seconds_left)} left" if seen.seconds_left else ""
             bar = Table.grid(padding=(0, 2))
             bar.add_column(width=28)
             bar.add_column(no_wrap=True)
             bar.add_row(
                 ProgressBar(total=max(seen.budget, 1), completed=seen.evaluated, width=28),
-                f"{seen.evaluated}/{seen.budget}  {rate_text(seen.rate)}{left}",
+                f"{seen.evaluated}/{seen.budget}{rate}{left}",
             )
             grid.add_row(seen.phase or "search", bar)
             grid.add_row("best", Text(best_line(seen), style="green"))
@@ -184,7 +191,7 @@ class LiveView:
                 grid.add_row(*line)
             if seen.workers:
                 grid.add_row("workers", workers_line(seen))
-        width = min(WIDTH, self.console.width)
+        width = min(WIDTH, max(self.console.width - MARGIN, 20))
         title = self.title if len(self.title) <= width - 8 else f"…{self.title[8 - width :]}"
         return Panel(grid, title=title or None, title_align="left", border_style="cyan", width=width)
 
