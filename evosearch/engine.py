@@ -782,9 +782,10 @@ def _environment(setup: Setup) -> dict[str, Any]:
 
 def _facts(setup: Setup) -> dict[str, Any]:
     settings = setup.settings
+    order = "; folded as they arrive, so not repeatable" if settings.order == "arrival" else ""
     return {
         "grammar": setup.grammar.name,
         "task": setup.task.name,
-        "search": f"{settings.strategy}, {settings.budget} candidates, seed {setup.config.seed}",
+        "search": f"{settings.strategy}, {settings.budget} candidates, seed {setup.config.seed}{order}",
         "device": setup.device,
     }

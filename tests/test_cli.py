@@ -195,13 +195,15 @@ def test_flags_reach_the_config(project: Path, engine: Engine, capsys: Capture) 
     """Every flag of `run` is a key of the configuration."""
     (project / "run.toml").write_text('name = "x"\n[search]\nbudget = 5\npopulation = 4\n')
     flags = (
-        "--seed 3 --budget 7 --strategy random --max-params 1000 --max-flops 2000 --epochs 2 --workers 1 --device cpu"
+        "--seed 3 --budget 7 --strategy random --max-params 1000 --max-flops 2000 --epochs 2 --workers 1 --device cpu "
+        "--per-device 3 --order arrival --target price"
     )
     assert main(["run", "run.toml", *flags.split(), "--set", "search.tournament=3", "--start", "none"]) == DONE
     [(_, config)] = engine.calls
     assert (config.seed, config.search.budget, config.search.strategy) == (3, 7, "random")
     assert (config.limits.max_params, config.limits.max_flops, config.recipe.epochs) == (1000, 2000, 2)
-    assert (config.workers.workers, config.workers.device) == (1, "cpu")
+    assert (config.workers.workers, config.workers.device, config.workers.per_device) == (1, "cpu", 3)
+    assert (config.search.order, config.data.target) == ("arrival", "price")
     assert (config.search.population, config.search.tournament, config.seeds) == (4, 3, ())
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,19 @@ def test_limits_that_no_architecture_meets_leave_nothing_behind(tmp_path: Path) 
     with pytest.raises(SpaceExhausted, match="max_params=10"):
         engine.start(config(seeds=[], limits__max_params=10, search__draws=50), tmp_path / "runs" / "none", Watching())
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_that_will_not_repeat_says_so(tmp_path: Path) -> None:
+    """`--order arrival` gives repeatability away, and the first lines of the run tell; it is evaluated all the same."""
+    table = words(tmp_path / "table")
+    for order, said in (("arrival", True), ("proposal", False)):
+        settings = words_config(table, 20, 0)
+        search = replace(settings.search, order=order)
+        watch = Watching()
+        summary = engine.start(settings.model_copy(update={"search": search}), tmp_path / order, watch)
+        assert ("not repeatable" in watch.info["search"]) is said
+        assert summary.evaluated == 20
+        assert engine.verify(tmp_path / order) == []
 
 
 def test_a_run_that_is_being_written_is_not_resumed(finished: tuple[Path, engine.Summary]) -> None:

@@ -53,6 +53,9 @@ def run(
     task: Annotated[
         str | None, option("TASK", SPACE, "digits, a path, table:FILE.csv, package.module:function.", default="digits")
     ] = None,
+    target: Annotated[
+        str | None, option("COLUMN", SPACE, "Of a CSV, to predict: its name, or number from 0.", default="the last")
+    ] = None,
     start: Annotated[
         list[str] | None, option("ARCH", SPACE, "A known network to start from, again for more; none: samples alone.")
     ] = None,
@@ -63,12 +66,21 @@ def run(
     strategy: Annotated[
         str | None, option("NAME", SEARCH, "aging, nsga2, or random as the baseline.", default="aging")
     ] = None,
+    order: Annotated[
+        str | None,
+        option(
+            "NAME", SEARCH, "proposal, or arrival: faster with uneven candidates, not repeatable.", default="proposal"
+        ),
+    ] = None,
     epochs: Annotated[int | None, option("N", SEARCH, "Of each candidate's training.", min=1)] = None,
     seed: Annotated[int | None, option("N", SEARCH, "Of all randomness.", min=0, default="0")] = None,
     operators: Annotated[list[Path] | None, option("FOLDER", SEARCH, "Operators of your own; again for more.")] = None,
     workers: Annotated[int | None, option("N", PLACE, "Processes that evaluate; 0: one for each core.", min=0)] = None,
     device: Annotated[
         str | None, option("NAME", PLACE, "cpu, cuda, cuda:1.", default="CUDA where there is one")
+    ] = None,
+    per_device: Annotated[
+        int | None, option("K", PLACE, "Candidates at a time on one GPU.", min=0, default="by its memory and the cores")
     ] = None,
     name: Annotated[str | None, option("NAME", PLACE, "Of the run's folder.", default="GRAMMAR-TASK")] = None,
     runs: Annotated[
@@ -99,11 +111,14 @@ def run(
         "log": _without_none(log),
         "search.budget": budget,
         "search.strategy": strategy,
+        "search.order": order,
         "limits.max_params": max_params,
         "limits.max_flops": max_flops,
         "recipe.epochs": epochs,
         "workers.workers": workers,
         "workers.device": device,
+        "workers.per_device": per_device,
+        "data.target": target,
     }
     overrides = {key: value for key, value in flags.items() if value is not None}
     overrides.update(configuration.parse_setting(setting) for setting in settings or ())
