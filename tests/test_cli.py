@@ -596,6 +596,9 @@ def test_why_shows_what_an_operator_changed(finished: Path, capsys: Capture) -> 
     text = capsys.readouterr().out
     assert "came to    nan" in text
     assert "loss is not finite" in text
+    (finished / "candidates" / ("b" * 32) / "log").write_text("Traceback\n  in step 3: \x1b[2Jnot finite\n")
+    assert main(["why", "first", "b"]) == DONE
+    assert "Traceback\n  in step 3: [2Jnot finite\n" in capsys.readouterr().out
 
 
 def test_lineage_goes_from_the_sample_to_the_candidate(finished: Path, capsys: Capture) -> None:

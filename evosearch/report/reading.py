@@ -130,9 +130,12 @@ class RunReading:
         return {name: limit for name, limit in self.config.get("limits", {}).items() if isinstance(limit, int)}
 
     def log(self, candidate: Candidate) -> str:
-        """What a failed candidate left in candidates/<key>/error.txt; empty where there is nothing."""
-        path = self.folder / "candidates" / candidate.key / "error.txt"
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        """What a failed candidate left in candidates/<key>/: what it printed and raised, else its reason alone."""
+        for name in ("log", "error.txt"):
+            path = self.folder / "candidates" / candidate.key / name
+            if path.is_file():
+                return path.read_text(encoding="utf-8", errors="replace")
+        return ""
 
     def describe(self, candidate: Candidate) -> dict[str, Any]:
         """A candidate as plain data."""
