@@ -594,7 +594,7 @@ SPACES = [
     usage("fmt norm --write --grammar mlp", "--write: norm is no .arch file"),
     usage("fmt bad.arch --grammar mlp", "bad.arch: line 1, column 1", at=write("bad.arch", "nrom")),
     usage("show nothing", "nothing: no architecture text, no file and no run"),
-    failed("show nothing abc", "no run 'nothing'"),
+    usage("show nothing abc", "no run 'nothing'"),
     usage("show seq(norm,what) --grammar tiny.lark", "column 10", "'what'", at=tiny),
     usage("show nrom --grammar tiny_cnn", "no architecture text, no file and no run; line 1", "'nrom'"),
     usage("show maxpool;avgpol --grammar tiny_cnn", "column 9", '"avgpool"'),
@@ -618,7 +618,7 @@ SPACES = [
     usage(f"train {LONG}", "line 1, column "),
     usage(f"run --start {LONG}", "no seed named 'branching((", "there are: "),
     usage(f"sample {LONG}", "no such grammar"),
-    failed(f"status {LONG}", "no run 'branching(("),
+    usage(f"status {LONG}", "no run 'branching(("),
     usage("train x", "x: no architecture text, no file and no run", "there are: demo", at=empty("demo")),
     usage("train gone.arch", "gone.arch: no such file"),
     usage("show gone.arch", "gone.arch: no such file"),
@@ -681,9 +681,9 @@ OPERATORS = [
 ]
 
 RUNS = [
-    failed("resume nothing", "no run 'nothing'", "`evolve run` makes one"),
-    failed("status runs", "runs: not a run's folder", "evolve list", at=write("runs/x", "")),
-    failed("status frist", "no run 'frist'", "mean first?", at=write("runs/first/journal.msgpack", "")),
+    usage("resume nothing", "no run 'nothing'", "`evolve run` makes one"),
+    usage("status runs", "runs: not a run's folder", "evolve list", at=write("runs/x", "")),
+    usage("status frist", "no run 'frist'", "mean first?", at=write("runs/first/journal.msgpack", "")),
     failed("status broken", "runs/broken/journal.msgpack", "offset", at=broken_run),
     failed(
         "status words",
@@ -818,13 +818,13 @@ TRAINING = [
     failed("train first", "no candidate has succeeded yet", at=made_up("first", "")),
     failed("train net", "not what `evolve train` writes", at=trained("[]")),
     usage("train net abc", "net holds one network; leave abc out", at=trained('{"digests": {}}')),
-    failed("train nothing abc", "no run 'nothing'"),
+    usage("train nothing abc", "no run 'nothing'"),
     usage(
         "train norm --grammar mlp --task direct:f",
         "no networks to train",
         at=write("direct.py", "def f(a, b, c):\n    return 1\n"),
     ),
-    failed("export nothing --format pt2", "no run 'nothing'"),
+    usage("export nothing --format pt2", "no run 'nothing'"),
     usage("export first", "say which format: --format python or safetensors or pt2 or onnx", at=exported()),
     usage("export first -o net.bin", "say which format", at=exported()),
     usage("export first --format tflite", "--format tflite: there are python, safetensors, pt2, onnx", at=exported()),

@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 
 from evosearch import config as configuration
-from evosearch.cli import DONE, FAILED, USAGE, main
+from evosearch.cli import DONE, USAGE, main
 from evosearch.cost import Cost
 from evosearch.errors import UsageError
 from evosearch.report import figures
@@ -682,7 +682,7 @@ def test_compare_prints_a_table_and_writes_a_page(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["report", "nowhere"], FAILED, "no run 'nowhere'"),
+        (["report", "nowhere"], USAGE, "no run 'nowhere'"),
         (["compare", "{a}"], USAGE, "compare takes two runs or more"),
         (["compare", "{a}", "{a}"], USAGE, "named twice"),
         (["compare", "{a}", "{other}"], USAGE, "of different tasks"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 PANEL = "Results"
 
-KeyArgument = Annotated[str | None, typer.Argument(metavar="[KEY]", help="Of a run's candidate; the best if left out.")]
+KeyArgument = Annotated[str | None, typer.Argument(metavar="KEY", help="Of a run's candidate; the best if left out.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -55,7 +55,7 @@ def show(
         str, typer.Argument(metavar="ARCHITECTURE|RUN", help="A text, an .arch file, or a run.", show_default=False)
     ],
     key: Annotated[
-        str | None, typer.Argument(metavar="[KEY]", help="Of a run's candidate; the best where left out.")
+        str | None, typer.Argument(metavar="KEY", help="Of a run's candidate; the best where left out.")
     ] = None,
     grammar: Annotated[
         str | None, typer.Option(help="Name or path of the grammar.", show_default="einspace, or the run's")

@@ -6,14 +6,14 @@ import os
 import re
 from pathlib import Path
 
-from evosearch.errors import ArchitectureError, RunError, ShapeError, UsageError
+from evosearch.errors import ArchitectureError, ShapeError, UsageError
 from evosearch.paths import is_file, is_folder, offer
 
 NAME = re.compile(r"[\w.~/-]+")  # what a run or a file may be called; most texts hold more than that
 
 
 def folder_of(run: str) -> Path:
-    """The folder of a run: a path as it stands, else a name in runs/ (or $EVOSEARCH_RUNS). Raises RunError."""
+    """The folder of a run: a path as it stands, else a name in runs/ (or $EVOSEARCH_RUNS). Raises UsageError."""
     folder = find_run(run)
     if folder is None:
         raise no_run(run)
@@ -25,13 +25,13 @@ def find_run(run: str) -> Path | None:
     return next((folder for folder in (Path(run), _runs() / run) if is_file(folder / "journal.msgpack")), None)
 
 
-def no_run(run: str) -> RunError:
+def no_run(run: str) -> UsageError:
     """The error of a run that is not there, with the names of those that are."""
     if is_folder(Path(run)):
-        return RunError(f"{run}: not a run's folder: it holds no journal.msgpack; `evolve list` shows the runs")
+        return UsageError(f"{run}: not a run's folder: it holds no journal.msgpack; `evolve list` shows the runs")
     known = sorted(path.parent.name for path in _runs().glob("*/journal.msgpack"))
     cure = offer(run, known) if known else "`evolve run` makes one"
-    return RunError(f"no run {run!r} here or in {_runs()}; {cure}")
+    return UsageError(f"no run {run!r} here or in {_runs()}; {cure}")
 
 
 def no_text(what: str, grammar: str | None, error: ArchitectureError) -> UsageError:

@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     config: Annotated[
-        Path | None, typer.Argument(metavar="[CONFIG.toml]", help="A run's configuration.", show_default=False)
+        Path | None, typer.Argument(metavar="CONFIG.toml", help="A run's configuration.", show_default=False)
     ] = None,
     grammar: Annotated[str | None, option("GRAMMAR", SPACE, "Name or path of the grammar.", default="einspace")] = None,
     task: Annotated[
@@ -353,7 +353,7 @@ def status(
 
 
 def list_runs(
-    runs: Annotated[Path, typer.Argument(metavar="[RUNS]", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
         "runs"
     ),
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,

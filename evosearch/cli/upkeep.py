@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[FOLDER]", help="Where; made where it is not there.", show_default="here")
+        Path, typer.Argument(metavar="FOLDER", help="Where; made where it is not there.", show_default="here")
     ] = Path(),
 ) -> int:
     """Write a commented config and a small grammar to start from."""
