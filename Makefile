@@ -42,7 +42,7 @@ slow: $(VENV)/.onnx ## the tests that take minutes
 	$(BIN)/pytest -q -m slow -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 chaos: $(STAMP) ## kills, torn files, full disks
-	$(BIN)/pytest -q -m chaos $(PYTEST_FLAGS)
+	$(BIN)/pytest -q -m chaos -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 gpu: $(STAMP) ## the tests that need a CUDA device
 	$(BIN)/pytest -q -m gpu $(PYTEST_FLAGS)

@@ -18,6 +18,7 @@ import json
 import logging
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -128,7 +129,7 @@ def repair(run: Run) -> list[str]:
     return done
 
 
-class _Log:
+class _Log(ABC):
     """One of the files. lead: the lines before the first row."""
 
     name: ClassVar[str]
@@ -153,9 +154,9 @@ class _Log:
         """Whether the row has a place in the file as it was begun."""
         return True
 
+    @abstractmethod
     def encode(self, row: Row) -> bytes:
         """The row as one line."""
-        raise NotImplementedError
 
     # Writing
 
