@@ -165,15 +165,14 @@ def test_limits_that_no_architecture_meets_leave_nothing_behind(tmp_path: Path) 
 
 def test_a_run_that_will_not_repeat_says_so(tmp_path: Path) -> None:
     """`--order arrival` gives repeatability away, and the first lines of the run tell; it is evaluated all the same."""
-    table = words(tmp_path / "table")
-    for order, said in (("arrival", True), ("proposal", False)):
-        settings = words_config(table, 20, 0)
-        search = replace(settings.search, order=order)
+    settings = words_config(words(tmp_path / "table"), 20, 0)
+    arrival = settings.model_copy(update={"search": replace(settings.search, order="arrival")})
+    for name, asked, said in (("arrival", arrival, True), ("proposal", settings, False)):
         watch = Watching()
-        summary = engine.start(settings.model_copy(update={"search": search}), tmp_path / order, watch)
+        summary = engine.start(asked, tmp_path / name, watch)
         assert ("not repeatable" in watch.info["search"]) is said
         assert summary.evaluated == 20
-        assert engine.verify(tmp_path / order) == []
+        assert engine.verify(tmp_path / name) == []
 
 
 def test_a_run_that_is_being_written_is_not_resumed(finished: tuple[Path, engine.Summary]) -> None:
