@@ -61,6 +61,7 @@ def _command(name: str, command: Any) -> Iterator[str]:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
     words = [p.metavar or p.name.upper() for p in arguments]
+    words = [word if p.required else f"[{word}]" for word, p in zip(words, arguments, strict=True)]
     usage = " ".join([f"evolve {name}", *words, "[OPTIONS]" if options else ""])
     yield f"### evolve {name}\n"
     yield f"{command.help.strip()}\n"

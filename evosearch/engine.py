@@ -488,14 +488,14 @@ def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
 
 
 def repair(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = ()) -> list[str]:
-    """What runs.repair does; logs and checkpoint written anew from the journal. Returns what was done, a line each."""
+    """What runs.repair does; checkpoint and logs written anew from the journal. Returns what was done, a line each."""
     done = mend_files(folder)
     with Run.open(folder, write=True) as run:
-        done += logs.repair(run)
         search = _fresh(run, layers, operators)
         replay(search, run)
         run.write_checkpoint(search.state())
-    return [*done, f"{CHECKPOINT_FILE}: written anew from {search.evaluated} scores"]
+        done.append(f"{CHECKPOINT_FILE}: written anew from {search.evaluated} scores")
+        return [*done, *logs.repair(run)]  # last: the run can do without them
 
 
 def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:

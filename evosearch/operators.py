@@ -129,7 +129,7 @@ def _function(path: Path, kind: str, name: str, digest: str) -> Callable[..., An
         module = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             line = getattr(error, "lineno", None) or _line_in(error, path)
             where = f"{path}:{line}" if line else str(path)
             raise OperatorError(f"{where}: does not load: {type(error).__name__}: {_first_line(error)}") from error

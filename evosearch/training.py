@@ -281,7 +281,7 @@ def _attempt(
     return Trained(score, fit.network if status == "ok" else None, trace)
 
 
-def failed(failure: Exception) -> Status:
+def failed(failure: BaseException) -> Status:
     """The status that an exception out of a candidate's code gives it: oom or crashed."""
     if isinstance(failure, MemoryError):
         return "oom"

@@ -547,7 +547,7 @@ SPACES = [
     usage("sample bits.lark --input 64", "--input 64: bits is a language without shapes", at=bits),
     failed("sample big.lark --max-params 0", "max_params", "10000 samples", at=big),
     failed("sample tiny.lark --max-nodes 1", "samples in a row were over max_nodes=1", at=tiny),
-    failed("run --dry-run --grammar big.lark --max-params 0", "10000 samples hold 0 within the limits", at=big),
+    failed("run --dry-run --grammar big.lark --max-params 0", "10,000 draws", "within max_params=0", at=big),
     usage(
         "sample pair.lark",
         "the start rule 'start' must stand for one layer",
@@ -556,6 +556,7 @@ SPACES = [
     usage("check own.lark --layers gone.py", "gone.py: cannot read it: No such file", at=layers("")),
     usage("check own.lark --layers own.py", "own.py:1: not Python: ", at=layers("def (:\n")),
     usage("check own.lark --layers own.py", "own.py:2: ZeroDivisionError: division by zero", at=layers("\n1 / 0\n")),
+    usage("check own.lark --layers own.py", "own.py:1: SystemExit: over", at=layers("raise SystemExit('over')")),
     usage("check own.lark --layers own.py", "it registers no layer; write @register", at=layers("x = 1\n")),
     usage(
         "check own.lark --layers own.py",

@@ -207,6 +207,13 @@ def test_flags_reach_the_config(project: Path, engine: Engine, capsys: Capture) 
     assert (config.search.population, config.search.tournament, config.seeds) == (4, 3, ())
 
 
+def test_code_that_exits_is_no_success(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """A person's own code that calls `sys.exit` ends a run with a line that says so, and exit code 1."""
+    monkeypatch.setattr("evosearch.engine.start", lambda *_: sys.exit("no licence"))
+    assert main(["run"]) == FAILED
+    assert "sys.exit('no licence'); raise an error there" in capsys.readouterr().err
+
+
 def test_a_taken_name_gets_a_number(project: Path, engine: Engine, capsys: Capture) -> None:
     """The config's name is numbered where the folder is there already, so that `make demo` runs again."""
     (project / "run.toml").write_text('name = "demo"\n')

@@ -246,6 +246,38 @@ def test_verify_says_where_one_is_not_what_the_journal_says_and_repair_mends_it(
     assert main(["verify", "mine"]) == DONE
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_in_their_place_is_found_and_the_checkpoint_mended_all_the_same(
+    searched: Path, name: str, put: Callable[[Path], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`verify` does not wait for what nobody writes; `repair` does first what the run needs."""
+    before = contents(searched)
+    (searched / name).unlink()
+    put(searched / name)
+    assert main(["verify", "mine"]) == FAILED
+    assert f"runs/mine/{name}: it is no plain file" in capsys.readouterr().out
+    (searched / "checkpoint.msgpack").write_bytes(b"")
+    assert main(["repair", "mine"]) == DONE
+    said = capsys.readouterr().out
+    assert "checkpoint.msgpack: written anew" in said
+    if (searched / name).is_dir():
+        assert f"{name}: not written: " in said
+        (searched / name).rmdir()
+        assert main(["repair", "mine"]) == DONE
+    assert contents(searched) == before
+    assert main(["verify", "mine"]) == DONE
+
+
+def test_a_score_that_is_made_otherwise_has_a_row_all_the_same(tmp_path: Path) -> None:
+    """Whoever wrote such a journal: what is no number of a name is left out, and nothing fails."""
+    odd = [scored(0, metrics=[1], cost=7, curve=3), scored(1, metrics={"a": {"b": float("nan")}, "c": b"x"})]
+    folder = journaled(tmp_path / "run", odd, parents=5)
+    assert [row["number"] for row in lines(folder)] == [0, 1]
+    assert lines(folder)[1]["metric_a"] == {"b": None}
+    assert logs.verify(Run.open(folder)) == []
+
+
 def test_commands_that_read_a_run_write_none(searched: Path) -> None:
     key = lines(searched)[3]["key"]
     for name in FILES:
@@ -286,6 +318,7 @@ def test_a_disk_that_refuses_them_at_any_step_costs_no_evaluation(
             assert 1 <= caplog.text.count("a log of the run is not kept up, and the run goes on without it") <= 2
             assert os.strerror(error) in caplog.text
             assert equal_journals(Run.open(folder), Run.open(tmp_path / "whole"))
+            assert not list(folder.glob("*.new")), "a full disk keeps half a file"
             completed(folder)
             assert contents(folder) == whole
 

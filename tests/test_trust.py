@@ -13,6 +13,7 @@ from evosearch import config as configuration
 from evosearch import engine, final, paths
 from evosearch.cli import FAILED, USAGE, main
 from evosearch.errors import TaskError, UsageError
+from evosearch.report.reading import Candidate, read_run
 from evosearch.runs import Run
 from evosearch.tasks import load
 
@@ -211,3 +212,23 @@ def test_a_function_of_the_project_is_loaded(project: Path) -> None:
         assert load(f"{module}:fitness").metric == "fitness"
     with pytest.raises(TaskError, match=r"no module 'trust_package\.absent'"):
         load("trust_package.absent:fitness")
+
+
+def test_what_a_candidate_left_is_read_from_the_runs_folder_alone(project: Path) -> None:
+    """A journal may hold any key, and a folder any link: neither shows a file from elsewhere."""
+    folder = foreign_run(project / "runs" / "shared")
+    (project / "secret").mkdir()
+    (project / "secret/log").write_text("a secret")
+    reading = read_run(folder)
+    key = "0" * 32
+    for name in ("../../../secret", f"{project}/secret", "linked"):
+        assert reading.log(Candidate(0, name, "x", (), "sample")) == ""
+    (folder / "candidates").mkdir()
+    (folder / "candidates" / key).symlink_to(project / "secret")
+    assert reading.log(Candidate(0, key, "x", (), "sample")) == ""
+    (folder / "candidates" / key).unlink()
+    (folder / "candidates" / key).mkdir()
+    (folder / "candidates" / key / "log").symlink_to(project / "secret/log")
+    assert reading.log(Candidate(0, key, "x", (), "sample")) == ""
+    (folder / "candidates" / key / "error.txt").write_text("its own")
+    assert reading.log(Candidate(0, key, "x", (), "sample")) == "its own"

@@ -33,7 +33,7 @@ from evosearch.workers import (
     seats,
 )
 from evosearch.workers.processes import ProcessPool
-from evosearch.workers.records import keep
+from evosearch.workers.records import contained, keep
 from tests.chaos.faults import FaultyDisk
 from tests.conftest import ROOT
 
@@ -291,6 +291,13 @@ def test_inline_pool_answers_and_keeps_logs(tmp_path: Path) -> None:
     assert "ValueError: what" in (tmp_path / f"{2:032x}" / "log").read_text()
     assert pool.wait(0) == []
     pool.close()
+
+
+def test_a_candidate_that_asks_its_process_to_end_is_a_crashed_score() -> None:
+    """`sys.exit` in a person's own code ends its candidate, in evosearch's own process too."""
+    score, log = contained(lambda job: sys.exit("no licence"), Job(0, "x", "0" * 32))
+    assert (score.status, score.error) == ("crashed", "SystemExit: no licence")
+    assert "Traceback" in log
 
 
 def test_settings_say_what_is_wrong() -> None:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+COMPLETION = "_EVOLVE_COMPLETE"  # set by the shell's completion, as typer names it
 WORKING = ("run", "resume", "train", "bench")  # commands whose work matters more than what they print
 
 
@@ -48,8 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except SystemExit as stop:  # how typer leaves where a pipe is closed, after `evolve list | head` has read enough
-        if not isinstance(stop.__context__, BrokenPipeError):  # what a shell asks for its completion ends this way
-            return stop.code if isinstance(stop.code, int) else DONE
+        if COMPLETION in os.environ and not stop.code:  # what a shell asks for its completion ends this way
+            return DONE
+        if not isinstance(stop.__context__, BrokenPipeError):
+            return _fail(f"code of your own ended the command: sys.exit({stop.code!r}); raise an error there", FAILED)
         if not _is_closed(out):
             return _fail("a pipe between processes broke; try again, and report it where that does not help", FAILED)
         if next(iter(sys.argv[1:] if arguments is None else arguments), "") in WORKING:

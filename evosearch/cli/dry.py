@@ -8,7 +8,6 @@ import numpy as np
 
 from evosearch import config as configuration
 from evosearch import engine
-from evosearch.architecture import MAX_DRAWS
 from evosearch.cli import output
 from evosearch.errors import SpaceExhausted
 from evosearch.report.text import count
@@ -16,7 +15,8 @@ from evosearch.search import Search
 from evosearch.tasks import Task
 
 FIRST = 5  # candidates shown
-SAMPLES = 100  # drawn for the estimate of what a candidate costs
+SAMPLES = 100  # within the limits, for the estimate of what a candidate costs
+DRAWS = 1_000  # for them at the most: a second of einspace
 TRAINING = 3  # FLOPs of a training step, as a multiple of the forward pass: the backward pass takes twice as many
 
 
@@ -34,7 +34,7 @@ def preview(config: configuration.Config, as_json: bool) -> None:
         output.say(
             f"# estimated: {cost['epochs']} epochs of {cost['examples']:,} examples each, "
             f"{count(cost['median_flops'])} FLOPs by the median of {cost['samples']} samples, "
-            f"{count(cost['mean_flops'])} by their mean; {count(cost['total_flops'])} in all"
+            f"{count(cost['mean_flops'])} by their mean; {count(cost['total_flops'])} for all of the search"
         )
     output.say("# the first of them:")
     for one in found:
@@ -45,7 +45,7 @@ def preview(config: configuration.Config, as_json: bool) -> None:
 def estimate(setup: engine.Setup) -> dict[str, Any]:
     """What evaluating the whole budget is estimated to take, by samples within the limits.
 
-    FLOPs are those of a candidate's whole training. Raises SpaceExhausted where ten thousand draws hold too few.
+    FLOPs are those of a candidate's whole training. Nothing is estimated where none of DRAWS samples is within them.
     """
     config, space = setup.config, setup.space
     cost: dict[str, Any] = {"candidates": config.search.budget}
@@ -54,21 +54,23 @@ def estimate(setup: engine.Setup) -> dict[str, Any]:
     rng = np.random.default_rng(config.seed)
     steps = TRAINING * config.recipe.epochs * len(setup.task.train)
     flops: list[int] = []
-    for _ in range(MAX_DRAWS):
+    for _ in range(DRAWS):
         architecture = space.read(space.draw(rng))
         if space.within(architecture) is None:
             flops.append(steps * architecture.cost.flops)
         if len(flops) == SAMPLES:
-            mean = float(np.mean(flops))
-            return cost | {
-                "epochs": config.recipe.epochs,
-                "examples": len(setup.task.train),
-                "samples": SAMPLES,
-                "median_flops": float(np.median(flops)),
-                "mean_flops": mean,
-                "total_flops": mean * config.search.budget,
-            }
-    raise SpaceExhausted(f"{MAX_DRAWS} samples hold {len(flops)} within the limits; raise them")
+            break
+    if not flops:
+        return cost
+    mean = float(np.mean(flops))
+    return cost | {
+        "epochs": config.recipe.epochs,
+        "examples": len(setup.task.train),
+        "samples": len(flops),
+        "median_flops": float(np.median(flops)),
+        "mean_flops": mean,
+        "total_flops": mean * config.search.budget,
+    }
 
 
 def first(setup: engine.Setup) -> list[dict[str, Any]]:

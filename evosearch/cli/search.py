@@ -335,7 +335,7 @@ def status(
     output.facts(
         [
             ("run", f"{state['folder']}  {state['phase']}"),
-            ("grammar", Path(state["grammar"]).stem),
+            ("grammar", Path(state["grammar"]).name.removesuffix(".lark")),
             ("task", _stem(state["task"])),
             ("evaluated", f"{state['evaluated']} of {state['budget']}"),
             ("failed", ", ".join(f"{number} {kind}" for kind, number in sorted(state["failures"].items()))),
@@ -385,7 +385,7 @@ def list_runs(
                 f"{state['evaluated']}/{state['budget']}" if "evaluated" in state else "",
                 f"{best['fitness']:.4f}" if best else "",
                 ", ".join(f"{value:.4f}" for value in state.get("test", {}).values()),
-                Path(state.get("grammar", "")).stem,
+                Path(state.get("grammar", "")).name.removesuffix(".lark"),
                 _stem(state["task"]) if "task" in state else "",
             )
         )

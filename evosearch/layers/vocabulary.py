@@ -122,7 +122,7 @@ def load_layers(path: str | Path) -> dict[str, type]:
         raise
     except SyntaxError as error:
         raise LayerError(f"not Python: {error.msg}", file=str(path), line=error.lineno or 0) from error
-    except Exception as error:  # whatever a person's file raises is told as a mistake in that file
+    except (Exception, SystemExit) as error:  # whatever a person's file raises is told as a mistake in that file
         line = next((f.tb_lineno for f in reversed(list(_frames(error))) if _file(f) == str(path)), 0)
         raise LayerError(f"{type(error).__name__}: {error}", file=str(path), line=line) from error
     finally:

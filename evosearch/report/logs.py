@@ -18,6 +18,7 @@ import json
 import logging
 import math
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -65,14 +66,14 @@ class Logs:
 
 
 def row(proposal: Mapping[str, Any], score: Mapping[str, Any]) -> Row:
-    """A proposal's record and its score's as one flat row."""
-    cost = score.get("cost") or {}
+    """A proposal's record and its score's as one flat row; what is of another kind than it should be is left out."""
+    cost = _mapping(score.get("cost"))
     return {
         "number": proposal.get("number"),
         "key": proposal.get("key"),
         "status": score.get("status"),
         "operator": proposal.get("operator"),
-        "parents": list(proposal.get("parents") or ()),
+        "parents": _list(proposal.get("parents")),
         "params": cost.get("params"),
         "flops": cost.get("flops"),
         "activations": cost.get("activations"),
@@ -80,7 +81,7 @@ def row(proposal: Mapping[str, Any], score: Mapping[str, Any]) -> Row:
         "seconds": score.get("seconds"),
         "at": score.get("at"),
         "seed": score.get("seed"),
-        "curve": list(score.get("curve") or ()),
+        "curve": _list(score.get("curve")),
         "error": score.get("error"),
         "text": proposal.get("text"),
         **dict(_measured(score)),
@@ -90,8 +91,16 @@ def row(proposal: Mapping[str, Any], score: Mapping[str, Any]) -> Row:
 def _measured(score: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """What the task measured, each under the name of its column."""
     for kind in ("objective", "metric"):
-        for name, value in (score.get(f"{kind}s") or {}).items():
+        for name, value in _mapping(score.get(f"{kind}s")).items():
             yield f"{kind}_{_text(str(name))}", value
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def rows(run: Run, skip: int = 0) -> Iterator[Row]:
@@ -104,8 +113,8 @@ def rows(run: Run, skip: int = 0) -> Iterator[Row]:
             proposal = waiting.pop(record["number"])
             if skip:
                 skip -= 1
-            else:
-                yield row(proposal, record)
+                continue
+            yield row(proposal, record)
 
 
 def verify(run: Run) -> list[Finding]:
@@ -119,13 +128,19 @@ def verify(run: Run) -> list[Finding]:
 
 
 def repair(run: Run) -> list[str]:
-    """Write anew what is not what the journal of a run open for writing says. Returns what was done, a line each."""
+    """Write anew what is not what the journal of a run open for writing says. Returns what was done, a line each, and
+    what a disk refused.
+    """
     done = []
     for one in (_Table(run), _Lines(run)):
-        if not one.path.exists() or list(one.verify()):
+        if one.path.exists() and not list(one.verify()):
+            continue
+        try:
             one.rewrite()
-            one.close()
             done.append(f"{one.name}: written anew from {run.scores} scores")
+        except StorageError as error:
+            done.append(f"{one.name}: not written: {error}")
+        one.close()
     return done
 
 
@@ -197,9 +212,13 @@ class _Log(ABC):
         self.close()
         beside, disk = self.path.with_name(f"{self.name}.new"), self.run.disk
         self.descriptor = disk.open(beside, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC)
-        for chunk in _chunks(self.lines()):
-            disk.write(self.descriptor, beside, chunk)
-        disk.rename(beside, self.path)
+        try:
+            for chunk in _chunks(self.lines()):
+                disk.write(self.descriptor, beside, chunk)
+            disk.rename(beside, self.path)
+        except StorageError:
+            beside.unlink(missing_ok=True)  # a full disk is the last that should keep half a file
+            raise
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -216,6 +235,9 @@ class _Log(ABC):
     def verify(self) -> Iterator[Finding]:
         cure, completing = "`evolve repair` writes it anew", "`evolve resume` or `evolve repair` completes it"
         try:
+            if not stat.S_ISREG(self.path.lstat().st_mode):
+                yield Finding(self.name, "it is no plain file", "move it away; `evolve repair` writes the file")
+                return
             with self.path.open("rb", buffering=CHUNK) as file:
                 for number, line in enumerate(self.lines()):
                     there = file.read(len(line))
@@ -303,13 +325,15 @@ class _Table(_Log):
 
 def _json(row: Row) -> bytes:
     """The row in one line of ASCII: exact, and nothing in it moves a terminal's cursor. ValueError for inf and NaN."""
-    return (json.dumps(row, separators=(",", ":"), allow_nan=False) + "\n").encode()
+    return (json.dumps(row, separators=(",", ":"), allow_nan=False, default=str) + "\n").encode()
 
 
 def _finite(value: Any) -> Any:
     """The value, or None in place of a number that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
     return [_finite(item) for item in value] if isinstance(value, list) else value
 
 

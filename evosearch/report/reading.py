@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import tomllib
 from collections import Counter
@@ -15,6 +16,9 @@ from typing import Any
 from evosearch.errors import RunCorrupt, RunError, UsageError
 from evosearch.report import figures
 from evosearch.runs import JOURNAL_FILE, Run, is_written
+
+KEY = re.compile("[0-9a-f]{32}")
+LONGEST_LOG = 1 << 16  # bytes of a candidate's log that are read; no more is kept of one
 
 
 @dataclass(frozen=True)
@@ -130,11 +134,17 @@ class RunReading:
         return {name: limit for name, limit in self.config.get("limits", {}).items() if isinstance(limit, int)}
 
     def log(self, candidate: Candidate) -> str:
-        """What a failed candidate left in candidates/<key>/: what it printed and raised, else its reason alone."""
-        for name in ("log", "error.txt"):
-            path = self.folder / "candidates" / candidate.key / name
-            if path.is_file():
-                return path.read_text(encoding="utf-8", errors="replace")
+        """What a failed candidate left in candidates/<key>/: what it printed and raised, else its reason alone.
+
+        Empty where it left nothing, and where what lies there leads out of the run's folder: a journal holds any key.
+        """
+        if not KEY.fullmatch(candidate.key):
+            return ""
+        folder = self.folder / "candidates" / candidate.key
+        for path in (folder / "log", folder / "error.txt"):
+            if path.is_file() and path.resolve().parent == self.folder.resolve() / "candidates" / candidate.key:
+                with path.open("rb") as file:
+                    return file.read(LONGEST_LOG).decode("utf-8", "replace")
         return ""
 
     def describe(self, candidate: Candidate) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class FunctionTask:
         started = time.perf_counter()
         try:
             result = self.function(text, derivation, seed)
-        except Exception as error:  # noqa: BLE001 - a person's function may raise anything; the search goes on
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a person's function may raise anything; the search goes on
             first = (str(error).strip() or "no message").splitlines()[0]
             return self._failed(key, seed, "crashed", f"{type(error).__name__}: {first}", started)
         if isinstance(result, Mapping):
@@ -97,7 +97,7 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise TaskError(f"no module {error.name!r} for task {spec!r}, here or installed") from error
         raise TaskError(f"{spec}: the module does not load: {error}") from error
-    except Exception as error:  # a person's module may raise anything while it loads
+    except (Exception, SystemExit) as error:  # a person's module may raise anything while it loads
         raise TaskError(f"{spec}: the module does not load: {type(error).__name__}: {error}") from error
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -104,7 +104,7 @@ class Pool(Protocol):
     def memory(self) -> tuple[int, int]:
         """Bytes that its workers take of their devices' memory, and that they may take; zeros where nobody looks.
 
-        On CPU that is main memory, now; on a GPU what each one's last candidate took at most.
+        On CPU that is main memory, as last seen at work; on a GPU what each one's last candidate took at most.
         """
 
     def submit(self, job: Job) -> None: ...

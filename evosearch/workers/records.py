@@ -28,7 +28,7 @@ def contained(evaluate: Evaluator, job: Job) -> Evaluation:
     begun = time.monotonic()
     try:
         return evaluate(job)
-    except Exception as failure:  # noqa: BLE001 - a candidate's own code may raise anything at all
+    except (Exception, SystemExit) as failure:  # noqa: BLE001 - a candidate's own code may raise anything, and call exit
         seconds = time.monotonic() - begun
         score = Score(job.key, failed(failure), seconds=seconds, seed=job.seed, error=one_line(failure))
         return Evaluation(score, traceback.format_exc())
