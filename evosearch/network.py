@@ -133,12 +133,15 @@ def _title(architecture: Architecture, outputs: int | None) -> str:
 
 
 def _head(build: Builder, x: str, shape: Shape, outputs: int) -> str:
-    """Mean over H and W, or over S; then a linear layer (METHODS of einspace, but the mean is over the tokens)."""
+    """Mean over H and W, or over S; then a linear layer (METHODS of einspace, but the mean is over the tokens).
+
+    A sum and a division: the gradient of torch's mean is written out for every position, that of a sum is a view.
+    """
     features = shape[0] if mode(shape) == "image" else shape[-1]
     if mode(shape) == "image":
-        x = build.line("{}.mean(dim=(2, 3))", x, shape=(features,))
+        x = build.line(f"{{}}.sum(dim=(2, 3)) / {shape[1] * shape[2]}", x, shape=(features,))
     elif mode(shape) == "column":
-        x = build.line("{}.mean(dim=1)", x, shape=(features,))
+        x = build.line(f"{{}}.sum(dim=1) / {shape[0]}", x, shape=(features,))
     build.modules["head"] = f"nn.Linear({features}, {outputs})"
     return build.line("self.head({})", x, shape=(outputs,), keeps="in")
 

@@ -312,9 +312,13 @@ def _conflict(
     """The first conflict of the LALR(1) tables, with both alternatives; Lark itself names only one of them."""
     from lark import Lark
     from lark.common import ParserConf
+    from lark.exceptions import LarkError
     from lark.parsers.lalr_analysis import LALR_Analyzer
 
-    rules = list(Lark(written.text, parser=None, lexer="basic", **options).rules)
+    try:
+        rules = list(Lark(written.text, parser=None, lexer="basic", **options).rules)
+    except LarkError:  # what Lark refuses without its tables is no conflict of theirs
+        return None
     analysis = LALR_Analyzer(ParserConf(rules, {}, ["r0"]))
     analysis.compute_lr0_states()
     # Lark leaves these three steps without types

@@ -147,6 +147,8 @@ class _Expander:
         for branch in roots:
             if branch.alias is not None:
                 raise mistake("terminal-alias", branch.alias_place or branch.place, alias=branch.alias)
+            if not branch.items:
+                raise mistake("ignore-nothing", branch.place)
         stack = [reference for branch in roots for reference in named(branch)]
         while stack:
             reference = stack.pop()

@@ -62,6 +62,7 @@ MISTAKES: dict[str, str] = {
         "an alias (-> {alias}) stands at the end of an alternative, not inside a group; name the group as a rule"
     ),
     "terminal-alias": "a terminal takes no alias (-> {alias}); give it to the alternative of the rule that uses it",
+    "ignore-nothing": '%ignore has nothing behind it here; write the text or the terminal to ignore, as in %ignore " "',
     "ignore-rule": (
         "%ignore takes terminals, and {name!r} is a rule; write it in upper case, or as a regular expression"
     ),
