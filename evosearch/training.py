@@ -230,7 +230,7 @@ def memory_estimate(params: int, held: int, widest: int, task: Task, recipe: Rec
     """Bytes that training a network takes on the device, beside the data set.
 
     Weights, gradients and the optimizer's moments; what backward holds of one batch; what the widest operation is at
-    work on, a quarter more (held, widest: scalars for one example). On CPU within a factor of 1.5 of what torch's
+    work on, a fifth more (held, widest: scalars for one example). On CPU within a factor of 1.5 of what torch's
     profiler counts for the twenty architectures of tests/bench; on CUDA it has not been measured.
     """
     precision = recipe.precision_on(device)
@@ -238,7 +238,7 @@ def memory_estimate(params: int, held: int, widest: int, task: Task, recipe: Rec
     activation = 2 if precision == "bfloat16" else width
     copies = 4 if recipe.optimizer == "adamw" else 3
     batch = min(recipe.batch, len(task.train))
-    return copies * width * params + batch * activation * (held + widest * 5 // 4)
+    return copies * width * params + batch * activation * (held + widest * 6 // 5)
 
 
 def _attempt(

@@ -485,11 +485,11 @@ def test_augmentations_move_mirror_and_cut() -> None:
 
 
 def test_memory_estimate_counts_weights_moments_and_activations() -> None:
-    sgd = memory_estimate(1000, 10, 8, blobs(), Recipe(batch=100))
-    assert sgd == 3 * 4 * 1000 + 100 * 4 * (10 + 10)
-    assert memory_estimate(1000, 10, 8, blobs(), Recipe(batch=100, optimizer="adamw")) == sgd + 4 * 1000
-    assert memory_estimate(1000, 10, 8, blobs(), Recipe(batch=100, precision="float64")) == 2 * sgd
-    assert memory_estimate(1000, 10, 8, blobs(), Recipe(batch=1000)) == 3 * 4 * 1000 + 400 * 4 * 20  # all there are
+    sgd = memory_estimate(1000, 10, 10, blobs(), Recipe(batch=100))
+    assert sgd == 3 * 4 * 1000 + 100 * 4 * (10 + 12)
+    assert memory_estimate(1000, 10, 10, blobs(), Recipe(batch=100, optimizer="adamw")) == sgd + 4 * 1000
+    assert memory_estimate(1000, 10, 10, blobs(), Recipe(batch=100, precision="float64")) == 2 * sgd
+    assert memory_estimate(1000, 10, 10, blobs(), Recipe(batch=1000)) == 3 * 4 * 1000 + 400 * 4 * 22  # all there are
 
 
 def peak_of_a_step(build: Callable[[], nn.Module], task: Task, recipe: Recipe) -> int:
