@@ -12,8 +12,8 @@ class Cost:
     params: trainable scalars.
     flops: 2 x multiply-accumulates of linear, convolution and dot-product layers, forward; everything else counts 0
         (as torch's flop_counter; twice the "MACs" of most papers).
-    activations: scalars saved for the backward pass, parameters not counted. Torch saves nothing before the first
-        trained layer; counted is what is saved where something trained comes before.
+    activations: scalars saved for the backward pass, parameters not counted. Every layer is counted as if a trained
+        one came before it; where none does, torch saves less.
     modules: layers built, each copy of a repeated part counted.
     """
 
