@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.grammar.core import Alternative, Kind, Symbol, Terminal
 from evosearch.grammar.files import Definitions, named
-from evosearch.grammar.lexing import WHITE_SPACE, Tokens, glued, misread, neighbours, overlap
+from evosearch.grammar.lexing import WHITE_SPACE, Misread, Tokens, glued, misread, neighbours, overlap
 from evosearch.grammar.mistakes import Place, mistake
 from evosearch.grammar.notation import Branch, CharRange, Definition, Group, Literal, Name, Node, Regexp, Repeat
 from evosearch.grammar.sentences import Parser, reductions
@@ -72,10 +72,11 @@ def _endless(tokens: Tokens) -> list[str]:
 
 def _refuse_two_readings(written: _Written, tokens: Tokens) -> None:
     texts = dict(tokens.texts)
-    for name in _endless(tokens):
+    for name in [n for n in written.lark_names.values() if n not in texts]:
         terminal = written.expansion.terminals[written.shown[name]]
         texts[name] = [text for text, _ in terminal.representatives()]
-    wrong = misread(tokens.lark, texts) or overlap(tokens)
+    unread = next((name for name in written.lark_names.values() if name in tokens.lark.ignore_tokens), None)
+    wrong = Misread(unread, texts[unread][0], None) if unread else misread(tokens.lark, texts) or overlap(tokens)
     if wrong is not None:
         first, second = written.shown[wrong.terminal], written.shown[wrong.other or wrong.terminal]
         if wrong.other is None:
@@ -218,6 +219,8 @@ class _Written:
     def _ignored(self, branch: Branch) -> str:
         if len(branch.items) == 1 and isinstance(branch.items[0], Name):
             return self._defined(branch.items[0].name)
+        if len(branch.items) == 1 and isinstance(branch.items[0], Literal):
+            return self._literal(branch.items[0])  # where a rule has it too it is one terminal, as Lark takes it
         for reference in named(branch):
             self._defined(reference.name)
         text = self._branch(branch)
