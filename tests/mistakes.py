@@ -558,11 +558,25 @@ SPACES = [
     usage("check own.lark --layers own.py", "own.py:2: ZeroDivisionError: division by zero", at=layers("\n1 / 0\n")),
     usage("check own.lark --layers own.py", "own.py:1: SystemExit: over", at=layers("raise SystemExit('over')")),
     usage("check own.lark --layers own.py", "it registers no layer; write @register", at=layers("x = 1\n")),
+    *(
+        usage(
+            "check own.lark --layers own.py",
+            f"own.py: My{base} has no `shape`",
+            at=layers(
+                f"from evosearch.layers.base import {base}, register\n"
+                f"@register('mine')\nclass My{base}({base}):\n    pass\n"
+            ),
+        )
+        for base in ("Leaf", "Combinator")
+    ),
     usage(
         "check own.lark --layers own.py",
         "own.lark:2:8: Mine is not a dataclass",
         carets=True,
-        at=layers("from evosearch.layers.base import Leaf, register\n@register('mine')\nclass Mine(Leaf):\n    pass\n"),
+        at=layers(
+            "from evosearch.layers.base import Leaf, register\n@register('mine')\nclass Mine(Leaf):\n"
+            "    def shape(self, x): return x\n"
+        ),
     ),
     usage(
         "check own.lark --layers own.py",

@@ -12,6 +12,7 @@ from evosearch.grammar import load, loads
 from evosearch.grammar.files import MAX_BYTES, MAX_IMPORTS
 from evosearch.grammar.mistakes import MISTAKES
 from evosearch.layers import vocabulary
+from tests.mistakes import many_imports
 
 FOLDER = Path(__file__).parent / "grammar_mistakes"
 # words that no layer answers to are found by the layers' vocabulary, which writes these messages
@@ -104,15 +105,10 @@ def test_a_file_over_a_megabyte_is_refused_and_one_below_is_read(tmp_path: Path)
 
 
 def test_too_many_imports_are_refused(tmp_path: Path) -> None:
-    """Two imports a file, seven files deep: 2 + 4 + ... + 128 readings."""
-    for depth in range(8):
-        imports = "".join(f"%import .{side}{depth + 1}.{side}{depth + 1}\n" for side in "ab") if depth < 7 else ""
-        for side in "ab":
-            body = f"a{depth + 1} b{depth + 1}" if depth < 7 else f'"{side}"'
-            (tmp_path / f"{side}{depth}.lark").write_text(f"{side}{depth}: {body}\n{imports}")
-    (tmp_path / "main.lark").write_text("start: a0\n%import .a0.a0\n")
+    """2 + 4 + ... + 128 readings."""
+    many_imports(tmp_path)
     with pytest.raises(GrammarError, match=pattern("too-many-imports")) as caught:
-        load(tmp_path / "main.lark")
+        load(tmp_path / "many.lark")
     assert str(MAX_IMPORTS) in str(caught.value)
 
 

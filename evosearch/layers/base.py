@@ -75,9 +75,12 @@ def told(argument: object) -> object:
     """An argument as a form holds it: a word by the name that it is registered under and its own arguments."""
     if not isinstance(argument, Word):
         return argument
-    # a word or layer is a dataclass by contract, which a base class that is none cannot say to mypy
-    values = [getattr(argument, field.name) for field in fields(argument)]  # type: ignore[arg-type]
-    return (argument.name, *map(told, values))
+    return (argument.name, *map(told, _values(argument)))
+
+
+def _values(of: object) -> tuple[object, ...]:
+    """The fields of a word or layer. Each is a dataclass by contract, which a base that is none cannot say to mypy."""
+    return tuple(getattr(of, field.name) for field in fields(of))  # type: ignore[arg-type]
 
 
 class Layer(Protocol):
@@ -141,7 +144,7 @@ class Leaf:
 
     def arguments(self) -> tuple[object, ...]:
         """The fields' values: what tells two layers of this class apart."""
-        return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return _values(self)
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         del parts
@@ -173,7 +176,7 @@ class Combinator:
         return total
 
     def arguments(self) -> tuple[object, ...]:
-        return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+        return _values(self)
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         arguments = (*map(told, self.arguments()), node.inputs, *map(digest, parts))

@@ -132,6 +132,8 @@ def load_layers(path: str | Path) -> dict[str, type]:
         raise LayerError('it registers no layer; write @register("name") above the class', file=str(path))
     digest = blake2b(source, digest_size=16).hexdigest()
     for cls in found.values():
+        if not issubclass(cls, Word) and getattr(cls, "shape", Leaf.shape) is Leaf.shape:
+            raise LayerError(f"{cls.__name__} has no `shape`; state what shape it gives for which", file=str(path))
         cls.source_digest = digest  # type: ignore[attr-defined]
     return found
 
