@@ -335,10 +335,10 @@ def resume(
         if cut := run.cut_torn_tail():
             watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
         watch.started({"run": folder, **_facts(setup)})
-        search, curves = _replayed(run, setup)
+        search, saved, curves = _replayed(run, setup)
         if budget is not None and budget > _largest_budget(run):
             run.append_note({"budget": budget})
-        session = _Session(setup, search, run, watch, curves)
+        session = _Session(setup, search, run, watch, saved, curves)
         for proposal in search.pending:
             session.submit(proposal, journal=False)
         return session.go_on()
@@ -418,19 +418,20 @@ def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
     )
 
 
-def _replayed(run: Run, setup: Setup) -> tuple[Search, dict[int, tuple[float, ...]]]:
-    """The search as it was when the run stopped, and the curves of its scores by number."""
+def _replayed(run: Run, setup: Setup) -> tuple[Search, int, dict[int, tuple[float, ...]]]:
+    """The search as it was when the run stopped, how many scores its checkpoint holds, and their curves by number."""
     checkpoint = run.load_checkpoint()
     if checkpoint is None:
         search, offset = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds), None
     else:
         state, offset = checkpoint
         search = Search.restore(setup.space, setup.settings, setup.operators, state, seeds=setup.seeds)
+    saved = search.evaluated
     replay(search, run, offset)
     curves = {}
     if setup.config.recipe.stop == "median":
         curves = {r["number"]: tuple(r["curve"]) for r in run.records() if r["kind"] == "score"}
-    return search, curves
+    return search, saved, curves
 
 
 def replay(search: Search, run: Run, offset: int | None = None) -> None:
@@ -515,12 +516,13 @@ def _same_state(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 @dataclass
 class _Session:
-    """One process's work on a run."""
+    """One process's work on a run. saved: how many scores its newest checkpoint holds."""
 
     setup: Setup
     search: Search
     run: Run
     watch: Watch
+    saved: int = 0
     curves: dict[int, tuple[float, ...]] = field(default_factory=dict)
     pool: workers.Pool | None = None
     known: int = 0
@@ -531,7 +533,7 @@ class _Session:
         self.evaluated_before = self.search.evaluated
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.recent: deque[float] = deque(maxlen=RECENT)
-        self.saved_at, self.unsaved, self.shown_at = self.begun, 0, 0.0
+        self.saved_at, self.shown_at = self.begun, 0.0
         # A score from elsewhere may be of a training that the medians of this run would have stopped.
         shared = isinstance(self.setup.task, Task) and self.setup.config.recipe.stop != "median"
         self.ledger = Ledger() if shared else None
@@ -632,8 +634,8 @@ class _Session:
                 self.ledger.put(score, task=digests["task"], recipe=digests["recipe"])
         if self.board is not None:
             self.board.add(records, self.search.policy.worth)
-        self.unsaved += len(scores)
-        if self.unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+        unsaved = self.search.evaluated - self.saved
+        if unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()
 
     def _checked(self, score: Score) -> Score:
@@ -645,9 +647,9 @@ class _Session:
         return replace(score, status="invalid", objectives={}, error=f"no objective {missing[0]!r}; there are: {there}")
 
     def _checkpoint(self) -> None:
-        if self.unsaved:
+        if self.search.evaluated > self.saved:
             self.run.write_checkpoint(self.search.state())
-            self.unsaved, self.saved_at = 0, time.monotonic()
+            self.saved, self.saved_at = self.search.evaluated, time.monotonic()
 
     def _pool(self) -> workers.Pool:
         if self.pool is None:

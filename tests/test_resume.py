@@ -13,7 +13,7 @@ import typer
 
 from evosearch.cli import main
 from evosearch.framing import FORMAT
-from evosearch.runs import Run, journal_digest, verify
+from evosearch.runs import CHECKPOINT_FILE, PREVIOUS_FILE, Run, journal_digest, verify
 from tests.chaos.sessions import config, kills, session, state, words
 
 
@@ -24,6 +24,17 @@ def test_a_run_that_is_killed_ends_as_the_run_that_nobody_killed(tmp_path: Path)
         lambda seed, folder, acknowledged: session(config(table, 60, seed), folder, acknowledged),
         tmp_path, runs=2, seeds=1, times=2, rng=np.random.default_rng(5),
     )  # fmt: skip
+
+
+def test_a_run_that_is_killed_before_its_last_checkpoint_gets_one_when_it_is_resumed(tmp_path: Path) -> None:
+    settings, folder = config(words(tmp_path / "table", letters=4), 40, 0), tmp_path / "run"
+    session(settings, folder)
+    expected = state(folder)
+    for file in (CHECKPOINT_FILE, PREVIOUS_FILE):
+        (folder / file).unlink(missing_ok=True)
+    session(settings, folder)
+    assert state(folder) == expected
+    assert verify(folder) == []
 
 
 def test_no_command_ends_in_a_traceback_on_a_damaged_run(
