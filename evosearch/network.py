@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from evosearch.errors import ExportError
 from evosearch.layers.base import Shape, mode, show
-from evosearch.layers.builder import Builder
+from evosearch.layers.builder import Builder, Working
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,10 +81,9 @@ def held_scalars(architecture: Architecture, outputs: int | None) -> int:
     return _write(architecture, outputs, "Network")[1].held()
 
 
-def working_scalars(architecture: Architecture, outputs: int | None) -> tuple[int, int]:
-    """What training needs of memory for one example: `held_scalars`, and the scalars that the widest line works on."""
-    builder = _write(architecture, outputs, "Network")[1]
-    return builder.held(), builder.widest()
+def working_scalars(architecture: Architecture, outputs: int | None) -> Working:
+    """What training needs of memory for one example."""
+    return _write(architecture, outputs, "Network")[1].working()
 
 
 def _own_layer(builder: Builder) -> Callable[[str], nn.Module]:

@@ -8,6 +8,7 @@ normalised and augmented there. Nothing in a step waits for the device: the loss
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
     import torch
     from torch import Tensor, nn
+
+    from evosearch.layers.builder import Working
 
 log = logging.getLogger(__name__)
 
@@ -226,19 +229,23 @@ def medians(curves: Iterable[Sequence[float]], least: int = 5) -> tuple[float, .
     return tuple(result)
 
 
-def memory_estimate(params: int, held: int, widest: int, task: Task, recipe: Recipe, device: str = "cpu") -> int:
+def memory_estimate(params: int, working: Working, task: Task, recipe: Recipe, device: str = "cpu") -> int:
     """Bytes that training a network takes on the device, beside the data set.
 
     Weights, gradients and the optimizer's moments; what backward holds of one batch; what the widest operation is at
-    work on, a fifth more (held, widest: scalars for one example). On CPU within a factor of 1.5 of what torch's
-    profiler counts for the twenty architectures of tests/bench; on CUDA it has not been measured.
+    work on, a fifth more. Under autocast weights are float32 and activations bfloat16, but for the copies that CUDA
+    makes where it computes in float32 still. On CPU within a factor of 1.5 of what torch's profiler counts for the
+    twenty architectures of tests/bench; on CUDA it has not been measured.
     """
     precision = recipe.precision_on(device)
     width = 8 if precision == "float64" else 4
     activation = 2 if precision == "bfloat16" else width
     copies = 4 if recipe.optimizer == "adamw" else 3
     batch = min(recipe.batch, len(task.train))
-    return copies * width * params + batch * activation * (held + widest * 6 // 5)
+    needed = copies * width * params + batch * activation * (working.held + working.widest * 6 // 5)
+    if precision == "bfloat16" and device.startswith("cuda"):
+        needed += batch * 4 * working.single
+    return needed
 
 
 def _attempt(
@@ -402,9 +409,8 @@ class _Fit:
         network.eval()
         outputs, loss = [], torch.zeros((), device=self.device)
         with torch.no_grad(), _autocast(self.device, self.recipe):
-            block = max(4 * judged.size, 256)
-            for start in range(0, judged.count, block):
-                rows = torch.arange(start, min(start + block, judged.count), device=judged.device)
+            for start in range(0, judged.count, judged.size):  # as in a step: no more memory is needed than for one
+                rows = torch.arange(start, min(start + judged.size, judged.count), device=judged.device)
                 x, y = judged.take(rows)
                 out = network(x).to(judged.dtype)
                 loss += loss_of(task, out, y) * len(rows)
@@ -555,7 +561,7 @@ AUGMENT: dict[str, Callable[[Tensor], Tensor]] = {"crop": _crop, "flip": _flip, 
 class _Step:
     """One optimizer step on some rows. On CUDA the step becomes a CUDA graph after a few eager ones, where it can."""
 
-    EAGER = 3  # steps before the capture, on a side stream, as torch.cuda.graph asks
+    EAGER = 3  # steps before the capture, on the stream that it is made on, as torch.cuda.graph asks
 
     def __init__(self, network: nn.Module, batches: _Batches, task: Task, recipe: Recipe, device: str) -> None:
         self.network, self.task, self.recipe, self.device, self.batches = network, task, recipe, device, batches
@@ -604,11 +610,11 @@ class _Step:
     def _aside(self, rows: Tensor) -> Tensor:
         import torch
 
-        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self.device))
+        current, side = torch.cuda.current_stream(self.device), _side_stream(self.device)
+        side.wait_stream(current)
         with torch.cuda.stream(side):
             loss = self._eager(rows)
-        torch.cuda.current_stream(self.device).wait_stream(side)
+        current.wait_stream(side)
         return loss
 
     def _capture(self, rows: Tensor) -> None:
@@ -618,7 +624,7 @@ class _Step:
         self._rows = rows.clone()
         self.optimizer.zero_grad(set_to_none=True)
         try:
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=_side_stream(self.device)):
                 self._loss = self._eager(self._rows)
         except RuntimeError as refused:
             torch.cuda.synchronize(self.device)
@@ -636,6 +642,14 @@ class _Step:
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         if not bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
             raise Stopped("nan", f"gradient is not finite at step {step + 1}")
+
+
+@functools.cache
+def _side_stream(device: str) -> torch.cuda.Stream:
+    """One for all trainings: cuBLAS keeps a workspace for each stream it has seen."""
+    import torch
+
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe, device: str) -> torch.optim.Optimizer:

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from evosearch.layers.base import Leaf, Shape, show
 
@@ -25,6 +25,18 @@ class _Line:
     code: str  # with a pair of braces for each input
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+
+class Working(NamedTuple):
+    """Scalars that training needs in memory for one example.
+
+    held: for the backward pass, each stored tensor once. single: of copies in float32 that CUDA's autocast makes and
+    backward holds beside those. widest: what the widest line reads and writes.
+    """
+
+    held: int
+    single: int
+    widest: int
 
 
 @dataclass
@@ -43,6 +55,7 @@ class Builder:
     _kept: set[str] = field(default_factory=set)
     _learned: set[str] = field(default_factory=set)  # variables, modules and parameters that gradients reach
     _extra: int = 0
+    _single: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
 
     def module(self, code: str, name: str, *, trained: bool = True) -> str:
@@ -63,17 +76,29 @@ class Builder:
         if name not in self.helpers:
             self.helpers.append(name)
 
-    def line(self, code: str, *inputs: str, shape: Shape, keeps: str = "", extra: int = 0, view: bool = False) -> str:
+    def line(
+        self,
+        code: str,
+        *inputs: str,
+        shape: Shape,
+        keeps: str = "",
+        extra: int = 0,
+        view: bool = False,
+        single: bool = False,
+    ) -> str:
         """Adds `variable = code`, with the inputs put into the code's braces; returns the variable.
 
         keeps: what backward needs, the inputs ("in") or the output ("out"); extra: further scalars that it needs.
-        view: the output shows the first input's storage.
+        view: the output shows the first input's storage. single: CUDA's autocast computes it in float32.
         """
         (output,) = self._add(code, inputs, 1, shape, inputs[0] if view else None)
         if self._learned.intersection((*inputs, *re.findall(r"self\.\w+", code))):
             self._learned.add(output)  # backward comes this way
             if keeps:
-                self._kept.update(self._bases[v] for v in (inputs if keeps == "in" else (output,)))
+                kept = inputs if keeps == "in" else (output,)
+                self._kept.update(self._bases[v] for v in kept)
+                if single:
+                    self._single += sum(math.prod(self._shapes[v]) for v in kept)
             self._extra += extra
         return output
 
@@ -97,14 +122,13 @@ class Builder:
         """Scalars that backward holds for one example: each stored tensor once, however many layers need it."""
         return self._extra + sum(math.prod(self._shapes[base]) for base in self._kept)
 
-    def widest(self) -> int:
-        """Scalars that the widest line reads and writes for one example: what is in use beside what backward holds."""
+    def working(self) -> Working:
         widths = [
             sum(math.prod(self._shapes[v]) for v in (*line.inputs, *line.outputs))
             for line in self._lines
             if any(self._bases[v] == v for v in line.outputs)  # a view writes nothing
         ]
-        return max(widths, default=0)
+        return Working(self.held(), self._single, max(widths, default=0))
 
     def start(self, shape: Shape) -> str:
         (x,) = self._new(1, shape, None)

@@ -31,7 +31,9 @@ class Norm(Leaf):
         return math.prod(x) + 2 * math.prod(x[:-1])  # the input, and mean and deviation of every row
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        code = f"nn.BatchNorm2d({node.inputs[0]})" if len(node.inputs) == 3 else f"nn.LayerNorm({node.inputs[-1]})"
-        module = build.module(code, "norm")
-        extra = 0 if len(node.inputs) == 3 else 2 * math.prod(node.inputs[:-1])
-        return build.line(f"{module}({{}})", x, shape=node.output, keeps="in", extra=extra)
+        if len(node.inputs) == 3:
+            module = build.module(f"nn.BatchNorm2d({node.inputs[0]})", "norm")
+            return build.line(f"{module}({{}})", x, shape=node.output, keeps="in")
+        module = build.module(f"nn.LayerNorm({node.inputs[-1]})", "norm")
+        extra = 2 * math.prod(node.inputs[:-1])
+        return build.line(f"{module}({{}})", x, shape=node.output, keeps="in", extra=extra, single=True)

@@ -30,4 +30,5 @@ class PositionalEncoding(Leaf):
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         sizes = ", ".join(map(str, node.inputs))
         parameter = build.module(f"nn.Parameter(torch.randn({sizes}))", "position")
-        return build.line(f"{{}} + {parameter}", x, shape=node.output)
+        # Under autocast x may be bfloat16; a float32 parameter would make float32 of all that follows.
+        return build.line(f"{{0}} + {parameter}.to({{0}}.dtype)", x, shape=node.output)

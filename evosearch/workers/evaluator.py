@@ -63,8 +63,8 @@ class _Network:
         """Bytes that training it is estimated to take."""
         from evosearch import network
 
-        held, widest = network.working_scalars(architecture, self.task.outputs)
-        return memory_estimate(architecture.cost.params, held, widest, self.task, self.recipe, self.resources.device)
+        working = network.working_scalars(architecture, self.task.outputs)
+        return memory_estimate(architecture.cost.params, working, self.task, self.recipe, self.resources.device)
 
 
 @dataclass(frozen=True)
