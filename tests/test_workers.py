@@ -367,6 +367,21 @@ def test_what_workers_take_of_memory_is_seen() -> None:
 
 
 @pytest.mark.gpu
+def test_a_worker_is_held_to_its_share_of_a_gpu() -> None:
+    import torch
+
+    from evosearch.workers.serve import _share
+
+    try:
+        _share(Resources("cuda:0", threads=1, memory=0, device_memory=1 << 30, time_limit=0))
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.zeros(1 << 29, device="cuda:0")
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, "cuda:0")
+    torch.zeros(1 << 29, device="cuda:0")
+
+
+@pytest.mark.gpu
 def test_what_a_candidate_took_of_a_gpu_is_seen() -> None:
     """The most that it had reserved, and nothing of the candidate before."""
     import torch

@@ -18,9 +18,12 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evosearch.workers.records import contained
+
+if TYPE_CHECKING:
+    from evosearch.workers import Resources
 
 LEAVE_ABOVE = 0.5  # share of its memory that an idle worker may hold on to before it is replaced
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -34,8 +37,8 @@ def main(descriptor: int) -> None:
     _contain()
     release = _keep_pages()
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(resources.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
     try:
+        _share(resources)
         evaluate = spec.build(resources)
     except BaseException as error:  # noqa: BLE001 - told to the parent, which raises it there
         traceback.print_exc()
@@ -90,6 +93,16 @@ def _keep_pages() -> Callable[[int], int] | None:
     library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
     trim: Callable[[int], int] = library.malloc_trim
     return trim
+
+
+def _share(resources: Resources) -> None:
+    """Hold this worker to its share of a GPU: a candidate that takes more fails, and no other worker's with it."""
+    if resources.device == "cpu" or not resources.device_memory:
+        return
+    import torch
+
+    total = torch.cuda.get_device_properties(resources.device).total_memory
+    torch.cuda.set_per_process_memory_fraction(min(1.0, resources.device_memory / total), resources.device)
 
 
 def _listen(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
