@@ -55,7 +55,11 @@ CHECKPOINT_SECONDS = 30.0
 WAIT = 0.5  # seconds; how often progress is told while nothing comes in
 SHOWN = 0.1  # seconds between two tellings of progress at the least
 RECENT = 40  # scores shown as a sparkline
+NOTHING = (0, "")  # what a checkpoint holds that is not there
 FINALISTS = 5  # individuals tried for best/, where the final training of a better one fails
+
+
+Saved = tuple[int, str]  # scores that a checkpoint holds, and why the space was exhausted, if it was
 
 
 @dataclass(frozen=True)
@@ -268,8 +272,8 @@ def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
 def _population(run: Run) -> dict[int, str]:
     """Texts of a run's population by proposal number: of its checkpoint, else the youngest that succeeded."""
     checkpoint = run.load_checkpoint()
-    if checkpoint is not None and checkpoint[0]["population"]:
-        return {individual["born"]: individual["text"] for individual in checkpoint[0]["population"]}
+    if checkpoint is not None and checkpoint.state["population"]:
+        return {individual["born"]: individual["text"] for individual in checkpoint.state["population"]}
     texts: dict[int, str] = {}
     succeeded: list[int] = []
     for record in run.records():
@@ -418,16 +422,15 @@ def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
     )
 
 
-def _replayed(run: Run, setup: Setup) -> tuple[Search, int, dict[int, tuple[float, ...]]]:
-    """The search as it was when the run stopped, how many scores its checkpoint holds, and their curves by number."""
+def _replayed(run: Run, setup: Setup) -> tuple[Search, Saved, dict[int, tuple[float, ...]]]:
+    """The search as it was when the run stopped, what its newest checkpoint holds, and all scores' curves by number."""
     checkpoint = run.load_checkpoint()
     if checkpoint is None:
-        search, offset = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds), None
+        search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
     else:
-        state, offset = checkpoint
-        search = Search.restore(setup.space, setup.settings, setup.operators, state, seeds=setup.seeds)
-    saved = search.evaluated
-    replay(search, run, offset)
+        search = Search.restore(setup.space, setup.settings, setup.operators, checkpoint.state, seeds=setup.seeds)
+    saved = (search.evaluated, search.exhausted) if checkpoint and checkpoint.newest else NOTHING
+    replay(search, run, checkpoint.offset if checkpoint else None)
     curves = {}
     if setup.config.recipe.stop == "median":
         curves = {r["number"]: tuple(r["curve"]) for r in run.records() if r["kind"] == "score"}
@@ -469,15 +472,15 @@ def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
     try:
         search = _fresh(run, layers, operators)
         checkpoint = run.load_checkpoint()
-        at = checkpoint[1] if checkpoint else None
+        at = checkpoint.offset if checkpoint else None
         for offset, record in run.located():
             _redo(search, record, run)
             if checkpoint is None or offset != at:
                 continue
-            if checkpoint[0]["exhausted"]:  # what ended the search is not journaled
+            if checkpoint.state["exhausted"]:  # what ended the search is not journaled
                 with contextlib.suppress(SpaceExhausted):
                     search.ask()
-            if not _same_state(search.state(), checkpoint[0]):
+            if not _same_state(search.state(), checkpoint.state):
                 cure = "run `evolve repair`"
                 return [*findings, Finding(CHECKPOINT_FILE, "the journal replayed ends in another state", cure)]
     except (RunChanged, UsageError) as error:
@@ -516,13 +519,13 @@ def _same_state(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 @dataclass
 class _Session:
-    """One process's work on a run. saved: how many scores its newest checkpoint holds."""
+    """One process's work on a run. saved: what its newest checkpoint holds."""
 
     setup: Setup
     search: Search
     run: Run
     watch: Watch
-    saved: int = 0
+    saved: Saved = NOTHING
     curves: dict[int, tuple[float, ...]] = field(default_factory=dict)
     pool: workers.Pool | None = None
     known: int = 0
@@ -634,7 +637,7 @@ class _Session:
                 self.ledger.put(score, task=digests["task"], recipe=digests["recipe"])
         if self.board is not None:
             self.board.add(records, self.search.policy.worth)
-        unsaved = self.search.evaluated - self.saved
+        unsaved = self.search.evaluated - self.saved[0]
         if unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()
 
@@ -647,9 +650,10 @@ class _Session:
         return replace(score, status="invalid", objectives={}, error=f"no objective {missing[0]!r}; there are: {there}")
 
     def _checkpoint(self) -> None:
-        if self.search.evaluated > self.saved:
+        now = (self.search.evaluated, self.search.exhausted)
+        if now != self.saved:
             self.run.write_checkpoint(self.search.state())
-            self.saved, self.saved_at = self.search.evaluated, time.monotonic()
+            self.saved, self.saved_at = now, time.monotonic()
 
     def _pool(self) -> workers.Pool:
         if self.pool is None:

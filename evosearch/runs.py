@@ -30,7 +30,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Self, TypeGuard
+from typing import Any, NamedTuple, Self, TypeGuard
 
 from evosearch import framing
 from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunLocked, StorageError
@@ -56,6 +56,14 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
+class Checkpoint(NamedTuple):
+    """A search's state, the offset of the journal that it reflects, and whether it is the one written last."""
+
+    state: Record
+    offset: int
+    newest: bool
+
+
 class Run:
     """An open run folder. Made by `Run.create` or `Run.open`; a context manager that closes it.
 
@@ -75,7 +83,7 @@ class Run:
         self._end = PREAMBLE
         self._records = 0
         self._journal = self._lock = -1
-        self._unsynced = False
+        self._unsynced = self._damaged = False  # _damaged: the newest checkpoint does not check
         self._failed = ""
 
     # -- making and opening
@@ -339,7 +347,8 @@ class Run:
     def write_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint by one of `state` (plain values), at the journal's present end. Raises StorageError.
 
-        It is written beside, synced and renamed; the one before is kept. What it reflects is on the disk before it is.
+        It is written beside, synced and renamed; the one before is kept, unless it was found damaged. What it reflects
+        is on the disk before it is.
         """
         self._writable()
         self.sync()
@@ -347,13 +356,14 @@ class Run:
         data = framing.preamble(CHECKPOINT) + framing.frame(framing.encode(record), MAX_CHECKPOINT)
         newest, beside = self.folder / CHECKPOINT_FILE, self.folder / f"{CHECKPOINT_FILE}.new"
         self.disk.write_new(beside, data)
-        if newest.exists():
+        if newest.exists() and not self._damaged:
             self.disk.rename(newest, self.folder / PREVIOUS_FILE)
         self.disk.rename(beside, newest)
         self.disk.fsync_folder(self.folder)
+        self._damaged = False
 
-    def load_checkpoint(self) -> tuple[Record, int] | None:
-        """(state, offset of the journal it reflects) of the newest checkpoint that checks, None where there is none.
+    def load_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that checks, None where there is none.
 
         One that does not check is named in the log, and the one before is taken: journal and older state hold all.
         Raises RunCorrupt where a checkpoint reflects more than the journal holds: then acknowledged scores are gone.
@@ -364,6 +374,7 @@ class Run:
             except RunCorrupt as error:
                 what = str(error).removesuffix(framing.ADVICE)
                 log.warning("%s; going on from the one before it, or from the journal alone", what)
+                self._damaged |= name == CHECKPOINT_FILE
                 continue
             if checkpoint is None:
                 continue
@@ -373,8 +384,7 @@ class Run:
                     f"{self.folder / JOURNAL_FILE}: it ends at offset {size}, but {name} reflects it up to "
                     f"{checkpoint['offset']}: records are missing; restore the journal from a copy"
                 )
-            state: Record = checkpoint["state"]
-            return state, checkpoint["offset"]
+            return Checkpoint(checkpoint["state"], checkpoint["offset"], name == CHECKPOINT_FILE)
         return None
 
     # -- other files

@@ -247,7 +247,7 @@ def memory_estimate(params: int, working: Working, task: Task, recipe: Recipe, d
     batch = min(recipe.batch, len(task.train))
     needed = copies * width * params + batch * activation * (working.held + working.widest * 6 // 5)
     if precision == "bfloat16" and device.startswith("cuda"):
-        needed += batch * 4 * working.single
+        needed += batch * 4 * working.copies
     return needed
 
 
@@ -271,8 +271,10 @@ def _attempt(
         status, error = "invalid", str(wrong)
     except Exception as failure:  # noqa: BLE001 - a candidate's own code may raise anything at all
         status, error, trace = failed(failure), one_line(failure), traceback.format_exc()
-        if fit.device.startswith("cuda") and status == "oom":
-            torch.cuda.empty_cache()
+    if status != "ok":
+        fit.network = None
+    if status == "oom" and fit.device.startswith("cuda"):
+        torch.cuda.empty_cache()  # not before the exception is gone, which holds what the step had made
     seconds = fit.clock() - begun
     if status == "ok":
         costs = {"params": float(cost.params), "flops": float(cost.flops), "seconds": seconds}
@@ -288,7 +290,7 @@ def _attempt(
         seed=fit.seed,
         error=error,
     )
-    return Trained(score, fit.network if status == "ok" else None, trace)
+    return Trained(score, fit.network, trace)
 
 
 def failed(failure: BaseException) -> Status:
@@ -462,7 +464,7 @@ _placed: weakref.WeakKeyDictionary[Split, dict[str, Placed]] = weakref.WeakKeyDi
 
 
 def placed(task: Task, split: Split, device: str) -> Placed:
-    """The split on the device, kept there for the next candidate; in pinned host memory where it would fill it."""
+    """The split on the device, kept for the next candidate; in main memory where it would fill a quarter of that."""
     import torch
 
     kept = _placed.setdefault(split, {})
@@ -472,12 +474,13 @@ def placed(task: Task, split: Split, device: str) -> Placed:
             targets = ((targets - task.target_mean) / task.target_std).astype(np.float32)
         x, y = (torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in (split.x, targets))
         if device.startswith("cuda"):
-            free, _ = torch.cuda.mem_get_info(device)
+            free, total = torch.cuda.mem_get_info(device)
+            share = getattr(torch.cuda, "get_per_process_memory_fraction", lambda _: 1.0)  # since torch 2.7
+            free = min(free, int(total * share(device)))
             if x.nbytes + y.nbytes < free // 4:
                 x, y = x.to(device), y.to(device)
             else:
-                log.warning("%s fills over a quarter of %s; batches are copied from host memory", task.name, device)
-                x, y = x.pin_memory(), y.pin_memory()
+                log.warning("%s fills over a quarter of %s; batches are copied from main memory", task.name, device)
         kept[device] = Placed(x, y)
     return kept[device]
 
@@ -515,7 +518,7 @@ class _Batches:
         """x (len(rows), *input_shape) and y of these rows."""
         x, y = self.data.x[rows], self.data.y[rows]
         if not self.resident:
-            x, y = x.to(self._target, non_blocking=True), y.to(self._target, non_blocking=True)
+            x, y = x.to(self._target), y.to(self._target)
         x = (x.to(self.dtype) - self._mean).mul_(self._scale)
         for name in self._augment:
             x = AUGMENT[name](x)
@@ -564,6 +567,7 @@ AUGMENT: dict[str, Callable[[Tensor], Tensor]] = {"crop": _crop, "flip": _flip, 
 class _Step:
     """One optimizer step on some rows. On CUDA the step becomes a CUDA graph after a few eager ones, where it can."""
 
+    captures_failed: ClassVar[int] = 0  # in this process
     EAGER = 3  # steps before the capture, on the stream that it is made on, as torch.cuda.graph asks
 
     def __init__(self, network: nn.Module, batches: _Batches, task: Task, recipe: Recipe, device: str) -> None:
@@ -577,11 +581,13 @@ class _Step:
         self._loss: Tensor | None = None
 
     def set_rate(self, value: float) -> None:
+        import torch
+
         for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], float):
-                group["lr"] = value
-            else:
+            if isinstance(group["lr"], torch.Tensor):
                 group["lr"].fill_(value)  # a captured step reads it from the device
+                return  # all groups share it
+            group["lr"] = value
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The step's loss, a scalar on the device, not waited for."""
@@ -615,22 +621,25 @@ class _Step:
 
         current, side = torch.cuda.current_stream(self.device), _side_stream(self.device)
         side.wait_stream(current)
-        with torch.cuda.stream(side):
-            loss = self._eager(rows)
-        current.wait_stream(side)
-        return loss
+        try:
+            with torch.cuda.stream(side):
+                return self._eager(rows)
+        finally:
+            current.wait_stream(side)
 
     def _capture(self, rows: Tensor) -> None:
         import torch
 
-        graph = torch.cuda.CUDAGraph()
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
         self._rows = rows.clone()
         self.optimizer.zero_grad(set_to_none=True)
         try:
             with torch.cuda.graph(graph, stream=_side_stream(self.device)):
                 self._loss = self._eager(self._rows)
         except RuntimeError as refused:
+            torch.cuda.set_stream(current)  # torch.cuda.graph does not, where the end of the capture fails
             torch.cuda.synchronize(self.device)
+            _Step.captures_failed += 1
             log.warning("no CUDA graph for this network, its steps run one kernel at a time: %s", one_line(refused))
             self._graphable, self.graph_failed = False, True
         else:
@@ -645,6 +654,14 @@ class _Step:
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         if not bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
             raise Stopped("nan", f"gradient is not finite at step {step + 1}")
+
+
+def spoiled() -> bool:
+    """Whether the capture of a CUDA graph has failed in this process, which had better be replaced then.
+
+    Torch's allocator takes a capture that could not be ended for one that goes on, and gives no memory back meanwhile.
+    """
+    return _Step.captures_failed > 0
 
 
 @functools.cache
@@ -669,14 +686,14 @@ def optimizer_of(network: nn.Module, recipe: Recipe, device: str) -> torch.optim
         {"params": others, "weight_decay": 0.0},
     ]
     cuda = device.startswith("cuda")
-    lr = torch.tensor(recipe.lr, device=device) if cuda else recipe.lr
+    lr = torch.tensor(float(recipe.lr), device=device) if cuda else float(recipe.lr)
     # One fused kernel for all parameters: on small networks the step is otherwise mostly Python.
     fused = cuda or device == "cpu"
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             groups, lr=lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0, fused=fused
         )
-    return torch.optim.AdamW(groups, lr=lr, betas=(recipe.momentum, 0.999), fused=fused, capturable=cuda)
+    return torch.optim.AdamW(groups, lr=lr, betas=(float(recipe.momentum), 0.999), fused=fused, capturable=cuda)
 
 
 def _dtype(recipe: Recipe) -> torch.dtype:
@@ -705,15 +722,17 @@ def _on(device: str, seed: int, deterministic: bool) -> Iterator[None]:
 
     if not device.startswith("cuda"):
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every GPU besides
             yield
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS is not deterministic
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
     filling: Any = torch.utils.deterministic
     filled = filling.fill_uninitialized_memory
     with torch.cuda.device(device), torch.random.fork_rng(devices=[torch.device(device)]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        torch.cuda.manual_seed(seed)
         torch.cuda.reset_peak_memory_stats(device)
         # Some kernels have no deterministic twin; torch warns of those instead of failing the candidate.
         torch.use_deterministic_algorithms(deterministic, warn_only=True)
@@ -722,6 +741,6 @@ def _on(device: str, seed: int, deterministic: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0])
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
             filling.fill_uninitialized_memory = filled
-            torch.backends.cudnn.benchmark = before[1]
+            torch.backends.cudnn.benchmark = benchmark

@@ -174,7 +174,7 @@ def other_state(at: Path) -> None:
     with Run.open(at / "runs/words", write=True) as run:
         loaded = run.load_checkpoint()
         assert loaded
-        run.write_checkpoint({**loaded[0], "version": 99})
+        run.write_checkpoint({**loaded.state, "version": 99})
 
 
 def checkpoint(data: bytes) -> Prepare:

@@ -230,6 +230,8 @@ def test_repair_writes_the_checkpoint_anew(finished: tuple[Path, engine.Summary]
     assert engine.verify(tmp_path / "run") == []
 
 
+# An interrupt inside a destructor or a weak reference's callback is reported there, and the run goes on.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_at_any_moment_leaves_a_run_that_ends_as_it_would_have(tmp_path: Path) -> None:
     """SIGINT by a timer, at random moments of a search of table look-ups, the interpreter's own way."""
     table = words(tmp_path / "table", letters=4)

@@ -224,7 +224,7 @@ def test_failures_and_redraws_are_counted(page: Page, run: Run) -> None:
     }
     checkpoint = run.load_checkpoint()
     assert checkpoint is not None
-    tallies = checkpoint[0]["tallies"]
+    tallies = checkpoint.state["tallies"]
     at = next(index for index, row in enumerate(page.rows) if row[:3] == ["operator", "calls", "proposed"])
     for row, (name, tally) in zip(page.rows[at + 1 :], sorted(tallies.items()), strict=False):
         assert row[:4] == [name, *(f"{tally[column]:,}" for column in ("calls", "proposed", "duplicates"))]
@@ -236,7 +236,7 @@ def test_rewards_are_those_that_the_search_gave(tmp_path: Path, settings: dict[s
     run = searched(tmp_path / "run", budget=70, **settings)
     checkpoint = run.load_checkpoint()
     assert checkpoint is not None
-    state = checkpoint[0]
+    state = checkpoint.state
     reading = read_run(run.folder)
     folded = [reward for reward in figures.rewards(reading) if reward.candidate.number < state["folded"]]
     earned = {entry.name: entry for entry in figures.earned_by_operator(reading, folded)}
@@ -252,7 +252,7 @@ def test_the_q_table_is_the_checkpoints(page: Page, run: Run) -> None:
     """Value and trials of each mutation."""
     checkpoint = run.load_checkpoint()
     assert checkpoint is not None
-    arms = checkpoint[0]["policy"][""]
+    arms = checkpoint.state["policy"][""]
     at = next(index for index, row in enumerate(page.rows) if row[0] == "state")
     actions, cells = page.rows[at][1:], page.rows[at + 1][1:]
     assert actions == sorted(arms)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import typer
 
+from evosearch import engine
 from evosearch.cli import main
 from evosearch.framing import FORMAT
 from evosearch.runs import CHECKPOINT_FILE, PREVIOUS_FILE, Run, journal_digest, verify
@@ -32,6 +33,21 @@ def test_a_run_that_is_killed_before_its_last_checkpoint_gets_one_when_it_is_res
     expected = state(folder)
     for file in (CHECKPOINT_FILE, PREVIOUS_FILE):
         (folder / file).unlink(missing_ok=True)
+    session(settings, folder)
+    assert state(folder) == expected
+    assert verify(folder) == []
+
+
+def test_a_damaged_checkpoint_is_written_anew_by_a_resume(tmp_path: Path) -> None:
+    """Though the one before it, from a `repair`, holds every score as well."""
+    settings, folder = config(words(tmp_path / "table", letters=4), 40, 0), tmp_path / "run"
+    session(settings, folder)
+    expected = state(folder)
+    engine.repair(folder)
+    data = bytearray((folder / CHECKPOINT_FILE).read_bytes())
+    data[-1] ^= 4
+    (folder / CHECKPOINT_FILE).write_bytes(data)
+    assert verify(folder)
     session(settings, folder)
     assert state(folder) == expected
     assert verify(folder) == []

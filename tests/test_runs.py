@@ -22,7 +22,7 @@ import pytest
 
 from evosearch import framing, runs
 from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunLocked, StorageError
-from evosearch.runs import Run, equal_journals, journal_digest, repair, verify
+from evosearch.runs import Checkpoint, Run, equal_journals, journal_digest, repair, verify
 from tests.chaos.faults import Died, FaultyDisk, proposal, restored, score, search
 
 FILES = {"config.toml": "seed = 1\n", "grammar/mine.lark": 'start: "a"\n', "environment.json": "{}"}
@@ -370,7 +370,7 @@ def test_errors_say_what_to_do(folder: Path) -> None:
 # --- the checkpoint
 
 
-def checkpointed(folder: Path) -> list[tuple[dict[str, Any], int]]:
+def checkpointed(folder: Path) -> list[Checkpoint]:
     """A run with two checkpoints and a tail behind them; (state, offset) of both, the newest first."""
     with create(folder) as run:
         for number in range(6):
@@ -389,7 +389,8 @@ def checkpointed(folder: Path) -> list[tuple[dict[str, Any], int]]:
 
 
 def test_a_checkpoint_gives_the_state_and_the_tail_behind_it(folder: Path) -> None:
-    (state, offset), (before, _) = checkpointed(folder)
+    (state, offset, newest), (before, _, earlier) = checkpointed(folder)
+    assert (newest, earlier) == (True, False)
     assert state == {"told": 3, "rng": 1 << 127, "archive": {"a": b"\0\1"}}
     assert before["told"] == 1
     tail = list(Run.open(folder).records(offset))
@@ -417,7 +418,7 @@ def test_a_checkpoint_is_never_ahead_of_the_journal_on_the_disk(folder: Path) ->
 
 
 def test_death_at_any_call_of_a_checkpoint_leaves_one_that_checks(folder: Path, tmp_path: Path) -> None:
-    expected = [state["told"] for state, _ in checkpointed(folder)]
+    expected = [checkpoint.state["told"] for checkpoint in checkpointed(folder)]
     for fault in range(7):
         copy = tmp_path / str(fault)
         shutil.copytree(folder, copy)
@@ -428,7 +429,7 @@ def test_death_at_any_call_of_a_checkpoint_leaves_one_that_checks(folder: Path, 
             run.write_checkpoint({"told": 5})
         loaded = Run.open(copy).load_checkpoint()
         assert loaded
-        assert loaded[0]["told"] in (5, *expected[:1])
+        assert loaded.state["told"] in (5, *expected[:1])
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(
@@ -459,12 +460,12 @@ def test_a_checkpoint_of_another_run_is_refused(folder: Path, tmp_path: Path) ->
     shutil.copy(tmp_path / "other" / "checkpoint.msgpack", folder)
     loaded = Run.open(folder).load_checkpoint()
     assert loaded
-    assert loaded[0]["told"] == 1
+    assert loaded.state["told"] == 1
     assert "belongs to another run" in str(verify(folder)[0])
 
 
 def test_a_journal_that_lost_what_a_checkpoint_reflects_is_corrupt(folder: Path) -> None:
-    (_, offset), _ = checkpointed(folder)
+    offset = checkpointed(folder)[0].offset
     journal = folder / "journal.msgpack"
     ends = [end for end, _ in Run.open(folder).located() if end < offset]
     with journal.open("r+b") as file:

@@ -20,7 +20,7 @@ class Pointwise(Leaf):
     """One line of code, no weights, the shape stays."""
 
     code: ClassVar[str]
-    single: ClassVar[bool] = False  # whether CUDA's autocast computes it in float32
+    float32: ClassVar[bool] = False  # whether CUDA's autocast computes it in float32
 
     def shape(self, x: Shape) -> Shape:
         return x
@@ -29,7 +29,7 @@ class Pointwise(Leaf):
         return 0
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        return build.line(self.code, x, shape=node.output, keeps=self.saves, single=self.single)
+        return build.line(self.code, x, shape=node.output, keeps=self.saves, float32=self.float32)
 
 
 @register("identity")
@@ -91,5 +91,5 @@ class Softmax(Pointwise):
     """Over the last axis."""
 
     saves: ClassVar[str] = "out"
-    single: ClassVar[bool] = True
+    float32: ClassVar[bool] = True
     code: ClassVar[str] = "F.softmax({}, dim=-1)"

@@ -30,12 +30,12 @@ class _Line:
 class Working(NamedTuple):
     """Scalars that training needs in memory for one example.
 
-    held: for the backward pass, each stored tensor once. single: of copies in float32 that CUDA's autocast makes and
+    held: for the backward pass, each stored tensor once. copies: in float32, that CUDA's autocast makes and
     backward holds beside those. widest: what the widest line reads and writes.
     """
 
     held: int
-    single: int
+    copies: int
     widest: int
 
 
@@ -55,7 +55,7 @@ class Builder:
     _kept: set[str] = field(default_factory=set)
     _learned: set[str] = field(default_factory=set)  # variables, modules and parameters that gradients reach
     _extra: int = 0
-    _single: int = 0
+    _copies: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
 
     def module(self, code: str, name: str, *, trained: bool = True) -> str:
@@ -84,12 +84,12 @@ class Builder:
         keeps: str = "",
         extra: int = 0,
         view: bool = False,
-        single: bool = False,
+        float32: bool = False,
     ) -> str:
         """Adds `variable = code`, with the inputs put into the code's braces; returns the variable.
 
         keeps: what backward needs, the inputs ("in") or the output ("out"); extra: further scalars that it needs.
-        view: the output shows the first input's storage. single: CUDA's autocast computes it in float32.
+        view: the output shows the first input's storage. float32: CUDA's autocast computes it so.
         """
         (output,) = self._add(code, inputs, 1, shape, inputs[0] if view else None)
         if self._learned.intersection((*inputs, *re.findall(r"self\.\w+", code))):
@@ -97,8 +97,8 @@ class Builder:
             if keeps:
                 kept = inputs if keeps == "in" else (output,)
                 self._kept.update(self._bases[v] for v in kept)
-                if single:
-                    self._single += sum(math.prod(self._shapes[v]) for v in kept)
+                if float32:
+                    self._copies += sum(math.prod(self._shapes[v]) for v in kept)
             self._extra += extra
         return output
 
@@ -123,12 +123,13 @@ class Builder:
         return self._extra + sum(math.prod(self._shapes[base]) for base in self._kept)
 
     def working(self) -> Working:
+        """What training needs of memory for one example."""
         widths = [
             sum(math.prod(self._shapes[v]) for v in (*line.inputs, *line.outputs))
             for line in self._lines
             if any(self._bases[v] == v for v in line.outputs)  # a view writes nothing
         ]
-        return Working(self.held(), self._single, max(widths, default=0))
+        return Working(self.held(), self._copies, max(widths, default=0))
 
     def start(self, shape: Shape) -> str:
         (x,) = self._new(1, shape, None)

@@ -36,4 +36,4 @@ class Norm(Leaf):
             return build.line(f"{module}({{}})", x, shape=node.output, keeps="in")
         module = build.module(f"nn.LayerNorm({node.inputs[-1]})", "norm")
         extra = 2 * math.prod(node.inputs[:-1])
-        return build.line(f"{module}({{}})", x, shape=node.output, keeps="in", extra=extra, single=True)
+        return build.line(f"{module}({{}})", x, shape=node.output, keeps="in", extra=extra, float32=True)

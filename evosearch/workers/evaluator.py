@@ -17,6 +17,8 @@ from evosearch.workers import Evaluation, Evaluator, Job, Resources
 if TYPE_CHECKING:
     from evosearch.layers.base import Shape
 
+GPU_LIBRARIES = 192 << 20  # bytes that cuBLAS and cuDNN work in: 32 MiB for each of two streams, and convolutions'
+
 
 def evaluator(space: Space, task: Task | DirectTask, recipe: Recipe, resources: Resources) -> Evaluator:
     """The function that scores a job of this task: by training a network, or by the task itself."""
@@ -60,11 +62,16 @@ class _Network:
         return Evaluation(trained.score, trained.log)
 
     def memory(self, architecture: Architecture) -> int:
-        """Bytes that training it is estimated to take."""
+        """Bytes of the device's memory that training it is estimated to take; on a GPU with what is there besides."""
         from evosearch import network
 
+        resources = self.resources
         working = network.working_scalars(architecture, self.task.outputs)
-        return memory_estimate(architecture.cost.params, working, self.task, self.recipe, self.resources.device)
+        needed = memory_estimate(architecture.cost.params, working, self.task, self.recipe, resources.device)
+        if resources.device == "cpu":
+            return needed
+        data = sum(split.x.nbytes + split.y.nbytes for split in (self.task.train, self.task.validation))
+        return needed + GPU_LIBRARIES + min(data, resources.device_memory // 4)
 
 
 @dataclass(frozen=True)

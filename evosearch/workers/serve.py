@@ -56,8 +56,9 @@ def main(descriptor: int) -> None:
         gc.collect()
         if release is not None:
             release(0)
-        leave = "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
-        connection.send(("done", job.number, score, log, leave, _held(resources.device)))
+        held, spoiled = _held(resources.device) if resources.device != "cpu" else (0, False)
+        leave = spoiled or "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
+        connection.send(("done", job.number, score, log, leave, held))
         if leave:
             return
 
@@ -113,18 +114,19 @@ def _listen(connection: Connection, jobs: queue.SimpleQueue[Any]) -> None:
         os.killpg(0, signal.SIGKILL)  # the parent is gone: with everything that candidates have started
 
 
-def _held(device: str) -> int:
-    """Bytes that the last candidate took at most of a GPU's memory; 0 on CPU, whose memory is seen from outside."""
-    if device == "cpu":
-        return 0
+def _held(device: str) -> tuple[int, bool]:
+    """Bytes that the last candidate took at most of a GPU's memory, which is given back; whether it broke something."""
     import torch
+
+    from evosearch.training import spoiled
 
     try:
         held = int(torch.cuda.max_memory_reserved(device))
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    except RuntimeError:  # a device that a candidate broke: this worker leaves
-        return 0
-    return held
+    except RuntimeError:  # the device does not answer this process any more
+        return 0, True
+    return held, spoiled()
 
 
 def _resident() -> int:

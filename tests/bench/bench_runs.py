@@ -121,7 +121,7 @@ def test_opening_a_run_of_100_000_evaluations_for_writing(benchmark: Any, long_r
             assert run.scores == 100_000
             loaded = run.load_checkpoint()
             assert loaded
-            assert sum(1 for _ in run.records(loaded[1])) < 2 * EVERY
+            assert sum(1 for _ in run.records(loaded.offset)) < 2 * EVERY
 
     benchmark.pedantic(resume, rounds=3)
     print(f"\n{(long_run / 'journal.msgpack').stat().st_size / 1e6:.0f} MB of journal")

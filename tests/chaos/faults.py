@@ -114,7 +114,9 @@ def search(
 
 def restored(run: Run) -> tuple[int, set[int]]:
     """The state: a checkpoint's, and the tail of the journal folded in."""
-    state, offset = run.load_checkpoint() or ({"proposed": 0, "told": []}, None)
+    checkpoint = run.load_checkpoint()
+    state: dict[str, Any] = checkpoint.state if checkpoint else {"proposed": 0, "told": []}
+    offset = checkpoint.offset if checkpoint else None
     proposed, told = state["proposed"], set(state["told"])
     for record in run.records(offset):
         if record["kind"] == "proposal":

@@ -125,7 +125,7 @@ def state(folder: Path) -> Any:
     """The search's state at the end of a run."""
     loaded = Run.open(folder).load_checkpoint()
     assert loaded
-    return loaded[0]
+    return loaded.state
 
 
 def kills(work: Work, tmp_path: Path, *, runs: int, seeds: int, times: int, rng: np.random.Generator) -> None:

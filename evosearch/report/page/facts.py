@@ -73,7 +73,7 @@ class Report:
             found = Run.open(self.run.folder).load_checkpoint()
         except RunCorrupt:
             return {}  # the page says that there is no checkpoint to read
-        return found[0] if found else {}
+        return found.state if found else {}
 
     @cached_property
     def sample(self) -> tuple[Sample, str]:
