@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evosearch import network, training
 from evosearch.architecture import Architecture
@@ -588,3 +588,27 @@ def test_gpu_agrees_with_cpu_and_leaves_nothing() -> None:
     del trained, again
     torch.cuda.empty_cache()
     assert torch.cuda.memory_allocated() - before < 16 << 20  # the data set stays
+
+
+class Synchronising(nn.Module):
+    """Reads a value on the host in each step, which no CUDA graph can hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x.flatten(1))
+        return out * 1.0 if out.sum().item() > 0 else out
+
+
+@pytest.mark.gpu
+def test_a_network_without_a_graph_is_trained_and_told() -> None:
+    """Its steps run one kernel at a time; the next training's are captured again."""
+    score = train(Synchronising, digits(), DIGITS, device="cuda", seed=1).score
+    assert score.status == "ok", score.error
+    assert score.metrics["graph_fallbacks"] == 1
+    assert training.spoiled()
+    after = train(convolutions, digits(), DIGITS, device="cuda", seed=1).score
+    assert after.status == "ok", after.error
+    assert "graph_fallbacks" not in after.metrics
