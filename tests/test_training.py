@@ -485,6 +485,20 @@ def test_augmentations_move_mirror_and_cut() -> None:
     assert torch.equal(cut[cut != 0], x[cut != 0])
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_whole_numbers_in_a_recipe_are_numbers(optimizer: Any) -> None:
+    whole = train(
+        partial(nn.Linear, 4, 2), blobs(), Recipe(epochs=1, lr=1, momentum=0, optimizer=optimizer), seed=0
+    ).score
+    assert whole.status == "ok", whole.error
+    assert (
+        whole.curve
+        == train(
+            partial(nn.Linear, 4, 2), blobs(), Recipe(epochs=1, lr=1.0, momentum=0.0, optimizer=optimizer)
+        ).score.curve
+    )
+
+
 def test_memory_estimate_counts_weights_moments_and_activations() -> None:
     working = Working(held=10, copies=5, widest=10)
     sgd = memory_estimate(1000, working, blobs(), Recipe(batch=100))
