@@ -158,7 +158,7 @@ def yardstick(scale: Scale, device: str) -> tuple[tuple[float, ...], float]:
 
 
 def compared(benchmark: Any, scale: Scale, settings: WorkerSettings, title: str, precision: Any = "auto") -> float:
-    """Times the pool's candidates per hour are the yardstick's; prints both. Its accuracies must be as good within
+    """Times the pool's candidates per hour are the yardstick's; prints both. Their accuracies must be the same within
     noise: three standard errors of the mean.
     """
     texts = architectures()
@@ -200,18 +200,20 @@ def compared(benchmark: Any, scale: Scale, settings: WorkerSettings, title: str,
         f"\nmean accuracy {np.mean(list(ours.values())):.4f} and {np.mean(theirs):.4f}, "
         f"difference {difference.mean():+.4f} +- {error:.4f}"
     )
-    assert difference.mean() > -3 * error
+    assert abs(difference.mean()) < 3 * error
     return their_seconds / our_seconds
 
 
-@pytest.mark.parametrize(("precision", "least"), [("float32", 1.3), ("bfloat16", 1.5)])
-def test_candidates_per_hour_on_two_cores(benchmark: Any, precision: str, least: float) -> None:
-    """At least 1.5 times the yardstick's in bfloat16; in float32 1.40 to 1.61 were seen (docs/decisions.md)."""
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_candidates_per_hour_on_two_cores(benchmark: Any, precision: str) -> None:
+    """At least 1.5 times the yardstick's with what the processor has; in float32 1.40 to 1.61 (docs/decisions.md)."""
     if cores() < 2:
         pytest.skip("not run: it compares on two cores, and this machine has one")
     if precision == "bfloat16" and not multiplies_bfloat16():
         pytest.skip("not run: this processor does not multiply bfloat16")
-    assert compared(benchmark, CPU, WorkerSettings(workers=2, device="cpu", memory=4), "CPU", precision) >= least
+    times = compared(benchmark, CPU, WorkerSettings(workers=2, device="cpu", memory=4), "CPU", precision)
+    if precision == "bfloat16" or not multiplies_bfloat16():
+        assert times >= 1.5
 
 
 def test_candidates_per_hour_on_a_gpu(benchmark: Any) -> None:
