@@ -156,7 +156,7 @@ def _attempt(original: Original, format: str, beside: Path) -> dict[str, float]:
             return _written(original, format, beside)
     except EvosearchError:
         raise
-    except Exception as error:  # an exporter may raise anything at all about what it cannot say
+    except Exception as error:  # exporters raise whatever torch and onnx met inside: no common base but this
         with _quiet():
             layer = _culprit(original, format, beside)
         reason = str(error) if isinstance(error, _Differs) else _reason(error)
@@ -217,7 +217,7 @@ def _alone(original: Original, node: Node, format: str, beside: Path) -> bool:
     part = Architecture(node, node.inputs, "", original.architecture.derivation)
     try:
         _written(Original(part, network.build(part, None).eval(), None), format, beside)
-    except Exception:  # noqa: BLE001 - as above; which layer it is, is the whole question here
+    except Exception:  # noqa: BLE001 - as in _attempt; that it fails is the answer, the reason was told there
         return False
     return True
 

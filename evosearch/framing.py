@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-import msgpack  # type: ignore[import-untyped]  # publishes no types
+import msgpack  # type: ignore[import-untyped]  # has no types, and typeshed none for it
 
 from evosearch.errors import RunCorrupt, RunError
 

@@ -134,6 +134,9 @@ def test_words_are_told_apart_by_registered_name_and_arguments() -> None:
         name = "spoken"
         word: Word
 
+        def shape(self, x: Shape) -> Shape:
+            return x
+
     some = [kind(size) for kind in (worded(Merge, "one"), worded(Merge, "two")) for size in (1, 2)]
     part = leaf(Norm(), (3,))
     for made in (

@@ -324,7 +324,7 @@ def _conflict(
         return None
     analysis = LALR_Analyzer(ParserConf(rules, {}, ["r0"]))
     analysis.compute_lr0_states()
-    # Lark leaves these three steps without types
+    # Lark leaves these three steps without types; its own compute_lalr goes on to raise at the first conflict
     analysis.compute_reads_relations()  # type: ignore[no-untyped-call]
     analysis.compute_includes_lookback()  # type: ignore[no-untyped-call]
     analysis.compute_lookaheads()  # type: ignore[no-untyped-call]

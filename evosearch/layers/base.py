@@ -24,6 +24,7 @@ reach. `want` is the wanted output shape where it is known; None in it stands fo
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import fields
 from functools import lru_cache
@@ -106,7 +107,7 @@ class Layer(Protocol):
         """
 
 
-class Leaf:
+class Leaf(ABC):
     """A layer without parts. A subclass states `shape`, and of the rest what is not as here.
 
     The least that a layer of your own needs is `shape` and `module`.
@@ -121,9 +122,9 @@ class Leaf:
         del axes, want_axes
         return True
 
+    @abstractmethod
     def shape(self, x: Shape) -> Shape:
         """The output shape at input shape `x`; raises ShapeError where the layer cannot stand."""
-        raise NotImplementedError
 
     def params(self, x: Shape) -> int:
         """Trainable scalars at input shape `x`; by default counted on `module`, without allocating it."""
@@ -155,7 +156,10 @@ class Leaf:
         return build.own(self, node, x)
 
     def module(self, x: Shape) -> nn.Module:
-        """The layer at input shape `x` as a torch module (batch first), where there is no code to write for it."""
+        """The layer at input shape `x` as a torch module (batch first), where there is no code to write for it.
+
+        Not abstract: a layer with an `emit` needs none, and one with neither can be sampled and checked, not built.
+        """
         raise NotImplementedError(f"{type(self).__name__} has neither `emit` nor `module`")
 
 
