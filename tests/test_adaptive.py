@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from evosearch import adaptive
 from evosearch.errors import ConfigError
+from evosearch.search import adaptive
 
 ACTIONS = ("a", "b", "c", "d")
 LEARNERS = tuple(name for name in adaptive.POLICIES if name != "uniform")

@@ -21,7 +21,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("config", "report", "export"),
     ("results",),
     ("search",),
-    ("runs", "workers", "adaptive", "cache", "operators", "variation"),
+    ("runs", "workers", "cache", "operators", "variation"),
     ("training",),
     ("network", "tasks"),
     ("architecture", "sampler"),

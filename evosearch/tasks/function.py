@@ -4,7 +4,7 @@
         ...
 
 A number is the objective "fitness"; a mapping names its objectives, and `search.objectives` says which count. Larger
-is better unless the name or a sign says otherwise (see `evosearch.search.Objective`).
+is better unless the name or a sign says otherwise (see `evosearch.score.Objective`).
 """
 
 from __future__ import annotations

@@ -22,14 +22,16 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evosearch import adaptive
 from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
 from evosearch.individual import Individual, fitness_class
 from evosearch.score import Objective, Score, evaluation_seed
+from evosearch.search import adaptive
+from evosearch.search.proposal import Proposal, identify
+from evosearch.search.settings import SELECTION, SearchSettings
 from evosearch.variation import core, one_of
 
 if TYPE_CHECKING:
@@ -41,124 +43,6 @@ STATE_VERSION = 1
 PROPOSING, SURVIVING = 0, 1  # ids of the random streams; part of what a journal's replay depends on
 REMEMBERED = 16_384  # derivations whose key is remembered, so that a duplicate is recognised without reading it again
 STUCK = 100  # draws in vain after which every second one is a sample: the parents' surroundings may be known entirely
-
-# Parent selection and survival of each strategy, where the settings name no other.
-_SELECTION = {
-    "aging": ("tournament", "youngest"),
-    "nsga2": ("crowded_tournament", "nsga2"),
-    "random": ("tournament", "youngest"),
-}
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """How a search proposes and selects.
-
-    strategy: aging (evolution, the oldest leaves), nsga2 (several objectives), random (the baseline).
-    budget: candidates handed out for evaluation, failed ones included.
-    objectives: names of the score's objectives, the first one decides where one must; "-name" minimises, "+name"
-        maximises, a bare name does what is usual for it. Empty: the task's own metric; without a task, "fitness".
-    population: individuals kept.
-    initial: candidates sampled before parents are selected; 0: as many as `population`.
-    tournament: individuals drawn for each parent.
-    crossover: share of offspring with two parents.
-    policy: which mutation is tried next: q, uniform, ratio, matching, pursuit, dmab.
-    features: of its state.
-    window: latest scores in which ranks are taken for rewards.
-    alpha, gamma, floor: see `adaptive.Policy`.
-    lookahead: proposals that may be made before the oldest one's score is in.
-    order: "proposal" folds scores by number; "arrival" as they come, which never waits and is not reproducible.
-    replacement: random search may propose a known candidate again.
-    initialise, select, survive: operators by name; empty: the strategy's own.
-    mutations, crossovers: operators by name; empty: all found.
-    draws: draws without a new candidate that end the search.
-    hall_of_fame: best individuals kept (one objective).
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
-
-    strategy: Literal["aging", "nsga2", "random"] = "aging"
-    budget: int = 500
-    objectives: tuple[str, ...] = ()
-    population: int = 20
-    initial: int = 0
-    tournament: int = 10
-    crossover: float = 0.1
-    policy: adaptive.PolicyName = "q"
-    features: tuple[Literal["symbol", "depth", "stagnation"], ...] = ()
-    window: int = 50
-    alpha: float = 0.3
-    gamma: float = 0.0
-    floor: float = 0.1
-    lookahead: int = 8
-    order: Literal["proposal", "arrival"] = "proposal"
-    replacement: bool = False
-    initialise: str = "early_exit"
-    select: str = ""
-    survive: str = ""
-    mutations: tuple[str, ...] = ()
-    crossovers: tuple[str, ...] = ()
-    draws: int = 10_000
-    hall_of_fame: int = 10
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (
-            ("budget", 1), ("population", 1), ("initial", 0), ("tournament", 1), ("window", 2), ("lookahead", 0),
-            ("draws", 1), ("hall_of_fame", 1), ("seed", 0),
-        ):  # fmt: skip
-            if getattr(self, name) < least:
-                raise ConfigError(f"search.{name} = {getattr(self, name)}: must be at least {least}")
-        for name in ("crossover", "alpha", "floor", "gamma"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"search.{name} = {getattr(self, name)}: must be from 0 to 1")
-        if self.initial > self.population:
-            raise ConfigError(f"search.initial = {self.initial}: at most population = {self.population} are kept")
-        if self.strategy not in _SELECTION:
-            raise ConfigError(
-                f"search.strategy: no strategy named {self.strategy!r}; there are: {', '.join(_SELECTION)}"
-            )
-        if self.policy not in adaptive.POLICIES:
-            raise ConfigError(
-                f"search.policy: no policy named {self.policy!r}; there are: {', '.join(adaptive.POLICIES)}"
-            )
-        if self.replacement and self.strategy != "random":
-            raise ConfigError('search.replacement: only random search draws with replacement; set strategy = "random"')
-        if len({Objective.parse(text).name for text in self.objectives}) < len(self.objectives):
-            raise ConfigError(f"search.objectives: {', '.join(self.objectives)}: one objective is named twice")
-        if self.strategy == "nsga2" and len(self.objectives) == 1:
-            raise ConfigError('search.objectives: nsga2 is for several, as in objectives = ["accuracy", "-params"]')
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A candidate handed out for evaluation.
-
-    number: from 0, in the order proposed. key: canonical key, 32 hex digits. parents: their numbers. operator: what
-    made it. seed: for its evaluation; depends on the search's seed and the key alone. state: of the adaptive policy
-    that chose the operator; None where none did.
-    """
-
-    number: int
-    derivation: Derivation
-    key: str
-    text: str
-    parents: tuple[int, ...]
-    operator: str
-    seed: int
-    state: str | None = None
-
-    def pack(self) -> dict[str, Any]:
-        """As plain values for msgpack, the derivation as its text."""
-        return {
-            "number": self.number,
-            "key": self.key,
-            "text": self.text,
-            "parents": list(self.parents),
-            "operator": self.operator,
-            "seed": self.seed,
-            "state": self.state,
-        }
 
 
 @dataclass(slots=True)
@@ -206,16 +90,6 @@ class _Focused:
 
     def sites(self, derivation: Derivation) -> tuple[Site, ...]:
         return self._sites if derivation is self._parent else self._space.sites(derivation)
-
-
-def identify(space: Space, derivation: Derivation) -> tuple[str, str | None]:
-    """(key, None), or ("", the name of the limit that is exceeded). Nothing is built. Raises ShapeError."""
-    if space.input is None:
-        over = derivation.size > space.limits.max_nodes
-        return ("", "max_nodes") if over else (space.text_key(derivation), None)
-    architecture = space.read(derivation)
-    limit = space.within(architecture)
-    return ("", limit) if limit else (architecture.key, None)
 
 
 class Search:
@@ -727,7 +601,7 @@ class Search:
 
     def _selection(self) -> tuple[Any, Operator]:
         """Parent selection, with the tournament's size where it takes one, and survival."""
-        parents, survivors = _SELECTION[self.settings.strategy]
+        parents, survivors = SELECTION[self.settings.strategy]
         select = self.operators.get("select", self.settings.select or parents)
         survive = self.operators.get("select", self.settings.survive or survivors)
         if "size" in inspect.signature(select.function).parameters:
