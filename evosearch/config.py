@@ -7,7 +7,7 @@
     [search]                         # each table is one owner's frozen dataclass:
     budget = 80                      #   search    evosearch.search.SearchSettings
                                      #   limits    evosearch.architecture.Limits
-    [recipe]                         #   recipe    evosearch.training.Recipe, how a candidate is trained
+    [recipe]                         #   recipe    evosearch.evaluation.recipe.Recipe, how a candidate is trained
     epochs = 8                       #   final     likewise, how the best one is trained: what differs from recipe
                                      #   workers   evosearch.workers.WorkerSettings
                                      #   data      evosearch.tasks.TaskSettings, how a task's files are read
@@ -30,9 +30,9 @@ import pydantic
 
 from evosearch.architecture import Limits
 from evosearch.errors import ConfigError
+from evosearch.evaluation.recipe import Recipe
 from evosearch.search import SearchSettings
 from evosearch.tasks import TaskSettings
-from evosearch.training import Recipe
 from evosearch.workers import WorkerSettings
 
 # What a run does that says nothing: a few minutes on two cores with the digits task.

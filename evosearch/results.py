@@ -18,15 +18,16 @@ import numpy as np
 from evosearch import network
 from evosearch.architecture import Architecture, Space
 from evosearch.errors import ExportError, RunError, StorageError
+from evosearch.evaluation.fit import final_train
 from evosearch.runs import Run
 from evosearch.tasks.baseline import linear_baseline
-from evosearch.training import Recipe, final_train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import nn
 
+    from evosearch.evaluation.recipe import Recipe
     from evosearch.tasks import Task
 
 

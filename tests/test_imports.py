@@ -22,7 +22,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("results",),
     ("search",),
     ("runs", "workers", "cache", "operators", "variation"),
-    ("training",),
+    ("evaluation", "training"),
     ("network", "tasks"),
     ("architecture", "sampler"),
     ("identity",),

@@ -520,7 +520,7 @@ def test_what_is_no_task(tmp_path: Path) -> None:
 def test_tasks_are_described_without_loading_libraries() -> None:
     """Importing tasks, training's settings and the pool's loads neither torch nor scikit-learn."""
     program = (
-        "import sys, evosearch.tasks, evosearch.training, evosearch.workers, evosearch.workers.processes;"
+        "import sys, evosearch.tasks, evosearch.evaluation.fit, evosearch.workers, evosearch.workers.processes;"
         "print([name for name in ('torch', 'sklearn', 'PIL', 'numba') if name in sys.modules])"
     )
     assert printed(program) == "[]"

@@ -14,24 +14,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from evosearch import network, training
+from evosearch import network
 from evosearch.architecture import Architecture
 from evosearch.cost import Cost
 from evosearch.errors import ConfigError
+from evosearch.evaluation.augment import AUGMENT
+from evosearch.evaluation.fit import final_train, train
+from evosearch.evaluation.memory import memory_estimate
+from evosearch.evaluation.optimizers import optimizer_of, rate
+from evosearch.evaluation.recipe import DIGITS, Recipe
+from evosearch.evaluation.step import cuda_graph_capture_failed, loss_of
+from evosearch.evaluation.stopping.median import medians
 from evosearch.layers.builder import Working
 from evosearch.tasks import Split, Task, load, make_task
-from evosearch.training import (
-    AUGMENT,
-    DIGITS,
-    Recipe,
-    final_train,
-    loss_of,
-    medians,
-    memory_estimate,
-    optimizer_of,
-    rate,
-    train,
-)
 from tests import spaces
 
 
@@ -434,7 +429,7 @@ def test_resnet18_learns_as_the_one_written_by_hand(
         losses.append(float(loss.detach()))
         return loss
 
-    monkeypatch.setattr(training, "loss_of", recorded)
+    monkeypatch.setattr("evosearch.evaluation.step.loss_of", recorded)
     assert train(build, task, recipe, seed=4).score.status == "ok"
 
     [by_hand] = started
@@ -622,7 +617,7 @@ def test_a_network_without_a_graph_is_trained_and_told() -> None:
     score = train(Synchronising, digits(), DIGITS, device="cuda", seed=1).score
     assert score.status == "ok", score.error
     assert score.metrics["graph_fallbacks"] == 1
-    assert training.spoiled()
+    assert cuda_graph_capture_failed()
     after = train(convolutions, digits(), DIGITS, device="cuda", seed=1).score
     assert after.status == "ok", after.error
     assert "graph_fallbacks" not in after.metrics

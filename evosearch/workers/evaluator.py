@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 
 from evosearch.architecture import Architecture, Limits, Space
 from evosearch.errors import ArchitectureError, TaskError
+from evosearch.evaluation.failures import one_line
+from evosearch.evaluation.fit import train, warm_up
+from evosearch.evaluation.memory import memory_estimate
+from evosearch.evaluation.recipe import Recipe, check
 from evosearch.score import Score
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
-from evosearch.training import Recipe, check, memory_estimate, one_line, train, warm_up
 from evosearch.workers import Evaluation, Evaluator, Job, Resources
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import traceback
 from typing import TYPE_CHECKING
 
 from evosearch.errors import StorageError
+from evosearch.evaluation.failures import failed, one_line
 from evosearch.score import Score
 from evosearch.storage import Disk, refusal
-from evosearch.training import failed, one_line
 from evosearch.workers import Evaluation, Evaluator, Job
 
 if TYPE_CHECKING:

@@ -56,8 +56,8 @@ def main(descriptor: int) -> None:
         gc.collect()
         if release is not None:
             release(0)
-        held, spoiled = _held(resources.device) if resources.device != "cpu" else (0, False)
-        leave = spoiled or "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
+        held, broken = _held(resources.device) if resources.device != "cpu" else (0, False)
+        leave = broken or "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
         connection.send(("done", job.number, score, log, leave, held))
         if leave:
             return
@@ -118,7 +118,7 @@ def _held(device: str) -> tuple[int, bool]:
     """Bytes that the last candidate took at most of a GPU's memory, which is given back; whether it broke something."""
     import torch
 
-    from evosearch.training import spoiled
+    from evosearch.evaluation.step import cuda_graph_capture_failed
 
     try:
         held = int(torch.cuda.max_memory_reserved(device))
@@ -126,7 +126,7 @@ def _held(device: str) -> tuple[int, bool]:
         torch.cuda.reset_peak_memory_stats(device)
     except RuntimeError:  # the device does not answer this process any more
         return 0, True
-    return held, spoiled()
+    return held, cuda_graph_capture_failed()
 
 
 def _resident() -> int:

@@ -28,8 +28,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from evosearch import config, engine, network
+from evosearch.evaluation.recipe import Recipe
 from evosearch.tasks import Split, Task, make_task
-from evosearch.training import Recipe
 from evosearch.workers import Evaluator, Job, Resources, WorkerSettings, cores
 from evosearch.workers.evaluator import evaluator
 from evosearch.workers.processes import ProcessPool

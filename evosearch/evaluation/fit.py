@@ -1,0 +1,267 @@
+"""One training from fresh weights to a score, and the final one."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+import traceback
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from evosearch.cost import Cost
+from evosearch.errors import ShapeError
+from evosearch.evaluation.batches import Batches
+from evosearch.evaluation.failures import Stopped, failed, one_line
+from evosearch.evaluation.optimizers import optimizer_of, rate
+from evosearch.evaluation.precision import autocast, dtype_of, seeded
+from evosearch.evaluation.recipe import Recipe, check
+from evosearch.evaluation.step import Step, loss_of
+from evosearch.score import Score, Status
+from evosearch.tasks.base import Split, Task
+from evosearch.tasks.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import nn
+
+log = logging.getLogger(__name__)
+
+CHECK_EVERY = 20  # steps between looks at the loss; a look waits for the device
+
+
+class Trained(NamedTuple):
+    """The score, the trained network where the score is ok, and the traceback of what failed."""
+
+    score: Score
+    network: nn.Module | None
+    log: str = ""
+
+
+def train(
+    build: Callable[[], nn.Module],
+    task: Task,
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    key: str = "",
+    cost: Cost = Cost(),
+    deadline: float = math.inf,
+    medians: Sequence[float] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Trained:
+    """Build a network, train it on the train split, judge it on the validation split after each epoch.
+
+    build: returns the network, (B, *task.input_shape) -> (B, task.outputs); called under the seed, so that equal
+        seeds give equal initial weights.
+    deadline: a time of `clock`; a training that is not done by then has status timeout.
+    medians: for recipe.stop == "median", what the curve must reach after each epoch.
+
+    Objectives of an ok score: the task's metric by its name after the last epoch, error (1 - metric, for
+    classification), params, flops and seconds. The caller's random state is left as it was.
+    """
+    return _attempt(
+        lambda fit: fit.run(task.train, task.validation, curve=True),
+        _Fit(build, task, recipe, device, seed, deadline, medians, clock),
+        key,
+        cost,
+    )
+
+
+def final_train(
+    build: Callable[[], nn.Module],
+    task: Task,
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    key: str = "",
+    cost: Cost = Cost(),
+    deadline: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> Trained:
+    """Train on train and validation together, then evaluate once on the test split.
+
+    The score's objective is the test metric, under the task's metric name; metrics hold it again as test_<metric>.
+    """
+    both = Split(np.concatenate([task.train.x, task.validation.x]), np.concatenate([task.train.y, task.validation.y]))
+    trained = _attempt(
+        lambda fit: fit.run(both, task.test_split(), curve=False),
+        _Fit(build, task, replace(recipe, stop="off"), device, seed, deadline, (), clock),
+        key,
+        cost,
+    )
+    if trained.score.status != "ok":
+        return trained
+    found = {f"test_{task.metric}": trained.score.objectives[task.metric]}
+    return trained._replace(score=replace(trained.score, metrics={**trained.score.metrics, **found}))
+
+
+def warm_up(device: str) -> None:
+    """One step of a tiny network: what torch loads on first use (seconds) is not on the first candidate's time."""
+    import torch
+
+    with seeded(device, seed=0, deterministic=True):
+        layer = torch.nn.Linear(1, 1, device=device)
+        optimizer = optimizer_of(layer, Recipe(), device)
+        layer(torch.zeros(1, 1, device=device)).sum().backward()
+        optimizer.step()
+
+
+def _attempt(
+    run: Callable[[_Fit], tuple[dict[str, float], dict[str, float]]], fit: _Fit, key: str, cost: Cost
+) -> Trained:
+    """Run a fit; turn what goes wrong with the candidate into a status. Mistakes of the caller are raised."""
+    import torch
+
+    check(fit.task, fit.recipe)
+    begun = fit.clock()
+    status: Status = "ok"
+    objectives: dict[str, float] = {}
+    metrics: dict[str, float] = {}
+    error = trace = ""
+    try:
+        objectives, metrics = run(fit)
+    except Stopped as stop:
+        status, error = stop.status, str(stop)
+    except ShapeError as wrong:
+        status, error = "invalid", str(wrong)
+    except Exception as failure:  # noqa: BLE001 - a candidate's own code may raise anything at all
+        status, error, trace = failed(failure), one_line(failure), traceback.format_exc()
+    if status != "ok":
+        fit.network = None
+    if status == "oom" and fit.device.startswith("cuda"):
+        torch.cuda.empty_cache()  # not before the exception is gone, which holds what the step had made
+    seconds = fit.clock() - begun
+    if status == "ok":
+        costs = {"params": float(cost.params), "flops": float(cost.flops), "seconds": seconds}
+        objectives = {**objectives, **costs}
+    score = Score(
+        key=key,
+        status=status,
+        objectives=objectives,
+        metrics=metrics,
+        curve=tuple(fit.curve),
+        cost=cost,
+        seconds=seconds,
+        seed=fit.seed,
+        error=error,
+    )
+    return Trained(score, fit.network, trace)
+
+
+@dataclass
+class _Fit:
+    """One training under way."""
+
+    build: Callable[[], nn.Module]
+    task: Task
+    recipe: Recipe
+    device: str
+    seed: int
+    deadline: float
+    medians: Sequence[float]
+    clock: Callable[[], float]
+
+    def __post_init__(self) -> None:
+        self.curve: list[float] = []
+        self.network: nn.Module | None = None
+
+    def run(self, train: Split, judge: Split, curve: bool) -> tuple[dict[str, float], dict[str, float]]:
+        """Train on one split, judge on the other: after every epoch (curve) or once at the end.
+
+        Returns the objectives and the metrics. Raises Stopped, and whatever the network raises.
+        """
+        images = len(self.task.input_shape) == 3
+        try:
+            return self._run(train, judge, curve, channels_last=images)
+        except RuntimeError as refused:
+            # Convolutions are faster with channels last, and a network that asks for a view cannot have them so.
+            if not images or "view size is not compatible" not in str(refused):
+                raise
+            log.info("trained with channels first: %s", one_line(refused))
+            self.curve.clear()
+            return self._run(train, judge, curve, channels_last=False)
+
+    def _run(
+        self, train: Split, judge: Split, curve: bool, channels_last: bool
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        import torch
+
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        with seeded(self.device, self.seed, self.recipe.deterministic):
+            network = self.network = self.build().to(self.device, dtype_of(self.recipe))
+            network.to(memory_format=layout)  # type: ignore[call-overload]
+            batches = Batches(self.task, train, self.recipe, self.device, layout, self.recipe.augment)
+            judged = Batches(self.task, judge, self.recipe, self.device, layout)
+            step = Step(network, batches, self.task, self.recipe, self.device)
+            epochs, found = self.recipe.epochs, {}
+            for epoch in range(epochs):
+                train_loss = self._epoch(step, batches, epoch)
+                if curve or epoch == epochs - 1:
+                    found = self._evaluate(network, judged)
+                    self._fold(found, epoch, curve)
+        metrics = {"loss": found.pop("loss"), "train_loss": train_loss, "epochs": float(epochs)}
+        if step.graph_failed:
+            metrics["graph_fallbacks"] = 1.0
+        if self.device.startswith("cuda"):
+            metrics["peak_memory"] = float(torch.cuda.max_memory_allocated(self.device))
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files want weights
+        return found, metrics
+
+    def _epoch(self, step: Step, batches: Batches, epoch: int) -> float:
+        """One pass; returns the mean training loss."""
+        import torch
+
+        step.network.train()
+        order = torch.randperm(batches.count, device=batches.device)
+        total = torch.zeros((), device=self.device)
+        for number in range(batches.steps):
+            at = epoch * batches.steps + number
+            step.set_rate(rate(self.recipe, at, batches.steps * self.recipe.epochs))
+            total += step(order[number * batches.size : (number + 1) * batches.size])
+            if self.clock() > self.deadline:
+                raise Stopped("timeout", f"time limit reached in epoch {epoch + 1}, step {number + 1}")
+            if (at + 1) % CHECK_EVERY == 0 or number == batches.steps - 1:
+                step.check(total, at)
+        return float(total) / batches.steps
+
+    def _evaluate(self, network: nn.Module, judged: Batches) -> dict[str, float]:
+        """The task's metric under its name, and the mean loss, over all examples of the split."""
+        import torch
+
+        task = self.task
+        network.eval()
+        outputs, loss = [], torch.zeros((), device=self.device)
+        with torch.no_grad(), autocast(self.device, self.recipe):
+            for start in range(0, judged.count, judged.size):  # as in a step: no more memory is needed than for one
+                rows = torch.arange(start, min(start + judged.size, judged.count), device=judged.device)
+                x, y = judged.take(rows)
+                out = network(x).to(judged.dtype)
+                loss += loss_of(task, out, y) * len(rows)
+                outputs.append(out.argmax(1) if task.kind == "classification" else out)
+        predicted = torch.cat(outputs).cpu().numpy()
+        if task.kind == "regression":
+            predicted = predicted * task.target_std + task.target_mean
+        value = METRICS[task.metric].value(judged.targets, predicted, task.outputs)
+        found = {task.metric: value, "loss": float(loss) / judged.count}
+        if task.kind == "classification":
+            found["error"] = 1 - value
+        return found
+
+    def _fold(self, found: dict[str, float], epoch: int, curve: bool) -> None:
+        if not all(math.isfinite(value) for value in found.values()):
+            raise Stopped("nan", f"{self.task.metric} or loss is not finite on held-out data after epoch {epoch + 1}")
+        if not curve:
+            return
+        value = found[self.task.metric]
+        self.curve.append(value)
+        if self.recipe.stop == "median" and epoch < min(len(self.medians), self.recipe.epochs - 1):
+            median = self.medians[epoch]
+            if value < median if self.task.larger_is_better else value > median:
+                said = f"{self.task.metric} {value:.4g} after epoch {epoch + 1}, the median is {median:.4g}"
+                raise Stopped("stopped", said)

@@ -1,0 +1,139 @@
+"""One optimizer step, eager or as a CUDA graph."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+from evosearch.evaluation.failures import Stopped, one_line
+from evosearch.evaluation.optimizers import optimizer_of
+from evosearch.evaluation.precision import autocast
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from evosearch.evaluation.batches import Batches
+    from evosearch.evaluation.recipe import Recipe
+    from evosearch.tasks.base import Task
+
+log = logging.getLogger(__name__)
+
+
+class Step:
+    """One optimizer step on some rows. On CUDA the step becomes a CUDA graph after a few eager ones, where it can."""
+
+    captures_failed: ClassVar[int] = 0  # in this process
+    EAGER = 3  # steps before the capture, on the stream that it is made on, as torch.cuda.graph asks
+
+    def __init__(self, network: nn.Module, batches: Batches, task: Task, recipe: Recipe, device: str) -> None:
+        self.network, self.task, self.recipe, self.device, self.batches = network, task, recipe, device, batches
+        self.optimizer = optimizer_of(network, recipe, device)
+        self.graph_failed = False
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._graphable = device.startswith("cuda") and batches.resident
+        self._done = 0
+        self._rows: Tensor | None = None
+        self._loss: Tensor | None = None
+
+    def set_rate(self, value: float) -> None:
+        import torch
+
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(value)  # a captured step reads it from the device
+                return  # all groups share it
+            group["lr"] = value
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """The step's loss, a scalar on the device, not waited for."""
+        if self._graph is None and self._graphable and self._done >= self.EAGER:
+            self._capture(rows)
+        self._done += 1
+        if self._graph is not None and self._rows is not None and self._loss is not None:
+            self._rows.copy_(rows)
+            self._graph.replay()
+            return self._loss
+        if self._graphable:
+            return self._aside(rows)
+        return self._eager(rows)
+
+    def _eager(self, rows: Tensor) -> Tensor:
+        from torch.nn.utils import clip_grad_norm_
+
+        self.optimizer.zero_grad(set_to_none=True)
+        x, y = self.batches.take(rows)
+        with autocast(self.device, self.recipe):
+            out = self.network(x)
+        loss = loss_of(self.task, out.to(self.batches.dtype), y, self.recipe.label_smoothing)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.recipe.clip:
+            clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        self.optimizer.step()
+        return loss.detach()
+
+    def _aside(self, rows: Tensor) -> Tensor:
+        import torch
+
+        current, side = torch.cuda.current_stream(self.device), _side_stream(self.device)
+        side.wait_stream(current)
+        try:
+            with torch.cuda.stream(side):
+                return self._eager(rows)
+        finally:
+            current.wait_stream(side)
+
+    def _capture(self, rows: Tensor) -> None:
+        import torch
+
+        graph, current = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
+        self._rows = rows.clone()
+        self.optimizer.zero_grad(set_to_none=True)
+        try:
+            with torch.cuda.graph(graph, stream=_side_stream(self.device)):
+                self._loss = self._eager(self._rows)
+        except RuntimeError as refused:
+            torch.cuda.set_stream(current)  # torch.cuda.graph does not, where the end of the capture fails
+            torch.cuda.synchronize(self.device)
+            Step.captures_failed += 1
+            log.warning("no CUDA graph for this network, its steps run one kernel at a time: %s", one_line(refused))
+            self._graphable, self.graph_failed = False, True
+        else:
+            self._graph = graph
+
+    def check(self, total: Tensor, step: int) -> None:
+        """Raise Stopped where the summed loss or the last gradient is not finite. Waits for the device."""
+        import torch
+
+        if not math.isfinite(float(total)):
+            raise Stopped("nan", f"loss is not finite by step {step + 1}")
+        gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
+        if not bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
+            raise Stopped("nan", f"gradient is not finite at step {step + 1}")
+
+
+def loss_of(task: Task, out: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of classes, mean squared error of normalised regression targets."""
+    from torch.nn.functional import cross_entropy, mse_loss
+
+    if task.kind == "classification":
+        return cross_entropy(out, y, label_smoothing=label_smoothing)
+    return mse_loss(out, y)
+
+
+def cuda_graph_capture_failed() -> bool:
+    """Whether the capture of a CUDA graph has failed in this process, which had better be replaced then.
+
+    Torch's allocator takes a capture that could not be ended for one that goes on, and gives no memory back meanwhile.
+    """
+    return Step.captures_failed > 0
+
+
+@functools.cache
+def _side_stream(device: str) -> torch.cuda.Stream:
+    """One for all trainings: cuBLAS keeps a workspace for each stream it has seen."""
+    import torch
+
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -1,0 +1,1 @@
+"""Rules that end a training before its last epoch."""
