@@ -32,7 +32,8 @@ from evosearch.cache import Ledger
 from evosearch.errors import ArchitectureError, ConfigError, RunChanged, RunError, SpaceExhausted, UsageError
 from evosearch.framing import decode, encode
 from evosearch.layers import load_layers, vocabulary
-from evosearch.report import board, logs
+from evosearch.logs import tables as logs
+from evosearch.logs import tensorboard as board
 from evosearch.results import Final, Finished, files
 from evosearch.runs import CHECKPOINT_FILE, JOURNAL_FILE, Finding, Run
 from evosearch.runs import repair as mend_files

@@ -24,9 +24,9 @@ from evosearch import config as configuration
 from evosearch import engine, framing
 from evosearch.cli import FAILED, USAGE
 from evosearch.cost import Cost
-from evosearch.framing import JOURNAL
-from evosearch.runs import Run
 from evosearch.score import Score
+from evosearch.store.framing import JOURNAL
+from evosearch.store.run import Run
 from tests.chaos import sessions
 from tests.report_runs import created
 from tests.test_export import SECOND, finished_run, key_of, write_data
@@ -465,7 +465,7 @@ CONFIGS = [
     usage(
         "run --log tensorboard",
         "--log tensorboard needs tensorboard: pip install",
-        patches={"evosearch.report.board.util": NO_MODULE},
+        patches={"evosearch.logs.tensorboard.util": NO_MODULE},
     ),
     usage("run --name a/b", "--name a/b: a name, not a path"),
     usage("run --name first", "runs/first exists", "evolve resume runs/first", at=write("runs/first/x", "")),
@@ -850,7 +850,7 @@ TRAINING = [
         "--format onnx needs onnx, ",
         "pip install 'evosearch[onnx]'",
         at=exported(),
-        patches={"evosearch.export.util": NO_MODULE},
+        patches={"evosearch.formats.util": NO_MODULE},
     ),
     failed("export first --format pt2", "weights.safetensors: not the weights of", at=exported(torn_weights)),
     failed(

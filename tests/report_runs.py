@@ -14,9 +14,9 @@ from evosearch import config as configuration
 from evosearch import operators
 from evosearch.config import Config
 from evosearch.cost import Cost
-from evosearch.runs import Run
 from evosearch.score import Score
 from evosearch.search import Proposal, Search
+from evosearch.store.run import Run
 from tests.spaces import GRAMMARS, space
 
 SHAPE = (1, 8, 8)

@@ -18,12 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evosearch import cache, framing
-from evosearch.cache import FitnessTable, Ledger, ledger_path, pairs
 from evosearch.cost import Cost
 from evosearch.errors import RunCorrupt, RunError, StorageError
-from evosearch.runs import Run
 from evosearch.score import Score
+from evosearch.store import framing
+from evosearch.store import ledger as cache
+from evosearch.store.ledger import FitnessTable, Ledger, ledger_path, pairs
+from evosearch.store.run import Run
 
 # Few distinct halves, and low bits that collide, so that probing, overwriting and wrapping round all happen.
 HALVES = st.sampled_from([0, 1, 2, 1023, 1024, 2047, 2**63, 2**64 - 1, 2**64 - 1024])
@@ -129,7 +130,7 @@ def test_without_a_place_for_compiled_code_it_is_compiled_anew_and_that_is_said(
         return real(signature)
 
     monkeypatch.setattr(numba, "njit", njit)
-    caplog.set_level(logging.INFO, "evosearch.cache")
+    caplog.set_level(logging.INFO, "evosearch.store.ledger")
     find, insert, _ = cache._kernels.__wrapped__()
     slots, values = np.zeros((4, 3), np.int64), np.zeros(1, np.int64)
     insert(slots, np.array([[5, 6]]), np.array([7]))
@@ -445,8 +446,8 @@ def test_a_ledger_that_is_removed_meanwhile_is_made_again(path: Path) -> None:
 
 WRITER = """
 import sys, os
-from evosearch.cache import Ledger
-from evosearch.runs import Run
+from evosearch.store.ledger import Ledger
+from evosearch.store.run import Run
 from evosearch.score import Score
 path, me, count, out = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), os.open(sys.argv[4], os.O_WRONLY | os.O_CREAT)
 with Ledger(path) as ledger:

@@ -20,8 +20,8 @@ from evosearch.engine import Progress, Summary
 from evosearch.errors import RunError, SpaceExhausted
 from evosearch.report import live
 from evosearch.report.reading import read_run
-from evosearch.runs import Run
 from evosearch.score import Score
+from evosearch.store.run import Run
 from tests.mistakes import TINY, broken_run
 
 Capture = pytest.CaptureFixture[str]

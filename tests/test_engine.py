@@ -18,7 +18,7 @@ import evosearch
 from evosearch import config as configuration
 from evosearch import engine, tasks
 from evosearch.errors import ConfigError, RunChanged, RunLocked, SpaceExhausted, UsageError
-from evosearch.runs import Run, equal_journals
+from evosearch.store.run import Run, equal_journals
 from tests.chaos.sessions import config as words_config
 from tests.chaos.sessions import words
 

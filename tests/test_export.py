@@ -19,20 +19,20 @@ from safetensors.torch import load_file
 from torch import nn
 
 from evosearch import config as configuration
-from evosearch import export as exports
 from evosearch import final, network, results
+from evosearch import formats as exports
 from evosearch.architecture import Architecture, Limits
 from evosearch.cli import DONE, FAILED, main
 from evosearch.cost import Cost
 from evosearch.errors import ExportError, RunChanged, StorageError, UsageError
-from evosearch.export import FORMATS, TOLERANCE, Original, difference, export
+from evosearch.formats import FORMATS, TOLERANCE, Original, difference, export
 from evosearch.layers.base import Leaf, Shape
 from evosearch.layers.combinators import Sequential
 from evosearch.layers.linear import Linear
 from evosearch.layers.node import Node
-from evosearch.runs import Run
 from evosearch.score import Score
-from evosearch.storage import Disk
+from evosearch.store.disk import Disk
+from evosearch.store.run import Run
 from evosearch.tasks import Split, Task, make_task
 from tests.conftest import ROOT
 from tests.spaces import GRAMMARS, SHAPES, samples, seed, space

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evosearch import framing
 from evosearch.errors import RunCorrupt, RunError
-from evosearch.framing import FRAME, JOURNAL, PREAMBLE, Frames
+from evosearch.store import framing
+from evosearch.store.framing import FRAME, JOURNAL, PREAMBLE, Frames
 
 PLAIN = st.recursive(
     st.none()
@@ -89,7 +89,9 @@ def test_a_large_record_is_read_at_its_offset(tmp_path: Path) -> None:
 
 
 def test_equal_records_are_equal_bytes_in_every_process() -> None:
-    program = "from evosearch import framing; print(framing.encode({'b': [1, 2.5, 'x'], 'a': {'z': 1 << 99}}).hex())"
+    program = (
+        "from evosearch.store import framing; print(framing.encode({'b': [1, 2.5, 'x'], 'a': {'z': 1 << 99}}).hex())"
+    )
     outputs = {
         subprocess.run(
             [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed}, capture_output=True, check=True

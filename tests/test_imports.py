@@ -18,15 +18,15 @@ PACKAGE = ROOT / "evosearch"
 LINES: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
     ("engine", "bench", "final"),
-    ("config", "report", "export"),
+    ("config", "report", "logs", "formats", "export"),
     ("results",),
     ("search",),
-    ("runs", "workers", "cache", "operators", "variation"),
+    ("runs", "store", "workers", "cache", "operators", "variation", "framing", "storage"),
     ("evaluation", "training"),
     ("network", "tasks"),
     ("architecture", "sampler"),
     ("identity",),
-    ("grammar", "layers", "score", "individual", "framing", "storage"),
+    ("grammar", "layers", "score", "individual"),
     ("paths", "cost"),
     ("errors",),
 )

@@ -19,10 +19,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from evosearch import config as configuration
 from evosearch import engine
 from evosearch.cli import DONE, FAILED, USAGE, main
-from evosearch.report import logs
-from evosearch.report.board import Board
-from evosearch.report.logs import COLUMNS, MOST_NAMES, Logs
-from evosearch.runs import Record, Run, equal_journals
+from evosearch.logs import tables as logs
+from evosearch.logs.tables import COLUMNS, MOST_NAMES, Logs
+from evosearch.logs.tensorboard import Board
+from evosearch.store.run import Record, Run, equal_journals
 from tests.chaos.faults import FaultyDisk
 from tests.chaos.sessions import config, logged, words
 from tests.conftest import ROOT
@@ -424,7 +424,7 @@ def test_a_disk_that_refuses_tensorboard_costs_no_evaluation(tmp_path: Path, cap
 def test_tensorboard_that_is_not_there_is_missed_before_the_run(
     searched: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("evosearch.report.board.util", SimpleNamespace(find_spec=lambda name: None))
+    monkeypatch.setattr("evosearch.logs.tensorboard.util", SimpleNamespace(find_spec=lambda name: None))
     for command in ("run --log tensorboard", "resume mine --log tensorboard --budget 31"):
         assert main(command.split()) == USAGE
         captured = capsys.readouterr()

@@ -33,8 +33,8 @@ from evosearch.report.page import candidates
 from evosearch.report.page.comparison import write_comparison
 from evosearch.report.page.drawing import draw, standalone
 from evosearch.report.reading import read_run
-from evosearch.runs import Run
 from evosearch.score import Score
+from evosearch.store.run import Run
 from tests.report_runs import created, searched, stamped, written
 from tests.spaces import samples, space
 

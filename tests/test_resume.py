@@ -13,8 +13,9 @@ import typer
 
 from evosearch import engine
 from evosearch.cli import main
-from evosearch.framing import FORMAT
-from evosearch.runs import CHECKPOINT_FILE, PREVIOUS_FILE, Run, journal_digest, verify
+from evosearch.store.framing import FORMAT
+from evosearch.store.run import CHECKPOINT_FILE, PREVIOUS_FILE, Run, journal_digest
+from evosearch.store.verify import verify
 from tests.chaos.sessions import config, kills, session, state, words
 
 

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evosearch import framing, runs
 from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunLocked, StorageError
-from evosearch.runs import Checkpoint, Run, equal_journals, journal_digest, repair, verify
+from evosearch.store import framing, lock
+from evosearch.store.run import Checkpoint, Run, equal_journals, journal_digest
+from evosearch.store.verify import repair, verify
 from tests.chaos.faults import Died, FaultyDisk, proposal, restored, score, search
 
 FILES = {"config.toml": "seed = 1\n", "grammar/mine.lark": 'start: "a"\n', "environment.json": "{}"}
@@ -124,10 +125,10 @@ def test_what_a_killed_creation_left_is_removed_by_the_next(folder: Path, caplog
 def test_what_a_living_creation_builds_is_left_alone(folder: Path) -> None:
     beside = folder.parent / ".mine.new-1-2"
     beside.mkdir(parents=True)
-    lock = runs._take_lock(beside, FaultyDisk())
+    held = lock.take(beside, FaultyDisk())
     create(folder).close()
     assert beside.exists()
-    os.close(lock)
+    os.close(held)
 
 
 # --- the journal
@@ -478,10 +479,10 @@ def test_a_journal_that_lost_what_a_checkpoint_reflects_is_corrupt(folder: Path)
 def test_a_checkpoint_at_no_boundary_is_found(folder: Path) -> None:
     with create(folder) as run:
         run.append_proposal(proposal(0))
-        run._end -= 1
+        run.end -= 1
         run.write_checkpoint({})
         assert ["no boundary" in finding.message for finding in verify(folder)] == [True]
-        run._end, run._records = run._end + 1, 7
+        run.end, run.contents.records = run.end + 1, 7
         run.write_checkpoint({})
         assert any("it reflects 7 records" in finding.message for finding in verify(folder))
 
@@ -503,21 +504,21 @@ def test_a_second_writer_is_refused_by_pid_and_host(folder: Path) -> None:
 
 def test_whether_a_run_is_being_written_can_be_seen_without_disturbing_it(folder: Path) -> None:
     with create(folder):
-        assert runs.is_written(folder)
+        assert lock.is_written(folder)
         with (folder / "journal.msgpack").open("ab") as file:
             file.write(b"begun")
         assert verify(folder) == []  # what is not whole yet is being written
-    assert not runs.is_written(folder)
+    assert not lock.is_written(folder)
     assert len(verify(folder)) == 1
     (folder / "LOCK").write_text("pid 1\nhost a\nstarted b\n")
-    assert not runs.is_written(folder)
+    assert not lock.is_written(folder)
 
 
 def test_a_reader_that_looks_at_the_lock_does_not_turn_a_writer_away(folder: Path) -> None:
     filled(folder)
-    with (folder / "LOCK").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        timer = threading.Timer(0.03, fcntl.flock, (lock.fileno(), fcntl.LOCK_UN))
+    with (folder / "LOCK").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        timer = threading.Timer(0.03, fcntl.flock, (held.fileno(), fcntl.LOCK_UN))
         timer.start()
         Run.open(folder, write=True).close()
         timer.join()
@@ -528,7 +529,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_and_that_is_said(
 ) -> None:
     filled(folder)
     program = (
-        f"from evosearch.runs import Run; import time; run = Run.open({str(folder)!r}, write=True); "
+        f"from evosearch.store.run import Run; import time; run = Run.open({str(folder)!r}, write=True); "
         f"print('open', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:

@@ -14,7 +14,7 @@ from evosearch import engine, final, paths
 from evosearch.cli import FAILED, USAGE, main
 from evosearch.errors import TaskError, UsageError
 from evosearch.report.reading import Candidate, read_run
-from evosearch.runs import Run
+from evosearch.store.run import Run
 from evosearch.tasks import load
 
 Capture = pytest.CaptureFixture[str]

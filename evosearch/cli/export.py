@@ -18,8 +18,8 @@ from evosearch.report.text import clean, count, duration, short
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evosearch.export import Exported, Original
     from evosearch.final import Outcome, Stored, Subject
+    from evosearch.formats import Exported, Original
 
 PANEL = "Results"
 
@@ -56,8 +56,7 @@ def export(
     The file is loaded again and compared with the network, on random examples and on the task's own, before it takes
     its place. python is code, safetensors its weights; pt2 (torch.export) and onnx hold both.
     """
-    from evosearch import export as formats
-    from evosearch import final
+    from evosearch import final, formats
     from evosearch.errors import TaskError
 
     chosen = _format(format, to)
@@ -89,7 +88,7 @@ def export(
 
 
 def _print_exported(exported: Exported, original: Original) -> None:
-    from evosearch.export import BATCHES, FORMATS
+    from evosearch.formats import BATCHES, FORMATS
 
     use = FORMATS[exported.format].use.format(name=exported.path.name)
     sizes = ", ".join(map(str, original.architecture.input))
@@ -109,7 +108,7 @@ def _print_exported(exported: Exported, original: Original) -> None:
 def _format(asked: str | None, to: Path | None) -> str:
     """The format asked for, or the one that the output's suffix means. Raises UsageError."""
     from evosearch.errors import UsageError
-    from evosearch.export import FORMATS
+    from evosearch.formats import FORMATS
 
     if asked is None:
         named = [name for name in FORMATS if to is not None and to.suffix == FORMATS[name].suffix]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evosearch.cache import FitnessTable, Keys, Ledger
 from evosearch.score import Score
+from evosearch.store.ledger import FitnessTable, Keys, Ledger
 
 KEYS = 1_000_000
 BATCH = 1_000

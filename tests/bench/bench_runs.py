@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from evosearch.report.logs import Logs
-from evosearch.runs import Run, journal_digest, verify
-from evosearch.storage import Disk
+from evosearch.logs.tables import Logs
+from evosearch.store.disk import Disk
+from evosearch.store.run import Run, journal_digest
+from evosearch.store.verify import verify
 
 T = TypeVar("T")
 

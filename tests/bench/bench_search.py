@@ -13,8 +13,8 @@ import pytest
 from evosearch import engine, grammar, layers, operators
 from evosearch.architecture import Space
 from evosearch.config import Config
-from evosearch.runs import Run
 from evosearch.search import Search, SearchSettings
+from evosearch.store.run import Run
 from evosearch.tasks import table
 from evosearch.workers import WorkerSettings
 from tests.watch import Silent

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from evosearch.runs import Run
-from evosearch.storage import Disk
+from evosearch.store.disk import Disk
+from evosearch.store.run import Run
 
 T = TypeVar("T")
 

@@ -20,7 +20,8 @@ import numpy as np
 from evosearch import config as configuration
 from evosearch import engine
 from evosearch.errors import EvosearchError
-from evosearch.runs import Run, journal_digest, verify
+from evosearch.store.run import Run, journal_digest
+from evosearch.store.verify import verify
 from tests.watch import Silent
 
 GRAMMAR = """\

@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from evosearch.runs import Run
+from evosearch.store.run import Run
 
 pytestmark = pytest.mark.chaos
 

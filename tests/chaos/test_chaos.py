@@ -15,7 +15,8 @@ import typer
 
 from evosearch import config as configuration
 from evosearch.errors import StorageError
-from evosearch.runs import Run, equal_journals, verify
+from evosearch.store.run import Run, equal_journals
+from evosearch.store.verify import verify
 from tests.chaos import sessions
 from tests.chaos.faults import FaultyDisk, search
 from tests.test_cache import crowd

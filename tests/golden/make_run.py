@@ -11,7 +11,7 @@ from pathlib import Path
 
 from evosearch import config as configuration
 from evosearch import engine, framing
-from evosearch.runs import Run, journal_digest
+from evosearch.store.run import Run, journal_digest
 from tests.chaos.sessions import session, words
 
 HERE = Path(__file__).parent

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from evosearch.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
-    from evosearch.runs import Record, Run
+    from evosearch.store.run import Record, Run
 
 log = logging.getLogger(__name__)
 

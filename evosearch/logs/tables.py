@@ -21,12 +21,16 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evosearch.errors import StorageError
 from evosearch.report.text import clean
-from evosearch.runs import Finding, Record, Run, is_written
-from evosearch.storage import refusal
+from evosearch.store.disk import refusal
+from evosearch.store.lock import is_written
+from evosearch.store.verify import Finding
+
+if TYPE_CHECKING:
+    from evosearch.store.run import Record, Run
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What of a run is written for other programs."""

@@ -1,0 +1,600 @@
+"""A run's folder: the journal of what happened, the checkpoint to go on from, and the lock of the one who writes.
+
+    journal.msgpack                 header; then one record per proposal and per score, in the order they came
+    checkpoint.msgpack              the search's state at an offset of the journal; checkpoint.previous.msgpack: before
+    config.toml, environment.json, grammar/...   what the run was started with; the header holds their digests
+    evaluations.csv, .jsonl         what the journal says, for other programs (written by `evosearch.logs`)
+    candidates/<key>/, best/        why a candidate failed (written by `workers`); the best one, with SHA256SUMS
+    journal-<offset>.torn           what was cut off a torn journal
+    LOCK                            held by the process that writes; readers never need it
+
+What it promises (docs/reliability.md says how each is tested): a score is on the disk before `append_score` returns;
+a proposal is on the disk before the score that answers it; a run folder exists whole or not at all; a checkpoint is
+replaced whole, and never reflects more of the journal than is on the disk; what does not check is named and left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import logging
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeGuard
+
+from evosearch.errors import EvosearchError, RunCorrupt, RunError, StorageError
+from evosearch.store import framing, lock
+from evosearch.store.disk import Disk, content, refusal, unused
+from evosearch.store.framing import CHECKPOINT, FORMAT, JOURNAL, MAX_CHECKPOINT, PREAMBLE, Frames, corrupt
+from evosearch.store.lock import LOCK_FILE
+
+log = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+JOURNAL_FILE = "journal.msgpack"
+CHECKPOINT_FILE = "checkpoint.msgpack"
+PREVIOUS_FILE = "checkpoint.previous.msgpack"
+SUMS_FILE = "SHA256SUMS"
+
+# Fields that tell when and how fast, wherever they stand in a record: no part of what two journals must agree on.
+TIMES = frozenset({"at", "seconds", "started", "finished", "worker"})
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+class Checkpoint(NamedTuple):
+    """A search's state, the offset of the journal that it reflects, and whether it is the one written last."""
+
+    state: Record
+    offset: int
+    newest: bool
+
+
+class Contents:
+    """What the records of a journal up to a place amount to, and which record may come next.
+
+    records: how many there are; proposals, scores: of these; statuses: how many scores of each; notes: themselves.
+    """
+
+    def __init__(self) -> None:
+        self.records = self.proposals = self.scores = 0
+        self.statuses: Counter[str] = Counter()
+        self.notes: list[Record] = []
+        self._waiting: set[int] = set()  # numbers of proposals without a score: as many as are in flight
+
+    def misplaced(self, record: Any) -> str:
+        """What is wrong with a record in the next place; empty where nothing is."""
+        if not _is_record(record):
+            return NO_RECORD
+        kind, number = record["kind"], record.get("number")
+        if kind == "note":
+            return ""
+        if type(number) is not int:
+            return f"a {kind} without a number"
+        if kind == "proposal" and number != self.proposals:
+            return f"proposal {number} stands where proposal {self.proposals} is due"
+        if kind == "score" and number not in self._waiting:
+            there = 0 <= number < self.proposals
+            return f"a score for proposal {number}, which {'has one' if there else 'does not exist'}"
+        return ""
+
+    def take(self, record: Record) -> None:
+        """Count a record that is in its place."""
+        self.records += 1
+        if record["kind"] == "proposal":
+            self.proposals += 1
+            self._waiting.add(record["number"])
+        elif record["kind"] == "score":
+            self.scores += 1
+            self.statuses[str(record.get("status", ""))] += 1
+            self._waiting.remove(record["number"])
+        else:
+            self.notes.append(record)
+
+    def read(self, frames: Frames) -> Iterator[int]:
+        """Take what frames hold; the offset after each. Raises RunCorrupt at the first that is out of its place."""
+        for found in frames:
+            record = found.record(frames.path)
+            if wrong := self.misplaced(record):
+                raise corrupt(frames.path, found.start, wrong)
+            self.take(record)
+            yield found.end
+
+
+class Run:
+    """An open run folder. Made by `Run.create` or `Run.open`; a context manager that closes it.
+
+    header: what the run was started with: format version, digests, seed, names; `files` holds digests of its files.
+    contents: what the journal holds. (Open for writing only.) end: the offset after its last whole record; after its
+        header where the run is open for reading.
+    torn: bytes of an incomplete last record, to be cut by `cut_torn_tail` before anything is appended.
+    """
+
+    def __init__(self, folder: Path, header: Record, version: int, disk: Disk) -> None:
+        self.folder, self.header, self.version, self.disk = folder, header, version, disk
+        self.contents = Contents()
+        self.torn = 0
+        self.end = PREAMBLE
+        self._journal = self._lock = -1
+        self._unsynced = self._damaged = False  # _damaged: the newest checkpoint does not check
+        self._failed = ""
+
+    @property
+    def proposals(self) -> int:
+        return self.contents.proposals
+
+    @property
+    def scores(self) -> int:
+        return self.contents.scores
+
+    @property
+    def statuses(self) -> Counter[str]:
+        return self.contents.statuses
+
+    @property
+    def notes(self) -> list[Record]:
+        return self.contents.notes
+
+    # -- making and opening
+
+    @classmethod
+    def create(
+        cls,
+        folder: str | Path,
+        *,
+        header: Mapping[str, Any],
+        files: Mapping[str, str | bytes],
+        disk: Disk | None = None,
+    ) -> Run:
+        """A new run folder, whole or not at all: it is built beside its place and renamed into it.
+
+        header: plain values; `format` and `files` (digests) are added to it. files: content by relative path.
+        Raises RunError where something is there already, StorageError where the disk refuses.
+        """
+        folder, disk = Path(folder).absolute(), disk or Disk()
+        _refuse_existing(folder)
+        disk.mkdir(folder.parent)
+        _clear_abandoned(folder)
+        beside = folder.parent / f".{folder.name}.new-{os.getpid()}-{time.time_ns():x}"
+        contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+        full_header = {
+            **header, "format": FORMAT, "files": {name: _digest(data) for name, data in sorted(contents.items())}
+        }  # fmt: skip
+        held, journal, made = -1, -1, beside
+        try:
+            disk.mkdir(beside)
+            held = lock.take(beside, disk)
+            folders = {beside}
+            for name, data in contents.items():
+                path = beside / _relative(name)
+                disk.mkdir(path.parent)
+                disk.write_new(path, data)
+                folders.update(parent for parent in path.parents if parent.is_relative_to(beside))
+            start = framing.preamble(JOURNAL) + framing.frame(framing.encode(full_header))
+            journal = disk.open(beside / JOURNAL_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+            disk.write(journal, beside / JOURNAL_FILE, start)
+            disk.fsync(journal, beside / JOURNAL_FILE)
+            for inside in folders:
+                disk.fsync_folder(inside)
+            _refuse_existing(folder)
+            disk.rename(beside, folder)
+            made = folder
+            disk.fsync_folder(folder.parent)
+        except BaseException:
+            shutil.rmtree(made, ignore_errors=True)
+            for descriptor in (journal, held):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            raise
+        run = cls(folder, full_header, FORMAT, disk)
+        run._lock, run._journal, run.end = held, journal, len(start)
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path, write: bool = False, *, disk: Disk | None = None) -> Run:
+        """An existing run. Reading takes no lock and checks the header; writing takes the lock and checks all of it.
+
+        Raises RunError where there is no run, RunLocked where another process writes it, RunCorrupt where header,
+        frames, the order and numbering of records, or the files it was started with do not check. An incomplete last
+        record is no error: see `torn`.
+        """
+        folder, disk = Path(folder).absolute(), disk or Disk()
+        if not folder.is_dir():
+            raise RunError(f"{folder}: there is no such run folder; `evolve list` shows those there are")
+        journal = folder / JOURNAL_FILE
+        if not journal.is_file():
+            raise RunError(f"{folder}: not a run folder, it has no {JOURNAL_FILE}; `evolve list` shows those there are")
+        held = lock.take(folder, disk) if write else -1
+        try:
+            header, version, start = _read_header(journal)
+            run = cls(folder, header, version, disk)
+            run._lock, run.end = held, start
+            if write:
+                for name, wrong in run.altered():
+                    raise RunCorrupt(f"{folder / name}: {wrong}; restore the file from a copy")
+                run._scan()
+                run._journal = disk.open(journal, os.O_RDWR | os.O_APPEND)
+        except BaseException:
+            if held >= 0:
+                lock.give(folder, held)
+            raise
+        return run
+
+    def _scan(self) -> None:
+        """Read the journal once: its end, its torn tail, and which proposals wait for their score."""
+        journal = self.folder / JOURNAL_FILE
+        with reading(journal) as file:
+            frames = Frames(file, journal, self.end)
+            for _ in self.contents.read(frames):
+                pass
+            self.end, self.torn = frames.end, frames.torn
+
+    def altered(self) -> Iterator[tuple[str, str]]:
+        """Files of the run's start that are not what the header's digests say: the name and what is wrong."""
+        for name, digest in self.header["files"].items():
+            data = content(self.folder / _relative(name))
+            if data is None:
+                yield name, "it is missing"
+            elif _digest(data) != digest:
+                yield name, "it is not the file that the run was started with"
+
+    def close(self) -> None:
+        """Make what was appended durable, and give the lock back."""
+        if self._journal >= 0:
+            journal, self._journal = self._journal, -1
+            try:
+                if self._unsynced and not self._failed:
+                    self.disk.fsync(journal, self.folder / JOURNAL_FILE)
+            finally:
+                os.close(journal)
+                lock.give(self.folder, self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        try:
+            self.close()
+        except StorageError:
+            if error is None:
+                raise
+            log.error("the journal of %s could not be closed cleanly", self.folder)
+
+    # -- the journal
+
+    def append_proposal(self, record: Mapping[str, Any]) -> None:
+        """Journal a proposal. Its `number` is the next one. Durable with the next score, or `sync`, or `close`.
+
+        Raises StorageError. ValueError where the number is not the next one: the caller is wrong.
+        """
+        self._append({**record, "kind": "proposal"}, durable=False)
+
+    def append_score(self, record: Mapping[str, Any]) -> None:
+        """Journal the score of proposal `number`; on the disk, with all before it, when this returns.
+
+        Raises StorageError. ValueError where that proposal is unknown or has its score: the caller is wrong.
+        """
+        self._append({**record, "kind": "score"}, durable=True)
+
+    def append_scores(self, records: list[Record]) -> None:
+        """Journal several scores with one fsync. None of them is acknowledged before all are on the disk."""
+        for record in records:
+            self._append({**record, "kind": "score"}, durable=False)
+        self.sync()
+
+    def append_note(self, record: Mapping[str, Any]) -> None:
+        """Journal something else (a larger budget, a resumption): no part of what journals are compared by."""
+        self._append({**record, "kind": "note"}, durable=False)
+
+    def sync(self) -> None:
+        """Make everything appended so far durable."""
+        if self._unsynced:
+            self._write_step(self.disk.fsync, self._journal, self.folder / JOURNAL_FILE)
+            self._unsynced = False
+
+    def _append(self, record: Record, *, durable: bool) -> None:
+        journal = self._writable()
+        wrong = self.contents.misplaced(record)
+        if wrong:
+            raise ValueError(f"{self.folder}: {wrong}")
+        if self.torn:
+            raise RunCorrupt(f"{self.folder / JOURNAL_FILE}: its last record is torn; `evolve repair` cuts it off")
+        data = framing.frame(framing.encode(record))
+        self._write_step(self.disk.write, journal, self.folder / JOURNAL_FILE, data)
+        self._unsynced = True
+        self.end += len(data)
+        self.contents.take(record)
+        if durable:
+            self.sync()
+
+    def _writable(self) -> int:
+        if self._journal < 0:
+            raise RunError(f"{self.folder}: opened for reading; open it for writing to append")
+        return self._journal
+
+    def _write_step(self, step: Any, *arguments: Any) -> None:
+        """After a failed write or fsync nobody knows what is on the disk: only reading it anew, by resuming, tells."""
+        if self._failed:
+            raise StorageError(
+                f"{self.folder / JOURNAL_FILE}: an earlier write failed ({self._failed}); resume the run"
+            )
+        try:
+            step(*arguments)
+        except StorageError as error:
+            self._failed = str(error.__cause__ or error)
+            raise
+
+    def records(self, start: int | None = None) -> Iterator[Record]:
+        """The journal's records in order, each a dict with `kind` ("proposal", "score" or "note"), read as a stream.
+
+        start: an offset from a checkpoint; else after the header. An incomplete last record is left out (`torn`).
+        Raises RunCorrupt, naming file and offset.
+        """
+        for _, record in self.located(start):
+            yield record
+
+    def located(self, start: int | None = None) -> Iterator[tuple[int, Record]]:
+        """As `records`, each with the offset after it."""
+        journal = self.folder / JOURNAL_FILE
+        with reading(journal) as file:
+            if start is None:
+                start = _read_header(journal)[2]
+            for found in Frames(file, journal, start):
+                record = found.record(journal)
+                if not _is_record(record):
+                    raise corrupt(journal, found.start, NO_RECORD)
+                yield found.end, record
+
+    def cut_torn_tail(self) -> int:
+        """Cut an incomplete last record off, into `journal-<offset>.torn`. Returns its bytes, 0 where there is none.
+
+        Such a record was never acknowledged. Raises StorageError; then the journal is as it was.
+        """
+        if not self.torn:
+            return 0
+        journal, descriptor, size = self.folder / JOURNAL_FILE, self._writable(), self.torn
+        kept = unused(self.folder / f"journal-{self.end}.torn")
+        self.disk.write_new(kept, os.pread(descriptor, size, self.end))
+        self.disk.fsync_folder(self.folder)
+        self._write_step(self.disk.truncate, descriptor, journal, self.end)
+        self._write_step(self.disk.fsync, descriptor, journal)
+        self.torn = 0
+        log.warning("%s: cut off an incomplete last record of %d bytes, kept in %s", journal, size, kept.name)
+        return size
+
+    def text(self, name: str) -> str:
+        """A file that the run was started with. Raises RunCorrupt where it is not what the header's digest says."""
+        path = self.folder / _relative(name)
+        data = content(path)
+        if data is None or _digest(data) != self.header["files"].get(name):
+            what = "it is missing" if data is None else "it is not the file that the run was started with"
+            raise RunCorrupt(f"{path}: {what}; restore the file from a copy")
+        return data.decode()
+
+    def best(self, name: str) -> bytes | None:
+        """A file of best/; None where there is none. Raises RunCorrupt where it is not what SHA256SUMS says."""
+        data = content(self.folder / "best" / _plain_name(name))
+        stated = (content(self.folder / "best" / SUMS_FILE) or b"").splitlines()
+        if data is not None and sums({name: data}).rstrip() not in stated:
+            path = self.folder / "best" / name
+            raise RunCorrupt(
+                f"{path}: it does not match {SUMS_FILE}; restore it from a copy, or let `evolve resume` write it anew"
+            )
+        return data
+
+    # -- the checkpoint
+
+    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint by one of `state` (plain values), at the journal's present end. Raises StorageError.
+
+        It is written beside, synced and renamed; the one before is kept, unless it was found damaged. What it reflects
+        is on the disk before it is.
+        """
+        self._writable()
+        self.sync()
+        record = {"header": self.header, "offset": self.end, "records": self.contents.records, "state": state}
+        data = framing.preamble(CHECKPOINT) + framing.frame(framing.encode(record), MAX_CHECKPOINT)
+        newest, beside = self.folder / CHECKPOINT_FILE, self.folder / f"{CHECKPOINT_FILE}.new"
+        self.disk.write_new(beside, data)
+        if newest.exists() and not self._damaged:
+            self.disk.rename(newest, self.folder / PREVIOUS_FILE)
+        self.disk.rename(beside, newest)
+        self.disk.fsync_folder(self.folder)
+        self._damaged = False
+
+    def load_checkpoint(self) -> Checkpoint | None:
+        """The newest checkpoint that checks, None where there is none.
+
+        One that does not check is named in the log, and the one before is taken: journal and older state hold all.
+        Raises RunCorrupt where a checkpoint reflects more than the journal holds: then acknowledged scores are gone.
+        """
+        for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
+            try:
+                checkpoint = read_checkpoint(self.folder / name, self.header)
+            except RunCorrupt as error:
+                what = str(error).removesuffix(framing.ADVICE)
+                log.warning("%s; going on from the one before it, or from the journal alone", what)
+                self._damaged |= name == CHECKPOINT_FILE
+                continue
+            if checkpoint is None:
+                continue
+            size = (self.folder / JOURNAL_FILE).stat().st_size
+            if checkpoint["offset"] > size:
+                raise RunCorrupt(
+                    f"{self.folder / JOURNAL_FILE}: it ends at offset {size}, but {name} reflects it up to "
+                    f"{checkpoint['offset']}: records are missing; restore the journal from a copy"
+                )
+            return Checkpoint(checkpoint["state"], checkpoint["offset"], name == CHECKPOINT_FILE)
+        return None
+
+    # -- other files
+
+    def write_best(self, files: Mapping[str, str | bytes]) -> Path:
+        """Replace the folder `best/` by one with these files and their SHA256SUMS (`sha256sum -c` reads it)."""
+        self._writable()
+        best, beside, before = (self.folder / name for name in ("best", "best.new", "best.old"))
+        contents = {_plain_name(name): text.encode() if isinstance(text, str) else text for name, text in files.items()}
+        for leftover in (beside, before):
+            if leftover.exists():
+                self.disk.remove_tree(leftover)
+        self.disk.mkdir(beside)
+        for name, data in {**contents, SUMS_FILE: sums(contents)}.items():
+            self.disk.write_new(beside / name, data)
+        self.disk.fsync_folder(beside)
+        if best.exists():
+            self.disk.rename(best, before)
+        self.disk.rename(beside, best)
+        self.disk.fsync_folder(self.folder)
+        if before.exists():
+            self.disk.remove_tree(before)
+        return best
+
+
+NO_RECORD = "not a record of a proposal, a score or a note"
+
+
+def _is_record(record: Any) -> TypeGuard[Record]:
+    return isinstance(record, dict) and record.get("kind") in ("proposal", "score", "note")
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[Any]:
+    """The file open for reading in large pieces; the system's refusals become StorageErrors."""
+    try:
+        with path.open("rb", buffering=1 << 20) as file:
+            yield file
+    except OSError as error:
+        raise refusal(path, error) from error
+
+
+def _read_header(journal: Path) -> tuple[Record, int, int]:
+    """(header, format version, offset of the first record after it)."""
+    with reading(journal) as file:
+        version = framing.read_preamble(file, journal, JOURNAL)
+        found = next(iter(Frames(file, journal)), None)
+        header = found.record(journal) if found else None
+        if found is None or not _is_header(header):
+            raise corrupt(journal, PREAMBLE, "the run's header is not there")
+        return header, version, found.end
+
+
+def _is_header(header: Any) -> TypeGuard[Record]:
+    try:
+        return all(isinstance(digest, str) and _relative(name) for name, digest in header["files"].items())
+    except (TypeError, KeyError, AttributeError, ValueError):  # well framed, but not ours
+        return False
+
+
+def read_checkpoint(path: Path, header: Record) -> Record | None:
+    """The checkpoint's record; None where there is no file. Raises RunCorrupt where it does not check or fit."""
+    try:
+        with path.open("rb") as file:
+            framing.read_preamble(file, path, CHECKPOINT)
+            frames = Frames(file, path, limit=MAX_CHECKPOINT)
+            found = list(frames)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise refusal(path, error) from error
+    if len(found) != 1 or frames.torn:
+        raise corrupt(path, frames.end, "the checkpoint is cut short or has something behind it")
+    record = found[0].record(path)
+    kinds = {"header": dict, "offset": int, "records": int, "state": dict}
+    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != kinds:
+        raise corrupt(path, PREAMBLE, "not a checkpoint's record")
+    if record["header"] != header:
+        raise corrupt(path, PREAMBLE, "the checkpoint belongs to another run")
+    return record
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+
+def _timeless(value: Any) -> Any:
+    """The value without times, and with dicts in the order of their keys."""
+    if isinstance(value, dict):
+        return {key: _timeless(value[key]) for key in sorted(value, key=str) if key not in TIMES}
+    if isinstance(value, list):
+        return [_timeless(item) for item in value]
+    return value
+
+
+def journal_digest(run: Run) -> str:
+    """32 hex digits that are equal where proposals in order and scores by number are equal, times aside.
+
+    Scores are summed up, so that the order of their arrival does not count and memory does not grow.
+    """
+    proposals = hashlib.blake2b(digest_size=16)
+    total = counted = 0
+    for record in run.records():
+        if record["kind"] == "proposal":
+            data = framing.encode(_timeless(record))
+            proposals.update(len(data).to_bytes(8, "little") + data)
+        elif record["kind"] == "score":
+            score = hashlib.blake2b(framing.encode(_timeless(record)), digest_size=16).digest()
+            total = (total + int.from_bytes(score, "little")) % (1 << 128)
+            counted += 1
+    proposals.update(total.to_bytes(16, "little") + counted.to_bytes(8, "little"))
+    return proposals.hexdigest()
+
+
+def equal_journals(a: Run, b: Run) -> bool:
+    """Whether two runs proposed the same in the same order and got the same scores by number, times aside."""
+    return journal_digest(a) == journal_digest(b)
+
+
+# --- small things ----------------------------------------------------------------------------------------------------
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def sums(contents: Mapping[str, bytes]) -> bytes:
+    """As `sha256sum` prints them."""
+    return "".join(f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents)).encode()
+
+
+def _relative(name: str) -> str:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError(f"{name!r} is no path inside a run folder")
+    return name
+
+
+def _plain_name(name: str) -> str:
+    if not _SAFE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} is no plain file name")
+    return name
+
+
+def _refuse_existing(folder: Path) -> None:
+    if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
+        raise RunError(
+            f"{folder}: there is something already; go on with it by `evolve resume {folder.name}`, "
+            f"or choose another name"
+        )
+
+
+def _clear_abandoned(folder: Path) -> None:
+    """Remove what a creation of this run left beside it when its process was killed."""
+    for beside in folder.parent.glob(f".{glob.escape(folder.name)}.new-*"):
+        with contextlib.suppress(OSError, EvosearchError):  # gone meanwhile, or at work: not in our way
+            if time.time() - beside.stat().st_mtime > 60 or (beside / LOCK_FILE).exists():
+                os.close(lock.take(beside, Disk()))
+                shutil.rmtree(beside)
+                log.warning("%s: removed what an interrupted start of this run had left", beside)
