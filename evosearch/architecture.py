@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evosearch import grammar as language
-from evosearch.cost import Cost
 from evosearch.errors import ArchitectureError, LayerError, ShapeError, SpaceExhausted
 from evosearch.identity import canonical_key
 from evosearch.layers.base import MODES, Layer, Shape, Want, show
+from evosearch.layers.heads import MeanLinear
 from evosearch.layers.node import Node
 from evosearch.sampler import Sampler, SamplingStats, TooLarge, flatten
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from evosearch.cost import Cost
     from evosearch.grammar.core import Alternative, Derivation, Grammar
     from evosearch.layers import Vocabulary
+    from evosearch.layers.base import Leaf
 
 # Where nothing says what an input is: CIFAR's images, 64 tokens of 192, 64 features.
 USUAL_INPUT: Mapping[str, Shape] = {"image": (3, 32, 32), "column": (64, 192), "vector": (64,)}
@@ -68,8 +70,8 @@ class Limits:
 class Architecture:
     """A derivation read at an input shape.
 
-    root: the typed tree. input: its input shape. text: its sentence, without white space.
-    head: what the classifier or regressor behind it costs.
+    root: the typed tree of the sentence. input: the network's input shape. text: the sentence, without white space.
+    stem, head: what stands before and behind the tree, the same in a whole search; None for nothing.
     """
 
     root: Node
@@ -77,26 +79,39 @@ class Architecture:
     text: str
     derivation: Derivation
     layer_digests: str = ""
-    head: Cost = Cost()
+    head: Node | None = None
+    stem: Node | None = None
 
     @property
     def cost(self) -> Cost:
-        return self.root.cost + self.head
+        """Of the whole network: stem, tree and head."""
+        cost = self.root.cost
+        for node in (self.stem, self.head):
+            if node is not None:
+                cost = cost + node.cost
+        return cost
 
     @property
     def output(self) -> Shape:
+        """The output shape of the tree, which the head reads."""
         return self.root.output
 
     @cached_property
     def key(self) -> str:
-        """The canonical key, 32 hex digits: equal keys mean equal functions, up to their weights."""
-        return canonical_key(self.root, self.layer_digests)
+        """The canonical key, 32 hex digits: equal keys mean equal functions, up to their weights.
+
+        The usual head is not part of it, any other one is: the keys of all runs before heads could be chosen stay.
+        """
+        head = None if self.head is None or isinstance(self.head.layer, MeanLinear) else self.head
+        return canonical_key(self.root, self.layer_digests, stem=self.stem, head=head)
+
+    def with_head(self, head: Leaf | None) -> Architecture:
+        """The same network with another head, or with none."""
+        return replace(self, head=None if head is None else _node(head, self.output))
 
 
-def head_cost(shape: Shape, outputs: int) -> Cost:
-    """What a head costs behind an output shape: the mean over H and W, or over S, then a linear layer with bias."""
-    features = shape[0] if len(shape) == 3 else shape[-1]
-    return Cost((features + 1) * outputs, 2 * features * outputs, features, 1)
+def _node(leaf: Leaf, x: Shape) -> Node:
+    return Node(leaf, x, leaf.shape(x))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +153,8 @@ class Space:
         grammar: from `evosearch.grammar.load`.
         vocabulary: its layers, from `evosearch.layers.vocabulary`; None for a language without layers.
         input: the input shape after the batch axis, e.g. (3, 32, 32); None for a language without shapes.
-        outputs: of the head (mean over all but the channels or features, then linear); None for no head.
+        head: the layer behind every architecture, which gives the task's outputs, e.g. MeanLinear(10).
+        stem: the layer before every architecture; the sentences are then read at its output shape.
     """
 
     def __init__(
@@ -147,10 +163,13 @@ class Space:
         vocabulary: Vocabulary | None,
         input: Shape | None,
         limits: Limits | None = None,
-        outputs: int | None = None,
+        head: Leaf | None = None,
+        stem: Leaf | None = None,
     ) -> None:
-        self.grammar, self.vocabulary, self.input, self.limits = grammar, vocabulary, input, limits or Limits()
-        self.outputs = outputs
+        self.grammar, self.vocabulary, self.limits = grammar, vocabulary, limits or Limits()
+        self.network_input, self.head = input, head
+        self.stem = None if stem is None or input is None else _node(stem, input)
+        self.input = input if self.stem is None else self.stem.output  # what the sentences are read at
         if input is not None and vocabulary is None:
             raise LayerError(f"{grammar.name} is read without layers, so it takes no input shape")
         classes: Mapping[str, type] = vocabulary.classes if vocabulary else {}
@@ -168,10 +187,10 @@ class Space:
         self._nodes: dict[tuple[Derivation, Shape], Node] = {}
         self._sites: dict[Derivation, tuple[Site, ...]] = {}
         self._rendered: tuple[Derivation | None, str] = (None, "")
-        if input is None:
+        if self.input is None:
             return
-        if grammar.input != MODES.get(len(input), ""):
-            raise ShapeError(f"{grammar.name} takes {grammar.input} input; {show(input)} is {MODES.get(len(input))}")
+        if grammar.input != (found := MODES.get(len(self.input), "")):
+            raise ShapeError(f"{grammar.name} takes {grammar.input} input; {show(self.input)} is {found or None}")
         if self.sampler.kinds[grammar.start] != "part":
             raise LayerError(f"the start rule {grammar.start!r} must stand for one layer", file=grammar.name)
 
@@ -244,8 +263,9 @@ class Space:
             raise ArchitectureError(f"{self.grammar.name} is a language without layers: there are no shapes to read")
         node = self.node(derivation, self.input)
         digests = self.vocabulary.digest if self.vocabulary else ""
-        head = Cost() if self.outputs is None else head_cost(node.output, self.outputs)
-        return Architecture(node, self.input, self.render(derivation), derivation, digests, head)
+        head = None if self.head is None else _node(self.head, node.output)
+        text = self.render(derivation)
+        return Architecture(node, self.network_input or self.input, text, derivation, digests, head, self.stem)
 
     def fits(self, derivation: Derivation) -> bool:
         """Whether the derivation is valid at the input shape and has at most `max_nodes` nodes."""
@@ -254,7 +274,9 @@ class Space:
         if self.input is None:
             return True
         try:
-            self.node(derivation, self.input)
+            output = self.node(derivation, self.input).output
+            if self.head is not None:
+                self.head.shape(output)
         except ShapeError:
             return False
         return True

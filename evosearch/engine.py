@@ -32,6 +32,7 @@ from evosearch.cache import Ledger
 from evosearch.errors import ArchitectureError, ConfigError, RunChanged, RunError, SpaceExhausted, UsageError
 from evosearch.framing import decode, encode
 from evosearch.layers import load_layers, vocabulary
+from evosearch.layers.heads import MeanLinear
 from evosearch.logs import tables as logs
 from evosearch.logs import tensorboard as board
 from evosearch.results import Final, Finished, files
@@ -201,8 +202,8 @@ def prepare(
     elif task.input_shape is None:
         space = Space(read, vocabulary(read, own), USUAL_INPUT[read.input], config.limits)
     else:
-        outputs = task.outputs if isinstance(task, Task) else None
-        space = Space(read, vocabulary(read, own), task.input_shape, config.limits, outputs)
+        head = MeanLinear(task.outputs) if isinstance(task, Task) else None
+        space = Space(read, vocabulary(read, own), task.input_shape, config.limits, head)
     if isinstance(task, Task):
         _check_for(task, config)
     texts = _seed_texts(config, seed_folder) if seed_texts is None else dict(seed_texts)
@@ -303,8 +304,8 @@ def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
         "grammar_file": next(iter(setup.grammar.source)),
         "task": setup.task.name,
         "metric": setup.task.metric,
-        "input": list(setup.space.input) if setup.space.input else None,
-        "outputs": setup.space.outputs,
+        "input": list(setup.space.network_input) if setup.space.network_input else None,
+        "outputs": setup.task.outputs if isinstance(setup.task, Task) else None,
         "started": time.time(),
     }
     with Run.create(folder, header=header, files=files) as run:

@@ -26,6 +26,7 @@ from evosearch.architecture import Architecture, Space
 from evosearch.errors import RunChanged, RunCorrupt, RunError, ShapeError, UsageError
 from evosearch.export import Original
 from evosearch.layers import load_layers, show, vocabulary
+from evosearch.layers.heads import MeanLinear
 from evosearch.results import Final, Finished, files
 from evosearch.runs import JOURNAL_FILE, Run
 from evosearch.storage import Disk, refusal
@@ -180,7 +181,7 @@ def subject(config: Config, text: str) -> Subject:
     for path in config.layers:
         own |= load_layers(path)
     words = vocabulary(grammar, own)
-    space = Space(grammar, words, task.input_shape, config.limits, task.outputs)
+    space = Space(grammar, words, task.input_shape, config.limits, MeanLinear(task.outputs))
     derivation = space.parse(text)
     try:
         architecture = space.read(derivation)
@@ -205,7 +206,7 @@ def restore(at: Stored, found: Subject) -> Original:
     from safetensors.torch import load_file
 
     path = at.files / WEIGHTS_FILE
-    module = network.build(found.architecture, found.task.outputs)
+    module = network.build(found.architecture)
     try:
         module.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:  # load_state_dict raises a bare RuntimeError
@@ -220,7 +221,7 @@ def fresh(found: Subject) -> Original:
 
     with torch.random.fork_rng():
         torch.manual_seed(found.config.seed)
-        module = network.build(found.architecture, found.task.outputs)
+        module = network.build(found.architecture)
     return Original(found.architecture, module.eval(), found.task)
 
 

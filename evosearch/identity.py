@@ -38,10 +38,13 @@ def canonical_form(root: Node) -> Form:
     return forms[id(root)]
 
 
-def canonical_key(root: Node, layer_digests: str = "") -> str:
+def canonical_key(root: Node, layer_digests: str = "", *, stem: Node | None = None, head: Node | None = None) -> str:
     """The canonical key of a tree, 32 hex digits: over the rules' version, its input shape, its canonical form and the
-    digests of own layers' files."""
+    digests of own layers' files; and over what stands before and behind it, where that is given."""
     text = f"{RULES}\n{root.inputs!r}\n{layer_digests}\n{digest(canonical_form(root))}"
+    for name, node in (("stem", stem), ("head", head)):
+        if node is not None:
+            text += f"\n{name} {digest(canonical_form(node))}"
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from evosearch.errors import ExportError
-from evosearch.layers.base import Shape, mode, show
+from evosearch.layers.base import show
 from evosearch.layers.builder import Builder, Working
 
 if TYPE_CHECKING:
@@ -45,27 +45,27 @@ KEPT_SOURCES = 64  # generated files that tracebacks can still show
 _sources: OrderedDict[str, None] = OrderedDict()
 
 
-def source(architecture: Architecture, outputs: int | None, *, name: str = "Network") -> str:
+def source(architecture: Architecture, *, name: str = "Network") -> str:
     """Plain PyTorch code of the network: a module that needs torch and nothing else.
 
-    The class takes a batch of the architecture's input shape and returns (batch, outputs); with outputs None, the
-    architecture's own output (no head). Its parameters have the names of the module from `build`, so that state dicts
-    load. Raises ExportError where an own layer has a `module` and no code.
+    The class takes a batch of the architecture's input shape and returns what its head gives; without a head, the
+    output of its sentence. Its parameters have the names of the module from `build`, so that state dicts load.
+    Raises ExportError where an own layer has a `module` and no code.
     """
-    text, builder = _write(architecture, outputs, name)
+    text, builder = _write(architecture, name)
     if builder.owned:
         layers = ", ".join(sorted({layer.name for layer, _ in builder.owned.values()}))
         raise ExportError(f"cannot write {layers} as plain PyTorch; give the layer an `emit` that writes its code")
     return text
 
 
-def build(architecture: Architecture, outputs: int | None) -> nn.Module:
+def build(architecture: Architecture) -> nn.Module:
     """The network as a torch module, freshly initialised by torch's generator.
 
-    Input: a batch of the architecture's input shape. Output: (batch, outputs); with outputs None, the architecture's
-    own output. Submodules are named as in `source`.
+    Input: a batch of the architecture's input shape. Output: (batch, outputs) of its head; without a head, the output
+    of its sentence. Submodules are named as in `source`.
     """
-    text, builder = _write(architecture, outputs, "Network")
+    text, builder = _write(architecture, "Network")
     filename = f"<network {blake2b(text.encode(), digest_size=8).hexdigest()}>"
     _remember(filename, text)
     namespace: dict[str, Any] = {"__name__": "evosearch.generated", "own_layer": _own_layer(builder)}
@@ -73,17 +73,17 @@ def build(architecture: Architecture, outputs: int | None) -> nn.Module:
     return cast("nn.Module", namespace["Network"]())
 
 
-def held_scalars(architecture: Architecture, outputs: int | None) -> int:
+def held_scalars(architecture: Architecture) -> int:
     """Scalars held for the backward pass for one example, where a tensor that several layers need counts once.
 
     `Cost.activations` counts it once for each layer that needs it. Memory is what this one says.
     """
-    return _write(architecture, outputs, "Network")[1].held()
+    return _write(architecture, "Network")[1].held()
 
 
-def working_scalars(architecture: Architecture, outputs: int | None) -> Working:
+def working_scalars(architecture: Architecture) -> Working:
     """What training needs of memory for one example."""
-    return _write(architecture, outputs, "Network")[1].working()
+    return _write(architecture, "Network")[1].working()
 
 
 def _own_layer(builder: Builder) -> Callable[[str], nn.Module]:
@@ -94,16 +94,16 @@ def _own_layer(builder: Builder) -> Callable[[str], nn.Module]:
     return own_layer
 
 
-def _write(architecture: Architecture, outputs: int | None, name: str) -> tuple[str, Builder]:
+def _write(architecture: Architecture, name: str) -> tuple[str, Builder]:
     build = Builder()
-    start = build.start(architecture.input)
-    end = build.run(architecture.root, start)
-    if outputs is not None:
-        end = _head(build, end, architecture.output, outputs)
+    start = end = build.start(architecture.input)
+    for node in (architecture.stem, architecture.root, architecture.head):
+        if node is not None:
+            end = build.run(node, end)
     body = build.forward(start, end)
     used = set(build.helpers)
     code = [
-        f'"""{_title(architecture, outputs)}"""',
+        f'"""{_title(architecture)}"""',
         "",
         "import torch",
         "from torch import nn",
@@ -126,23 +126,10 @@ def _made(build: Builder, attribute: str) -> str:
     return f"own_layer({attribute!r})" if attribute in build.owned else build.modules[attribute]
 
 
-def _title(architecture: Architecture, outputs: int | None) -> str:
-    after = show(architecture.output) if outputs is None else f"{outputs} outputs"
+def _title(architecture: Architecture) -> str:
+    head = architecture.head
+    after = show(architecture.output) if head is None else f"{show(head.output)} outputs"
     return f"{show(architecture.input)} to {after}."
-
-
-def _head(build: Builder, x: str, shape: Shape, outputs: int) -> str:
-    """Mean over H and W, or over S; then a linear layer (METHODS of einspace, but the mean is over the tokens).
-
-    A sum and a division: the gradient of torch's mean is written out for every position, that of a sum is a view.
-    """
-    features = shape[0] if mode(shape) == "image" else shape[-1]
-    if mode(shape) == "image":
-        x = build.line(f"{{}}.sum(dim=(2, 3)) / {shape[1] * shape[2]}", x, shape=(features,))
-    elif mode(shape) == "column":
-        x = build.line(f"{{}}.sum(dim=1) / {shape[0]}", x, shape=(features,))
-    build.modules["head"] = f"nn.Linear({features}, {outputs})"
-    return build.line("self.head({})", x, shape=(outputs,), keeps="in")
 
 
 def _remember(filename: str, text: str) -> None:

@@ -59,7 +59,7 @@ class Final:
         torch.set_num_threads(self.threads)  # sums round differently with their number
         try:
             trained = final_train(
-                lambda: network.build(architecture, self.task.outputs),
+                lambda: network.build(architecture),
                 self.task,
                 self.recipe,
                 device=self.device,
@@ -113,7 +113,7 @@ def files(finished: Finished, task: Task, more: Mapping[str, Any]) -> dict[str, 
 def model_source(architecture: Architecture, task: Task) -> str:
     """network.source, and below it what the task's examples are normalised by. Needs torch alone."""
     lines = [
-        network.source(architecture, task.outputs),
+        network.source(architecture),
         "",
         f"# Of the train split of {task.name}. One example is {'x'.join(map(str, task.input_shape))}, batch first.",
         f"MEAN = torch.tensor({_literal(task.mean)})",
@@ -166,6 +166,7 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
 
     from evosearch import grammar as language
     from evosearch.layers import load_layers, vocabulary
+    from evosearch.layers.heads import MeanLinear
 
     best = Path(folder)
     best = best if best.name == "best" else best / "best"
@@ -176,13 +177,13 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
     own: dict[str, type] = {}
     for path in layers:
         own |= load_layers(path)
-    space = Space(read, vocabulary(read, own), tuple(run.header["input"]))
+    head = MeanLinear(int(run.header["outputs"]))
+    space = Space(read, vocabulary(read, own), tuple(run.header["input"]), head=head)
     try:
         state = load_file(best / "weights.safetensors")
         text = (best / "architecture.arch").read_text(encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{best}: cannot be read: {error}") from error
-    outputs = int(run.header["outputs"])
-    module = network.build(space.read(space.parse(text)), outputs)
+    module = network.build(space.read(space.parse(text)))
     module.load_state_dict(state)
     return module.eval()

@@ -11,6 +11,7 @@ import numpy as np
 from evosearch import grammar
 from evosearch.architecture import Architecture, Limits, Space
 from evosearch.layers import vocabulary
+from evosearch.layers.heads import MeanLinear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,11 @@ def seed(name: str, shape: Shape | None = None) -> Architecture:
     """A bundled seed, in einspace's language."""
     there = space("einspace", shape)
     return there.read(there.parse((GRAMMARS / "seeds" / f"{name}.arch").read_text()))
+
+
+def headed(architecture: Architecture, outputs: int) -> Architecture:
+    """The network with the usual head of so many outputs."""
+    return architecture.with_head(MeanLinear(outputs))
 
 
 def samples(

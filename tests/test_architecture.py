@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
 
-from evosearch.architecture import MAX_NESTING, Limits, Space, head_cost
+from evosearch import network
+from evosearch.architecture import MAX_NESTING, Limits, Space
 from evosearch.cost import Cost
 from evosearch.errors import ArchitectureError, LayerError, ShapeError
+from evosearch.layers.base import Leaf, Shape
+from evosearch.layers.heads import MeanLinear
 from tests.spaces import SHAPES, samples, seed, space
+
+if TYPE_CHECKING:
+    from evosearch.layers.base import Emission
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
 
 
 def test_a_convolution_is_read_with_its_shapes_and_costs() -> None:
@@ -39,14 +50,48 @@ def test_a_part_that_is_built_four_times_is_paid_four_times() -> None:
 
 
 def test_a_head_costs_what_torch_counts() -> None:
-    torch = pytest.importorskip("torch")
-    assert head_cost((64, 8, 8), 10).params == sum(p.numel() for p in torch.nn.Linear(64, 10).parameters())
-    assert head_cost((49, 32), 10).params == sum(p.numel() for p in torch.nn.Linear(32, 10).parameters())
+    head = MeanLinear(10)
+    assert head.params((64, 8, 8)) == sum(p.numel() for p in torch.nn.Linear(64, 10).parameters())
+    assert head.params((49, 32)) == sum(p.numel() for p in torch.nn.Linear(32, 10).parameters())
+
+
+@dataclass(frozen=True)
+class Tokens(Leaf):
+    """Patches of an image as columns."""
+
+    name = "tokens"
+    size: int
+
+    def shape(self, x: Shape) -> Shape:
+        return (x[1] // self.size * (x[2] // self.size), x[0] * self.size**2)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return build.line(f"F.unfold({{}}, {self.size}, stride={self.size}).transpose(1, 2)", x, shape=node.output)
+
+
+def test_a_stem_stands_before_every_sentence() -> None:
+    """Sentences are read at its output shape; its cost counts, the network takes its input, and the key tells it."""
+    read = space("einspace_1d")
+    there = Space(read.grammar, read.vocabulary, (1, 8, 8), head=MeanLinear(10), stem=Tokens(4))
+    text = "seq(norm,linear(16))"
+    architecture = there.read(there.parse(text))
+    assert (architecture.input, architecture.root.inputs, there.input) == ((1, 8, 8), (4, 16), (4, 16))
+    assert architecture.cost.modules == architecture.root.cost.modules + 2
+    assert network.build(architecture)(torch.randn(3, 1, 8, 8)).shape == (3, 10)
+    without = Space(read.grammar, read.vocabulary, (4, 16), head=MeanLinear(10))
+    assert architecture.key != without.read(without.parse(text)).key
+
+
+def test_keys_tell_another_head_and_not_the_usual_ones_outputs() -> None:
+    read = space("einspace")
+    architecture = read.read(read.parse("seq(norm,identity)"))
+    assert architecture.with_head(MeanLinear(10)).key == architecture.key == architecture.with_head(MeanLinear(3)).key
+    assert architecture.with_head(Tokens(2)).key not in (architecture.key, architecture.with_head(Tokens(4)).key)
 
 
 def test_limits_hold_the_head_too_and_at_the_limit_is_within() -> None:
     read = space("einspace").grammar
-    there = Space(read, space("einspace").vocabulary, (3, 32, 32), Limits(max_params=40), outputs=10)
+    there = Space(read, space("einspace").vocabulary, (3, 32, 32), Limits(max_params=40), head=MeanLinear(10))
     architecture = there.read(there.parse("seq(identity,identity)"))
     assert architecture.cost.params == (3 + 1) * 10
     assert there.within(architecture) is None

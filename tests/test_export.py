@@ -35,7 +35,7 @@ from evosearch.store.disk import Disk
 from evosearch.store.run import Run
 from evosearch.tasks import Split, Task, make_task
 from tests.conftest import ROOT
-from tests.spaces import GRAMMARS, SHAPES, samples, seed, space
+from tests.spaces import GRAMMARS, SHAPES, headed, samples, seed, space
 
 Capture = pytest.CaptureFixture[str]
 
@@ -70,7 +70,7 @@ def as_trained(module: nn.Module) -> nn.Module:
 def original_of(architecture: Architecture, classes: int = 10) -> Original:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        module = network.build(architecture, classes)
+        module = network.build(architecture := headed(architecture, classes))
     return Original(architecture, as_trained(module), task_of(architecture.input, classes))
 
 
@@ -99,7 +99,7 @@ def loaded(format: str, path: Path, original: Original) -> Callable[[torch.Tenso
     if format == "pt2":
         program: Callable[[torch.Tensor], torch.Tensor] = torch.export.load(path).module()
         return program
-    module = network.build(original.architecture, original.outputs)
+    module = network.build(original.architecture)
     module.load_state_dict(load_file(path))
     return module.eval()
 

@@ -14,7 +14,7 @@ import pytest
 
 from evosearch import network
 from evosearch.grammar.core import Derivation
-from tests.spaces import GRAMMARS, SHAPES, samples, seed, space
+from tests.spaces import GRAMMARS, SHAPES, headed, samples, seed, space
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Shape
@@ -220,7 +220,7 @@ def test_the_small_seed_learns_the_digits() -> None:
     torch.manual_seed(0)
     order = torch.randperm(len(x))
     test, train = order[:360], order[360:]
-    module = network.build(architecture, 10)
+    module = network.build(headed(architecture, 10))
     optimizer = torch.optim.SGD(module.parameters(), lr=0.04, momentum=0.9, weight_decay=3e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, epochs=8, steps_per_epoch=-(-len(train) // 128))
     for _ in range(8):
@@ -312,7 +312,7 @@ def test_the_cell_is_the_authors_own() -> None:
     )
     there = space("nasbench201", (3, 16, 16))
     text = "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|skip_connect~2|"
-    ours = network.build(there.read(there.parse(text)), None)
+    ours = network.build(there.read(there.parse(text)))
     assert [v.shape for v in ours.state_dict().values()] == [v.shape for v in theirs.state_dict().values()]
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
     x = torch.randn(2, 3, 16, 16)

@@ -271,7 +271,7 @@ def built(architecture: Architecture) -> tuple[torch.nn.Module, list[dict[str, t
 
     Every weight is drawn at random, norms' scales, shifts and statistics too.
     """
-    module = network.build(architecture, None).eval().double()
+    module = network.build(architecture).eval().double()
     with torch.no_grad():
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.is_floating_point():
@@ -280,7 +280,7 @@ def built(architecture: Architecture) -> tuple[torch.nn.Module, list[dict[str, t
     for name, value in module.state_dict().items():
         owner, _, rest = name.partition(".")
         groups[owner][rest] = value
-    code = network.source(architecture, None)
+    code = network.source(architecture)
     made = [line.split(" = ")[0].strip().removeprefix("self.") for line in code.splitlines() if " = nn." in line]
     return module, [groups[name] for name in made]
 

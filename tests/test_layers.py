@@ -340,7 +340,7 @@ def test_an_own_layers_parameters_are_counted_on_its_module(tmp_path: Path) -> N
     read = grammar.loads(SMALL.format(computation='"square" -> square\n  | "norm" -> norm'), name="small.lark")
     small = Space(read, vocabulary(read, load_layers(file)), (3, 4, 5))
     architecture = small.read(small.parse("square"))
-    module = network.build(architecture, None)
+    module = network.build(architecture)
     assert architecture.cost.params == 5**3 + 5 == sum(p.numel() for p in module.parameters())
 
 
@@ -374,11 +374,11 @@ def test_an_own_layer_with_code_is_exported(tmp_path: Path) -> None:
     read = grammar.loads(SMALL.format(computation='"scale" START -> scale\nSTART: "0.5" | "2"'), name="small.lark")
     small = Space(read, vocabulary(read, load_layers(file)), (3, 4, 5))
     architecture = small.read(small.parse("seq(scale0.5,scale2)"))
-    module = network.build(architecture, None)
+    module = network.build(architecture)
     assert architecture.cost.params == 6 == sum(p.numel() for p in module.parameters())
     x = torch.randn(2, 3, 4, 5)
     torch.testing.assert_close(module(x), x)
-    assert "x = x * self.scale1  # 3x4x5" in network.source(architecture, None)
+    assert "x = x * self.scale1  # 3x4x5" in network.source(architecture)
 
 
 def test_a_broken_layer_file_is_told_with_its_line(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from evosearch.layers.node import Node
 from evosearch.layers.norm import Norm
 from evosearch.layers.routing import Col2im, Im2col, Routing
 from evosearch.layers.splits import Clone
-from tests.spaces import SHAPES, samples, seed, space
+from tests.spaces import SHAPES, headed, samples, seed, space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ def check_predictions(architecture: Architecture, *, device: str = "cpu") -> Non
     are no exceptions.
     """
     with torch.device(device):
-        module = network.build(architecture, None).eval()
+        module = network.build(architecture).eval()
         x = torch.zeros(2, *architecture.input)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         output = module(x)
@@ -99,6 +99,7 @@ start: block
       | "conv" "(" WIDTH "," KERNEL ")"          -> conv
       | "strided" "(" WIDTH "," KERNEL "," STRIDE ")" -> conv
       | "depthwise" "(" KERNEL ")"               -> depthwise
+      | "head" "(" WIDTH ")"                     -> mean_linear
       | "smooth" "(" KERNEL ")"                  -> smooth
       | "max" "(" STRIDE ")"                     -> max_pool
       | "avg" "(" STRIDE ")"                     -> avg_pool
@@ -118,6 +119,7 @@ STRIDE: "2"
         "residual(chain(repeat(3,chain(conv(8,3),relu)),conv(6,5)))",
         "repeat(3,chain(residual(smooth(3)),strided(8,3,2)))",
         "chain(smooth(5),repeat(3,repeat(3,depthwise(3))))",
+        "chain(conv(8,3),relu,head(6))",
     ],
 )
 def test_the_layers_of_no_bundled_grammar_cost_what_was_predicted(text: str) -> None:
@@ -125,10 +127,10 @@ def test_the_layers_of_no_bundled_grammar_cost_what_was_predicted(text: str) -> 
     there = Space(read, vocabulary(read), (6, 13, 11))
     architecture = there.read(there.parse(text))
     check_predictions(architecture)
-    counted, _ = saved(network.build(architecture, None), torch.randn(4, 6, 13, 11, requires_grad=True))
+    counted, _ = saved(network.build(architecture), torch.randn(4, 6, 13, 11, requires_grad=True))
     assert counted / 1.5 <= architecture.cost.activations <= 1.5 * counted
-    exported = run_source(network.source(architecture, None))["Network"]()
-    exported.load_state_dict(network.build(architecture, None).state_dict())
+    exported = run_source(network.source(architecture))["Network"]()
+    exported.load_state_dict(network.build(architecture).state_dict())
 
 
 def test_every_layer_is_in_a_grammar_that_is_tested() -> None:
@@ -184,17 +186,17 @@ def learning(name: str, count: int, shape: Shape | None = None) -> Iterator[Arch
 def test_activations_of_seeds_are_what_autograd_saves(name: str) -> None:
     """Within a factor of 1.5 (issue of counting: statistics of norms); here within 5 %."""
     architecture = seed(name)
-    counted, held = saved(network.build(architecture, None), torch.randn(4, *architecture.input))
+    counted, held = saved(network.build(architecture), torch.randn(4, *architecture.input))
     assert counted == pytest.approx(architecture.cost.activations, rel=0.05)
-    assert held == pytest.approx(network.held_scalars(architecture, None), rel=0.05)
+    assert held == pytest.approx(network.held_scalars(architecture), rel=0.05)
 
 
 @pytest.mark.parametrize(("name", "shape"), [("einspace", (1, 8, 8)), ("einspace_1d", None), ("tiny_cnn", (1, 16, 16))])
 def test_activations_of_samples_are_what_autograd_saves(name: str, shape: Shape | None) -> None:
     for architecture in learning(name, 5, shape):
-        counted, held = saved(network.build(architecture, None), torch.randn(4, *architecture.input))
+        counted, held = saved(network.build(architecture), torch.randn(4, *architecture.input))
         assert counted / 1.5 <= architecture.cost.activations <= 1.5 * counted, architecture.text
-        assert held / 1.1 <= network.held_scalars(architecture, None) <= 1.1 * held, architecture.text
+        assert held / 1.1 <= network.held_scalars(architecture) <= 1.1 * held, architecture.text
 
 
 def test_activations_of_the_benchmarks_networks_are_what_autograd_saves() -> None:
@@ -202,9 +204,9 @@ def test_activations_of_the_benchmarks_networks_are_what_autograd_saves() -> Non
     there = space("einspace", (1, 28, 28))
     for line in (Path(__file__).parent / "bench" / "fashion_mnist.txt").read_text().splitlines():
         architecture = there.read(there.parse(line.partition(" ")[2]))
-        counted, held = saved(network.build(architecture, 10), torch.randn(4, 1, 28, 28))
+        counted, held = saved(network.build(headed(architecture, 10)), torch.randn(4, 1, 28, 28))
         assert counted / 1.5 <= architecture.cost.activations <= 1.5 * counted, architecture.text
-        assert held / 1.5 <= network.held_scalars(architecture, 10) <= 1.5 * held, architecture.text
+        assert held / 1.5 <= network.held_scalars(headed(architecture, 10)) <= 1.5 * held, architecture.text
 
 
 # -- the seeds as other people write them ---------------------------------------------------------------------------
@@ -245,7 +247,7 @@ class ResNet18(nn.Module):
 def test_resnet18_is_the_network_written_by_hand() -> None:
     """Same weights, same outputs and same gradients, in double precision."""
     torch.manual_seed(0)
-    ours, theirs = network.build(seed("resnet18", (3, 16, 16)), 10).double(), ResNet18(10).double()
+    ours, theirs = network.build(headed(seed("resnet18", (3, 16, 16)), 10)).double(), ResNet18(10).double()
     # both make their layers in the order in which they are used
     theirs.load_state_dict(dict(zip(theirs.state_dict(), ours.state_dict().values(), strict=True)))
     x, labels = torch.randn(4, 3, 16, 16, dtype=torch.double), torch.arange(4)
@@ -296,7 +298,7 @@ class ViT(nn.Module):
 def test_vit_is_the_network_written_with_torch_attention() -> None:
     """Patches by a strided convolution, attention by torch's own function: the same outputs with the same weights."""
     torch.manual_seed(0)
-    ours, theirs = network.build(seed("vit"), None).double(), ViT().double()
+    ours, theirs = network.build(seed("vit")).double(), ViT().double()
     by_order = dict(zip(ours.state_dict(), ours.state_dict().values(), strict=True))
     weights = [
         by_order.pop("linear1.weight"),
@@ -329,7 +331,7 @@ def test_an_own_kind_of_linear_layer_is_no_convolution() -> None:
     inner = Node(WithoutBias(16), (16, 27), (16, 16))
     root = Node(Routing(Im2col(3, 2, 0), Col2im()), (3, 9, 9), (16, 4, 4), (inner,))
     architecture = architecture_of(root)
-    module = network.build(architecture, None)
+    module = network.build(architecture)
     assert parameters(module) == architecture.cost.params == 27 * 16
     assert module(torch.randn(2, 3, 9, 9)).shape == (2, 16, 4, 4)
 
@@ -346,8 +348,8 @@ def test_attributes_are_told_apart_however_layers_call_them() -> None:
 def test_a_routing_of_im2col_linear_col2im_is_a_convolution() -> None:
     """Its weights are those of the linear layer over the columns that torch's unfold makes."""
     there = space("einspace", (3, 9, 9))
-    built = network.build(there.read(there.parse("route(im2col3s2,linear(16),col2im)")), None)
-    columns = network.build(there.read(there.parse("route(im2col3s2,seq(linear(16),identity),col2im)")), None)
+    built = network.build(there.read(there.parse("route(im2col3s2,linear(16),col2im)")))
+    columns = network.build(there.read(there.parse("route(im2col3s2,seq(linear(16),identity),col2im)")))
     assert isinstance(built.conv1, nn.Conv2d)
     assert isinstance(columns.linear1, nn.Linear)
     with torch.no_grad():
@@ -388,8 +390,8 @@ def run_source(text: str) -> dict[str, Any]:
 def test_exported_source_is_the_built_module(name: str) -> None:
     """Run on its own, with the built module's state dict, it gives the same outputs."""
     for architecture in samples(name, 8, limits=SMALL, seed=3):
-        built = network.build(architecture, 3).eval()
-        exported = run_source(network.source(architecture, 3))["Network"]().eval()
+        built = network.build(headed(architecture, 3)).eval()
+        exported = run_source(network.source(headed(architecture, 3)))["Network"]().eval()
         exported.load_state_dict(built.state_dict())
         x = torch.randn(2, *architecture.input)
         with torch.no_grad():
@@ -398,7 +400,7 @@ def test_exported_source_is_the_built_module(name: str) -> None:
 
 
 def test_exported_source_needs_torch_and_nothing_else(tmp_path: Any) -> None:
-    text = network.source(seed("wrn16_4", (3, 8, 8)), 10, name="Best")
+    text = network.source(headed(seed("wrn16_4", (3, 8, 8)), 10), name="Best")
     imports = {line.split()[1].split(".")[0] for line in text.splitlines() if line.startswith(("import ", "from "))}
     assert imports == {"torch"}
     assert "class Best(nn.Module):" in text
@@ -409,10 +411,10 @@ def test_exported_source_needs_torch_and_nothing_else(tmp_path: Any) -> None:
 
 
 def test_source_has_one_operation_a_line_and_reuses_its_variables() -> None:
-    text = network.source(seed("resnet18"), 10)
+    text = network.source(headed(seed("resnet18"), 10))
     assert "x2 =" not in text  # a residual network never needs more than two intermediate results
     assert "def im2col" not in text  # helpers only where they are called
-    assert "def im2col" in network.source(seed("vit"), 10)
+    assert "def im2col" in network.source(headed(seed("vit"), 10))
     body = text.split("def forward")[1].splitlines()
     assert body[1].strip() == "x = self.conv1(x)  # 64x32x32"
     assert all(line.count("(x") <= 1 for line in body[1:])
@@ -420,7 +422,7 @@ def test_source_has_one_operation_a_line_and_reuses_its_variables() -> None:
 
 def test_intermediate_results_are_freed_as_soon_as_they_are_not_needed() -> None:
     """Without gradients, no more than a block's own results are ever alive at once."""
-    module = network.build(seed("resnet18"), 10).eval()
+    module = network.build(headed(seed("resnet18"), 10)).eval()
     alive: weakref.WeakSet[torch.Tensor] = weakref.WeakSet()
     most = 0
 
@@ -437,7 +439,7 @@ def test_intermediate_results_are_freed_as_soon_as_they_are_not_needed() -> None
 
 
 def test_a_traceback_shows_the_line_of_the_generated_source() -> None:
-    module = network.build(seed("resnet18"), 10)
+    module = network.build(headed(seed("resnet18"), 10))
     with pytest.raises(RuntimeError) as caught:
         module(torch.randn(1, 4, 32, 32))
     assert "x = self.conv1(x)  # 64x32x32" in "".join(traceback.format_exception(caught.value))
@@ -448,7 +450,7 @@ def test_building_is_repeatable() -> None:
     states = []
     for _ in range(2):
         torch.manual_seed(5)
-        states.append(network.build(seed("resnet10"), 10).state_dict())
+        states.append(network.build(headed(seed("resnet10"), 10)).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -465,7 +467,7 @@ def test_the_head_averages_positions_and_keeps_features(name: str, text: str, sh
     """Image: mean over H and W, linear from C. Column: mean over S, linear from D. Vector: linear."""
     there = space(name, shape)
     architecture = there.read(there.parse(text))
-    backbone, whole = network.build(architecture, None).eval(), network.build(architecture, 5).eval()
+    backbone, whole = network.build(architecture).eval(), network.build(headed(architecture, 5)).eval()
     missing = whole.load_state_dict(backbone.state_dict(), strict=False)
     assert missing.missing_keys == ["head.weight", "head.bias"]
     x = torch.randn(2, *shape)
@@ -500,11 +502,11 @@ def test_a_layer_with_a_module_is_built_and_not_exported() -> None:
     shape = (4,)
     root = Node(Sequential(), shape, shape, (Node(Own(), shape, shape), Node(Own(), shape, shape)))
     architecture = architecture_of(root)
-    module = network.build(architecture, 2)
+    module = network.build(headed(architecture, 2))
     assert module(torch.randn(3, 4)).shape == (3, 2)
     assert parameters(module) - 10 == architecture.cost.params == 2 * (4 * 4 + 4)
     with pytest.raises(ExportError, match="cannot write own as plain PyTorch; give the layer an `emit`"):
-        network.source(architecture, 2)
+        network.source(headed(architecture, 2))
 
 
 def deep(depth: int) -> Node:
@@ -521,7 +523,7 @@ def deep(depth: int) -> Node:
 
 def test_trees_thousands_deep_are_built_without_recursion() -> None:
     before = sys.getrecursionlimit()
-    module = network.build(architecture_of(deep(2_000)), 2)
+    module = network.build(headed(architecture_of(deep(2_000)), 2))
     assert sys.getrecursionlimit() == before
     output = module(torch.randn(2, 3))
     assert output.shape == (2, 2)

@@ -414,11 +414,11 @@ def test_resnet18_learns_as_the_one_written_by_hand(
     splits = [Split(x[rows], y[rows]) for rows in np.split(np.arange(count + 16), [count, count + 8])]
     task = make_task("noise", *splits, kind="classification", labels=tuple("0123456789"), images=True)
     recipe = Recipe(epochs=1, batch=8, precision="float64" if precision == "float64" else "float32")
-    architecture = spaces.seed("resnet18", (3, size, size))
+    architecture = spaces.headed(spaces.seed("resnet18", (3, size, size)), 10)
     started: list[nn.Module] = []
 
     def build() -> nn.Module:
-        built = network.build(architecture, 10).to(torch.float64 if precision == "float64" else torch.float32)
+        built = network.build(architecture).to(torch.float64 if precision == "float64" else torch.float32)
         started.append(copied(built, 3, 10))
         return built
 
@@ -434,7 +434,7 @@ def test_resnet18_learns_as_the_one_written_by_hand(
 
     [by_hand] = started
     torch.manual_seed(4)
-    network.build(architecture, 10)  # takes from the generator what the first one took
+    network.build(architecture)  # takes from the generator what the first one took
     ResNet18(3, 10)
     order = torch.randperm(count)
     weights = [p for name, p in by_hand.named_parameters() if p.ndim > 1]
@@ -542,7 +542,7 @@ def benchmarks(task: Task, recipe: Recipe, device: str) -> Iterator[tuple[Archit
     space = spaces.space("einspace", task.input_shape)
     for line in (Path(__file__).parent / "bench" / "fashion_mnist.txt").read_text().splitlines():
         architecture = space.read(space.parse(line.partition(" ")[2]))
-        working = network.working_scalars(architecture, task.outputs)
+        working = network.working_scalars(spaces.headed(architecture, task.outputs))
         yield architecture, memory_estimate(architecture.cost.params, working, task, recipe, device)
 
 
@@ -562,7 +562,7 @@ def test_memory_estimate_is_what_training_takes(
         monkeypatch.setattr(nn.functional, "softmax", lambda x, dim: softmax(x, dim, dtype=torch.float32))
     task, recipe = noise(), Recipe(batch=batch, precision=precision)
     for architecture, estimate in benchmarks(task, recipe, device):
-        measured = peak_of_a_step(partial(network.build, architecture, 10), task, recipe)
+        measured = peak_of_a_step(partial(network.build, spaces.headed(architecture, 10)), task, recipe)
         estimated = estimate - 2 * 4 * architecture.cost.params  # weights and momentum are there before the step
         assert estimated / 1.5 <= measured <= 1.5 * estimated, architecture.text
 
@@ -572,11 +572,12 @@ def test_memory_estimate_is_what_training_takes_on_a_gpu() -> None:
     """Within a factor of 1.5 of torch's peak, likewise, at a batch where the data set is the smaller part."""
     task, recipe = noise(), Recipe(batch=160, epochs=8)
     first, _ = next(benchmarks(task, recipe, "cuda"))
-    train(partial(network.build, first, 10), task, recipe, device="cuda")  # what cuBLAS and cuDNN keep is there now
+    # what cuBLAS and cuDNN keep is there now
+    train(partial(network.build, spaces.headed(first, 10)), task, recipe, device="cuda")
     for architecture, estimate in benchmarks(task, recipe, "cuda"):
         torch.cuda.empty_cache()
         before = torch.cuda.memory_allocated()
-        score = train(partial(network.build, architecture, 10), task, recipe, device="cuda").score
+        score = train(partial(network.build, spaces.headed(architecture, 10)), task, recipe, device="cuda").score
         measured = score.metrics["peak_memory"] - before
         assert estimate / 1.5 <= measured <= 1.5 * estimate, architecture.text
 

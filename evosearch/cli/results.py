@@ -224,9 +224,10 @@ def _architecture(
     from evosearch.cli.runs import find_run, no_run, no_text
     from evosearch.cli.spaces import load_grammar, open_space
     from evosearch.errors import ArchitectureError, RunError
+    from evosearch.layers.heads import MeanLinear
     from evosearch.paths import is_file, read_arch
 
-    shape, outputs, text = input, None, what
+    shape, head, text = input, None, what
     named = is_file(Path(what))
     folder = None if named else find_run(what)
     if named:
@@ -239,10 +240,11 @@ def _architecture(
         if grammar is None and not is_file(run.grammar_file):
             raise RunError(f"{run.grammar_file}: the run's grammar is gone; say which it was: --grammar FILE.lark")
         grammar = grammar or str(run.grammar_file)
-        shape, outputs = input or run.input, run.outputs
+        shape = input or run.input
+        head = None if run.outputs is None else MeanLinear(run.outputs)
     elif key is not None:
         raise no_run(what)
-    space = open_space(load_grammar(grammar or "einspace"), shape, layers, outputs)
+    space = open_space(load_grammar(grammar or "einspace"), shape, layers, head)
     try:
         derivation = space.parse(text)
     except ArchitectureError as error:

@@ -11,7 +11,7 @@ from evosearch.errors import UsageError
 if TYPE_CHECKING:
     from evosearch.architecture import Space
     from evosearch.grammar.core import Grammar
-    from evosearch.layers.base import Shape
+    from evosearch.layers.base import Leaf, Shape
 
 
 def load_grammar(name: str) -> Grammar:
@@ -33,10 +33,10 @@ def open_space(
     grammar: Grammar,
     input: str | None = None,
     layers: Iterable[Path | str] = (),
-    outputs: int | None = None,
+    head: Leaf | None = None,
     **limits: int | None,
 ) -> Space:
-    """The grammar at an input shape: the one asked for, else the usual one of its mode. outputs: of a head, if any."""
+    """The grammar at an input shape: the one asked for, else the usual one of its mode. head: behind it, if any."""
     from evosearch.architecture import USUAL_INPUT, Limits, Space
 
     given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
@@ -47,7 +47,7 @@ def open_space(
     from evosearch.layers import vocabulary
 
     shape = parse_shape(input) if input is not None else USUAL_INPUT[grammar.input]
-    return Space(grammar, vocabulary(grammar, load_layers(layers)), shape, Limits(**given), outputs)
+    return Space(grammar, vocabulary(grammar, load_layers(layers)), shape, Limits(**given), head)
 
 
 def load_layers(files: Iterable[Path | str]) -> Mapping[str, type]:

@@ -61,10 +61,6 @@ class Original:
     network: nn.Module
     task: Task | None
 
-    @property
-    def outputs(self) -> int | None:
-        return self.task.outputs if self.task else None
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -216,7 +212,7 @@ def _alone(original: Original, node: Node, format: str, beside: Path) -> bool:
     """Whether the format can say a network of this one layer with its parts."""
     part = Architecture(node, node.inputs, "", original.architecture.derivation)
     try:
-        _written(Original(part, network.build(part, None).eval(), None), format, beside)
+        _written(Original(part, network.build(part).eval(), None), format, beside)
     except Exception:  # noqa: BLE001 - as in _attempt; that it fails is the answer, the reason was told there
         return False
     return True
@@ -251,7 +247,7 @@ def _reason(error: BaseException, limit: int = 200) -> str:
 
 def _write_python(original: Original) -> bytes:
     if original.task is None:
-        return network.source(original.architecture, None).encode()
+        return network.source(original.architecture).encode()
     return model_source(original.architecture, original.task).encode()
 
 
@@ -273,7 +269,7 @@ def _write_safetensors(original: Original) -> bytes:
 def _read_safetensors(original: Original, path: Path) -> Run:
     from safetensors.torch import load_file
 
-    module = network.build(original.architecture, original.outputs)
+    module = network.build(original.architecture)
     module.load_state_dict(load_file(path))
     return runner(module.eval())
 

@@ -89,6 +89,9 @@ class Layer(Protocol):
 
     name: ClassVar[str]
 
+    def title(self, x: Shape) -> str:
+        """What drawings call it at input shape `x`, where it is a stem or a head."""
+
     @property
     def shape(self) -> Callable[..., Shape]:
         """The rule: shape(x, *parts, want=None) -> output shape; raises ShapeError where it cannot hold."""
@@ -107,13 +110,21 @@ class Layer(Protocol):
         """
 
 
-class Leaf(ABC):
+class _Titled:
+    name: ClassVar[str] = ""
+
+    def title(self, x: Shape) -> str:
+        """What drawings call it at input shape `x`, where it is a stem or a head."""
+        del x
+        return self.name.replace("_", " ")
+
+
+class Leaf(_Titled, ABC):
     """A layer without parts. A subclass states `shape`, and of the rest what is not as here.
 
     The least that a layer of your own needs is `shape` and `module`.
     """
 
-    name: ClassVar[str] = ""
     keeps_zero: ClassVar[bool] = False  # whether its output is zero wherever its input is
     saves: ClassVar[str] = "in"  # what backward needs: its input ("in"), its output ("out"), nothing ("")
 
@@ -163,10 +174,8 @@ class Leaf(ABC):
         raise NotImplementedError(f"{type(self).__name__} has neither `emit` nor `module`")
 
 
-class Combinator:
+class Combinator(_Titled):
     """A layer whose parts are layers. A subclass states `shape` and `emit`; `canonical` where two can mean the same."""
-
-    name: ClassVar[str] = ""
 
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         """False where the rule can't hold for any shape with so many axes (and such an output): spares trying it."""

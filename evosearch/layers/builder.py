@@ -58,13 +58,14 @@ class Builder:
     _copies: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
 
-    def module(self, code: str, name: str, *, trained: bool = True) -> str:
+    def module(self, code: str, name: str, *, trained: bool = True, numbered: bool = True) -> str:
         """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3").
 
-        trained: whether it has parameters.
+        trained: whether it has parameters. numbered: False for what there is once, as the head; then the name is free.
         """
-        while (attribute := f"{name}{self._counts[name] + 1}") in self.modules:  # "conv" eleven times, and "conv1" once
-            self._counts[name] += 1
+        attribute = name
+        while numbered and (attribute := f"{name}{self._counts[name] + 1}") in self.modules:
+            self._counts[name] += 1  # "conv" eleven times, and "conv1" once
         self._counts[name] += 1
         self.modules[attribute] = code
         if trained:

@@ -20,6 +20,8 @@ def rows(architecture: Architecture) -> list[dict[str, Any]]:
     per use. Sequences are drawn flat: the steps of nested sequences stand below one another.
     """
     found = [_row(Cost(), "input", "input", 0, architecture.input, architecture.input)]
+    if (stem := architecture.stem) is not None:
+        found.append(_row(stem.cost, "stem", f"stem: {stem.layer.title(stem.inputs)}", 0, stem.inputs, stem.output))
     stack = [(node, "", "", 0) for node in reversed(steps(architecture.root))]
     while stack:
         node, mark, indent, depth = stack.pop()
@@ -32,15 +34,9 @@ def rows(architecture: Architecture) -> list[dict[str, Any]]:
             marks = ("└─ ", "   ") if last else ("├─ ", "│  ")
             below += [(step, marks[number > 0], inner, depth + 1) for number, step in enumerate(steps(part))]
         stack += reversed(below)
-    if architecture.head.modules:
-        outputs = architecture.head.flops // (2 * features(architecture.output))
-        found.append(_row(architecture.head, "head", "head: mean, linear", 0, architecture.output, (outputs,)))
+    if (head := architecture.head) is not None:
+        found.append(_row(head.cost, "head", f"head: {head.layer.title(head.inputs)}", 0, head.inputs, head.output))
     return found
-
-
-def features(shape: Shape) -> int:
-    """What the head's linear layer reads: the channels of an image, else the last axis."""
-    return shape[0] if len(shape) == 3 else shape[-1]
 
 
 def steps(node: Node) -> list[Node]:

@@ -13,12 +13,13 @@ from evosearch.evaluation.failures import one_line
 from evosearch.evaluation.fit import train, warm_up
 from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.recipe import Recipe, check
+from evosearch.layers.heads import MeanLinear
 from evosearch.score import Score
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
 from evosearch.workers import Evaluation, Evaluator, Job, Resources
 
 if TYPE_CHECKING:
-    from evosearch.layers.base import Shape
+    from evosearch.layers.base import Leaf, Shape
 
 GPU_LIBRARIES = 192 << 20  # bytes that cuBLAS and cuDNN work in: 32 MiB for each of two streams, and convolutions'
 
@@ -52,7 +53,7 @@ class _Network:
             return Evaluation(Score(job.key, "over_budget", cost=cost, seed=job.seed, error=said))
         limit = self.resources.time_limit
         trained = train(
-            lambda: network.build(architecture, self.task.outputs),
+            lambda: network.build(architecture),
             self.task,
             self.recipe,
             device=self.resources.device,
@@ -69,7 +70,7 @@ class _Network:
         from evosearch import network
 
         resources = self.resources
-        working = network.working_scalars(architecture, self.task.outputs)
+        working = network.working_scalars(architecture)
         needed = memory_estimate(architecture.cost.params, working, self.task, self.recipe, resources.device)
         if resources.device == "cpu":
             return needed
@@ -115,12 +116,12 @@ class Spec:
             check(task, self.recipe)
             torch.set_num_threads(resources.threads)
             warm_up(resources.device)
-        outputs = task.outputs if isinstance(task, Task) else None
-        return evaluator(open_space(self, task.input_shape, outputs), task, self.recipe, resources)
+        head = MeanLinear(task.outputs) if isinstance(task, Task) else None
+        return evaluator(open_space(self, task.input_shape, head), task, self.recipe, resources)
 
 
-def open_space(spec: Spec, input_shape: Shape | None, outputs: int | None = None) -> Space:
-    """The space of the spec's grammar and layers at the task's input shape, with a head of so many outputs."""
+def open_space(spec: Spec, input_shape: Shape | None, head: Leaf | None = None) -> Space:
+    """The space of the spec's grammar and layers at the task's input shape, with the task's head."""
     from evosearch import grammar
     from evosearch.layers import load_layers, vocabulary
 
@@ -130,4 +131,4 @@ def open_space(spec: Spec, input_shape: Shape | None, outputs: int | None = None
     own: dict[str, type] = {}
     for path in spec.layers:
         own |= load_layers(path)
-    return Space(language, vocabulary(language, own), input_shape, spec.limits, outputs)
+    return Space(language, vocabulary(language, own), input_shape, spec.limits, head)

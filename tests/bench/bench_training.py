@@ -150,7 +150,7 @@ def yardstick(scale: Scale, device: str) -> tuple[tuple[float, ...], float]:
     accuracies = []
     for number, (_, text) in enumerate(architectures()):
         architecture = space.read(space.parse(text))
-        build = functools.partial(network.build, architecture, task.outputs)
+        build = functools.partial(network.build, spaces.headed(architecture, task.outputs))
         accuracies.append(plain_loop(build, task, scale.recipe, seed=number, device=device))
     seconds = time.perf_counter() - begun
     torch.set_num_threads(1)

@@ -13,7 +13,7 @@ from evosearch.cost import Cost
 from evosearch.layers.base import Word, show
 from evosearch.report.page.svg import escape, place
 from evosearch.report.text import count
-from evosearch.report.tree import describe, features, steps
+from evosearch.report.tree import describe, steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -182,11 +182,10 @@ def draw(architecture: Architecture, name: str = "The network") -> str:
     cost = architecture.cost
     pen = _Pen(cost.params)
     parts = [pen.bar(f"input {show(architecture.input)}"), pen.column(steps(architecture.root), 0)]
-    head = architecture.head
-    if head.modules:
-        outputs = head.flops // (2 * features(architecture.output))
-        words = "mean, linear" if len(architecture.output) > 1 else "linear"
-        parts.append(pen.plate(f"head: {words} {outputs}", head, str(outputs), f"{words} {outputs}\n{_costs(head)}"))
+    if architecture.stem is not None:
+        parts.insert(1, _framing(pen, "stem", architecture.stem))
+    if architecture.head is not None:
+        parts.append(_framing(pen, "head", architecture.head))
     whole = stack(parts)
     width, height = whole.width + 4, whole.height + 4
     text = f"{name}, {pen.boxes} layers from input {show(architecture.input)}, {_costs(cost)}. The table lists them."
@@ -194,6 +193,12 @@ def draw(architecture: Architecture, name: str = "The network") -> str:
         f'<svg class="drawing" width="{place(width)}" height="{place(height)}" viewBox="-2 -2 {place(width)} '
         f'{place(height)}" role="img" aria-label="{escape(text)}">{whole.content}</svg>'
     )
+
+
+def _framing(pen: _Pen, place: str, node: Node) -> Drawn:
+    """The stem or the head: what is the same in every network of a search."""
+    words = f"{node.layer.title(node.inputs)} {show(node.output)}"
+    return pen.plate(f"{place}: {words}", node.cost, show(node.output), f"{words}\n{_costs(node.cost)}")
 
 
 def standalone(architecture: Architecture) -> str:

@@ -120,6 +120,7 @@ class Report:
         from evosearch import grammar as language
         from evosearch.architecture import Space
         from evosearch.layers import load_layers, vocabulary
+        from evosearch.layers.heads import MeanLinear
 
         header = self.run.header
         try:
@@ -130,7 +131,9 @@ class Report:
                 own |= load_layers(file)
             if self.run.config.get("layers") and not own:
                 return f"the run uses own layers; evolve report {self.name} --layers FILE.py names their file"
-            return Space(read, vocabulary(read, own), tuple(header["input"]), None, header.get("outputs"))
+            outputs = header.get("outputs")
+            head = None if outputs is None else MeanLinear(int(outputs))
+            return Space(read, vocabulary(read, own), tuple(header["input"]), head=head)
         except (EvosearchError, ValueError) as error:
             return str(error)
 
