@@ -223,7 +223,7 @@ def _check_for(task: Task, config: Config) -> None:
         training.check(task, config.final)
     except ConfigError as error:
         raise ConfigError(str(error).replace("recipe.", "final.", 1)) from None
-    known = {task.metric, "params", "flops", "seconds", *(["error"] if task.kind == "classification" else [])}
+    known = {task.metric, "params", "flops", "seconds", *(["error"] if task.measure.error else [])}
     for text in config.search.objectives:
         if Objective.parse(text).name not in known:
             raise ConfigError(f"search.objectives: {text}: {task.name} has {', '.join(sorted(known))}")

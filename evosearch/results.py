@@ -121,11 +121,7 @@ def model_source(architecture: Architecture, task: Task) -> str:
     ]
     if task.labels:
         lines.append(f"LABELS = {list(task.labels)!r}")
-    else:
-        lines += [
-            f"TARGET_MEAN = torch.tensor({_literal(task.target_mean)})",
-            f"TARGET_STD = torch.tensor({_literal(task.target_std)})",
-        ]
+    lines += [f"{name.upper()} = torch.tensor({_literal(value)})" for name, value in task.kind.constants(task).items()]
     lines += [
         "",
         "",
@@ -135,19 +131,10 @@ def model_source(architecture: Architecture, task: Task) -> str:
         "",
         "",
         "def predict(network, examples):",
+        f'    """{task.kind.answer_doc}"""',
+        "    with torch.no_grad():",
+        f"        return {task.kind.answer.format(out='network(preprocess(examples))')}",
     ]
-    if task.labels:
-        lines += [
-            '    """The label of each raw example."""',
-            "    with torch.no_grad():",
-            "        return [LABELS[i] for i in network(preprocess(examples)).argmax(1)]",
-        ]
-    else:
-        lines += [
-            '    """The targets of each raw example, in their own units."""',
-            "    with torch.no_grad():",
-            "        return network(preprocess(examples)) * TARGET_STD + TARGET_MEAN",
-        ]
     return "\n".join(lines) + "\n"
 
 

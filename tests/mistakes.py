@@ -497,9 +497,9 @@ CONFIGS = [
     usage(
         f"{TASK} points.csv --set final.augment=['flip']", "final.augment is for images, and points has none", at=points
     ),
-    usage("run --set data.metric=auc", "no metric 'auc'; there are accuracy"),
+    usage("run --set data.kind=regresion", "no kind of task named 'regresion'; did you mean regression"),
     usage("run --set data.validation=0.5 --set data.test=0.5", "leave nothing to train on"),
-    usage("run --dry-run --set data.metric=r2", "metric 'r2' is for regression, and this task is classification"),
+    usage("run --dry-run --set data.metric=r2", "no metric 'r2' for classification, which this task is; use accuracy"),
 ]
 
 SPACES = [

@@ -161,7 +161,6 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("search.py", "Search.ask", "SpaceExhausted"),
         ("tasks/base.py", "Split.__post_init__", "TaskError"),
         ("tasks/base.py", "make_task", 'TaskError(f"{name}: an example has shape'),
-        ("tasks/metrics.py", "metric_for", 'TaskError(f"no metric'),
         ("training.py", "Recipe.__post_init__", 'ConfigError(f"recipe.augment: no augmentation'),
         ("workers/evaluator.py", "Spec.build", "TaskError"),
     ],

@@ -21,13 +21,18 @@ from sklearn import metrics as reference
 from evosearch.errors import TaskError
 from evosearch.tasks import Split, Task, TaskSettings, load, make_task
 from evosearch.tasks.base import cut
-from evosearch.tasks.metrics import METRICS
+from evosearch.tasks.kinds import BUNDLED
+from evosearch.tasks.metrics import metric_of
 
 
 def task_of(spec: Path | str, **settings: Any) -> Task:
     task = load(str(spec), TaskSettings(**settings))
     assert isinstance(task, Task)
     return task
+
+
+def value(kind: str, metric: str, y: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> float:
+    return metric_of(BUNDLED[kind].metrics, kind, metric).value(y, out)
 
 
 def sizes(task: Task) -> list[int]:
@@ -80,13 +85,13 @@ def test_digest_follows_data_split_and_metric() -> None:
 
 def test_cuts_are_stratified_and_of_the_size_asked_for() -> None:
     y = np.repeat([0, 1, 2, 3], [501, 7, 90, 2])
-    parts = cut(y, (0.2, 0.1), 3, stratify=True)
+    parts = cut(600, y, (0.2, 0.1), 3)
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(600))
     assert [len(part) for part in parts] == pytest.approx([120, 60, 420], abs=1)
     for label in (0, 1, 2):
         for part, share in zip(parts, (0.2, 0.1, 0.7), strict=True):
             assert np.sum(y[part] == label) == pytest.approx(share * np.sum(y == label), abs=1)
-    again = cut(y, (0.2, 0.1), 3, stratify=True)
+    again = cut(600, y, (0.2, 0.1), 3)
     assert all(np.array_equal(one, two) for one, two in zip(parts, again, strict=True))
 
 
@@ -103,15 +108,15 @@ def test_class_metrics_are_sklearns(name: str, expected: Callable[..., float]) -
     for seed in range(5):
         y, guess = np.random.default_rng(seed).integers(0, 6, (2, 50))
         y[y == 3] = 2  # a class that does not occur
-        assert METRICS[name].value(y, guess, 7) == pytest.approx(expected(y, guess))
+        assert value("classification", name, y, np.eye(7)[guess]) == pytest.approx(expected(y, guess))
 
 
 def test_regression_metrics_are_sklearns() -> None:
     y = rng().normal(size=(50, 3)).astype(np.float32)
     guess = y + rng().normal(size=y.shape).astype(np.float32)
-    assert METRICS["r2"].value(y, guess, 3) == pytest.approx(reference.r2_score(y, guess), abs=1e-5)
-    assert METRICS["mse"].value(y, guess, 3) == pytest.approx(reference.mean_squared_error(y, guess), rel=1e-5)
-    assert METRICS["r2"].value(np.ones((5, 1)), np.zeros((5, 1)), 1) == 0
+    assert value("regression", "r2", y, guess) == pytest.approx(reference.r2_score(y, guess), abs=1e-5)
+    assert value("regression", "mse", y, guess) == pytest.approx(reference.mean_squared_error(y, guess), rel=1e-5)
+    assert value("regression", "r2", np.ones((5, 1)), np.zeros((5, 1))) == 0
 
 
 # -- arrays -------------------------------------------------------------------------------------------------------
@@ -133,7 +138,7 @@ def test_npz_with_and_without_splits(tmp_path: Path) -> None:
         (1, 12, 10),
         [60, 20, 20],
     )
-    assert task_of(tmp_path / "bare.npz").kind == "regression"
+    assert task_of(tmp_path / "bare.npz").kind.name == "regression"
 
 
 def test_unseen_nas_folder(tmp_path: Path) -> None:
@@ -208,7 +213,7 @@ def test_csv_of_mixed_columns(tmp_path: Path) -> None:
     task = task_of(tmp_path / "people.csv.xz", target="age", kind="regression", drop=("earns",), metric="mse")
     assert (task.outputs, task.input_shape, task.metric) == (1, (5,), "mse")
     assert task.target_mean == pytest.approx(task.train.y.mean())
-    assert task_of(tmp_path / "people.csv.xz", target="hours").kind == "regression"
+    assert task_of(tmp_path / "people.csv.xz", target="hours").kind.name == "regression"
     assert task_of(tmp_path / "people.csv.xz", target="0").labels[0] == "28"
 
 
@@ -297,7 +302,7 @@ def test_time_series(tmp_path: Path) -> None:
         SERIES.replace("@classLabel true up down", "@targetLabel true").replace(":up", ":1.5").replace(":down", ":2")
     )
     (tmp_path / "rate.ts").write_text(target + target.split("@data\n")[1] * 9)
-    assert task_of(tmp_path / "rate.ts").kind == "regression"
+    assert task_of(tmp_path / "rate.ts").kind.name == "regression"
 
 
 def image_folder(folder: Path, size: tuple[int, int] = (6, 4)) -> Path:
@@ -506,10 +511,10 @@ def test_mistakes_in_folders(tmp_path: Path) -> None:
 def test_what_is_no_task(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="no task 'digitz': it is no file or folder here"):
         load("digitz")
-    with pytest.raises(TaskError, match="metric 'r2' is for regression, and this task is classification; use accuracy"):
+    with pytest.raises(TaskError, match="no metric 'r2' for classification, which this task is; use accuracy"):
         load("digits", TaskSettings(metric="r2"))
-    with pytest.raises(TaskError, match="no metric 'auc'"):
-        TaskSettings(metric="auc")
+    with pytest.raises(TaskError, match="no kind of task named 'regresion'; did you mean regression"):
+        load("digits", TaskSettings(kind="regresion"))
     with pytest.raises(TaskError, match="leave nothing to train on"):
         TaskSettings(validation=0.5, test=0.5)
     (tmp_path / "p.csv").write_text(PEOPLE)

@@ -23,10 +23,11 @@ from evosearch.evaluation.fit import final_train, train
 from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.optimizers import optimizer_of, rate
 from evosearch.evaluation.recipe import DIGITS, Recipe
-from evosearch.evaluation.step import cuda_graph_capture_failed, loss_of
+from evosearch.evaluation.step import cuda_graph_capture_failed
 from evosearch.evaluation.stopping.median import medians
 from evosearch.layers.builder import Working
 from evosearch.tasks import Split, Task, load, make_task
+from evosearch.tasks.kinds.classification import Classification
 from tests import spaces
 
 
@@ -424,12 +425,12 @@ def test_resnet18_learns_as_the_one_written_by_hand(
 
     losses: list[float] = []
 
-    def recorded(*arguments: Any) -> torch.Tensor:
-        loss = loss_of(*arguments)
+    def recorded(out: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+        loss = Classification().loss(out, y, recipe)
         losses.append(float(loss.detach()))
         return loss
 
-    monkeypatch.setattr("evosearch.evaluation.step.loss_of", recorded)
+    monkeypatch.setattr(task.kind, "loss", recorded)
     assert train(build, task, recipe, seed=4).score.status == "ok"
 
     [by_hand] = started
@@ -517,7 +518,7 @@ def peak_of_a_step(build: Callable[[], nn.Module], task: Task, recipe: Recipe) -
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16", cache_enabled=False):
             out = built(x)
-        loss_of(task, out.float(), y).backward()  # type: ignore[no-untyped-call]
+        task.kind.loss(out.float(), y, recipe).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     step()

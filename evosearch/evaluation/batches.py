@@ -41,9 +41,7 @@ def resident(task: Task, split: Split, device: str) -> Resident:
 
     kept = _resident.setdefault(split, {})
     if device not in kept:
-        targets = split.y
-        if task.kind == "regression":
-            targets = ((targets - task.target_mean) / task.target_std).astype(np.float32)
+        targets = task.kind.normalise(task, split.y)
         x, y = (torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in (split.x, targets))
         if device.startswith("cuda"):
             free, total = torch.cuda.mem_get_info(device)
@@ -84,7 +82,7 @@ class Batches:
         self._mean = torch.from_numpy(task.mean).to(device, self.dtype)
         self._scale = 1 / torch.from_numpy(task.std).to(device, self.dtype)
         self._augment = augment
-        self._y_dtype = torch.int64 if task.kind == "classification" else self.dtype
+        self._y_dtype = self.dtype if self.data.y.is_floating_point() else self.data.y.dtype
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """x (len(rows), *input_shape) and y of these rows."""

@@ -18,10 +18,9 @@ from evosearch.evaluation.failures import Stopped, failed, one_line
 from evosearch.evaluation.optimizers import optimizer_of, rate
 from evosearch.evaluation.precision import autocast, dtype_of, seeded
 from evosearch.evaluation.recipe import Recipe, check
-from evosearch.evaluation.step import Step, loss_of
+from evosearch.evaluation.step import Step
 from evosearch.score import Score, Status
 from evosearch.tasks.base import Split, Task
-from evosearch.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,8 +60,8 @@ def train(
     deadline: a time of `clock`; a training that is not done by then has status timeout.
     medians: for recipe.stop == "median", what the curve must reach after each epoch.
 
-    Objectives of an ok score: the task's metric by its name after the last epoch, error (1 - metric, for
-    classification), params, flops and seconds. The caller's random state is left as it was.
+    Objectives of an ok score: the task's metric by its name after the last epoch, error (1 - metric, where that is an
+    error rate), params, flops and seconds. The caller's random state is left as it was.
     """
     return _attempt(
         lambda fit: fit.run(task.train, task.validation, curve=True),
@@ -234,7 +233,7 @@ class _Fit:
         """The task's metric under its name, and the mean loss, over all examples of the split."""
         import torch
 
-        task = self.task
+        task, plain = self.task, replace(self.recipe, label_smoothing=0.0)
         network.eval()
         outputs, loss = [], torch.zeros((), device=self.device)
         with torch.no_grad(), autocast(self.device, self.recipe):
@@ -242,14 +241,11 @@ class _Fit:
                 rows = torch.arange(start, min(start + judged.size, judged.count), device=judged.device)
                 x, y = judged.take(rows)
                 out = network(x).to(judged.dtype)
-                loss += loss_of(task, out, y) * len(rows)
-                outputs.append(out.argmax(1) if task.kind == "classification" else out)
-        predicted = torch.cat(outputs).cpu().numpy()
-        if task.kind == "regression":
-            predicted = predicted * task.target_std + task.target_mean
-        value = METRICS[task.metric].value(judged.targets, predicted, task.outputs)
+                loss += task.kind.loss(out, y, plain) * len(rows)
+                outputs.append(out)
+        value = task.judge(judged.targets, torch.cat(outputs).cpu().numpy())
         found = {task.metric: value, "loss": float(loss) / judged.count}
-        if task.kind == "classification":
+        if task.measure.error:
             found["error"] = 1 - value
         return found
 

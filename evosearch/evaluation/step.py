@@ -67,7 +67,7 @@ class Step:
         x, y = self.batches.take(rows)
         with autocast(self.device, self.recipe):
             out = self.network(x)
-        loss = loss_of(self.task, out.to(self.batches.dtype), y, self.recipe.label_smoothing)
+        loss = self.task.kind.loss(out.to(self.batches.dtype), y, self.recipe)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip:
             clip_grad_norm_(self.network.parameters(), self.recipe.clip)
@@ -112,15 +112,6 @@ class Step:
         gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
         if not bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients))):
             raise Stopped("nan", f"gradient is not finite at step {step + 1}")
-
-
-def loss_of(task: Task, out: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of classes, mean squared error of normalised regression targets."""
-    from torch.nn.functional import cross_entropy, mse_loss
-
-    if task.kind == "classification":
-        return cross_entropy(out, y, label_smoothing=label_smoothing)
-    return mse_loss(out, y)
 
 
 def cuda_graph_capture_failed() -> bool:

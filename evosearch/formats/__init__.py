@@ -135,9 +135,7 @@ def description(original: Original) -> dict[str, Any]:
     }
     if task is not None:
         found |= {"task": task.name, "outputs": task.outputs, "labels": list(task.labels)}
-        constants = {"mean": task.mean, "std": task.std}
-        if task.kind == "regression":
-            constants |= {"target_mean": task.target_mean, "target_std": task.target_std}
+        constants = {"mean": task.mean, "std": task.std, **task.kind.constants(task)}
         found |= {name: np.asarray(values, dtype=np.float64).tolist() for name, values in constants.items()}
     return found
 

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from evosearch.errors import TaskError
-from evosearch.tasks.base import DEFAULTS, AnyTask, DirectTask, Split, Task, TaskSettings, make_task
+from evosearch.tasks.base import DEFAULTS, AnyTask, DirectTask, Reading, Split, Task, TaskSettings, make_task
+from evosearch.tasks.kinds import BUNDLED, Kind, Kinds
 
-__all__ = ["AnyTask", "DirectTask", "Split", "Task", "TaskSettings", "load", "make_task"]
+__all__ = ["AnyTask", "DirectTask", "Kind", "Kinds", "Split", "Task", "TaskSettings", "load", "make_task"]
 
 
-def load(spec: str, settings: TaskSettings = DEFAULTS) -> AnyTask:
-    """The task that `spec` names.
+def load(spec: str, settings: TaskSettings = DEFAULTS, kinds: Kinds = BUNDLED) -> AnyTask:
+    """The task that `spec` names; kinds: those that `settings.kind` may name.
 
     digits                    scikit-learn's 1,797 handwritten digits, 8x8
     PATH                      a file or folder of data: .npz, .npy and IDX folders, image folders, .csv, .ts
@@ -23,10 +24,11 @@ def load(spec: str, settings: TaskSettings = DEFAULTS) -> AnyTask:
 
     Raises TaskError that names the file and, where there is one, the row.
     """
+    reading = Reading(settings, None if settings.kind == "auto" else kinds.named(settings.kind))
     if spec == "digits":
         from evosearch.tasks.digits import load_digits
 
-        return load_digits(settings)
+        return load_digits(reading)
     if spec.startswith("table:"):
         from evosearch.tasks import table
 
@@ -34,13 +36,13 @@ def load(spec: str, settings: TaskSettings = DEFAULTS) -> AnyTask:
     if spec.startswith(("torchvision:", "hf:")):
         from evosearch.tasks.hubs import load_hub
 
-        return load_hub(spec, settings)
+        return load_hub(spec, reading)
     from pathlib import Path
 
     if Path(spec).exists():
         from evosearch.tasks.files import load_path
 
-        return load_path(Path(spec), settings)
+        return load_path(Path(spec), reading)
     module, colon, function = spec.partition(":")
     if colon and function.isidentifier() and all(part.isidentifier() for part in module.split(".")):
         from evosearch.tasks import function as functions

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from evosearch.tasks.base import Array, Task, TaskSettings
+    from evosearch.tasks.base import Array, Reading, Task
 
 IDX = r"idx[1-4]-ubyte(\.gz)?$"
 TITLES: dict[Name, tuple[str, ...]] = {
@@ -28,17 +28,17 @@ TITLES: dict[Name, tuple[str, ...]] = {
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
-def load_npz(path: Path, settings: TaskSettings) -> Task:
+def load_npz(path: Path, reading: Reading) -> Task:
     """Arrays x_train, y_train, x_test, ... (or train_x, ..., or x and y alone) in one file; capitals do as well."""
     with _Reading(path):
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise TaskError(f"{path}: this is no .npz archive; save it with numpy.savez")
         found = {name.lower(): (f"{path}[{name}]", _member(archive, name, path)) for name in archive.files}
-    return _task(path.name.removesuffix(".npz"), str(path), found, settings)
+    return _task(path.name.removesuffix(".npz"), str(path), found, reading)
 
 
-def load_npy(folder: Path, settings: TaskSettings) -> Task:
+def load_npy(folder: Path, reading: Reading) -> Task:
     """Files train_x.npy, train_y.npy, valid_x.npy, ..., test_y.npy (or x_train.npy, ..., or x.npy and y.npy alone).
 
     A JSON file `metadata`, as Unseen-NAS has it (Geada et al. 2024), may state num_classes.
@@ -47,10 +47,10 @@ def load_npy(folder: Path, settings: TaskSettings) -> Task:
     for file in sorted(folder.glob("*.npy")):
         with _Reading(file):
             found[file.stem.lower()] = (str(file), np.asarray(np.load(file, allow_pickle=False)))
-    return _task(folder.resolve().name, str(folder), found, settings, _classes_of(folder))
+    return _task(folder.resolve().name, str(folder), found, reading, _classes_of(folder))
 
 
-def load_idx(folder: Path, settings: TaskSettings) -> Task:
+def load_idx(folder: Path, reading: Reading) -> Task:
     """Files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., plain or .gz (LeCun's MNIST page)."""
     found = {}
     for file in sorted(folder.glob("*idx*-ubyte*")):
@@ -59,7 +59,7 @@ def load_idx(folder: Path, settings: TaskSettings) -> Task:
         if title is None or role is None:
             raise TaskError(f"{file}: an IDX file is named train-images-idx3-ubyte, t10k-labels-idx1-ubyte, ...")
         found[f"{title}_{role}"] = (str(file), read_idx(file))
-    return _task(folder.resolve().name, str(folder), found, settings)
+    return _task(folder.resolve().name, str(folder), found, reading)
 
 
 def read_idx(path: Path) -> Array:
@@ -78,9 +78,7 @@ def read_idx(path: Path) -> Array:
     return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
-def _task(
-    name: str, where: str, found: Mapping[str, tuple[str, Array]], settings: TaskSettings, classes: int = 0
-) -> Task:
+def _task(name: str, where: str, found: Mapping[str, tuple[str, Array]], reading: Reading, classes: int = 0) -> Task:
     parts: dict[Name, Part] = {}
     images = False
     for title, words in TITLES.items():
@@ -99,7 +97,7 @@ def _task(
         there = ", ".join(sorted(found)) or "none"
         raise TaskError(f"{where}: no arrays called x_train and y_train, or x and y; there are: {there}")
     labels = [str(number) for number in range(classes)]
-    return assemble(name, parts, settings, labels=labels, images=images)
+    return assemble(name, parts, reading, labels=labels, images=images)
 
 
 def _classes_of(folder: Path) -> int:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import numpy as np
 
 from evosearch.errors import TaskError
-from evosearch.tasks.metrics import METRICS, metric_for
+from evosearch.tasks.kinds import BUNDLED
+from evosearch.tasks.metrics import metric_of
+from evosearch.tasks.rows import moments
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from evosearch.grammar.core import Derivation
     from evosearch.layers.base import Shape
     from evosearch.score import Score
+    from evosearch.tasks.kinds import Kind
+    from evosearch.tasks.metrics import Metric
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Kind = Literal["classification", "regression"]
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class TaskSettings:
     target: the CSV column to predict, by name or by number from 0; the last one where empty.
     drop: CSV columns to leave out, likewise.
     header: whether a CSV's first row names its columns; `auto` looks at it.
-    kind: classification or regression; `auto` takes whole numbers and words for classes, other numbers for targets.
-    metric: accuracy, balanced_accuracy, macro_f1, r2 or mse; accuracy or r2 where empty.
+    kind: classification, regression or a kind of the user's own; `auto` takes whole numbers and words for classes,
+        other numbers for targets.
+    metric: one of the kind's: accuracy, balanced_accuracy, macro_f1; r2, mse. The kind's first where empty.
     validation, test: shares of the data for splits that the files do not bring.
     split_seed: the seed of those splits.
     """
@@ -40,7 +42,7 @@ class TaskSettings:
     target: str = ""
     drop: tuple[str, ...] = ()
     header: Literal["auto", "yes", "no"] = "auto"
-    kind: Literal["auto", "classification", "regression"] = "auto"
+    kind: str = "auto"
     metric: str = ""
     validation: float = 0.2
     test: float = 0.2
@@ -52,11 +54,17 @@ class TaskSettings:
                 f"validation={self.validation} and test={self.test} leave nothing to train on; "
                 "both must be above 0 and together below 1"
             )
-        if self.metric and self.metric not in METRICS:
-            raise TaskError(f"no metric '{self.metric}'; there are {', '.join(METRICS)}")
 
 
 DEFAULTS = TaskSettings()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader of files is told: the settings, and the kind of task they name; None: as the data say."""
+
+    settings: TaskSettings = DEFAULTS
+    kind: Kind | None = None
 
 
 class AnyTask(Protocol):
@@ -105,10 +113,11 @@ class Task:
     """A data set cut into train, validation and test, with what training needs to know of it.
 
     input_shape: one example's shape, (C, H, W), (S, D) or (D,).
-    outputs: number of classes, or of regression targets.
-    labels: the classes' names in the order of their numbers; empty for regression.
+    kind: what the targets are. metric: the name of the kind's metric that is the fitness.
+    outputs: number of classes, or of numbers to predict.
+    labels: the classes' names in the order of their numbers; empty where targets are numbers.
     mean, std: normalisation constants of x, from the train split alone, broadcastable to input_shape.
-    target_mean, target_std: (outputs,), likewise of y; zeros and ones for classification.
+    target_mean, target_std: (outputs,), likewise of y; zeros and ones for classes.
     images: whether mirrored and shifted examples are still examples (image augmentation may be used).
     """
 
@@ -137,8 +146,17 @@ class Task:
         return np.asarray((x.astype(np.float32) - self.mean) / self.std, dtype=np.float32)
 
     @property
+    def measure(self) -> Metric:
+        """The metric itself."""
+        return metric_of(self.kind.metrics, self.kind.name, self.metric)
+
+    @property
     def larger_is_better(self) -> bool:
-        return METRICS[self.metric].larger_is_better
+        return self.measure.sign > 0
+
+    def judge(self, y: Array, out: Array) -> float:
+        """The metric's value: y (N, ...) stored targets, out (N, outputs) what the network gave for their examples."""
+        return self.measure.value(y, self.kind.denormalise(self, out))
 
 
 def make_task(
@@ -147,16 +165,18 @@ def make_task(
     validation: Split,
     test: Split,
     *,
-    kind: Kind,
+    kind: Kind | str,
     metric: str = "",
     labels: tuple[str, ...] = (),
     images: bool = False,
 ) -> Task:
     """A task from its three splits: constants from the train split, digest over all of it.
 
-    Raises TaskError where the splits' shapes differ, one is empty, or there is only one class.
+    kind: what the targets are, or the name of a bundled kind. Raises TaskError where the splits' shapes differ, one is
+    empty, or there is nothing to learn.
     """
-    metric = metric_for(kind, metric)
+    kind = BUNDLED.named(kind) if isinstance(kind, str) else kind
+    metric = metric_of(kind.metrics, kind.name, metric).name
     shapes = {split.x.shape[1:] for split in (train, validation, test)}
     if len(shapes) > 1:
         raise TaskError(f"{name}: the splits' examples differ in shape: {', '.join(map(str, sorted(shapes)))}")
@@ -166,51 +186,26 @@ def make_task(
     shape = tuple(int(n) for n in train.x.shape[1:])
     if not 1 <= len(shape) <= 3 or 0 in shape:
         raise TaskError(f"{name}: an example has shape {shape}; use (C, H, W), (S, D) or (D,)")
-    if kind == "classification":
-        outputs = len(labels) or 1 + max(int(split.y.max()) for split in (train, validation, test))
-        if outputs < 2 or len(np.unique(train.y)) < 2:
-            raise TaskError(f"{name}: only one class in the train split; there is nothing to learn")
-        labels = labels or tuple(str(i) for i in range(outputs))
-        target_mean, target_std = np.zeros(outputs, np.float32), np.ones(outputs, np.float32)
-    else:
-        outputs = int(train.y.shape[1])
-        target_mean, target_std = _moments(train.y, (0,))
-    mean, std = _moments(train.x, (0, 2, 3) if len(shape) == 3 else (0, 1) if len(shape) == 2 else (0,))
+    targets = kind.describe(name, [split.y for split in (train, validation, test)], labels)
+    mean, std = moments(train.x, (0, 2, 3) if len(shape) == 3 else (0, 1) if len(shape) == 2 else (0,))
     mean, std = (array[:, None, None] if len(shape) == 3 else array for array in (mean, std))
     return Task(
         name=name,
-        digest=_digest(kind, metric, labels, (train, validation, test)),
+        digest=_digest(kind.name, metric, targets.labels, (train, validation, test)),
         kind=kind,
         metric=metric,
         input_shape=shape,
-        outputs=outputs,
-        labels=labels,
+        outputs=targets.outputs,
+        labels=targets.labels,
         train=train,
         validation=validation,
         mean=mean,
         std=std,
-        target_mean=target_mean,
-        target_std=target_std,
+        target_mean=targets.mean,
+        target_std=targets.std,
         images=images and len(shape) == 3,
         _test=test,
     )
-
-
-def _moments(x: Array, axes: tuple[int, ...], block: int = 4096) -> tuple[Array, Array]:
-    """Mean and standard deviation over axes in float64, by blocks so that uint8 data is never copied whole.
-
-    A constant channel gets deviation 1: it carries nothing, and dividing by its zero would make NaN of it.
-    """
-    count = np.prod([x.shape[axis] for axis in axes])
-
-    def total(function: Callable[[Array], Array]) -> Array:
-        blocks = (x[start : start + block].astype(np.float64) for start in range(0, len(x), block))
-        return np.asarray(sum(function(part).sum(axes) for part in blocks))
-
-    mean = total(lambda part: part) / count
-    keep = tuple(None if axis in axes else slice(None) for axis in range(x.ndim))
-    std = np.sqrt(total(lambda part: (part - mean[keep]) ** 2) / count)
-    return mean.astype(np.float32), np.where(std > 1e-12, std, 1.0).astype(np.float32)
 
 
 def _digest(kind: str, metric: str, labels: tuple[str, ...], splits: tuple[Split, ...]) -> str:
@@ -222,24 +217,25 @@ def _digest(kind: str, metric: str, labels: tuple[str, ...], splits: tuple[Split
     return digest.hexdigest()
 
 
-def cut(y: Array, shares: tuple[float, ...], seed: int, *, stratify: bool) -> list[Array]:
+def cut(rows: int, strata: Array | None, shares: tuple[float, ...], seed: int) -> list[Array]:
     """Row numbers cut at random into parts of the given shares, then the rest; each part in ascending order.
 
-    stratify: every class is cut by itself, so that each part has its share of it; largest remainders decide
-    where a class does not divide, so that the parts' sizes are those asked for within one row.
+    strata: (rows,) numbers, or None for one stratum. Every stratum is cut by itself, so that each part has its share
+    of it; largest remainders decide where one does not divide, so that the parts' sizes are those asked for within one
+    row.
     """
     rng = np.random.default_rng(seed)
-    groups = [np.flatnonzero(y == label) for label in np.unique(y)] if stratify else [np.arange(len(y))]
+    groups = [np.arange(rows)] if strata is None else [np.flatnonzero(strata == label) for label in np.unique(strata)]
     parts: list[list[Array]] = [[] for _ in range(len(shares) + 1)]
     owed = np.zeros(len(parts))
     fractions = np.array([*shares, 1 - sum(shares)])
-    for rows in groups:
-        owed += fractions * len(rows)
-        sizes = np.floor(fractions * len(rows)).astype(int)
-        given = np.array([sum(len(rows) for rows in part) for part in parts])
-        for _ in range(len(rows) - int(sizes.sum())):
+    for group in groups:
+        owed += fractions * len(group)
+        sizes = np.floor(fractions * len(group)).astype(int)
+        given = np.array([sum(len(chosen) for chosen in part) for part in parts])
+        for _ in range(len(group) - int(sizes.sum())):
             sizes[int(np.argmax(owed - given - sizes))] += 1
         ends = np.cumsum(sizes)
-        for part, chosen in zip(parts, np.split(rng.permutation(rows), ends[:-1]), strict=True):
+        for part, chosen in zip(parts, np.split(rng.permutation(group), ends[:-1]), strict=True):
             part.append(chosen)
     return [np.sort(np.concatenate(part)) for part in parts]

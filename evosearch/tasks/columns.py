@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from evosearch.tasks.base import Array, Task, TaskSettings
+    from evosearch.tasks.base import Array, Reading, Task
 
 log = logging.getLogger(__name__)
 
@@ -38,21 +38,21 @@ class _Table:
         return [row[index] for row in self.rows]
 
 
-def load_csv(path: Path, settings: TaskSettings) -> Task:
+def load_csv(path: Path, reading: Reading) -> Task:
     """A CSV's columns as vectors (D,): each numeric column one number, each other column one 0/1 number for every word
     that occurs in the file to train on (a word met only later is all zeros).
 
     A file whose name says train is joined by those beside it that say test and validation.
     """
-    tables: dict[Name, _Table] = {"train": _read(path, settings)}
+    tables: dict[Name, _Table] = {"train": _read(path, reading)}
     for title in ("validation", "test"):
         beside = sibling(path, title)
         if beside is not None:
             log.info("%s is the %s split of %s", beside, title, path)
-            tables[title] = _read(beside, settings)
+            tables[title] = _read(beside, reading)
     train = tables["train"]
-    target = _index(train, settings.target) if settings.target else len(train.names) - 1
-    dropped = {_index(train, name) for name in settings.drop} | {target}
+    target = _index(train, reading.settings.target) if reading.settings.target else len(train.names) - 1
+    dropped = {_index(train, name) for name in reading.settings.drop} | {target}
     inputs = [index for index in range(len(train.names)) if index not in dropped]
     if not inputs:
         raise TaskError(f"{path}: no column is left beside the target '{train.names[target]}'")
@@ -60,7 +60,7 @@ def load_csv(path: Path, settings: TaskSettings) -> Task:
         if len(table.names) != len(train.names):
             raise TaskError(f"{table.path}: {len(table.names)} columns, and {len(train.names)} in {path}")
     words = {index: _words(train, index) for index in inputs}
-    labels = _labels(train, target, settings)
+    labels = _labels(train, target, reading)
     parts = {
         title: Part(
             np.concatenate([_encoded(table, index, words[index]) for index in inputs], axis=1),
@@ -70,10 +70,10 @@ def load_csv(path: Path, settings: TaskSettings) -> Task:
         )
         for title, table in tables.items()
     }
-    return assemble(stem(path), parts, settings, labels=labels or ())
+    return assemble(stem(path), parts, reading, labels=labels or ())
 
 
-def _read(path: Path, settings: TaskSettings) -> _Table:
+def _read(path: Path, reading: Reading) -> _Table:
     reader = csv.reader(opened(path).splitlines(), skipinitialspace=True)
     rows, lines = [], []
     try:
@@ -89,7 +89,7 @@ def _read(path: Path, settings: TaskSettings) -> _Table:
     for row, line in zip(rows, lines, strict=True):
         if len(row) != width:
             raise TaskError(f"{path}: line {line}: {len(row)} cells, and {width} in the first row")
-    if settings.header == "yes" or (settings.header == "auto" and _has_header(rows)):
+    if reading.settings.header == "yes" or (reading.settings.header == "auto" and _has_header(rows)):
         return _Table(path, rows[1:], lines[1:], rows[0])
     return _Table(path, rows, lines, [str(index) for index in range(width)])
 
@@ -178,12 +178,12 @@ def _numbers(table: _Table, index: int) -> Array:
     return values
 
 
-def _labels(table: _Table, target: int, settings: TaskSettings) -> list[str] | None:
+def _labels(table: _Table, target: int, reading: Reading) -> list[str] | None:
     """The classes' names in order; None for regression."""
     cells = table.column(target)
     numbers = _all_numbers(cells)
     whole = numbers and all(float(cell).is_integer() for cell in cells)
-    if settings.kind == "regression" or (settings.kind == "auto" and numbers and not whole):
+    if not (reading.kind.classes if reading.kind else whole or not numbers):
         return None
     for row, cell in enumerate(cells):
         if cell in ("", "?") or (numbers and math.isnan(float(cell))):

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from evosearch.tasks.base import DEFAULTS, Split, Task, TaskSettings, cut, make_task
+from evosearch.tasks.assemble import Part, assemble
+
+if TYPE_CHECKING:
+    from evosearch.tasks.base import Reading, Task
 
 
-def load_digits(settings: TaskSettings = DEFAULTS) -> Task:
+def load_digits(reading: Reading) -> Task:
     """Input (1, 8, 8) uint8 of 0..16, ten classes; stratified train, validation and test by `settings.split_seed`."""
     from sklearn.datasets import load_digits as bundled
 
     images, target = bundled(return_X_y=True)
     x = images.reshape(-1, 1, 8, 8).astype(np.uint8)
-    y = target.astype(np.int64)
-    validation, test, train = (
-        Split(x[rows], y[rows])
-        for rows in cut(y, (settings.validation, settings.test), settings.split_seed, stratify=True)
-    )
-    return make_task("digits", train, validation, test, kind="classification", metric=settings.metric, images=True)
+    part = Part(x, target.astype(np.int64), "digits", "digits")
+    return assemble("digits", {"train": part}, reading, images=True)

@@ -16,13 +16,13 @@ from evosearch.tasks.assemble import Name, Part, as_examples, assemble
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from evosearch.tasks.base import Array, Task, TaskSettings
+    from evosearch.tasks.base import Array, Reading, Task
 
 
-def load_hub(spec: str, settings: TaskSettings) -> Task:
+def load_hub(spec: str, reading: Reading) -> Task:
     """`torchvision:FashionMNIST` or `hf:ylecun/mnist`; downloaded once. Raises TaskError where that fails."""
     hub, _, name = spec.partition(":")
-    return _torchvision(name, settings) if hub == "torchvision" else _hugging_face(name, settings)
+    return _torchvision(name, reading) if hub == "torchvision" else _hugging_face(name, reading)
 
 
 def data_folder() -> Path:
@@ -37,7 +37,7 @@ def _library(name: str, spec: str) -> ModuleType:
         raise TaskError(f"{spec} needs {name.partition('.')[0]}: pip install {name.partition('.')[0]}") from None
 
 
-def _torchvision(name: str, settings: TaskSettings) -> Task:
+def _torchvision(name: str, reading: Reading) -> Task:
     """Data sets that hold their examples as one array `data` beside `targets` or `labels`: MNIST, CIFAR10, SVHN, ..."""
     spec = f"torchvision:{name}"
     datasets = _library("torchvision.datasets", spec)
@@ -59,10 +59,10 @@ def _torchvision(name: str, settings: TaskSettings) -> Task:
             raise TaskError(f"{spec}: its examples are no one array; save them as .npz and use that")
         x, images = as_examples(np.asarray(data.data), spec)
         parts[title] = Part(x, np.asarray(targets), f"{spec} {title}", f"{spec} {title}")
-    return assemble(name, parts, settings, images=images)
+    return assemble(name, parts, reading, images=images)
 
 
-def _hugging_face(name: str, settings: TaskSettings) -> Task:
+def _hugging_face(name: str, reading: Reading) -> Task:
     """Data sets with an image column, or numeric columns, and a target: settings.target, else `label` or `labels`."""
     spec = f"hf:{name}"
     library = _library("datasets", spec)
@@ -78,7 +78,7 @@ def _hugging_face(name: str, settings: TaskSettings) -> Task:
         if title not in data:
             continue
         features = data[title].features
-        wanted = (settings.target,) if settings.target else ("label", "labels")
+        wanted = (reading.settings.target,) if reading.settings.target else ("label", "labels")
         target = next((column for column in wanted if column in features), None)
         if target is None:
             raise TaskError(f"{spec}: no column {' or '.join(wanted)}; there are {', '.join(features)}")
@@ -88,7 +88,7 @@ def _hugging_face(name: str, settings: TaskSettings) -> Task:
         parts[title] = Part(x, np.asarray(data[title][target]), where, where)
     if "train" not in parts:
         raise TaskError(f"{spec}: no split called train; there are {', '.join(data)}")
-    return assemble(name.rpartition("/")[2], parts, settings, labels=labels, images=images)
+    return assemble(name.rpartition("/")[2], parts, reading, labels=labels, images=images)
 
 
 def _column(rows: Any, target: str, spec: str) -> Array:

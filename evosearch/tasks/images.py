@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from evosearch.tasks.base import Array, Task, TaskSettings
+    from evosearch.tasks.base import Array, Reading, Task
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
 
 
-def load_folder(folder: Path, settings: TaskSettings) -> Task:
+def load_folder(folder: Path, reading: Reading) -> Task:
     """Images as (C, H, W) bytes: one channel where all are grey, else three. All must be of one size.
 
     Classes are the sub-folders' names in order. Needs Pillow.
@@ -49,7 +49,7 @@ def load_folder(folder: Path, settings: TaskSettings) -> Task:
             x[row] = pixels
         y = np.array([number for _, number in found], np.int64)
         read[title] = Part(x, y, str(parts[title]), str(parts[title]))
-    return assemble(folder.resolve().name, read, settings, labels=labels, images=True)
+    return assemble(folder.resolve().name, read, reading, labels=labels, images=True)
 
 
 def _files(place: Path, labels: list[str]) -> list[tuple[Path, int]]:

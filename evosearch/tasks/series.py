@@ -15,7 +15,7 @@ from evosearch.tasks.sources import opened, sibling, stem
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evosearch.tasks.base import Array, Task, TaskSettings
+    from evosearch.tasks.base import Array, Reading, Task
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class _File:
     labels: tuple[str, ...]  # classes as the head states them, () for regression
 
 
-def load_ts(path: Path, settings: TaskSettings) -> Task:
+def load_ts(path: Path, reading: Reading) -> Task:
     """Series as columns (S, D): S time steps (the longest in any file), D dimensions.
 
     A missing value, and the rest of a series shorter than the longest, get the mean of their own series and dimension.
@@ -44,15 +44,15 @@ def load_ts(path: Path, settings: TaskSettings) -> Task:
     length = max(len(series) for file in files.values() for case in file.cases for series in case)
     dimensions = len(train.cases[0])
     labels = train.labels
-    if settings.kind == "classification" and not labels:
+    if reading.kind and reading.kind.classes and not labels:
         raise TaskError(f"{path}: its head states no classes (@classLabel true A B ...)")
-    if settings.kind == "regression":
+    if reading.kind and not reading.kind.classes:
         labels = ()
     parts = {
         title: Part(_stacked(file, dimensions, length), _ends(file, labels), str(file.path), str(file.path))
         for title, file in files.items()
     }
-    return assemble(stem(path), parts, settings, labels=labels)
+    return assemble(stem(path), parts, reading, labels=labels)
 
 
 def _read(path: Path) -> _File:

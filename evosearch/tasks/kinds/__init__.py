@@ -1,0 +1,143 @@
+"""Kinds of tasks: what targets are, and so how a network is trained on them and judged. One file each.
+
+A kind is a class without arguments in a file of its name (`classification.py` -> `Classification`). A person's own
+derives from one of these, or answers the protocol.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from evosearch.errors import TaskError
+from evosearch.paths import offer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from evosearch.tasks.base import Task
+    from evosearch.tasks.metrics import Metric
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Training(Protocol):
+    """What a loss asks of the recipe that a network is trained by."""
+
+    @property
+    def label_smoothing(self) -> float: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What all targets of a task have in common.
+
+    outputs: numbers that a network gives for one example. labels: the classes' names in the order of their numbers;
+    empty where targets are numbers. mean, std: (outputs,), what normalises targets; zeros and ones where nothing does.
+    """
+
+    outputs: int
+    labels: tuple[str, ...]
+    mean: Array
+    std: Array
+
+
+class Kind(Protocol):
+    """What a task's targets are: how they are read, trained on and judged. Holds no state.
+
+    name: what `data.kind` says. classes: whether readers give the numbers of named classes, or numbers.
+    metrics: what a network can be judged by; the first is the usual one.
+    baseline_name: of the model that `baseline` fits, in words.
+    answer: Python source of the answers to a batch, with {out} for what the network gave; may use LABELS and the
+        constants, in capitals. answer_doc: what it is, in a sentence.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> bool: ...
+    @property
+    def metrics(self) -> Sequence[Metric]: ...
+    @property
+    def baseline_name(self) -> str: ...
+    @property
+    def answer(self) -> str: ...
+    @property
+    def answer_doc(self) -> str: ...
+
+    def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
+        """The targets of all splits as they are kept, each (N,) int64 or (N, outputs) float32.
+
+        targets: (array, file) of each, of the split to train on first. classes: how many have names, or 0. Raises
+        TaskError with file and row where they are none of this kind.
+        """
+
+    def describe(self, name: str, splits: Sequence[Array], labels: Sequence[str]) -> Targets:
+        """What the stored targets of train, validation and test have in common, constants from train alone.
+
+        Raises TaskError where there is nothing to learn.
+        """
+
+    def strata(self, y: Array) -> Array | None:
+        """(N,) numbers of the groups that every part of a cut should have its share of; None for one group."""
+
+    def normalise(self, task: Task, y: Array) -> Array:
+        """Stored targets as the loss takes them: int64 classes, else floats."""
+
+    def denormalise(self, task: Task, out: Array) -> Array:
+        """What a network gave, (N, outputs), as the metrics take it."""
+
+    def constants(self, task: Task) -> Mapping[str, Array]:
+        """The constants that `answer` needs, by name in small letters."""
+
+    def loss(self, out: Tensor, y: Tensor, recipe: Training) -> Tensor:
+        """The mean loss of a batch, a scalar: out (B, outputs), y normalised targets."""
+
+    def predict(self, out: Tensor) -> Tensor:
+        """What the network's outputs (B, outputs) say: class numbers (B,), or normalised numbers (B, outputs)."""
+
+    def baseline(self, x: Array, y: Array, x_test: Array, outputs: int) -> Array:
+        """Outputs (N, outputs) for x_test of a linear model fitted on normalised x (M, D) and stored y, for metrics."""
+
+
+class Kinds(Mapping[str, Kind]):
+    """The kinds by name: the bundled ones, loaded when they are asked for, and a person's own, which come first."""
+
+    def __init__(self, own: Mapping[str, Kind] | None = None) -> None:
+        self._own = dict(own or {})
+
+    def __iter__(self) -> Any:
+        bundled = (path.stem for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("_"))
+        return iter(sorted({*self._own, *bundled}))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __getitem__(self, name: str) -> Kind:
+        if name in self._own:
+            return self._own[name]
+        if name not in set(self):
+            raise KeyError(name)
+        made: Kind = getattr(importlib.import_module(f"{__name__}.{name}"), "".join(map(str.title, name.split("_"))))()
+        return made
+
+    def named(self, name: str) -> Kind:
+        """The kind of this name. Raises TaskError with near names where there is none."""
+        if name not in self:
+            raise TaskError(f"no kind of task named {name!r}; {offer(name, tuple(self))}")
+        return self[name]
+
+
+BUNDLED = Kinds()
+
+
+def usual(*, classes: bool) -> Kind:
+    """The kind of a task that says none: classification of classes, regression of numbers."""
+    return BUNDLED["classification" if classes else "regression"]

@@ -1,0 +1,126 @@
+"""Classification: one of several named classes for each example."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from evosearch.errors import TaskError
+from evosearch.tasks import metrics as measured
+from evosearch.tasks.kinds import Targets
+from evosearch.tasks.metrics import Metric
+from evosearch.tasks.rows import finite_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from evosearch.tasks.base import Task
+    from evosearch.tasks.kinds import Training
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+MOST_CLASSES = 1000  # more are surely a number to predict, or an identifier
+
+
+class Classification:
+    """Targets are class numbers from 0; the network gives a logit for each class and is trained by cross-entropy."""
+
+    name = "classification"
+    classes = True
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("accuracy", 1, measured.accuracy, error=True),
+        Metric("balanced_accuracy", 1, measured.balanced_accuracy, error=True),
+        Metric("macro_f1", 1, measured.macro_f1, error=True),
+    )
+    baseline_name = "logistic regression"
+    answer = "[LABELS[i] for i in {out}.argmax(1)]"
+    answer_doc = "The label of each raw example."
+
+    def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
+        """(N,) int64 each; classes without names are numbered from 0 over all splits, one alone need not hold each."""
+        stored = [_numbers(y, file, classes) for y, file in targets]
+        if not classes and min(int(y.min()) for y in stored) > 0:
+            raise _misnumbered(targets[0][1], stored[0])
+        return stored
+
+    def describe(self, name: str, splits: Sequence[Array], labels: Sequence[str]) -> Targets:
+        """As many outputs as classes; without labels the numbers are their names."""
+        outputs = len(labels) or 1 + max(int(y.max()) for y in splits)
+        if outputs < 2 or len(np.unique(splits[0])) < 2:
+            raise TaskError(f"{name}: only one class in the train split; there is nothing to learn")
+        names = tuple(labels) or tuple(str(number) for number in range(outputs))
+        return Targets(outputs, names, np.zeros(outputs, np.float32), np.ones(outputs, np.float32))
+
+    def strata(self, y: Array) -> Array | None:
+        """The classes themselves."""
+        return y
+
+    def normalise(self, task: Task, y: Array) -> Array:
+        """As they are."""
+        return y
+
+    def denormalise(self, task: Task, out: Array) -> Array:
+        """As they are."""
+        return out
+
+    def constants(self, task: Task) -> Mapping[str, Array]:
+        """None."""
+        return {}
+
+    def loss(self, out: Tensor, y: Tensor, recipe: Training) -> Tensor:
+        """Cross-entropy, with the recipe's label smoothing."""
+        from torch.nn.functional import cross_entropy
+
+        return cross_entropy(out, y, label_smoothing=recipe.label_smoothing)
+
+    def predict(self, out: Tensor) -> Tensor:
+        """The class of the largest logit, the first of equal ones."""
+        return out.argmax(1)
+
+    def baseline(self, x: Array, y: Array, x_test: Array, outputs: int) -> Array:
+        """Log probabilities by logistic regression; -inf for a class that y lacks."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline that is not quite converged is still one
+            model = LogisticRegression(max_iter=1000).fit(x, y)
+        out = np.full((len(x_test), outputs), -np.inf)
+        out[:, model.classes_] = model.predict_log_proba(x_test)
+        return out
+
+
+def _numbers(y: Array, file: str, classes: int) -> Array:
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise TaskError(f"{file}: class labels of shape {y.shape}; one whole number for each example is needed")
+    if y.dtype.kind == "f":
+        finite_rows(y, file)
+        if (broken := y != np.round(y)).any():
+            row = int(broken.argmax())
+            raise TaskError(f"{file}: row {row}: {y[row]} is no class number; use whole numbers, or kind = regression")
+    elif y.dtype.kind not in "biu":
+        raise TaskError(f"{file}: class labels of dtype {y.dtype}; number the classes from 0")
+    y = y.astype(np.int64)
+    if y.min() < 0 and not classes:
+        raise _misnumbered(file, y)
+    most = classes or MOST_CLASSES
+    if y.min() < 0 or y.max() >= most:
+        row = int(((y < 0) | (y >= most)).argmax())
+        raise TaskError(
+            f"{file}: row {row}: class {y[row]}; there are {classes} classes, numbered from 0"
+            if classes
+            else f"{file}: row {row}: class {y[row]} of over {MOST_CLASSES}; is this a number to predict? "
+            "Say kind = regression"
+        )
+    return y
+
+
+def _misnumbered(file: str, y: Array) -> TaskError:
+    row = int(y.argmin())
+    return TaskError(f"{file}: row {row}: the smallest class is {y[row]}; number the classes from 0")

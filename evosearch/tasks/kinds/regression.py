@@ -1,0 +1,85 @@
+"""Regression: one number or several for each example."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from evosearch.errors import TaskError
+from evosearch.tasks import metrics as measured
+from evosearch.tasks.kinds import Targets
+from evosearch.tasks.metrics import Metric
+from evosearch.tasks.rows import finite_rows, moments
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor
+
+    from evosearch.tasks.base import Task
+    from evosearch.tasks.kinds import Training
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Regression:
+    """Targets are numbers, centred and scaled for the loss, the mean squared error; metrics are in their own units."""
+
+    name = "regression"
+    classes = False
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("r2", 1, measured.r2),
+        Metric("mse", -1, measured.mse),
+    )
+    baseline_name = "ridge regression"
+    answer = "{out} * TARGET_STD + TARGET_MEAN"
+    answer_doc = "The targets of each raw example, in their own units."
+
+    def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
+        """(N, outputs) float32 each."""
+        stored = []
+        for y, file in targets:
+            if y.dtype.kind not in "biuf":
+                raise TaskError(f"{file}: targets of dtype {y.dtype}; regression needs numbers")
+            stored.append(y.astype(np.float32).reshape(len(y), -1))
+            finite_rows(stored[-1], file)
+        return stored
+
+    def describe(self, name: str, splits: Sequence[Array], labels: Sequence[str]) -> Targets:
+        """One output for each target, with its mean and deviation over the train split."""
+        mean, std = moments(splits[0], (0,))
+        return Targets(int(splits[0].shape[1]), (), mean, std)
+
+    def strata(self, y: Array) -> Array | None:
+        """None: rows are cut at random."""
+        return None
+
+    def normalise(self, task: Task, y: Array) -> Array:
+        """Centred and scaled by the train split's constants, float32."""
+        return np.asarray((y - task.target_mean) / task.target_std, np.float32)
+
+    def denormalise(self, task: Task, out: Array) -> Array:
+        """In the targets' own units again."""
+        return np.asarray(out * task.target_std + task.target_mean)
+
+    def constants(self, task: Task) -> Mapping[str, Array]:
+        """target_mean and target_std, (outputs,)."""
+        return {"target_mean": task.target_mean, "target_std": task.target_std}
+
+    def loss(self, out: Tensor, y: Tensor, recipe: Training) -> Tensor:
+        """Mean squared error of normalised targets."""
+        from torch.nn.functional import mse_loss
+
+        return mse_loss(out, y)
+
+    def predict(self, out: Tensor) -> Tensor:
+        """As they are."""
+        return out
+
+    def baseline(self, x: Array, y: Array, x_test: Array, outputs: int) -> Array:
+        """Ridge regression."""
+        from sklearn.linear_model import Ridge
+
+        predicted: Array = Ridge().fit(x, y).predict(x_test)
+        return predicted.reshape(len(x_test), outputs)
