@@ -11,10 +11,7 @@ What comes of it is a folder like a run's best/, with what is needed to use it a
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import statistics
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -256,28 +253,10 @@ def save(outcome: Outcome, folder: Path) -> None:
         **grammar,
         CONFIG_FILE: configuration.dumps(config),
     }
-    disk = Disk()
-    folder = folder.absolute()
-    stem = f".{folder.name}.{os.getpid()}-{time.time_ns():x}"
-    beside, before = folder.with_name(f"{stem}.new"), folder.with_name(f"{stem}.old")
-    try:
-        for name, content in contents.items():
-            path = beside / name
-            disk.mkdir(path.parent)
-            disk.write_new(path, content.encode() if isinstance(content, str) else content)
-        if folder.exists():
-            disk.rename(folder, before)
-        disk.rename(beside, folder)
-        disk.fsync_folder(folder.parent)
-    except BaseException:
-        if before.exists():  # put back what was there
-            if folder.exists():
-                disk.rename(folder, beside)
-            disk.rename(before, folder)
-        raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    shutil.rmtree(before, ignore_errors=True)
+    disk, folder = Disk(), folder.absolute()
+    encoded = {name: text.encode() if isinstance(text, str) else text for name, text in contents.items()}
+    with disk.replacing(folder, alone=False) as beside:
+        disk.write_tree(beside, encoded)
 
 
 def _text(path: Path) -> str:

@@ -99,13 +99,9 @@ def export(original: Original, format: str, path: Path) -> Exported:
         raise ExportError(f"no format {format!r}; there are {', '.join(FORMATS)}")
     if format == "onnx":
         _require_onnx()
-    beside = path.with_name(f".{path.stem}.part{FORMATS[format].suffix}")
-    try:
+    with Disk().replacing(path, alone=False, durable=False) as beside:
         differences = _attempt(original, format, beside)
         size = beside.stat().st_size
-        Disk().rename(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
     return Exported(path, format, size, differences)
 
 

@@ -214,15 +214,11 @@ class _Log(ABC):
     def rewrite(self) -> None:
         """The file of the whole journal, written beside and renamed: a reader never finds half of it."""
         self.close()
-        beside, disk = self.path.with_name(f"{self.name}.new"), self.run.disk
-        self.descriptor = disk.open(beside, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC)
-        try:
+        disk = self.run.disk
+        with disk.replacing(self.path, durable=False) as beside:
+            self.descriptor = disk.open(beside, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_TRUNC)
             for chunk in _chunks(self.lines()):
                 disk.write(self.descriptor, beside, chunk)
-            disk.rename(beside, self.path)
-        except StorageError:
-            beside.unlink(missing_ok=True)  # a full disk is the last that should keep half a file
-            raise
 
     def close(self) -> None:
         if self.descriptor >= 0:

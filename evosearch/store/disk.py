@@ -1,4 +1,4 @@
-"""The one way by which a run's files reach the disk.
+"""The one way by which files that matter reach the disk.
 
 Every change (open, write, fsync, rename, ...) passes through `Disk.perform`, so that a test can put a fault at any
 of them: a full disk, a broken one, or a process that dies half-way through a write.
@@ -6,10 +6,12 @@ of them: a full disk, a broken one, or a process that dies half-way through a wr
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -95,6 +97,74 @@ class Disk:
                 self.fsync(descriptor, path)
         finally:
             os.close(descriptor)
+
+    def write_tree(self, folder: Path, contents: Mapping[str, bytes]) -> None:
+        """A folder with these files (by relative path), and whatever it holds already: names and contents durable."""
+        self.mkdir(folder)
+        folders = {folder}
+        for name, data in contents.items():
+            path = folder / name
+            self.mkdir(path.parent)
+            self.write_new(path, data)
+            folders.update(parent for parent in path.parents if parent.is_relative_to(folder))
+        for inside in folders:
+            self.fsync_folder(inside)
+
+    @contextlib.contextmanager
+    def replacing(
+        self, path: Path, *, alone: bool = True, durable: bool = True, fresh: bool = False, before: Path | None = None
+    ) -> Iterator[Path]:
+        """A place beside `path` for a file or a folder that is put there when the block ends, whole or not at all.
+
+        Who looks at `path` meanwhile finds what stood there, or the new one. Where the block raises, or the disk
+        refuses, what stood there stands there still, and nothing is left beside it.
+
+        alone: nobody else writes there (a lock is held), so that the place has a fixed name and what a kill left there
+            gives way. durable: the new name is synced too. fresh: refuse where a folder with something in it stands at
+            `path`. before: where what stood at `path` goes, to be kept. Raises StorageError.
+        """
+        stem = path.name if alone else f".{path.name}.new-{os.getpid()}-{time.time_ns():x}"
+        beside = path.with_name(f"{stem}.new" if alone else f"{stem}{path.suffix}")
+        if alone and beside.is_dir():
+            self.remove_tree(beside)
+        aside = before or path.with_name(f"{stem}.old")
+        try:
+            yield beside
+            stood = False if fresh else self._set_aside(path, aside, keep=before is not None)
+            try:
+                self.rename(beside, path)
+                if durable:
+                    self.fsync_folder(path.parent)
+            except StorageError:
+                if (fresh or stood) and not beside.exists():
+                    _discard(path)
+                if stood:
+                    with contextlib.suppress(StorageError):  # what failed first is what is told
+                        self.rename(aside, path)
+                raise
+        except (Exception, KeyboardInterrupt, SystemExit):
+            _discard(beside)
+            raise
+        if stood and before is None:
+            self.remove_tree(aside)
+
+    def _set_aside(self, path: Path, aside: Path, *, keep: bool) -> bool:
+        """Make room at `path`: to keep what stands there, or for a folder, which no rename replaces."""
+        if not path.exists() or not (keep or (path.is_dir() and any(path.iterdir()))):
+            return False
+        if not keep and aside.exists():
+            self.remove_tree(aside)
+        self.rename(path, aside)
+        return True
+
+
+def _discard(path: Path) -> None:
+    """Remove what was written in vain: a full disk is the last that should keep half a file."""
+    with contextlib.suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def content(path: Path) -> bytes | None:

@@ -29,10 +29,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from evosearch.errors import RunCorrupt, RunError
+from evosearch.errors import RunCorrupt, RunError, StorageError
 from evosearch.score import Score
 from evosearch.store import framing
-from evosearch.store.disk import refusal
+from evosearch.store.disk import Disk, refusal
 from evosearch.store.framing import LEDGER, PREAMBLE, Frame, Frames
 from evosearch.store.run import Run
 
@@ -239,7 +239,7 @@ class Ledger:
         if not self._gave_up:
             try:
                 return self._append([_framed(score, task, recipe, self._clock())]) == 1
-            except (OSError, RunError) as error:
+            except (OSError, RunError, StorageError) as error:
                 self._give_up(error)
         self._memory[identity] = score
         return True
@@ -437,19 +437,19 @@ class Ledger:
 
     def _replace(self, frames: Iterable[bytes]) -> None:
         """Put a new file with these frames in the place of the present one, and hold its lock as well."""
-        beside = self.path.with_name(self.path.name + ".new")  # ours alone: we hold the lock
-        file = os.open(beside, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        disk, file = Disk(), -1
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            with os.fdopen(os.dup(file), "wb", buffering=1 << 20) as out:
-                out.write(framing.preamble(LEDGER))
-                for data in frames:
-                    out.write(data)
-            os.fsync(file)
-            beside.replace(self.path)
+            with disk.replacing(self.path, durable=False) as beside:  # ours alone: we hold the lock
+                file = disk.open(beside, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC)
+                fcntl.flock(file, fcntl.LOCK_EX)
+                with os.fdopen(os.dup(file), "wb", buffering=1 << 20) as out:
+                    out.write(framing.preamble(LEDGER))
+                    for data in frames:
+                        out.write(data)
+                disk.fsync(file, beside)
         except BaseException:
-            os.close(file)
-            beside.unlink(missing_ok=True)
+            if file >= 0:
+                os.close(file)
             raise
         self.close()
         self._file, self._table, self._end = file, FitnessTable(), 0

@@ -166,33 +166,22 @@ class Run:
         _refuse_existing(folder)
         disk.mkdir(folder.parent)
         _clear_abandoned(folder)
-        beside = folder.parent / f".{folder.name}.new-{os.getpid()}-{time.time_ns():x}"
-        contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+        contents = {_relative(name): text.encode() if isinstance(text, str) else text for name, text in files.items()}
         full_header = {
             **header, "format": FORMAT, "files": {name: _digest(data) for name, data in sorted(contents.items())}
         }  # fmt: skip
-        held, journal, made = -1, -1, beside
+        start = framing.preamble(JOURNAL) + framing.frame(framing.encode(full_header))
+        held = journal = -1
         try:
-            disk.mkdir(beside)
-            held = lock.take(beside, disk)
-            folders = {beside}
-            for name, data in contents.items():
-                path = beside / _relative(name)
-                disk.mkdir(path.parent)
-                disk.write_new(path, data)
-                folders.update(parent for parent in path.parents if parent.is_relative_to(beside))
-            start = framing.preamble(JOURNAL) + framing.frame(framing.encode(full_header))
-            journal = disk.open(beside / JOURNAL_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT)
-            disk.write(journal, beside / JOURNAL_FILE, start)
-            disk.fsync(journal, beside / JOURNAL_FILE)
-            for inside in folders:
-                disk.fsync_folder(inside)
-            _refuse_existing(folder)
-            disk.rename(beside, folder)
-            made = folder
-            disk.fsync_folder(folder.parent)
+            with disk.replacing(folder, alone=False, fresh=True) as beside:
+                disk.mkdir(beside)
+                held = lock.take(beside, disk)
+                journal = disk.open(beside / JOURNAL_FILE, os.O_RDWR | os.O_APPEND | os.O_CREAT)
+                disk.write(journal, beside / JOURNAL_FILE, start)
+                disk.fsync(journal, beside / JOURNAL_FILE)
+                disk.write_tree(beside, contents)
+                _refuse_existing(folder)
         except BaseException:
-            shutil.rmtree(made, ignore_errors=True)
             for descriptor in (journal, held):
                 if descriptor >= 0:
                     os.close(descriptor)
@@ -405,12 +394,9 @@ class Run:
         self.sync()
         record = {"header": self.header, "offset": self.end, "records": self.contents.records, "state": state}
         data = framing.preamble(CHECKPOINT) + framing.frame(framing.encode(record), MAX_CHECKPOINT)
-        newest, beside = self.folder / CHECKPOINT_FILE, self.folder / f"{CHECKPOINT_FILE}.new"
-        self.disk.write_new(beside, data)
-        if newest.exists() and not self._damaged:
-            self.disk.rename(newest, self.folder / PREVIOUS_FILE)
-        self.disk.rename(beside, newest)
-        self.disk.fsync_folder(self.folder)
+        before = None if self._damaged else self.folder / PREVIOUS_FILE
+        with self.disk.replacing(self.folder / CHECKPOINT_FILE, before=before) as beside:
+            self.disk.write_new(beside, data)
         self._damaged = False
 
     def load_checkpoint(self) -> Checkpoint | None:
@@ -443,21 +429,10 @@ class Run:
     def write_best(self, files: Mapping[str, str | bytes]) -> Path:
         """Replace the folder `best/` by one with these files and their SHA256SUMS (`sha256sum -c` reads it)."""
         self._writable()
-        best, beside, before = (self.folder / name for name in ("best", "best.new", "best.old"))
+        best = self.folder / "best"
         contents = {_plain_name(name): text.encode() if isinstance(text, str) else text for name, text in files.items()}
-        for leftover in (beside, before):
-            if leftover.exists():
-                self.disk.remove_tree(leftover)
-        self.disk.mkdir(beside)
-        for name, data in {**contents, SUMS_FILE: sums(contents)}.items():
-            self.disk.write_new(beside / name, data)
-        self.disk.fsync_folder(beside)
-        if best.exists():
-            self.disk.rename(best, before)
-        self.disk.rename(beside, best)
-        self.disk.fsync_folder(self.folder)
-        if before.exists():
-            self.disk.remove_tree(before)
+        with self.disk.replacing(best) as beside:
+            self.disk.write_tree(beside, {**contents, SUMS_FILE: sums(contents)})
         return best
 
 

@@ -7,15 +7,13 @@ slipped through from a run could neither run nor load anything.
 from __future__ import annotations
 
 import base64
-import contextlib
 import hashlib
 import json
-import os
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from evosearch.report.page.svg import escape
-from evosearch.storage import refusal
+from evosearch.store.disk import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,15 +47,10 @@ def as_json(data: Any) -> str:
 
 def write(path: Path, text: str) -> Path:
     """Put the page in its place whole, over an older one. Raises StorageError."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(text, encoding="utf-8", errors="replace")
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # what stood in the page's way may stand in this one's
-            beside.unlink()
-        raise refusal(path, error) from error
+    disk = Disk()
+    disk.mkdir(path.parent)
+    with disk.replacing(path, alone=False, durable=False) as beside:
+        disk.write_new(beside, text.encode("utf-8", "replace"), durable=False)
     return path
 
 
