@@ -32,7 +32,6 @@ from evosearch.cache import Ledger
 from evosearch.errors import ArchitectureError, ConfigError, RunChanged, RunError, SpaceExhausted, UsageError
 from evosearch.framing import decode, encode
 from evosearch.layers import load_layers, vocabulary
-from evosearch.layers.heads import MeanLinear
 from evosearch.logs import tables as logs
 from evosearch.logs import tensorboard as board
 from evosearch.results import Final, Finished, files
@@ -202,7 +201,7 @@ def prepare(
     elif task.input_shape is None:
         space = Space(read, vocabulary(read, own), USUAL_INPUT[read.input], config.limits)
     else:
-        head = MeanLinear(task.outputs) if isinstance(task, Task) else None
+        head = task.kind.head(task) if isinstance(task, Task) else None
         space = Space(read, vocabulary(read, own), task.input_shape, config.limits, head)
     if isinstance(task, Task):
         _check_for(task, config)

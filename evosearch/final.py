@@ -23,7 +23,6 @@ from evosearch.architecture import Architecture, Space
 from evosearch.errors import RunChanged, RunCorrupt, RunError, ShapeError, UsageError
 from evosearch.export import Original
 from evosearch.layers import load_layers, show, vocabulary
-from evosearch.layers.heads import MeanLinear
 from evosearch.results import Final, Finished, files
 from evosearch.runs import JOURNAL_FILE, Run
 from evosearch.storage import Disk, refusal
@@ -178,7 +177,7 @@ def subject(config: Config, text: str) -> Subject:
     for path in config.layers:
         own |= load_layers(path)
     words = vocabulary(grammar, own)
-    space = Space(grammar, words, task.input_shape, config.limits, MeanLinear(task.outputs))
+    space = Space(grammar, words, task.input_shape, config.limits, task.kind.head(task))
     derivation = space.parse(text)
     try:
         architecture = space.read(derivation)

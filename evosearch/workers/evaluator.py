@@ -13,7 +13,6 @@ from evosearch.evaluation.failures import one_line
 from evosearch.evaluation.fit import train, warm_up
 from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.recipe import Recipe, check
-from evosearch.layers.heads import MeanLinear
 from evosearch.score import Score
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
 from evosearch.workers import Evaluation, Evaluator, Job, Resources
@@ -116,7 +115,7 @@ class Spec:
             check(task, self.recipe)
             torch.set_num_threads(resources.threads)
             warm_up(resources.device)
-        head = MeanLinear(task.outputs) if isinstance(task, Task) else None
+        head = task.kind.head(task) if isinstance(task, Task) else None
         return evaluator(open_space(self, task.input_shape, head), task, self.recipe, resources)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from evosearch.layers.base import Leaf
     from evosearch.tasks.base import Task
     from evosearch.tasks.metrics import Metric
 
@@ -96,6 +97,9 @@ class Kind(Protocol):
 
     def constants(self, task: Task) -> Mapping[str, Array]:
         """The constants that `answer` needs, by name in small letters."""
+
+    def head(self, task: Task) -> Leaf:
+        """The layer behind every network's body, whose output is (outputs,) for one example."""
 
     def loss(self, out: Tensor, y: Tensor, recipe: Training) -> Tensor:
         """The mean loss of a batch, a scalar: out (B, outputs), y normalised targets."""

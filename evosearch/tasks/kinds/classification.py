@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from evosearch.layers.base import Leaf
     from evosearch.tasks.base import Task
     from evosearch.tasks.kinds import Training
 
@@ -70,6 +71,12 @@ class Classification:
     def constants(self, task: Task) -> Mapping[str, Array]:
         """None."""
         return {}
+
+    def head(self, task: Task) -> Leaf:
+        """The mean over positions, then a linear layer."""
+        from evosearch.layers.heads import MeanLinear
+
+        return MeanLinear(task.outputs)
 
     def loss(self, out: Tensor, y: Tensor, recipe: Training) -> Tensor:
         """Cross-entropy, with the recipe's label smoothing."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from evosearch.layers.base import Leaf
     from evosearch.tasks.base import Task
     from evosearch.tasks.kinds import Training
 
@@ -66,6 +67,12 @@ class Regression:
     def constants(self, task: Task) -> Mapping[str, Array]:
         """target_mean and target_std, (outputs,)."""
         return {"target_mean": task.target_mean, "target_std": task.target_std}
+
+    def head(self, task: Task) -> Leaf:
+        """The mean over positions, then a linear layer."""
+        from evosearch.layers.heads import MeanLinear
+
+        return MeanLinear(task.outputs)
 
     def loss(self, out: Tensor, y: Tensor, recipe: Training) -> Tensor:
         """Mean squared error of normalised targets."""
