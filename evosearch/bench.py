@@ -164,19 +164,16 @@ class _Loaded:
 _loaded: list[_Loaded] = []  # what this process competes on; set once by `_enter`
 
 
-def open_space(arena: Arena, task: DirectTask) -> Space:
+def open_arena(arena: Arena, task: DirectTask) -> Space:
     """The arena's grammar at the task's input shape, without limits but that on nodes."""
     from evosearch import grammar as language
-    from evosearch import layers
-    from evosearch.architecture import Limits, Space
+    from evosearch.architecture import Limits
+    from evosearch.space import space_of
 
     read = language.load(arena.grammar)
-    limits = Limits(max_nodes=arena.max_nodes, max_modules=None)
-    if read.input == "none":
-        return Space(read, None, None, limits)
-    if task.input_shape is None:
+    if read.input != "none" and task.input_shape is None:  # its keys would be those of a size that nobody chose
         raise TaskError(f"{task.name}: no input shape is known for its networks; use a grammar with `input: none`")
-    return Space(read, layers.vocabulary(read), task.input_shape, limits)
+    return space_of(task, read, limits=Limits(max_nodes=arena.max_nodes, max_modules=None))
 
 
 def _enter(arena: Arena) -> None:
@@ -184,7 +181,7 @@ def _enter(arena: Arena) -> None:
     if not isinstance(task, tasks.DirectTask):
         raise TaskError(f"{arena.task}: a comparison needs a table or a function; training would take days")
     report = str(getattr(task, "report", ""))
-    _loaded[:] = [_Loaded(open_space(arena, task), task, report, operators.find(arena.operators), {})]
+    _loaded[:] = [_Loaded(open_arena(arena, task), task, report, operators.find(arena.operators), {})]
 
 
 def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float], float]:

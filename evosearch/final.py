@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, Any
 from evosearch import config as configuration
 from evosearch import grammar as language
 from evosearch import network, paths, tasks, workers
-from evosearch.architecture import Architecture, Space
 from evosearch.errors import RunChanged, RunCorrupt, RunError, ShapeError, UsageError
 from evosearch.export import Original
-from evosearch.layers import load_layers, show, vocabulary
+from evosearch.layers import show
 from evosearch.results import Final, Finished, files
-from evosearch.runs import JOURNAL_FILE, Run
-from evosearch.storage import Disk, refusal
+from evosearch.space import space_of
+from evosearch.store.disk import Disk, refusal
+from evosearch.store.run import JOURNAL_FILE, Run
 from evosearch.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from evosearch.architecture import Architecture
     from evosearch.config import Config
 
 CONFIG_FILE, METRICS_FILE = "config.toml", "metrics.json"
@@ -173,17 +174,14 @@ def subject(config: Config, text: str) -> Subject:
     if not isinstance(task, Task) or grammar.input == "none":
         who = f"task {task.name}" if grammar.input != "none" else f"grammar {grammar.name}"
         raise UsageError(f"{who} has no networks to train; name a data set and a grammar with layers")
-    own: dict[str, type] = {}
-    for path in config.layers:
-        own |= load_layers(path)
-    words = vocabulary(grammar, own)
-    space = Space(grammar, words, task.input_shape, config.limits, task.kind.head(task))
+    space = space_of(task, grammar, config.layers, config.limits)
     derivation = space.parse(text)
     try:
         architecture = space.read(derivation)
     except ShapeError as error:
         raise ShapeError(f"this architecture does not fit {task.name}, {show(task.input_shape)}: {error}") from None
-    digests = {"grammar": grammar.digest, "layers": words.digest, "task": task.digest}
+    layers = space.vocabulary.digest if space.vocabulary else ""
+    digests = {"grammar": grammar.digest, "layers": layers, "task": task.digest}
     return Subject(architecture, task, config, dict(grammar.source), digests)
 
 

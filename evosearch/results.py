@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evosearch import network
-from evosearch.architecture import Architecture, Space
 from evosearch.errors import ExportError, RunError, StorageError
 from evosearch.evaluation.fit import final_train
-from evosearch.runs import Run
+from evosearch.store.run import Run
 from evosearch.tasks.baseline import linear_baseline
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from evosearch.architecture import Architecture
     from evosearch.evaluation.recipe import Recipe
     from evosearch.tasks import Task
 
@@ -152,8 +152,8 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
     from safetensors.torch import load_file
 
     from evosearch import grammar as language
-    from evosearch.layers import load_layers, vocabulary
     from evosearch.layers.heads import MeanLinear
+    from evosearch.space import open_space
 
     best = Path(folder)
     best = best if best.name == "best" else best / "best"
@@ -161,11 +161,8 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
         raise RunError(f"{best}: no network here; `evolve status {best.parent}` says how far the run is")
     run = Run.open(best.parent)
     read = language.load(run.folder / "grammar" / str(run.header["grammar_file"]))
-    own: dict[str, type] = {}
-    for path in layers:
-        own |= load_layers(path)
     head = MeanLinear(int(run.header["outputs"]))
-    space = Space(read, vocabulary(read, own), tuple(run.header["input"]), head=head)
+    space = open_space(read, layers, tuple(run.header["input"]), head=head)
     try:
         state = load_file(best / "weights.safetensors")
         text = (best / "architecture.arch").read_text(encoding="utf-8")

@@ -16,12 +16,12 @@ import pytest
 from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main, output
 from evosearch.config import Config
 from evosearch.cost import Cost
-from evosearch.engine import Progress, Summary
 from evosearch.errors import RunError, SpaceExhausted
 from evosearch.report import live
 from evosearch.report.reading import read_run
 from evosearch.score import Score
 from evosearch.store.run import Run
+from evosearch.watch import Progress, Summary
 from tests.mistakes import TINY, broken_run
 
 Capture = pytest.CaptureFixture[str]

@@ -23,11 +23,12 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("search",),
     ("runs", "store", "workers", "cache", "operators", "variation", "framing", "storage"),
     ("evaluation", "training"),
+    ("space",),
     ("network", "tasks"),
     ("architecture", "sampler"),
     ("identity",),
     ("grammar", "layers", "score", "individual"),
-    ("paths", "cost"),
+    ("paths", "cost", "watch"),
     ("errors",),
 )
 LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evosearch.config import Config
-    from evosearch.engine import Summary
     from evosearch.report.live import LiveView, PlainView
+    from evosearch.watch import Summary
 
 PANEL = "Search"
 SPACE, SEARCH, PLACE = "What may be found", "How it is searched", "Where"  # panels of run's options

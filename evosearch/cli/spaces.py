@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,24 +37,9 @@ def open_space(
     **limits: int | None,
 ) -> Space:
     """The grammar at an input shape: the one asked for, else the usual one of its mode. head: behind it, if any."""
-    from evosearch.architecture import USUAL_INPUT, Limits, Space
+    from evosearch import space
+    from evosearch.architecture import Limits
 
     given: dict[str, Any] = {name: value for name, value in limits.items() if value is not None}
-    if grammar.input == "none":
-        if input is not None:
-            raise UsageError(f"--input {input}: {grammar.name} is a language without shapes (`// input: none`)")
-        return Space(grammar, None, None, Limits(**given))
-    from evosearch.layers import vocabulary
-
-    shape = parse_shape(input) if input is not None else USUAL_INPUT[grammar.input]
-    return Space(grammar, vocabulary(grammar, load_layers(layers)), shape, Limits(**given), head)
-
-
-def load_layers(files: Iterable[Path | str]) -> Mapping[str, type]:
-    """The layers that files of a person's own register, the last one of a name counts. Runs the files."""
-    found: dict[str, type] = {}
-    for file in files:
-        from evosearch.layers import load_layers as load_file
-
-        found.update(load_file(file))
-    return found
+    shape = None if input is None else parse_shape(input)
+    return space.open_space(grammar, layers, shape, Limits(**given), head)

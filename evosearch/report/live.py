@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from evosearch.engine import Progress, Summary
+    from evosearch.watch import Progress, Summary
 
 BARS = "▁▂▃▄▅▆▇█"
 EVERY = 5.0  # seconds between plain lines when nothing better was found,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from evosearch import grammar
 from evosearch.architecture import Architecture, Limits, Space
 from evosearch.errors import ArchitectureError, TaskError
 from evosearch.evaluation.failures import one_line
@@ -14,11 +14,9 @@ from evosearch.evaluation.fit import train, warm_up
 from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.recipe import Recipe, check
 from evosearch.score import Score
+from evosearch.space import space_of
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
 from evosearch.workers import Evaluation, Evaluator, Job, Resources
-
-if TYPE_CHECKING:
-    from evosearch.layers.base import Leaf, Shape
 
 GPU_LIBRARIES = 192 << 20  # bytes that cuBLAS and cuDNN work in: 32 MiB for each of two streams, and convolutions'
 
@@ -115,19 +113,6 @@ class Spec:
             check(task, self.recipe)
             torch.set_num_threads(resources.threads)
             warm_up(resources.device)
-        head = task.kind.head(task) if isinstance(task, Task) else None
-        return evaluator(open_space(self, task.input_shape, head), task, self.recipe, resources)
-
-
-def open_space(spec: Spec, input_shape: Shape | None, head: Leaf | None = None) -> Space:
-    """The space of the spec's grammar and layers at the task's input shape, with the task's head."""
-    from evosearch import grammar
-    from evosearch.layers import load_layers, vocabulary
-
-    language = grammar.load(spec.grammar, spec.search_path)
-    if input_shape is None:
-        return Space(language, None, None, spec.limits)
-    own: dict[str, type] = {}
-    for path in spec.layers:
-        own |= load_layers(path)
-    return Space(language, vocabulary(language, own), input_shape, spec.limits, head)
+        language = grammar.load(self.grammar, self.search_path)
+        space = space_of(task, language, self.layers, self.limits)
+        return evaluator(space, task, self.recipe, resources)

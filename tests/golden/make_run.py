@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from evosearch import config as configuration
-from evosearch import engine, framing
+from evosearch import framing
+from evosearch.engine import session as sessions
 from evosearch.store.run import Run, journal_digest
 from tests.chaos.sessions import session, words
 
@@ -25,7 +26,7 @@ def main() -> None:
         "grammar": str(table / "words.lark"), "task": f"table:{table / 'words.csv'}", "seeds": [], "seed": 1,
         "search.budget": 12, "search.population": 4,
     }  # fmt: skip
-    engine.CHECKPOINT_SCORES = 5  # so that there is a previous one
+    sessions.CHECKPOINT_SCORES = 5  # so that there is a previous one
     session(configuration.load(None, overrides), made)
     shutil.move(made, target)
     print(target, journal_digest(Run.open(target)))

@@ -118,22 +118,18 @@ class Report:
     def space(self) -> Any:
         """The run's space, or why there is none. Its grammar must be the file that the run was started with."""
         from evosearch import grammar as language
-        from evosearch.architecture import Space
-        from evosearch.layers import load_layers, vocabulary
         from evosearch.layers.heads import MeanLinear
+        from evosearch.space import open_space
 
         header = self.run.header
         try:
             Run.open(self.run.folder).text(f"grammar/{header['grammar_file']}")
             read = language.load(self.run.grammar_file)
-            own: dict[str, type] = {}
-            for file in self.layers:
-                own |= load_layers(file)
-            if self.run.config.get("layers") and not own:
+            if self.run.config.get("layers") and not self.layers:
                 return f"the run uses own layers; evolve report {self.name} --layers FILE.py names their file"
             outputs = header.get("outputs")
             head = None if outputs is None else MeanLinear(int(outputs))
-            return Space(read, vocabulary(read, own), tuple(header["input"]), head=head)
+            return open_space(read, self.layers, tuple(header["input"]), head=head)
         except (EvosearchError, ValueError) as error:
             return str(error)
 

@@ -1,0 +1,30 @@
+"""A run from its configuration to its best network: search, workers, journal and ledger put together.
+
+    setup      read and check everything that a run needs
+    lifecycle  start: its folder made. resume: the folder's own config, grammar and seeds, its checkpoint's state, the
+               rest of its journal replayed. fork: a new run from the population of another
+    session    ask -> journal -> known from another run, or a worker -> journal, fsync -> tell, until the budget is
+               spent; then the best one trained on train and validation, tested once, written to best/
+    replay     what a run was: verified, repaired, done again from its journal
+
+Only this package knows all the parts; none of them knows it.
+"""
+
+from evosearch.engine.lifecycle import fork, resume, start
+from evosearch.engine.replay import repair, replay, verify
+from evosearch.engine.setup import Setup, prepare
+from evosearch.watch import Progress, Summary, Watch
+
+__all__ = [
+    "Progress",
+    "Setup",
+    "Summary",
+    "Watch",
+    "fork",
+    "prepare",
+    "repair",
+    "replay",
+    "resume",
+    "start",
+    "verify",
+]

@@ -1,0 +1,168 @@
+"""A run's beginning, and its going on: start, fork, resume."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evosearch import config as configuration
+from evosearch import workers as pools
+from evosearch.engine.replay import largest_budget, recorded, replayed, resumed_config, setup_of
+from evosearch.engine.session import Session
+from evosearch.engine.setup import prepare
+from evosearch.errors import ArchitectureError, UsageError
+from evosearch.logs import tensorboard as board
+from evosearch.search import Search
+from evosearch.store.run import Run
+from evosearch.tasks import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evosearch.config import Config
+    from evosearch.engine.setup import Setup
+    from evosearch.watch import Summary, Watch
+
+
+def start(config: Config, folder: Path, watch: Watch) -> Summary:
+    """A new run in `folder`, to its end. Raises EvosearchError; where nothing could begin, no folder is left."""
+    return _begin(prepare(config), folder, watch)
+
+
+def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
+    """A new run in `folder` that starts from the population of another, under a configuration of its own.
+
+    What the new grammar or limits do not admit is left out, and said. Raises UsageError where nothing is admitted.
+    """
+    texts = _population(Run.open(parent))
+    empty = prepare(config, seed_texts={})
+    admitted: dict[str, str] = {}
+    for number, text in texts.items():
+        name = f"fork-{number}"
+        try:
+            derivation = empty.space.parse(text)
+            limit = empty.space.within(empty.space.read(derivation)) if empty.space.input else None
+        except ArchitectureError as error:
+            watch.note(f"{name} is left out: {error}")
+            continue
+        if limit is not None:
+            watch.note(f"{name} is left out: it is over {limit}")
+            continue
+        admitted[name] = empty.space.render(derivation)
+    if not admitted:
+        raise UsageError(f"{parent}: none of the {len(texts)} individuals of its population can start the new run")
+    config = config.model_copy(update={"seeds": tuple(admitted)})
+    return _begin(prepare(config, seed_texts=admitted), folder, watch)
+
+
+def _population(run: Run) -> dict[int, str]:
+    """Texts of a run's population by proposal number: of its checkpoint, else the youngest that succeeded."""
+    checkpoint = run.load_checkpoint()
+    if checkpoint is not None and checkpoint.state["population"]:
+        return {individual["born"]: individual["text"] for individual in checkpoint.state["population"]}
+    texts: dict[int, str] = {}
+    succeeded: list[int] = []
+    for record in run.records():
+        if record["kind"] == "proposal":
+            texts[record["number"]] = record["text"]
+        elif record["kind"] == "score" and record["status"] == "ok":
+            succeeded.append(record["number"])
+    kept = sorted(succeeded)[-recorded(run).search.population :]
+    return {number: texts[number] for number in kept}
+
+
+def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
+    config = setup.config
+    if "tensorboard" in config.log:
+        board.require()
+    search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+    first = search.ask()  # before anything is written: limits that no architecture meets are found here
+    files = {f"grammar/{name}": text for name, text in setup.grammar.source.items()}
+    files |= {f"grammar/seeds/{name}.arch": text for name, text in setup.seed_texts.items()}
+    files["config.toml"] = configuration.dumps(config)
+    files["environment.json"] = json.dumps(_environment(setup), indent=2) + "\n"
+    header = {
+        "evosearch": metadata.version("evosearch"),
+        "digests": setup.digests,
+        "seed": config.seed,
+        "grammar_file": next(iter(setup.grammar.source)),
+        "task": setup.task.name,
+        "metric": setup.task.metric,
+        "input": list(setup.space.network_input) if setup.space.network_input else None,
+        "outputs": setup.task.outputs if isinstance(setup.task, Task) else None,
+        "started": time.time(),
+    }
+    with Run.create(folder, header=header, files=files) as run:
+        watch.started({"run": folder, **_facts(setup)})
+        session = Session(setup, search, run, watch)
+        if first is not None:
+            session.submit(first, journal=True)
+        return session.go_on()
+
+
+def resume(
+    folder: Path,
+    watch: Watch,
+    *,
+    budget: int | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    layers: Sequence[str] = (),
+    operators: Sequence[str] = (),
+    log: Sequence[str] | None = None,
+) -> Summary:
+    """Go on with a run, to the end it would have had. Raises EvosearchError and then leaves the folder as it was.
+
+    budget: more candidates than the run was started with. workers, device: as in WorkerSettings.
+    layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
+    log: as in Config; the run's own where it is None.
+    """
+    with Run.open(folder, write=True) as run:
+        config = resumed_config(run, budget, workers, device, layers, operators, log)
+        if "tensorboard" in config.log:
+            board.require()
+        setup = setup_of(run, config)
+        if cut := run.cut_torn_tail():
+            watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
+        watch.started({"run": folder, **_facts(setup)})
+        search, saved, curves = replayed(run, setup)
+        if budget is not None and budget > largest_budget(run):
+            run.append_note({"budget": budget})
+        session = Session(setup, search, run, watch, saved, curves)
+        for proposal in search.pending:
+            session.submit(proposal, journal=False)
+        return session.go_on()
+
+
+def _environment(setup: Setup) -> dict[str, Any]:
+    """Versions, device and git commit: what a figure of this run depends on."""
+    packages = ("evosearch", "torch", "numpy", "numba", "lark", "deap", "scikit-learn")
+    try:
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        commit: str | None = git.stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        commit = None  # no git here, or no repository: a run needs neither
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": pools.cores(),
+        "device": setup.device,
+        "packages": {name: metadata.version(name) for name in packages},
+        "commit": commit,
+    }
+
+
+def _facts(setup: Setup) -> dict[str, Any]:
+    settings = setup.settings
+    order = "; folded as they arrive, so not repeatable" if settings.order == "arrival" else ""
+    return {
+        "grammar": setup.grammar.name,
+        "task": setup.task.name,
+        "search": f"{settings.strategy}, {settings.budget} candidates, seed {setup.config.seed}{order}",
+        "device": setup.device,
+    }

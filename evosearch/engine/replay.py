@@ -1,0 +1,198 @@
+"""What a run was: its recorded configuration, all it is made of read anew, its search done again from the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evosearch import config as configuration
+from evosearch import paths
+from evosearch.engine.setup import prepare
+from evosearch.errors import RunChanged, SpaceExhausted, UsageError
+from evosearch.logs import tables as logs
+from evosearch.score import Score
+from evosearch.search import Search
+from evosearch.store.framing import encode
+from evosearch.store.run import CHECKPOINT_FILE, JOURNAL_FILE, Run
+from evosearch.store.verify import Finding
+from evosearch.store.verify import repair as mend_files
+from evosearch.store.verify import verify as check_files
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from evosearch.config import Config
+    from evosearch.engine.setup import Setup
+
+NOTHING = (0, "")  # what a checkpoint holds that is not there
+
+Saved = tuple[int, str]  # scores that a checkpoint holds, and why the space was exhausted, if it was
+
+
+def verify(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = ()) -> list[Finding]:
+    """What does not check in a run: its files (runs.verify), its logs, and the search done again from its journal.
+
+    The replay runs the operators and layers of the command line, the user's project or the bundle; where those are not
+    the run's any more, a finding says that the replay was not made. Evaluates nothing; changes nothing.
+    """
+    findings = check_files(folder)
+    if findings:
+        return findings
+    run = Run.open(folder)
+    findings = logs.verify(run)
+    try:
+        search = _fresh(run, layers, operators)
+        checkpoint = run.load_checkpoint()
+        at = checkpoint.offset if checkpoint else None
+        for offset, record in run.located():
+            _redo(search, record, run)
+            if checkpoint is None or offset != at:
+                continue
+            if checkpoint.state["exhausted"]:  # what ended the search is not journaled
+                with contextlib.suppress(SpaceExhausted):
+                    search.ask()
+            if not _same_state(search.state(), checkpoint.state):
+                cure = "run `evolve repair`"
+                return [*findings, Finding(CHECKPOINT_FILE, "the journal replayed ends in another state", cure)]
+    except (RunChanged, UsageError) as error:
+        if isinstance(error, UsageError) and (layers or operators):
+            raise  # what was given now is at fault, not the run
+        message = f"its replay was not made or came out otherwise: {error}"
+        return [*findings, Finding(JOURNAL_FILE, message, "see the message")]
+    return findings
+
+
+def repair(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = ()) -> list[str]:
+    """What runs.repair does; checkpoint and logs written anew from the journal. Returns what was done, a line each."""
+    done = mend_files(folder)
+    with Run.open(folder, write=True) as run:
+        search = _fresh(run, layers, operators)
+        replay(search, run)
+        run.write_checkpoint(search.state())
+        done.append(f"{CHECKPOINT_FILE}: written anew from {search.evaluated} scores")
+        return [*done, *logs.repair(run)]  # last: the run can do without them
+
+
+def recorded(run: Run) -> Config:
+    """The configuration that the run was started with."""
+    return configuration.loads(run.text("config.toml"), str(run.folder / "config.toml"))
+
+
+def largest_budget(run: Run) -> int:
+    """The largest budget that an earlier resume asked for, 0 where none did."""
+    if run.proposals:  # open for writing: it has read its journal already
+        notes = run.notes
+    else:
+        notes = [record for record in run.records() if record["kind"] == "note"]
+    return max((int(note["budget"]) for note in notes if "budget" in note), default=0)
+
+
+def resumed_config(
+    run: Run,
+    budget: int | None,
+    workers: int | None,
+    device: str | None,
+    layers: Sequence[str],
+    operators: Sequence[str],
+    log: Sequence[str] | None = None,
+) -> Config:
+    """The run's config, with what a resume may change."""
+    config = recorded(run)
+    asked = max(largest_budget(run), config.search.budget)
+    if budget is not None and budget < asked:
+        raise UsageError(f"--budget {budget}: the run was given {asked} already; name a larger one")
+    settings = config.workers
+    if workers is not None:
+        settings = replace(settings, workers=workers)
+    if device is not None:
+        settings = replace(settings, device=device)
+    return config.model_copy(
+        update={
+            "search": replace(config.search, budget=budget or asked),
+            "workers": settings,
+            "layers": paths.own_code("layers", config.layers, layers, run=run.folder),
+            "operators": paths.own_code("operators", config.operators, operators, run=run.folder),
+            "log": config.log if log is None else tuple(log),
+        }
+    )
+
+
+def setup_of(run: Run, config: Config, device: str | None = None) -> Setup:
+    """All that a run is made of, its grammar and seeds from its own folder. Raises RunChanged.
+
+    device: the one to take its scores to be of; the config's by default.
+    """
+    grammar = run.folder / "grammar"
+    setup = prepare(config, grammar / str(run.header["grammar_file"]), grammar / "seeds")
+    if device is not None:
+        setup = replace(setup, device_used=device)
+    _refuse_changes(run, setup, config)
+    return setup
+
+
+def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
+    """Raise RunChanged where the grammar, task, recipe, layers or operators are not those of the run."""
+    now = replace(setup, config=recorded(run).model_copy(update={"workers": config.workers})).digests
+    changed = [name for name, digest in run.header["digests"].items() if now.get(name) != digest]
+    if not changed:
+        return
+    if changed == ["recipe"] and (was := json.loads(run.text("environment.json")).get("device")):
+        threads = recorded(run).workers.threads
+        raise RunChanged(
+            f"{run.folder}: its scores were made on {was} with {threads} threads; resume it with --device {was}"
+        )
+    raise RunChanged(
+        f"{run.folder}: the {' and the '.join(changed)} changed since the run was started, so it cannot go on as it was"
+        "; put back what it was, or start a new run"
+    )
+
+
+def replayed(run: Run, setup: Setup) -> tuple[Search, Saved, dict[int, tuple[float, ...]]]:
+    """The search as it was when the run stopped, what its newest checkpoint holds, and all scores' curves by number."""
+    checkpoint = run.load_checkpoint()
+    if checkpoint is None:
+        search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+    else:
+        search = Search.restore(setup.space, setup.settings, setup.operators, checkpoint.state, seeds=setup.seeds)
+    saved = (search.evaluated, search.exhausted) if checkpoint and checkpoint.newest else NOTHING
+    replay(search, run, checkpoint.offset if checkpoint else None)
+    curves = {}
+    if setup.config.recipe.stop == "median":
+        curves = {r["number"]: tuple(r["curve"]) for r in run.records() if r["kind"] == "score"}
+    return search, saved, curves
+
+
+def replay(search: Search, run: Run, offset: int | None = None) -> None:
+    """Do again what the journal says from an offset on. Raises RunChanged where the search would do otherwise."""
+    for record in run.records(offset):
+        _redo(search, record, run)
+
+
+def _redo(search: Search, record: Mapping[str, Any], run: Run) -> None:
+    if record["kind"] == "proposal":
+        try:
+            proposal = search.ask()
+        except SpaceExhausted:
+            proposal = None
+        if proposal is None or proposal.text != record["text"] or proposal.number != record["number"]:
+            raise RunChanged(
+                f"{run.folder}: proposal {record['number']} comes out otherwise than the journal says; "
+                "resume it with the evosearch and the packages in its environment.json"
+            )
+    elif record["kind"] == "score":
+        search.tell(record["number"], Score.unpack(record))
+
+
+def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:
+    """The run's search before its first proposal. Raises RunChanged where what the run needs is not there any more."""
+    # Nothing is evaluated: the device is the one that the scores were made on, whether it is here or not.
+    device = str(json.loads(run.text("environment.json"))["device"])
+    setup = setup_of(run, resumed_config(run, None, None, None, layers, operators), device)
+    return Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+
+
+def _same_state(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    return encode(dict(a)) == encode(dict(b))

@@ -1,0 +1,291 @@
+"""One process's work on a run: ask, journal, evaluate, journal durably, tell, until the budget is spent; then best/."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evosearch import workers
+from evosearch.engine.replay import NOTHING, Saved
+from evosearch.errors import RunError, SpaceExhausted
+from evosearch.evaluation.stopping.median import medians
+from evosearch.logs import tables as logs
+from evosearch.logs import tensorboard as board
+from evosearch.results import Final, Finished, files
+from evosearch.store.framing import decode, encode
+from evosearch.store.ledger import Ledger
+from evosearch.tasks import Task
+from evosearch.watch import Progress, Summary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evosearch.engine.setup import Setup
+    from evosearch.individual import Individual
+    from evosearch.score import Score
+    from evosearch.search import Proposal, Search
+    from evosearch.store.run import Run
+    from evosearch.watch import Watch
+
+CHECKPOINT_SCORES = 2_000  # scores after which a checkpoint is due: what a resume has to replay at the most
+CHECKPOINT_SECONDS = 30.0
+WAIT = 0.5  # seconds; how often progress is told while nothing comes in
+SHOWN = 0.1  # seconds between two tellings of progress at the least
+RECENT = 40  # scores shown as a sparkline
+FINALISTS = 5  # individuals tried for best/, where the final training of a better one fails
+
+
+@dataclass
+class Session:
+    """One process's work on a run. saved: what its newest checkpoint holds."""
+
+    setup: Setup
+    search: Search
+    run: Run
+    watch: Watch
+    saved: Saved = NOTHING
+    curves: dict[int, tuple[float, ...]] = field(default_factory=dict)
+    pool: workers.Pool | None = None
+    known: int = 0
+    arrived: list[tuple[int, Score]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.begun = time.monotonic()
+        self.evaluated_before = self.search.evaluated
+        self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
+        self.recent: deque[float] = deque(maxlen=RECENT)
+        self.saved_at, self.shown_at = self.begun, 0.0
+        # A score from elsewhere may be of a training that the medians of this run would have stopped.
+        shared = isinstance(self.setup.task, Task) and self.setup.config.recipe.stop != "median"
+        self.ledger = Ledger() if shared else None
+        self.proposals: dict[int, Proposal] = {}
+        self.logs = logs.Logs(self.run)
+        self.board = self._board() if "tensorboard" in self.setup.config.log else None
+
+    def _board(self) -> board.Board:
+        first, best = self.search.objectives[0], self.search.best()
+        before = self._fitness(best) if best else None
+        done = self.search.evaluated
+        return board.Board(self.run, first.name, first.sign, evaluated=done, best=before, failures=self.failures)
+
+    def go_on(self) -> Summary:
+        """To the end of the budget, then best/."""
+        try:
+            self._search()
+            self._checkpoint()
+        finally:
+            if self.pool is not None:
+                self.pool.close()
+            if self.ledger is not None:
+                self.ledger.close()
+            self.logs.close()
+            if self.board is not None:
+                self.board.close()
+        summary = self._finish()
+        self.watch.finished(summary)
+        return summary
+
+    def submit(self, proposal: Proposal, *, journal: bool) -> None:
+        """Journal a proposal; take its score from the ledger where another run has paid for it, else evaluate it."""
+        if journal:
+            self.run.append_proposal(proposal.pack())
+        self.proposals[proposal.number] = proposal
+        if self.ledger is not None:
+            digests = self.setup.digests
+            score = self.ledger.get(proposal.key, digests["task"], digests["recipe"], proposal.seed)
+            if score is not None:
+                self.known += 1
+                self.arrived.append((proposal.number, replace(score, seconds=0.0)))
+                return
+        job = workers.Job(proposal.number, proposal.text, proposal.key, proposal.seed, self._medians(proposal.number))
+        self._pool().submit(job)
+
+    def _search(self) -> None:
+        gc.freeze()  # what was loaded so far stays: no collection needs to look through torch and numba again
+        while not self.search.done:
+            if not self._propose() and not self.search.pending:
+                break
+            scores, self.arrived = self.arrived, []
+            if not scores and self.search.pending:
+                scores = self._pool().wait(WAIT)
+            if scores:
+                self._acknowledge(scores)
+            if time.monotonic() - self.shown_at >= SHOWN or self.search.done:
+                self.shown_at = time.monotonic()
+                self.watch.progress(self._progress("search"))
+
+    def _propose(self) -> bool:
+        """Ask for as many candidates as the look-ahead allows and the workers can use. False where there are none."""
+        asked = False
+        while len(self.proposals) < self._capacity() and not self.search.exhausted:
+            try:
+                proposal = self.search.ask()
+            except SpaceExhausted as end:
+                if not self.search.proposed:
+                    raise
+                self.watch.note(f"{end}; the run ends with what it has")
+                return asked
+            if proposal is None:
+                return asked
+            self.submit(proposal, journal=True)
+            asked = True
+        return asked
+
+    def _capacity(self) -> int:
+        """Candidates in flight at a time: enough that no worker waits for the next one to be drawn."""
+        return 2 * (self.pool.size if self.pool is not None else 1) + 6
+
+    def _acknowledge(self, scores: Sequence[tuple[int, Score]]) -> None:
+        """Journal scores, durably; then let the search and other runs know them."""
+        scores = [(number, self._checked(score)) for number, score in scores]
+        records = [{**score.pack(), "number": number, "at": time.time()} for number, score in scores]
+        self.run.append_scores(records)
+        records = [decode(encode(record)) for record in records]  # as whoever reads the journal will find them
+        self.logs.add([(self.proposals[record["number"]].pack(), record) for record in records])
+        digests = self.setup.digests
+        for number, score in scores:
+            del self.proposals[number]
+            self.search.tell(number, score)
+            if self.setup.config.recipe.stop == "median":
+                self.curves[number] = score.curve
+            if score.status != "ok":
+                self.failures[score.status] += 1
+            self.recent.append(score.objectives.get(self.search.objectives[0].name, float("nan")))
+            if self.ledger is not None and score.seconds:
+                self.ledger.put(score, task=digests["task"], recipe=digests["recipe"])
+        if self.board is not None:
+            self.board.add(records, self.search.policy.worth)
+        unsaved = self.search.evaluated - self.saved[0]
+        if unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+            self._checkpoint()
+
+    def _checked(self, score: Score) -> Score:
+        """The score, or a failure where it lacks what the search selects by: the search could not go on from it."""
+        missing = self.search.lacks(score)
+        if not missing:
+            return score
+        there = ", ".join(score.objectives) or "none"
+        return replace(score, status="invalid", objectives={}, error=f"no objective {missing[0]!r}; there are: {there}")
+
+    def _checkpoint(self) -> None:
+        now = (self.search.evaluated, self.search.exhausted)
+        if now != self.saved:
+            self.run.write_checkpoint(self.search.state())
+            self.saved, self.saved_at = now, time.monotonic()
+
+    def _pool(self) -> workers.Pool:
+        if self.pool is None:
+            settings = self.setup.config.workers
+            if not isinstance(self.setup.task, Task) and not settings.workers:
+                settings = replace(settings, pool="inline")  # a table or a function gains nothing from a process
+            spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]))
+            self.pool = workers.open_pool(spec, settings, self.run.folder / "candidates")
+        return self.pool
+
+    def _medians(self, number: int) -> tuple[float, ...]:
+        """The median curve of the scores folded when a proposal was made: those numbered below its window."""
+        if self.setup.config.recipe.stop != "median":
+            return ()
+        settings = self.setup.settings
+        below = number - settings.lookahead if settings.order == "proposal" else number
+        return medians(self.curves[n] for n in sorted(self.curves) if n < below)
+
+    def _progress(self, phase: str) -> Progress:
+        search, seconds = self.search, time.monotonic() - self.begun
+        done = search.evaluated - self.evaluated_before
+        rate = done / seconds if seconds > 0 else 0.0
+        best = search.best()
+        budget = search.settings.budget
+        tallies = search.tallies
+        return Progress(
+            evaluated=search.evaluated,
+            budget=budget,
+            best_key=best.key if best else None,
+            best_fitness=self._fitness(best) if best else None,
+            best_params=self._params(best) if best else None,
+            rate=rate,
+            seconds_left=(budget - search.evaluated) / rate if rate else None,
+            failures=dict(self.failures),
+            duplicates=sum(tally.duplicates for tally in tallies.values()),
+            known=self.known,
+            recent=tuple(self.recent),
+            earned={
+                name: (tally.proposed, tally.reward / tally.proposed)
+                for name, tally in tallies.items()
+                if tally.proposed and name in self.setup.operators.of("mutate")
+            },
+            workers=self.pool.size if self.pool is not None else 0,
+            phase=phase,
+            device=self.setup.device.partition(":")[0],
+            memory=self.pool.memory if self.pool is not None else (0, 0),
+        )
+
+    def _fitness(self, individual: Individual) -> float:
+        """The first objective as the task measures it, without the sign that selection gave it."""
+        return individual.values[0] * self.search.objectives[0].sign
+
+    def _params(self, individual: Individual) -> int | None:
+        if self.setup.space.input is None:
+            return None
+        return self.setup.space.read(individual.derivation).cost.params
+
+    # -- the end
+
+    def _finish(self) -> Summary:
+        best = self.search.best()
+        if best is None:
+            kinds = ", ".join(f"{count} {status}" for status, count in sorted(self.failures.items()))
+            raise RunError(
+                f"{self.run.folder}: none of {self.search.evaluated} candidates succeeded ({kinds}); "
+                f"candidates/ in it holds their errors"
+            )
+        test: dict[str, float] = {}
+        baseline: dict[str, float] = {}
+        if isinstance(self.setup.task, Task):
+            self.watch.progress(self._progress("final"))
+            config = self.setup.config
+            final = Final(self.setup.task, config.final, self.setup.device, config.workers.threads)
+            best, trained = self._trained(final)
+            test, baseline = dict(trained.test), final.baseline()
+            fitness = {"fitness": self._fitness(best), "metric": self.setup.task.metric, "baseline": baseline}
+            self.run.write_best(files(trained, self.setup.task, fitness))
+        else:
+            self.run.write_best(
+                {
+                    "architecture.arch": best.text + "\n",
+                    "metrics.json": json.dumps({"key": best.key, "fitness": self._fitness(best), "test": {}}) + "\n",
+                }
+            )
+        return Summary(
+            folder=_near(self.run.folder),
+            evaluated=self.search.evaluated,
+            distinct=self.search.known,
+            best_key=best.key,
+            best_text=best.text,
+            fitness=self._fitness(best),
+            test_metric=test,
+            baseline=baseline,
+            seconds=time.monotonic() - self.begun,
+            failures=dict(self.failures),
+            duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
+        )
+
+    def _trained(self, final: Final) -> tuple[Individual, Finished]:
+        """The best candidate that survives the final training, with what came of it."""
+        for individual in self.search.front()[:FINALISTS]:
+            finished = final.train(self.setup.space.read(individual.derivation))
+            if finished.network is not None:
+                return individual, finished
+            self.watch.note(f"{individual.key[:8]}: final training failed ({finished.error}); trying the next best")
+        raise RunError(f"{self.run.folder}: none of the best candidates survived the final training; see [final]")
+
+
+def _near(folder: Path) -> Path:
+    """A folder as a person would name it: from where they are, if it lies below."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder

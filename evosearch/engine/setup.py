@@ -1,0 +1,132 @@
+"""What a run is made of: everything that its configuration names, read and checked. Nothing is written yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evosearch import config as configuration
+from evosearch import grammar as language
+from evosearch import operators as operator_files
+from evosearch import paths, tasks, workers
+from evosearch.errors import ArchitectureError, ConfigError
+from evosearch.evaluation.recipe import check
+from evosearch.score import Objective
+from evosearch.space import space_of
+from evosearch.tasks import Task
+from evosearch.workers.evaluator import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evosearch.architecture import Space
+    from evosearch.config import Config
+    from evosearch.grammar.core import Derivation, Grammar
+    from evosearch.operators import Operators
+    from evosearch.search import SearchSettings
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything a run is made of, read and checked; nothing is written yet."""
+
+    config: Config
+    grammar: Grammar
+    grammar_file: Path
+    space: Space
+    task: Any
+    operators: Operators
+    seeds: Mapping[str, Derivation]
+    seed_texts: Mapping[str, str]
+    device_used: str | None = None
+
+    @cached_property
+    def device(self) -> str:
+        """The device that candidates are trained on."""
+        if self.device_used is not None:
+            return self.device_used
+        return workers.devices(self.config.workers)[0] if isinstance(self.task, Task) else "cpu"
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """What a resumed run must find unchanged, by name."""
+        layers = self.space.vocabulary.digest if self.space.vocabulary else ""
+        return {
+            "grammar": self.grammar.digest,
+            "layers": layers,
+            "operators": self.operators.digest,
+            "task": self.task.digest,
+            "recipe": self.config.recipe.digest(self.device, threads=self.config.workers.threads),
+            "config": configuration.digest(self.config),
+        }
+
+    @property
+    def settings(self) -> SearchSettings:
+        """The search's settings, with the task's metric as objective where none is asked for."""
+        settings = self.config.search
+        if settings.objectives:
+            return settings
+        larger = getattr(self.task, "larger_is_better", True)
+        return replace(settings, objectives=(f"{'+' if larger else '-'}{self.task.metric}",))
+
+    def spec(self, grammar_file: Path) -> Spec:
+        """What each worker is told."""
+        config = self.config
+        return Spec(
+            grammar=str(grammar_file),
+            task=config.task,
+            layers=config.layers,
+            limits=config.limits,
+            data=config.data,
+            recipe=config.recipe,
+        )
+
+
+def prepare(
+    config: Config,
+    grammar_file: Path | None = None,
+    seed_folder: Path | None = None,
+    seed_texts: Mapping[str, str] | None = None,
+) -> Setup:
+    """Read all that the configuration names. Raises EvosearchError; writes nothing.
+
+    grammar_file, seed_folder: where a run's own copies lie, for a run that is resumed. seed_texts: seeds by name,
+    in place of the config's.
+    """
+    file = grammar_file or paths.find("grammars", config.grammar, ".lark")
+    read = language.load(file)
+    task = tasks.load(config.task, config.data)
+    space = space_of(task, read, config.layers, config.limits)
+    if isinstance(task, Task):
+        _check_for(task, config)
+    texts = _seed_texts(config, seed_folder) if seed_texts is None else dict(seed_texts)
+    seeds: dict[str, Derivation] = {}
+    for name, text in texts.items():
+        try:
+            seeds[name] = space.parse(text)
+        except ArchitectureError as error:
+            raise ArchitectureError(f"seed {name}: {error}") from None
+    return Setup(config, read, file, space, task, operator_files.find(config.operators), seeds, texts)
+
+
+def _check_for(task: Task, config: Config) -> None:
+    """Raise ConfigError where the recipes or the objectives are not for such a task."""
+    check(task, config.recipe)
+    try:
+        check(task, config.final)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("recipe.", "final.", 1)) from None
+    known = {task.metric, "params", "flops", "seconds", *(["error"] if task.measure.error else [])}
+    for text in config.search.objectives:
+        if Objective.parse(text).name not in known:
+            raise ConfigError(f"search.objectives: {text}: {task.name} has {', '.join(sorted(known))}")
+
+
+def _seed_texts(config: Config, folder: Path | None) -> dict[str, str]:
+    found = {}
+    for name in config.seeds:
+        file = folder / f"{Path(name).stem}.arch" if folder else paths.find("grammars/seeds", name, ".arch")
+        found[Path(name).stem] = paths.read_arch(file)
+    return found

@@ -1,0 +1,58 @@
+"""Opening a Space: a grammar, a person's own layers, an input shape and limits put together, in one place for all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evosearch.architecture import USUAL_INPUT, Limits, Space
+from evosearch.errors import UsageError
+from evosearch.layers import load_layers, vocabulary
+from evosearch.layers.base import show
+from evosearch.tasks import Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from evosearch.grammar.core import Grammar
+    from evosearch.layers.base import Leaf, Shape
+    from evosearch.tasks import AnyTask
+
+
+def open_space(
+    grammar: Grammar,
+    layers: Iterable[Path | str] = (),
+    input: Shape | None = None,
+    limits: Limits | None = None,
+    head: Leaf | None = None,
+) -> Space:
+    """The architectures of a grammar at an input shape; the usual one of its mode where none is given.
+
+    layers: files of a person's own; of two layers of one name the later one counts. Runs them. head: as in Space.
+    Raises UsageError where a language without shapes is given one.
+    """
+    if grammar.input == "none":
+        if input is not None:
+            raise UsageError(f"--input {show(input)}: {grammar.name} is a language without shapes (`// input: none`)")
+        return Space(grammar, None, None, limits)
+    own: dict[str, type] = {}
+    for file in layers:
+        own |= load_layers(file)
+    return Space(grammar, vocabulary(grammar, own), input or USUAL_INPUT[grammar.input], limits, head)
+
+
+def space_of(task: AnyTask, grammar: Grammar, layers: Iterable[Path | str] = (), limits: Limits | None = None) -> Space:
+    """The candidates for a task: networks from its input shape to its outputs, or sentences of a language.
+
+    A task that scores candidates itself need not say what they take; a grammar with layers is then read at its usual
+    input shape. Raises UsageError where a task that trains networks is given a language without layers.
+    """
+    if grammar.input == "none":
+        if isinstance(task, Task):
+            raise UsageError(f"{grammar.name} has no layers (`input: none`), and task {task.name} trains networks")
+        return open_space(grammar, limits=limits)
+    head = task.kind.head(task) if isinstance(task, Task) else None
+    return open_space(grammar, layers, task.input_shape, limits, head)
+
+
+__all__ = ["open_space", "space_of"]

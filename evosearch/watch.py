@@ -1,0 +1,66 @@
+"""Who is told how a run goes, and what they are told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, for whoever watches.
+
+    rate: evaluations a second in this session. seconds_left: None until there is a rate.
+    failures: by status. duplicates: redrawn before any work was done. known: scores that another run had paid for.
+    recent: the latest fitnesses, NaN for failures. earned: by mutation, (trials, mean reward). phase: search or final.
+    device: what candidates are trained on. memory: bytes that the workers take of its memory, and may take.
+    """
+
+    evaluated: int
+    budget: int
+    best_key: str | None
+    best_fitness: float | None
+    best_params: int | None
+    rate: float
+    seconds_left: float | None
+    failures: Mapping[str, int]
+    duplicates: int
+    known: int
+    recent: tuple[float, ...]
+    earned: Mapping[str, tuple[int, float]]
+    workers: int
+    phase: str
+    device: str = ""
+    memory: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run.
+
+    fitness: the best candidate's on the validation split. test_metric: of the final network, by metric name; empty
+    where the task has no network. baseline: likewise, of a linear model on the same splits.
+    """
+
+    folder: Path
+    evaluated: int
+    distinct: int
+    best_key: str
+    best_text: str
+    fitness: float
+    test_metric: Mapping[str, float]
+    baseline: Mapping[str, float]
+    seconds: float
+    failures: Mapping[str, int]
+    duplicates: int
+
+
+class Watch(Protocol):
+    """Who is told how a run goes."""
+
+    def started(self, info: Mapping[str, Any]) -> None: ...
+    def progress(self, progress: Progress) -> None: ...
+    def note(self, text: str) -> None: ...
+    def finished(self, summary: Summary) -> None: ...
