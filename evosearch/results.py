@@ -116,18 +116,18 @@ def model_source(architecture: Architecture, task: Task) -> str:
         network.source(architecture),
         "",
         f"# Of the train split of {task.name}. One example is {'x'.join(map(str, task.input_shape))}, batch first.",
-        f"MEAN = torch.tensor({_literal(task.mean)})",
-        f"STD = torch.tensor({_literal(task.std)})",
+        f"MEAN = {_literal(task.mean)}",
+        f"STD = {_literal(task.std)}",
     ]
     if task.labels:
         lines.append(f"LABELS = {list(task.labels)!r}")
-    lines += [f"{name.upper()} = torch.tensor({_literal(value)})" for name, value in task.kind.constants(task).items()]
+    lines += [f"{name.upper()} = {_literal(value)}" for name, value in task.kind.constants(task).items()]
     lines += [
         "",
         "",
         "def preprocess(examples):",
         '    """A batch of raw examples (array or tensor) as the network takes it."""',
-        "    return (torch.as_tensor(examples).float() - MEAN) / STD",
+        f"    return {_PREPROCESS[task.mean.dtype.name]}",
         "",
         "",
         "def predict(network, examples):",
@@ -138,8 +138,17 @@ def model_source(architecture: Architecture, task: Task) -> str:
     return "\n".join(lines) + "\n"
 
 
+# Examples that float32 would not tell apart are centred and scaled before they become float32.
+_PREPROCESS = {
+    "float32": "(torch.as_tensor(examples).float() - MEAN) / STD",
+    "float64": "((torch.as_tensor(examples, dtype=torch.float64) - MEAN) / STD).float()",
+}
+
+
 def _literal(array: np.ndarray[Any, np.dtype[Any]]) -> str:
-    return repr(np.asarray(array, dtype=np.float64).astype(np.float32).astype(float).tolist())
+    if array.dtype == np.float64:
+        return f"torch.tensor({array.tolist()!r}, dtype=torch.float64)"
+    return f"torch.tensor({array.astype(float).tolist()!r})"
 
 
 def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:

@@ -16,11 +16,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from evosearch.errors import TaskError
+from evosearch.evaluation.batches import Batches
+from evosearch.evaluation.recipe import Recipe
 from evosearch.tasks import Split, Task, TaskSettings, load, make_task
-from evosearch.tasks.base import cut
+from evosearch.tasks.assemble import Part, assemble
+from evosearch.tasks.base import Reading, cut
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.metrics import metric_of
 
@@ -111,12 +117,100 @@ def test_class_metrics_are_sklearns(name: str, expected: Callable[..., float]) -
         assert value("classification", name, y, np.eye(7)[guess]) == pytest.approx(expected(y, guess))
 
 
+@pytest.mark.parametrize("outputs", [2, 5])
+def test_probability_metrics_are_sklearns(outputs: int) -> None:
+    """On logits of any size, those of a network that is sure and wrong too."""
+    for seed in range(5):
+        draw = np.random.default_rng(seed)
+        y = np.r_[np.arange(outputs), draw.integers(0, outputs, 50)]
+        out = (draw.normal(size=(len(y), outputs)) * 10**seed).astype(np.float32)
+        shares = torch.from_numpy(out).double().softmax(1).numpy()
+        scores = shares[:, 1] if outputs == 2 else shares
+        assert value("classification", "auc", y, out) == pytest.approx(
+            reference.roc_auc_score(y, scores, multi_class="ovr")
+        )
+        assert value("classification", "log_loss", y, out) == pytest.approx(reference.log_loss(y, shares))
+    assert np.isnan(value("classification", "auc", np.zeros(5, int), np.zeros((5, 2))))
+    for metric in ("auc", "log_loss"):
+        assert np.isnan(value("classification", metric, np.arange(5) % 2, np.full((5, 2), np.nan)))
+
+
 def test_regression_metrics_are_sklearns() -> None:
     y = rng().normal(size=(50, 3)).astype(np.float32)
     guess = y + rng().normal(size=y.shape).astype(np.float32)
     assert value("regression", "r2", y, guess) == pytest.approx(reference.r2_score(y, guess), abs=1e-5)
     assert value("regression", "mse", y, guess) == pytest.approx(reference.mean_squared_error(y, guess), rel=1e-5)
+    assert value("regression", "rmse", y, guess) == pytest.approx(reference.root_mean_squared_error(y, guess), rel=1e-5)
+    assert value("regression", "mae", y, guess) == pytest.approx(reference.mean_absolute_error(y, guess), rel=1e-5)
+    assert value("regression", "r2", y * 1e30, guess * 1e30) == pytest.approx(reference.r2_score(y, guess), abs=1e-5)
     assert value("regression", "r2", np.ones((5, 1)), np.zeros((5, 1))) == 0
+
+
+# -- numbers keep their meaning -----------------------------------------------------------------------------------
+
+# Offsets, scales and units in which a unit-free pattern can be written; float32 holds few of them.
+OFFSETS = st.sampled_from([0.0, 1.0, -1e3, 1.7e9, -1e12, 1.0e-19])
+SCALES = st.sampled_from([1.0, 1e-3, 1e3, 1.6e-19, 1e-30, 1e-44, 1e-160, 1e30, 1e40, 1e160])
+
+
+@given(OFFSETS, SCALES, st.sampled_from([2, 3, 4]), st.integers(0, 9))
+def test_examples_in_any_unit_normalise_alike(offset: float, scale: float, axes: int, seed: int) -> None:
+    """Centred and scaled before precision is lost: x * scale + offset * scale is as good as x, to 1e-3 deviations."""
+    pattern = np.random.default_rng(seed).normal(size=(60, 2, 3, 3)[:axes])
+    y = np.arange(60) % 2
+    task = assemble("pattern", {"train": Part((pattern + offset) * scale, y, "x", "y")}, Reading())
+    plain = assemble("pattern", {"train": Part(pattern, y, "x", "y")}, Reading())
+    np.testing.assert_allclose(task.normalise(task.train.x), plain.normalise(plain.train.x), atol=1e-3)
+    batches = Batches(task, task.train, Recipe(), "cpu", torch.contiguous_format)
+    x, _ = batches.take(torch.arange(len(task.train)))
+    np.testing.assert_allclose(x.numpy(), task.normalise(task.train.x), atol=1e-4)
+
+
+@given(OFFSETS, SCALES, st.integers(0, 9))
+def test_targets_in_any_unit_are_learned_and_told_alike(offset: float, scale: float, seed: int) -> None:
+    """Normalised targets do not follow the unit; what a network gives comes back in it."""
+    rng = np.random.default_rng(seed)
+    pattern, x = rng.normal(size=60), rng.normal(size=(60, 2))
+    regression = Reading(kind=BUNDLED["regression"])
+    task = assemble("pattern", {"train": Part(x, (pattern + offset) * scale, "x", "y")}, regression)
+    plain = assemble("pattern", {"train": Part(x, pattern, "x", "y")}, regression)
+    normal = task.kind.normalise(task, task.train.y)
+    np.testing.assert_allclose(normal, plain.kind.normalise(plain, plain.train.y), atol=1e-3)
+    assert task.judge(task.train.y, normal) == pytest.approx(1, abs=1e-6)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_constant_column_says_nothing(value: float) -> None:
+    """Whatever the constant, its column is all zeros; one that varies by a millionth of its size is no constant."""
+    x = np.stack([np.full(60, value), np.arange(60.0)], 1)
+    task = assemble("constant", {"train": Part(x, np.arange(60) % 2, "x", "y")}, Reading())
+    assert np.abs(task.normalise(task.train.x)[:, 0]).max() < 1e-3
+    if 1e-290 < abs(value) < 1e290:
+        x[:, 0] *= 1 + 1e-6 * np.sin(np.arange(60))
+        task = assemble("almost", {"train": Part(x, np.arange(60) % 2, "x", "y")}, Reading())
+        assert task.normalise(task.train.x)[:, 0].std() == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("code", ["u1", "i1", "i2", "u2", "i4", "u4", "i8", "u8", "f2", "f4", "f8"])
+def test_byte_orders_say_the_same(code: str) -> None:
+    """Arrays as FITS and Analyze files give them: another byte order, the same task."""
+    x = np.random.default_rng(0).integers(0, 100, (60, 1, 4, 4)).astype(code)
+    y = np.arange(60) % 2
+    one, other = (
+        assemble("scan", {"train": Part(x.astype(f"{order}{code}"), y, "x", "y")}, Reading()) for order in "<>"
+    )
+    assert one.digest == other.digest
+    assert torch.from_numpy(other.train.x[:1]).shape == (1, 1, 4, 4)
+    np.testing.assert_array_equal(np.sort(one.train.x.ravel()), np.sort(other.train.x.ravel()))
+
+
+def test_time_stamps_in_nanoseconds_are_told_apart() -> None:
+    """Whole numbers beyond 2^53 that lie seconds apart keep their order and distances."""
+    seconds = np.random.default_rng(0).permutation(60)
+    x = np.stack([1_700_000_000_000_000_000 + seconds * 10**9, seconds], 1)
+    task = assemble("stamps", {"train": Part(x, np.arange(60) % 2, "x", "y")}, Reading())
+    normal = task.normalise(task.train.x)
+    np.testing.assert_allclose(normal[:, 0], normal[:, 1], atol=1e-3)
 
 
 # -- arrays -------------------------------------------------------------------------------------------------------
@@ -395,7 +489,16 @@ def spoilt(row: int, value: float) -> np.ndarray[Any, Any]:
 
 ARRAY_MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"x": spoilt(7, np.nan)}, {}, r"data.npz\[x\]: row 7: a value is not a finite number"),
-    ({"x": spoilt(3, 1e300)}, {}, r"data.npz\[x\]: row 3: a value is too large for float32"),
+    (
+        {"x": np.arange(60).reshape(20, 3) + 2**62},
+        {},
+        r"data.npz\[x\]: row 0: whole numbers of this size lie too close together .*; take away their smallest first",
+    ),
+    (
+        {"x": np.arange(60).reshape(20, 3) * np.longdouble("1e400")},
+        {},
+        r"data.npz\[x\]: row 0: a value is too large for float64",
+    ),
     ({"y": np.arange(20) % 2 + 1}, {}, r"data.npz\[y\]: row 0: the smallest class is 1; number the classes from 0"),
     ({"y": np.arange(20) - 1}, {}, r"data.npz\[y\]: row 0: the smallest class is -1"),
     ({"y": np.zeros(20, int)}, {}, "only one class in the train split"),

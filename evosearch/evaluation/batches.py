@@ -79,8 +79,11 @@ class Batches:
         self.dtype = dtype_of(recipe)
         self._target = torch.device(device)
         self._layout = layout
-        self._mean = torch.from_numpy(task.mean).to(device, self.dtype)
-        self._scale = 1 / torch.from_numpy(task.std).to(device, self.dtype)
+        # Examples that float32 would not tell apart are centred and scaled before they become float32.
+        self._wide = torch.float64 if task.mean.dtype == np.float64 else self.dtype
+        self._mean = torch.from_numpy(task.mean).to(device, self._wide)
+        self._std = torch.from_numpy(task.std).to(device, self._wide)
+        self._scale = 1 / self._std
         self._augment = augment
         self._y_dtype = self.dtype if self.data.y.is_floating_point() else self.data.y.dtype
 
@@ -89,7 +92,8 @@ class Batches:
         x, y = self.data.x[rows], self.data.y[rows]
         if not self.resident:
             x, y = x.to(self._target), y.to(self._target)
-        x = (x.to(self.dtype) - self._mean).mul_(self._scale)
+        x = x.to(self._wide) - self._mean
+        x = x.mul_(self._scale) if self._wide == self.dtype else x.div_(self._std).to(self.dtype)
         for name in self._augment:
             x = AUGMENT[name](x)
         return x.contiguous(memory_format=self._layout), y.to(self._y_dtype)

@@ -11,12 +11,15 @@ import numpy as np
 from evosearch.errors import TaskError
 from evosearch.tasks.base import Array, Reading, Split, Task, cut, make_task
 from evosearch.tasks.kinds import usual
-from evosearch.tasks.rows import finite_rows
+from evosearch.tasks.rows import channel_axes, finite_rows, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 log = logging.getLogger(__name__)
+
+# Whole numbers that are kept as such, and the dtype of torch's that holds them.
+WHOLE = {"bool": np.uint8, "uint8": np.uint8, "int8": np.int8, "int16": np.int16, "uint16": np.int32}
 
 Name = Literal["train", "validation", "test"]
 
@@ -54,7 +57,8 @@ def assemble(
         if not len(part.x):
             raise TaskError(f"{part.x_file}: holds no examples")
     targets = kind.store([(part.y, part.y_file) for part in parts.values()], len(labels))
-    splits = {title: Split(_examples(part), y) for (title, part), y in zip(parts.items(), targets, strict=True)}
+    examples = _examples(parts.values())
+    splits = {title: Split(x, y) for title, x, y in zip(parts, examples, targets, strict=True)}
     shares: dict[Name, float] = {"validation": settings.validation, "test": settings.test}
     missing = {title: share for title, share in shares.items() if title not in splits}
     if missing:
@@ -77,22 +81,24 @@ def assemble(
     )
 
 
-def _examples(part: Part) -> Array:
-    """x in a dtype that torch has: uint8, small integers and float16 as they are, other numbers as float32."""
-    x, kind = part.x, part.x.dtype.kind
-    if kind not in "biuf":
-        raise TaskError(f"{part.x_file}: examples of dtype {x.dtype}; save them as integers or floats")
-    if kind == "f":
-        finite_rows(x, part.x_file)
-        with np.errstate(over="ignore"):  # told below, with its row
-            stored = x if x.dtype in (np.float16, np.float32) else x.astype(np.float32)
-        if x.dtype.itemsize > 4:
-            finite_rows(stored, part.x_file, "is too large for float32")
-        return np.ascontiguousarray(stored)
-    if kind == "b":
-        return np.ascontiguousarray(x.astype(np.uint8))
-    narrow = {"uint16": np.int32, "uint32": np.float32, "uint64": np.float32, "int64": np.float32, "int32": np.float32}
-    return np.ascontiguousarray(x.astype(narrow.get(x.dtype.name, x.dtype)))
+def _examples(parts: Iterable[Part]) -> list[Array]:
+    """x of each part in a native dtype that torch has: small integers as they are, others as floats that keep them."""
+    kept, numbers = [], False
+    for part in parts:
+        x = part.x
+        if x.dtype.kind not in "biuf":
+            raise TaskError(f"{part.x_file}: examples of dtype {x.dtype}; save them as integers or floats")
+        if x.dtype.kind == "f":
+            finite_rows(x, part.x_file)
+            if x.dtype.itemsize > 8:
+                with np.errstate(over="ignore"):  # told below, with its row
+                    x = x.astype(np.float64)
+                finite_rows(x, part.x_file, "is too large for float64")
+        kept.append((x, part.x_file))
+        numbers = numbers or x.dtype.kind == "f" or x.dtype.name not in WHOLE
+    if numbers:
+        return stored(kept, channel_axes(kept[0][0].ndim))
+    return [np.ascontiguousarray(x.astype(WHOLE[x.dtype.name])) for x, _ in kept]
 
 
 def as_examples(x: Array, file: str) -> tuple[Array, bool]:

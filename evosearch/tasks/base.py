@@ -11,7 +11,7 @@ import numpy as np
 from evosearch.errors import TaskError
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.metrics import metric_of
-from evosearch.tasks.rows import moments
+from evosearch.tasks.rows import channel_axes, moments
 
 if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
@@ -32,7 +32,8 @@ class TaskSettings:
     header: whether a CSV's first row names its columns; `auto` looks at it.
     kind: classification, regression or a kind of the user's own; `auto` takes whole numbers and words for classes,
         other numbers for targets.
-    metric: one of the kind's: accuracy, balanced_accuracy, macro_f1; r2, mse. The kind's first where empty.
+    metric: one of the kind's: accuracy, balanced_accuracy, macro_f1, auc, log_loss; r2, mse, rmse,
+        mae. The kind's first where empty.
     validation, test: shares of the data for splits that the files do not bring.
     split_seed: the seed of those splits.
     """
@@ -95,7 +96,7 @@ class DirectTask(AnyTask, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Examples x, (N, *input_shape) in stored dtype, and targets y: (N,) int64 classes or (N, outputs) float32."""
+    """Examples x, (N, *input_shape) in stored dtype, and targets y: (N,) int64 classes or (N, outputs) floats."""
 
     x: Array
     y: Array
@@ -116,7 +117,8 @@ class Task:
     kind: what the targets are. metric: the name of the kind's metric that is the fitness.
     outputs: number of classes, or of numbers to predict.
     labels: the classes' names in the order of their numbers; empty where targets are numbers.
-    mean, std: normalisation constants of x, from the train split alone, broadcastable to input_shape.
+    mean, std: normalisation constants of x, from the train split alone, broadcastable to input_shape; float32, or
+        float64 where examples have to be centred and scaled in that.
     target_mean, target_std: (outputs,), likewise of y; zeros and ones for classes.
     images: whether mirrored and shifted examples are still examples (image augmentation may be used).
     """
@@ -143,7 +145,7 @@ class Task:
 
     def normalise(self, x: Array) -> Array:
         """Stored examples as float32, centred and scaled by the train split's constants."""
-        return np.asarray((x.astype(np.float32) - self.mean) / self.std, dtype=np.float32)
+        return np.asarray((x.astype(self.mean.dtype) - self.mean) / self.std, dtype=np.float32)
 
     @property
     def measure(self) -> Metric:
@@ -187,7 +189,7 @@ def make_task(
     if not 1 <= len(shape) <= 3 or 0 in shape:
         raise TaskError(f"{name}: an example has shape {shape}; use (C, H, W), (S, D) or (D,)")
     targets = kind.describe(name, [split.y for split in (train, validation, test)], labels)
-    mean, std = moments(train.x, (0, 2, 3) if len(shape) == 3 else (0, 1) if len(shape) == 2 else (0,))
+    mean, std = moments(train.x, channel_axes(train.x.ndim))
     mean, std = (array[:, None, None] if len(shape) == 3 else array for array in (mean, std))
     return Task(
         name=name,

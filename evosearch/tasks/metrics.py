@@ -74,10 +74,50 @@ def mse(y: Array, out: Array) -> float:
     return float(np.mean((y.astype(np.float64) - out) ** 2))
 
 
+def rmse(y: Array, out: Array) -> float:
+    """Mean over the targets of the root of each one's mean squared error."""
+    return float(np.mean(np.sqrt(np.mean((y.astype(np.float64) - out) ** 2, axis=0))))
+
+
+def mae(y: Array, out: Array) -> float:
+    return float(np.mean(np.abs(y.astype(np.float64) - out)))
+
+
 def r2(y: Array, out: Array) -> float:
     """Mean over the targets of 1 - residual / total sum of squares; a constant target counts 1 or 0."""
-    y = y.astype(np.float64)
+    unit = np.exp2(np.floor(np.log2(np.maximum(np.abs(y.astype(np.float64)).max(0), 1e-300))))  # squares stay finite
+    y, out = y / unit, out / unit
     residual = ((y - out) ** 2).sum(0)
     total = ((y - y.mean(0)) ** 2).sum(0)
     constant = np.where(residual == 0, 1.0, 0.0)
     return float(np.mean(np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), constant)))
+
+
+def auc(y: Array, out: Array) -> float:
+    """Area under the ROC curve; of more than two classes the mean over each against the rest (ovr, macro).
+
+    A class that does not occur in y, or is all of it, has no curve and is left out; without any curve the value is NaN.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    shares = _probabilities(out)
+    if np.isnan(shares).any():
+        return float("nan")
+    classes = [1] if out.shape[1] == 2 else range(out.shape[1])
+    found = [roc_auc_score(y == one, shares[:, one]) for one in classes if 0 < np.count_nonzero(y == one) < len(y)]
+    return float(np.mean(found)) if found else float("nan")
+
+
+def log_loss(y: Array, out: Array) -> float:
+    """Mean of -log of the probability that the true class was given."""
+    from sklearn.metrics import log_loss as reference
+
+    shares = _probabilities(out)
+    return float("nan") if np.isnan(shares).any() else float(reference(y, shares, labels=np.arange(out.shape[1])))
+
+
+def _probabilities(out: Array) -> Array:
+    """The softmax of logits, float64; NaN where one is NaN or positive infinity."""
+    with np.errstate(invalid="ignore"):
+        shares = np.exp(out.astype(np.float64) - out.max(1, keepdims=True).astype(np.float64))
+    return np.asarray(shares / shares.sum(1, keepdims=True))

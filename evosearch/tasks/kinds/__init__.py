@@ -74,7 +74,7 @@ class Kind(Protocol):
     def answer_doc(self) -> str: ...
 
     def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
-        """The targets of all splits as they are kept, each (N,) int64 or (N, outputs) float32.
+        """The targets of all splits as they are kept, each (N,) int64 or (N, outputs) floats.
 
         targets: (array, file) of each, of the split to train on first. classes: how many have names, or 0. Raises
         TaskError with file and row where they are none of this kind.

@@ -36,6 +36,8 @@ class Classification:
         Metric("accuracy", 1, measured.accuracy, error=True),
         Metric("balanced_accuracy", 1, measured.balanced_accuracy, error=True),
         Metric("macro_f1", 1, measured.macro_f1, error=True),
+        Metric("auc", 1, measured.auc, error=True),
+        Metric("log_loss", -1, measured.log_loss),
     )
     baseline_name = "logistic regression"
     answer = "[LABELS[i] for i in {out}.argmax(1)]"

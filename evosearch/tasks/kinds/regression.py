@@ -10,7 +10,7 @@ from evosearch.errors import TaskError
 from evosearch.tasks import metrics as measured
 from evosearch.tasks.kinds import Targets
 from evosearch.tasks.metrics import Metric
-from evosearch.tasks.rows import finite_rows, moments
+from evosearch.tasks.rows import finite_rows, moments, stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,20 +32,23 @@ class Regression:
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("r2", 1, measured.r2),
         Metric("mse", -1, measured.mse),
+        Metric("rmse", -1, measured.rmse),
+        Metric("mae", -1, measured.mae),
     )
     baseline_name = "ridge regression"
     answer = "{out} * TARGET_STD + TARGET_MEAN"
     answer_doc = "The targets of each raw example, in their own units."
 
     def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
-        """(N, outputs) float32 each."""
-        stored = []
+        """(N, outputs) each, float32 where that keeps them apart, else float64."""
+        kept = []
         for y, file in targets:
             if y.dtype.kind not in "biuf":
                 raise TaskError(f"{file}: targets of dtype {y.dtype}; regression needs numbers")
-            stored.append(y.astype(np.float32).reshape(len(y), -1))
-            finite_rows(stored[-1], file)
-        return stored
+            y = y.astype(np.float32) if y.dtype == np.float16 else y
+            kept.append((y.reshape(len(y), -1), file))
+            finite_rows(kept[-1][0], file)
+        return stored(kept, (0,))
 
     def describe(self, name: str, splits: Sequence[Array], labels: Sequence[str]) -> Targets:
         """One output for each target, with its mean and deviation over the train split."""
