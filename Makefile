@@ -12,11 +12,12 @@ PYTHON    ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3.14
 TORCH     ?= pinned
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
+ARENA_FLAGS ?=
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench slow chaos gpu browser wheel reference docs captures clean help
+.PHONY: demo test check format bench arena slow chaos gpu browser wheel reference docs captures clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -55,6 +56,9 @@ wheel: $(STAMP) ## build the wheel and try it in an empty environment
 
 bench: $(STAMP) ## benchmarks, their figures printed
 	$(BIN)/pytest -q -p no:xdist -o python_files='bench_*.py' -m '' --benchmark-only tests/bench $(PYTEST_FLAGS)
+
+arena: $(STAMP) ## searches beside other models on real data: what is not measured yet, hours the first time
+	$(BIN)/python -m tests.bench.arena $(ARENA_FLAGS)
 
 reference: $(STAMP) ## write docs/cli.md and docs/config.md from the code
 	$(BIN)/python docs/reference.py
