@@ -24,7 +24,7 @@ import hashlib
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
 
@@ -51,8 +51,8 @@ class Config(pydantic.BaseModel):
     task: "digits", a path, "table:FILE.csv" or "package.module:function".
     seeds: names or paths of .arch files that start in the population.
     layers, operators: files and folders of the user's own; code, so never taken from a run's folder.
-    log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard". No part of what a
-        run finds.
+    log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard", and the names of
+        logs of the user's own (operators/log/NAME.py). No part of what a run finds.
     seed: of all randomness.
     """
 
@@ -65,7 +65,7 @@ class Config(pydantic.BaseModel):
     seeds: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
-    log: tuple[Literal["tensorboard"], ...] = ()
+    log: tuple[str, ...] = ()
     search: SearchSettings = SearchSettings()
     limits: Limits = Limits()
     recipe: Recipe = Recipe()

@@ -461,7 +461,7 @@ CONFIGS = [
     usage("run odd.toml", "unknown key sedd; did you mean seed", at=write("odd.toml", "sedd = 3")),
     usage("run --set search.budget", "--set search.budget: say KEY=VALUE"),
     usage("run --strategy best", "search.strategy", "'aging', 'nsga2' or 'random'", "'best'"),
-    usage("run --log csv", "command line: log.0: input should be 'tensorboard', not 'csv'"),
+    usage("run --log csv", "log csv: there are tensorboard; one of your own is operators/log/csv.py"),
     usage(
         "run --log tensorboard",
         "--log tensorboard needs tensorboard: pip install",
@@ -850,7 +850,7 @@ TRAINING = [
         "--format onnx needs onnx, ",
         "pip install 'evosearch[onnx]'",
         at=exported(),
-        patches={"evosearch.formats.util": NO_MODULE},
+        patches={"evosearch.formats.onnx.util": NO_MODULE},
     ),
     failed("export first --format pt2", "weights.safetensors: not the weights of", at=exported(torn_weights)),
     failed(

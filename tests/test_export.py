@@ -20,12 +20,11 @@ from torch import nn
 
 from evosearch import config as configuration
 from evosearch import final, network, results
-from evosearch import formats as exports
 from evosearch.architecture import Architecture, Limits
 from evosearch.cli import DONE, FAILED, main
 from evosearch.cost import Cost
 from evosearch.errors import ExportError, RunChanged, StorageError, UsageError
-from evosearch.formats import FORMATS, TOLERANCE, Original, difference, export
+from evosearch.formats import FORMATS, TOLERANCE, Original, difference, export, onnx
 from evosearch.layers.base import Leaf, Shape
 from evosearch.layers.combinators import Sequential
 from evosearch.layers.linear import Linear
@@ -290,7 +289,7 @@ def test_own_layers_that_torch_can_trace_are_exported(tmp_path: Path) -> None:
 
 
 def test_onnx_names_its_extra(original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in exports.ONNX_PACKAGES:
+    for name in onnx.PACKAGES:
         monkeypatch.setitem(sys.modules, name, None)  # as where it is not installed
     with pytest.raises(ExportError, match=r"onnx, onnxscript, onnxruntime: pip install 'evosearch\[onnx\]'"):
         export(original, "onnx", tmp_path / "model.onnx")

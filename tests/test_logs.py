@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,11 +17,12 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from evosearch import config as configuration
-from evosearch import engine
+from evosearch import engine, logs
 from evosearch.cli import DONE, FAILED, USAGE, main
-from evosearch.logs import tables as logs
-from evosearch.logs.tables import COLUMNS, MOST_NAMES, Logs
-from evosearch.logs.tensorboard import Board
+from evosearch.logs import Logs, Scored, Session, makers
+from evosearch.logs.comma_separated import MOST_NAMES
+from evosearch.logs.rows import COLUMNS
+from evosearch.logs.tensorboard import Tensorboard
 from evosearch.store.run import Record, Run, equal_journals
 from tests.chaos.faults import FaultyDisk
 from tests.chaos.sessions import config, logged, words
@@ -50,12 +51,12 @@ def failed(number: int) -> Record:
 def journaled(folder: Path, scores: list[Record], disk: FaultyDisk | None = None, **proposal: Any) -> Path:
     """A run with these scores and its logs, written as they came."""
     with Run.create(folder, header={}, files={}, disk=disk or FaultyDisk()) as run:
-        written = Logs(run)
+        written = Logs(Session(run), makers([]))
         for score in scores:
             made = proposed(score["number"], **proposal)
             run.append_proposal(made)
             run.append_score(score)
-            written.add([(made, score)])
+            written.add([Scored(made, score)])
         written.close()
     return folder
 
@@ -63,7 +64,7 @@ def journaled(folder: Path, scores: list[Record], disk: FaultyDisk | None = None
 def completed(folder: Path) -> None:
     """Open the run for writing, as resuming does, and bring its logs up to its journal."""
     with Run.open(folder, write=True, disk=FaultyDisk()) as run:
-        Logs(run).close()
+        Logs(Session(run), makers([])).close()
 
 
 def contents(folder: Path) -> tuple[bytes, ...]:
@@ -203,7 +204,7 @@ def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
         for _ in range(2):
             with Run.open(folder, write=True) as again:
                 tracemalloc.reset_peak()
-                Logs(again).close()
+                Logs(Session(again), makers([])).close()
         peaks.append(tracemalloc.get_traced_memory()[1])
         assert len(lines(folder)) == evaluations
         tracemalloc.stop()
@@ -315,7 +316,7 @@ def test_a_disk_that_refuses_them_at_any_step_costs_no_evaluation(
             folder = tmp_path / f"run-{fault}-{error}"
             caplog.clear()
             journaled(folder, SCORES, Refusing("evaluations", fault=fault, error=error))
-            assert 1 <= caplog.text.count("a log of the run is not kept up, and the run goes on without it") <= 2
+            assert 1 <= caplog.text.count("is not kept up, and the run goes on without it") <= 2
             assert os.strerror(error) in caplog.text
             assert equal_journals(Run.open(folder), Run.open(tmp_path / "whole"))
             assert not list(folder.glob("*.new")), "a full disk keeps half a file"
@@ -348,7 +349,7 @@ def test_a_run_whose_logs_cannot_be_written_ends_as_ever(
     for words_of_it in (
         "evaluations.csv: Is a directory",
         "evaluations.jsonl: Too many levels",
-        "TensorBoard shows no",
+        "a log of the run, tensorboard, is not kept up",
     ):
         assert words_of_it in caplog.text
 
@@ -370,15 +371,15 @@ def test_tensorboard_shows_the_scores_of_the_journal_over_all_sessions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fitness, best so far and costs step by step; a run that was stopped and resumed goes on where it was."""
-    add = Board.add
+    add = Tensorboard.add
 
-    def stop(board: Board, *arguments: Any) -> None:
+    def stop(board: Tensorboard, *arguments: Any) -> None:
         add(board, *arguments)
         if board.step >= 11:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Board, "add", stop)
+        patch.setattr(Tensorboard, "add", stop)
         with pytest.raises(KeyboardInterrupt):
             engine.start(watched(tmp_path), tmp_path / "run", Silent())
     engine.resume(tmp_path / "run", Silent())
@@ -396,12 +397,14 @@ def test_tensorboard_shows_failures_and_what_mutations_are_worth(tmp_path: Path)
     now = [0.0]
     worth = {"redraw": 0.25}
     with Run.create(tmp_path / "run", header={}, files={}) as run:
-        board = Board(run, "error", -1, evaluated=5, best=0.5, failures={"nan": 2}, clock=lambda: now[0])
+        before = Session(run, "error", -1, evaluated=5, best=0.5, failures={"nan": 2}, worth=lambda: worth)
+        board = Tensorboard(before, clock=lambda: now[0])
         for number in range(3):
-            board.add([failed(number)], lambda: worth)
+            board.add([Scored({}, failed(number))])
             now[0] += 0.6
             worth["redraw"] *= 2
-        board.add([scored(9, objectives={"error": 0.75}), scored(10, objectives={"error": 0.25})], lambda: worth)
+        later = scored(9, objectives={"error": 0.75}), scored(10, objectives={"error": 0.25})
+        board.add([Scored({}, score) for score in later])
         board.close()
     seen = shown(tmp_path / "run")
     assert seen["failures/nan"] == [(6, 3), (7, 4), (8, 5)]
@@ -413,11 +416,11 @@ def test_tensorboard_shows_failures_and_what_mutations_are_worth(tmp_path: Path)
 def test_a_disk_that_refuses_tensorboard_costs_no_evaluation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     disk = Refusing("events", "tensorboard", fault=4)
     with Run.create(tmp_path / "run", header={}, files={}, disk=disk) as run:
-        board = Board(run, "accuracy", 1)
+        board = Logs(Session(run, "accuracy"), {"tensorboard": Tensorboard})
         for number in range(5):
-            board.add([scored(number)], dict)
+            board.add([Scored({}, scored(number))])
         board.close()
-    assert caplog.text.count("TensorBoard shows no more of this session, and the run goes on") == 1
+    assert caplog.text.count("tensorboard, is not kept up, and the run goes on without it") == 1
     assert len(shown(tmp_path / "run")["fitness/best"]) == 1
 
 
@@ -432,3 +435,48 @@ def test_tensorboard_that_is_not_there_is_missed_before_the_run(
         assert captured.err.count("\n") == 1
     assert [path.name for path in searched.parent.iterdir()] == ["mine"]
     assert main(["resume", "mine", "--log", "none", "--budget", "31"]) == DONE
+
+
+# --- a person's own
+
+
+class Tally:
+    """Counts in a file of its own, and fails at the third score."""
+
+    def __init__(self, session: Session) -> None:
+        self.file = (session.folder / "tally.txt").open("w")
+        self.seen = 0
+
+    def add(self, scored: Sequence[Scored]) -> None:
+        for one in scored:
+            self.seen += 1
+            if self.seen == 3:
+                raise ValueError("no third")
+            self.file.write(f"{one.row['number']} {one.row['objective_accuracy']}\n")
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def test_a_log_of_ones_own_is_written_and_one_that_fails_is_named_and_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it raises ends neither the run nor the other logs; the file and line of it are said once."""
+    with Run.create(tmp_path / "run", header={}, files={}) as run:
+        written = Logs(Session(run, "accuracy"), makers(["tally"], {"tally": Tally}))
+        for number in range(5):
+            run.append_proposal(proposed(number))
+            run.append_score(scored(number))
+            written.add([Scored(proposed(number), scored(number))])
+        written.close()
+    assert (tmp_path / "run" / "tally.txt").read_text() == "0 0.0\n1 0.125\n"
+    (said,) = [record.message for record in caplog.records]
+    assert "tally, is not kept up" in said
+    assert "ValueError: no third" in said
+    assert "test_logs.py" in said
+    assert len(lines(tmp_path / "run")) == 5
+
+
+def test_a_log_that_nobody_wrote_is_an_error_before_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["run", "--log", "paper", "--task", "digits", "--budget", "1"]) == USAGE
+    assert "log paper: there are tensorboard; one of your own is operators/log/paper.py" in capsys.readouterr().err

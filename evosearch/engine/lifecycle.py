@@ -16,7 +16,6 @@ from evosearch.engine.replay import largest_budget, recorded, replayed, resumed_
 from evosearch.engine.session import Session
 from evosearch.engine.setup import prepare
 from evosearch.errors import ArchitectureError, UsageError
-from evosearch.logs import tensorboard as board
 from evosearch.search import Search
 from evosearch.store.run import Run
 from evosearch.tasks import Task
@@ -78,8 +77,7 @@ def _population(run: Run) -> dict[int, str]:
 
 def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
     config = setup.config
-    if "tensorboard" in config.log:
-        board.require()
+    logs = setup.logs
     search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
     first = search.ask()  # before anything is written: limits that no architecture meets are found here
     files = {f"grammar/{name}": text for name, text in setup.grammar.source.items()}
@@ -99,7 +97,7 @@ def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
     }
     with Run.create(folder, header=header, files=files) as run:
         watch.started({"run": folder, **_facts(setup)})
-        session = Session(setup, search, run, watch)
+        session = Session(setup, search, run, watch, logs)
         if first is not None:
             session.submit(first, journal=True)
         return session.go_on()
@@ -124,16 +122,15 @@ def resume(
     """
     with Run.open(folder, write=True) as run:
         config = resumed_config(run, budget, workers, device, layers, operators, log)
-        if "tensorboard" in config.log:
-            board.require()
         setup = setup_of(run, config)
+        logs = setup.logs
         if cut := run.cut_torn_tail():
             watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
         watch.started({"run": folder, **_facts(setup)})
         search, saved, curves = replayed(run, setup)
         if budget is not None and budget > largest_budget(run):
             run.append_note({"budget": budget})
-        session = Session(setup, search, run, watch, saved, curves)
+        session = Session(setup, search, run, watch, logs, saved, curves)
         for proposal in search.pending:
             session.submit(proposal, journal=False)
         return session.go_on()

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evosearch import config as configuration
-from evosearch import paths
+from evosearch import logs, paths
 from evosearch.engine.setup import prepare
 from evosearch.errors import RunChanged, SpaceExhausted, UsageError
-from evosearch.logs import tables as logs
 from evosearch.score import Score
 from evosearch.search import Search
 from evosearch.store.framing import encode

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evosearch import workers
+from evosearch import logs, workers
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.errors import RunError, SpaceExhausted
 from evosearch.evaluation.stopping.median import medians
-from evosearch.logs import tables as logs
-from evosearch.logs import tensorboard as board
 from evosearch.results import Final, Finished, files
 from evosearch.store.framing import decode, encode
 from evosearch.store.ledger import Ledger
@@ -23,7 +21,7 @@ from evosearch.tasks import Task
 from evosearch.watch import Progress, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from evosearch.engine.setup import Setup
     from evosearch.individual import Individual
@@ -48,6 +46,7 @@ class Session:
     search: Search
     run: Run
     watch: Watch
+    log_makers: Mapping[str, logs.Maker]
     saved: Saved = NOTHING
     curves: dict[int, tuple[float, ...]] = field(default_factory=dict)
     pool: workers.Pool | None = None
@@ -64,14 +63,17 @@ class Session:
         shared = isinstance(self.setup.task, Task) and self.setup.config.recipe.stop != "median"
         self.ledger = Ledger() if shared else None
         self.proposals: dict[int, Proposal] = {}
-        self.logs = logs.Logs(self.run)
-        self.board = self._board() if "tensorboard" in self.setup.config.log else None
-
-    def _board(self) -> board.Board:
         first, best = self.search.objectives[0], self.search.best()
-        before = self._fitness(best) if best else None
-        done = self.search.evaluated
-        return board.Board(self.run, first.name, first.sign, evaluated=done, best=before, failures=self.failures)
+        stands = logs.Session(
+            self.run,
+            first.name,
+            first.sign,
+            evaluated=self.search.evaluated,
+            best=self._fitness(best) if best else None,
+            failures=self.failures,
+            worth=self.search.policy.worth,
+        )
+        self.logs = logs.Logs(stands, self.log_makers)
 
     def go_on(self) -> Summary:
         """To the end of the budget, then best/."""
@@ -84,8 +86,6 @@ class Session:
             if self.ledger is not None:
                 self.ledger.close()
             self.logs.close()
-            if self.board is not None:
-                self.board.close()
         summary = self._finish()
         self.watch.finished(summary)
         return summary
@@ -146,7 +146,7 @@ class Session:
         records = [{**score.pack(), "number": number, "at": time.time()} for number, score in scores]
         self.run.append_scores(records)
         records = [decode(encode(record)) for record in records]  # as whoever reads the journal will find them
-        self.logs.add([(self.proposals[record["number"]].pack(), record) for record in records])
+        scored = [logs.Scored(self.proposals[record["number"]].pack(), record) for record in records]
         digests = self.setup.digests
         for number, score in scores:
             del self.proposals[number]
@@ -158,8 +158,7 @@ class Session:
             self.recent.append(score.objectives.get(self.search.objectives[0].name, float("nan")))
             if self.ledger is not None and score.seconds:
                 self.ledger.put(score, task=digests["task"], recipe=digests["recipe"])
-        if self.board is not None:
-            self.board.add(records, self.search.policy.worth)
+        self.logs.add(scored)
         unsaved = self.search.evaluated - self.saved[0]
         if unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import config as configuration
 from evosearch import grammar as language
+from evosearch import logs, paths, tasks, workers
 from evosearch import operators as operator_files
-from evosearch import paths, tasks, workers
 from evosearch.errors import ArchitectureError, ConfigError
 from evosearch.evaluation.recipe import check
 from evosearch.score import Objective
@@ -61,6 +61,11 @@ class Setup:
             "recipe": self.config.recipe.digest(self.device, threads=self.config.workers.threads),
             "config": configuration.digest(self.config),
         }
+
+    @property
+    def logs(self) -> dict[str, logs.Maker]:
+        """What the run is written to, besides its journal. Raises UsageError."""
+        return logs.makers(self.config.log)
 
     @property
     def settings(self) -> SearchSettings:

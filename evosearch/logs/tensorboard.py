@@ -13,7 +13,6 @@ SummaryWriter puts a thread before it, which holds points back and ends in a tra
 from __future__ import annotations
 
 import io
-import logging
 import os
 import socket
 import time
@@ -22,12 +21,11 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import util
 from typing import TYPE_CHECKING, Any
 
-from evosearch.errors import StorageError, UsageError
+from evosearch.errors import UsageError
 
 if TYPE_CHECKING:
-    from evosearch.store.run import Record, Run
-
-log = logging.getLogger(__name__)
+    from evosearch.logs import Scored, Session
+    from evosearch.store.run import Record
 
 FOLDER = "tensorboard"
 EVERY = 1.0  # seconds between two looks at what the policy has learned
@@ -41,46 +39,31 @@ def require() -> None:
         )
 
 
-class Board:
-    """The scalars of one session. Never raises for what a disk does.
+class Tensorboard:
+    """The scalars of one session."""
 
-    objective, sign: what the search looks at first, and 1 where larger is better, else -1. evaluated: how many there
-    were before this session; best: of those, as the task measures it; failures: of those, by status.
-    """
-
-    def __init__(
-        self,
-        run: Run,
-        objective: str,
-        sign: int,
-        *,
-        evaluated: int = 0,
-        best: float | None = None,
-        failures: Mapping[str, int] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.run, self.objective, self.sign, self.clock = run, objective, sign, clock
-        self.step, self.best, self.failures = evaluated, best, Counter(failures or {})
+    def __init__(self, session: Session, clock: Callable[[], float] = time.monotonic) -> None:
+        self.run, self.objective, self.sign, self.worth = session.run, session.objective, session.sign, session.worth
+        self.step, self.best, self.failures = session.evaluated, session.best, Counter(session.failures)
+        self.clock = clock
         self.looked = -EVERY
         self.descriptor = -1
         begun = time.time()
         name = f"events.out.tfevents.{begun:010.0f}.{socket.gethostname()}.{os.getpid()}.{time.monotonic_ns():x}"
-        self.path = run.folder / FOLDER / name
-        self._attempt(self._open, begun)
+        self.path = session.folder / FOLDER / name
+        self._open(begun)
 
-    def add(self, scores: Sequence[Record], worth: Callable[[], Mapping[str, float]]) -> None:
-        """Show scores that were journaled. worth: what each mutation is held to be worth now."""
-        if self.descriptor < 0:
-            return
+    def add(self, scored: Sequence[Scored]) -> None:
+        """Show scores that were journaled, and what each mutation is held to be worth now. Raises StorageError."""
         events = []
-        for score in scores:
+        for one in scored:
             self.step += 1
-            events.append((self.step, float(score["at"]), self._values(score)))
+            events.append((self.step, float(one.score["at"]), self._values(one.score)))
         if events and self.clock() - self.looked >= EVERY:
             self.looked = self.clock()
             step, at, _ = events[-1]
-            events.append((step, at, {f"q/{name}": value for name, value in sorted(worth().items())}))
-        self._attempt(self._write, events)
+            events.append((step, at, {f"q/{name}": value for name, value in sorted(self.worth().items())}))
+        self._write(events)
 
     def close(self) -> None:
         if self.descriptor >= 0:
@@ -135,10 +118,3 @@ class Board:
         for event in events:
             writer.write(event.SerializeToString())
         self.run.disk.write(self.descriptor, self.path, framed.getvalue())
-
-    def _attempt(self, step: Callable[..., None], *arguments: Any) -> None:
-        try:
-            step(*arguments)
-        except StorageError as error:
-            self.close()
-            log.warning("TensorBoard shows no more of this session, and the run goes on: %s", error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 # Direction overrides are printable and can make a line read as what it does not say.
 OVERRIDES = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -11,6 +13,14 @@ def clean(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(c for c in text if c in "\n\t" or (c.isprintable() and c not in OVERRIDES))
+
+
+def blamed(error: BaseException) -> str:
+    """What went wrong in code that is not evosearch's, in one line: the error, and the place it was raised at."""
+    said = f"{type(error).__name__}: {error}".strip()
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+    return clean(" ".join(said.split())) + where
 
 
 def count(number: float) -> str:

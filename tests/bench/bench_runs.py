@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from evosearch.logs.tables import Logs
+from evosearch.logs import Logs, Scored, Session, makers
 from evosearch.store.disk import Disk
 from evosearch.store.run import Run, journal_digest
 from evosearch.store.verify import verify
@@ -145,8 +145,8 @@ def test_verifying_a_run_of_100_000_evaluations(benchmark: Any, long_run: Path) 
 def test_looking_at_the_whole_logs_of_a_run_of_100_000_evaluations(benchmark: Any, long_run: Path) -> None:
     """What a resume does to them where nothing is missing."""
     with Run.open(long_run, write=True) as run:
-        Logs(run).close()
-        benchmark.pedantic(lambda: Logs(run).close(), rounds=5)
+        Logs(Session(run), makers([])).close()
+        benchmark.pedantic(lambda: Logs(Session(run), makers([])).close(), rounds=5)
 
 
 def test_writing_the_logs_of_a_run_of_100_000_evaluations_anew(benchmark: Any, long_run: Path) -> None:
@@ -157,18 +157,18 @@ def test_writing_the_logs_of_a_run_of_100_000_evaluations_anew(benchmark: Any, l
             (long_run / name).unlink(missing_ok=True)
 
     with Run.open(long_run, write=True) as run:
-        benchmark.pedantic(lambda: Logs(run).close(), setup=gone, rounds=2)
+        benchmark.pedantic(lambda: Logs(Session(run), makers([])).close(), setup=gone, rounds=2)
 
 
 def test_a_row_in_each_log(benchmark: Any, tmp_path: Path) -> None:
     with Run.create(tmp_path / "run", header={}, files={}, disk=TimedDisk(skip=True)) as run:
-        logs, number = Logs(run), iter(range(1_000_000))
+        logs, number = Logs(Session(run), makers([])), iter(range(1_000_000))
 
-        def journaled() -> tuple[tuple[list[tuple[dict[str, Any], dict[str, Any]]]], dict[str, Any]]:
+        def journaled() -> tuple[tuple[list[Scored]], dict[str, Any]]:
             this = next(number)
             made, came = proposal(this), score(this)
             run.append_proposal(made)
             run.append_score(came)
-            return ([(made, came)],), {}
+            return ([Scored(made, came)],), {}
 
         benchmark.pedantic(logs.add, setup=journaled, rounds=2_000, warmup_rounds=10)

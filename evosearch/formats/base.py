@@ -1,0 +1,94 @@
+"""What an export format is, and what it is given.
+
+Every format takes a batch of normalised examples, (batch, *input) float32, with the batch size free, and gives
+(batch, outputs). What its users need to know besides (normalisation, labels, the sentence) is in the file's metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from torch import nn
+
+    from evosearch.architecture import Architecture
+    from evosearch.tasks import Task
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Run = Callable[[Array], Array]  # examples (batch, *input) -> (batch, outputs)
+
+TRACED = 3  # the batch size that exporters see
+
+
+@dataclass(frozen=True)
+class Original:
+    """What is exported: a network on the CPU in evaluation mode, what it was made from, and the task it was made for.
+
+    task: None for a part of a network, which has no head and no examples.
+    """
+
+    architecture: Architecture
+    network: nn.Module
+    task: Task | None
+
+
+class Format(Protocol):
+    """A format that a network can be written in.
+
+    suffix: of its files. use: how a person loads one, with the file's name in place of {name}.
+    """
+
+    suffix: str
+    use: str
+
+    def require(self) -> None:
+        """Raise ExportError where a package that it needs is not installed."""
+
+    def write(self, original: Original) -> bytes:
+        """A file's content."""
+
+    def read(self, original: Original, path: Path) -> Run:
+        """The file as a function; of the original it takes what the format does not hold."""
+
+
+def description(original: Original) -> dict[str, Any]:
+    """What a user of the file needs to know beside it, as plain data: the files' metadata under the key `evosearch`."""
+    architecture, task = original.architecture, original.task
+    found: dict[str, Any] = {
+        "version": metadata.version("evosearch"),
+        "architecture": architecture.text,
+        "input": list(architecture.input),
+    }
+    if task is not None:
+        found |= {"task": task.name, "outputs": task.outputs, "labels": list(task.labels)}
+        constants = {"mean": task.mean, "std": task.std, **task.kind.constants(task)}
+        found |= {name: np.asarray(values, dtype=np.float64).tolist() for name, values in constants.items()}
+    return found
+
+
+def runner(module: nn.Module) -> Run:
+    """A module as a function of arrays."""
+    import torch
+
+    def run(x: Array) -> Array:
+        with torch.no_grad():
+            out: Array = module(torch.from_numpy(x)).numpy()
+        return out
+
+    return run
+
+
+def traced(original: Original) -> tuple[torch.Tensor, Any]:
+    """An example for an exporter, and which of its axes is free."""
+    import torch
+
+    x = torch.zeros(TRACED, *original.architecture.input)
+    return x, ({0: torch.export.Dim("batch")},)
