@@ -114,7 +114,7 @@ def _write(architecture: Architecture, name: str) -> tuple[str, Builder]:
         f"class {name}(nn.Module):",
         "    def __init__(self):",
         "        super().__init__()",
-        *(f"        self.{attribute} = {_made(build, attribute)}" for attribute in build.modules),
+        *(f"        {_made(build, attribute)}" for attribute in build.modules),
         "",
         "    def forward(self, x):",
         *(f"        {line}" for line in body),
@@ -123,7 +123,11 @@ def _write(architecture: Architecture, name: str) -> tuple[str, Builder]:
 
 
 def _made(build: Builder, attribute: str) -> str:
-    return f"own_layer({attribute!r})" if attribute in build.owned else build.modules[attribute]
+    """The line that makes a submodule, parameter or buffer."""
+    code = f"own_layer({attribute!r})" if attribute in build.owned else build.modules[attribute]
+    if attribute in build.buffers:
+        return f'self.register_buffer("{attribute}", {code})'
+    return f"self.{attribute} = {code}"
 
 
 def _title(architecture: Architecture) -> str:

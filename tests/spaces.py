@@ -27,6 +27,9 @@ SHAPES: dict[str, Shape] = {
     "nasbench201": (3, 32, 32),
     "tiny_cnn": (1, 28, 28),
     "mlp": (14,),
+    "images": (1, 28, 28),
+    "series": (96, 2),
+    "tables": (40,),
 }
 
 

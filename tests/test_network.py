@@ -65,7 +65,18 @@ def check_predictions(architecture: Architecture, *, device: str = "cpu") -> Non
 # -- predictions ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "count"), [("einspace", 30), ("einspace_1d", 30), ("tiny_cnn", 20), ("mlp", 20)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("einspace", 30),
+        ("einspace_1d", 30),
+        ("tiny_cnn", 20),
+        ("mlp", 20),
+        ("images", 15),
+        ("series", 20),
+        ("tables", 20),
+    ],
+)
 def test_samples_cost_and_put_out_what_was_predicted(name: str, count: int) -> None:
     for architecture in samples(name, count, limits=SMALL):
         check_predictions(architecture)
@@ -173,7 +184,7 @@ def saved(module: nn.Module, x: torch.Tensor) -> tuple[float, float]:
 
 def learning(name: str, count: int, shape: Shape | None = None) -> Iterator[Architecture]:
     """Samples that begin with trained layers: before the first of these, torch has nothing to save."""
-    start = {"einspace": "linear", "einspace_1d": "linear", "tiny_cnn": "conv", "mlp": "linear"}[name]
+    start = {"einspace": "linear", "einspace_1d": "linear", "mlp": "linear"}.get(name, "conv")
     for architecture in samples(name, 10_000, shape=shape, limits=SMALL, seed=2):
         if count and start in architecture.text[:40] and architecture.cost.params > 1000:
             count -= 1
@@ -191,7 +202,16 @@ def test_activations_of_seeds_are_what_autograd_saves(name: str) -> None:
     assert held == pytest.approx(network.held_scalars(architecture), rel=0.05)
 
 
-@pytest.mark.parametrize(("name", "shape"), [("einspace", (1, 8, 8)), ("einspace_1d", None), ("tiny_cnn", (1, 16, 16))])
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("einspace", (1, 8, 8)),
+        ("einspace_1d", None),
+        ("tiny_cnn", (1, 16, 16)),
+        ("images", (1, 16, 16)),
+        ("series", (40, 2)),
+    ],
+)
 def test_activations_of_samples_are_what_autograd_saves(name: str, shape: Shape | None) -> None:
     for architecture in learning(name, 5, shape):
         counted, held = saved(network.build(architecture), torch.randn(4, *architecture.input))
@@ -533,3 +553,70 @@ def test_trees_thousands_deep_are_built_without_recursion() -> None:
 def test_the_builder_is_imported_without_torch() -> None:
     code = "import sys, evosearch.network, evosearch.layers; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# -- convolutions over time, and what reads them --------------------------------------------------------------------
+
+
+def read_at(name: str, text: str, shape: Shape) -> Architecture:
+    there = space(name, shape)
+    return there.read(there.parse(text))
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "shape"), [("images", "conv(16,3,2)", (3, 9, 7)), ("series", "conv(16,5,2)", (11, 3))]
+)
+def test_the_mean_and_the_maximum_are_those_over_all_places(name: str, entry: str, shape: Shape) -> None:
+    """As torch's own reductions of what comes before, in both modes."""
+    module = network.build(read_at(name, f"stage({entry});stage({entry});meanmax", shape)).eval()
+    seen: list[torch.Tensor] = []
+    last = [m for m in module.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)][-1]
+    last.register_forward_hook(lambda _module, _inputs, output: seen.append(output.relu().flatten(2)))
+    output = module(torch.randn(4, *shape))
+    assert torch.allclose(output, torch.cat([seen[0].mean(2), seen[0].amax(2)], 1), atol=1e-6)
+
+
+def test_an_inception_module_is_the_one_written_by_hand() -> None:
+    """InceptionTime's, in double precision: bottleneck, three convolutions, a pooled one, batch norm and ReLU."""
+
+    class Inception(nn.Module):
+        def __init__(self, channels: int, width: int, kernels: tuple[int, ...]) -> None:
+            super().__init__()
+            self.narrow1 = nn.Conv1d(channels, width, 1, bias=False)
+            for number, kernel in enumerate(kernels, 1):
+                self.add_module(f"conv{number}", nn.Conv1d(width, width, kernel, padding="same", bias=False))
+            self.pooled1 = nn.Conv1d(channels, width, 1, bias=False)
+            self.norm1 = nn.BatchNorm1d(4 * width)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.mT
+            narrow = self.narrow1(x)
+            branches = [self.get_submodule(f"conv{number}")(narrow) for number in (1, 2, 3)]
+            branches.append(self.pooled1(nn.MaxPool1d(3, stride=1, padding=1)(x)))
+            out = torch.relu(self.norm1(torch.cat(branches, 1)))
+            return torch.cat([out.mean(2), out.amax(2)], 1)
+
+    ours = network.build(read_at("series", "stage(inception(8,19));meanmax", (30, 5))).double()
+    theirs = Inception(5, 8, (19, 9, 5)).double()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(6, 30, 5, dtype=torch.float64)
+    assert torch.allclose(ours(x), theirs(x), atol=1e-12)
+
+
+WRITTEN_OUT = """
+// input: image
+start: conv (";" conv)* -> chain
+conv: "conv" "(" WIDTH "," KERNEL "," STRIDE ")" -> conv_norm_relu
+    | "meanmax" -> mean_max
+WIDTH: "16"
+KERNEL: "3"
+STRIDE: "1" | "2"
+"""
+
+
+def test_a_convolution_as_wide_as_its_input_has_the_key_of_the_one_that_says_its_width() -> None:
+    one = read_at("images", "stage(conv(16,3,1);conv(3));stage(conv(16,3,2));meanmax", (3, 8, 8))
+    read = grammar.loads(WRITTEN_OUT, name="written.lark")
+    there = Space(read, vocabulary(read), (3, 8, 8))
+    other = there.read(there.parse("conv(16,3,1);conv(16,3,1);conv(16,3,2);meanmax"))
+    assert one.key == other.key

@@ -34,6 +34,9 @@ SPACES: dict[str, Any] = {
     "tiny_cnn": ("tiny_cnn", (3, 32, 32)),
     "mlp": ("mlp", (16,)),
     "nasbench201": ("nasbench201", (3, 32, 32)),
+    "images": ("images", (1, 28, 28)),
+    "series": ("series", (96, 2)),
+    "tables": ("tables", (40,)),
 }
 BUNDLED = operators.find()
 VARYING = [operator for operator in BUNDLED if operator.kind != "select"]

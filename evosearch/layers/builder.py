@@ -43,10 +43,12 @@ class Working(NamedTuple):
 class Builder:
     """What layers write their code into. Variables are opaque until the whole is written.
 
-    modules: attribute name -> the code that makes it. owned: attribute name -> own layer that has only a `module`.
+    modules: attribute name -> the code that makes it; buffers: those of them that are tensors, and no submodules.
+    owned: attribute name -> own layer that has only a `module`.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
+    buffers: set[str] = field(default_factory=set)
     owned: dict[str, tuple[Leaf, Shape]] = field(default_factory=dict)
     helpers: list[str] = field(default_factory=list)
     _lines: list[_Line] = field(default_factory=list)
@@ -71,6 +73,12 @@ class Builder:
         if trained:
             self._learned.add(f"self.{attribute}")
         return f"self.{attribute}"
+
+    def buffer(self, code: str, name: str) -> str:
+        """Adds a tensor made by `code` that is saved with the weights and never trained; returns "self.edges1"."""
+        buffer = self.module(code, name, trained=False)
+        self.buffers.add(buffer.removeprefix("self."))
+        return buffer
 
     def helper(self, name: str) -> None:
         """Has the source define a helper function of HELPERS."""

@@ -1,4 +1,4 @@
-"""Convolutions and pooling of images (C H W), with "same" padding."""
+"""Convolutions and pooling, with "same" padding: of images (C H W), some of sequences (S D)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
 
 if TYPE_CHECKING:
-    from evosearch.layers.base import Emission
+    from collections.abc import Sequence
+
+    from evosearch.layers.base import Emission, Form
     from evosearch.layers.builder import Builder
     from evosearch.layers.node import Node
 
@@ -79,35 +81,100 @@ class Depthwise(Leaf):
 @register("conv_norm_relu")
 @dataclass(frozen=True)
 class ConvNormReLU(Leaf):
-    """(C, H, W) -> (width, H, W): convolution without bias, batch norm, ReLU; the kernel is odd."""
+    """(C, H, W) -> (width, H, W), (S, D) -> (S, width): convolution without bias, batch norm, ReLU; the kernel is odd.
+
+    With a stride s, H, W and S over s, up. Over a sequence the kernel moves along S.
+    """
 
     width: int
     kernel: int
+    stride: int = 1
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"the width is at least 1, not {self.width}")
         require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
+        require(self.stride >= 1, f"the stride is at least 1, not {self.stride}")
+
+    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
+        return axes > 1 and want_axes in (None, axes)
 
     def shape(self, x: Shape) -> Shape:
-        _, height, width = _image("conv", x)
-        return (self.width, height, width)
+        if len(x) == 1:
+            raise ShapeError("{}: {} has no places", self.name, x)
+        places = [(size - 1) // self.stride + 1 for size in (x[1:] if len(x) == 3 else x[:1])]
+        return (self.width, *places) if len(x) == 3 else (*places, self.width)
+
+    def arguments(self) -> tuple[object, ...]:
+        """Without a stride of 1: the keys from before there was one stay."""
+        return (self.width, self.kernel) if self.stride == 1 else (self.width, self.kernel, self.stride)
 
     def params(self, x: Shape) -> int:
-        return (x[0] * self.kernel**2 + 2) * self.width
+        return (self._window(x) + 2) * self.width
 
     def flops(self, x: Shape) -> int:
-        return 2 * x[0] * self.kernel**2 * math.prod(self.shape(x))
+        return 2 * self._window(x) * math.prod(self.shape(x))
 
     def saved(self, x: Shape) -> int:
         return math.prod(x) + 2 * math.prod(self.shape(x))  # what each of the three needs
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        settings = f"{self.kernel}, padding={self.kernel // 2}, bias=False"
-        conv = build.module(f"nn.Conv2d({node.inputs[0]}, {self.width}, {settings})", "conv")
-        norm = build.module(f"nn.BatchNorm2d({self.width})", "norm")
-        x = build.line(f"{conv}({{}})", x, shape=node.output, keeps="in")
-        x = build.line(f"{norm}({{}})", x, shape=node.output, keeps="in")
-        return build.line("F.relu({})", x, shape=node.output, keeps="out")
+        inputs, output = node.inputs, node.output
+        if len(inputs) == 3:
+            return self._write(x, inputs[0], output, build)
+        x = build.line("{}.transpose(1, 2)", x, shape=inputs[::-1], view=True)
+        x = self._write(x, inputs[1], output[::-1], build)
+        return build.line("{}.transpose(1, 2)", x, shape=output, view=True)
+
+    def _write(self, x: str, channels: int, output: Shape, build: Builder) -> str:
+        """The three lines, with channels first."""
+        axes = len(output) - 1
+        stride = f"stride={self.stride}, " if self.stride > 1 else ""
+        settings = f"{self.kernel}, {stride}padding={self.kernel // 2}, bias=False"
+        conv = build.module(f"nn.Conv{axes}d({channels}, {output[0]}, {settings})", "conv")
+        norm = build.module(f"nn.BatchNorm{axes}d({output[0]})", "norm")
+        x = build.line(f"{conv}({{}})", x, shape=output, keeps="in")
+        x = build.line(f"{norm}({{}})", x, shape=output, keeps="in")
+        return build.line("F.relu({})", x, shape=output, keeps="out")
+
+    def _window(self, x: Shape) -> int:
+        """Numbers under the kernel at one place."""
+        return x[0] * self.kernel**2 if len(x) == 3 else x[1] * self.kernel
+
+
+@register("same_conv_norm_relu")
+@dataclass(frozen=True)
+class SameConvNormReLU(Leaf):
+    """A `conv_norm_relu` as wide as its input: the shape stays, so that it may stand in a residual connection."""
+
+    kernel: int
+
+    def __post_init__(self) -> None:
+        require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
+
+    def at(self, x: Shape) -> ConvNormReLU:
+        """The layer that it is at input shape `x`."""
+        return ConvNormReLU(x[0] if len(x) == 3 else x[-1], self.kernel)
+
+    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
+        return axes > 1 and want_axes in (None, axes)
+
+    def shape(self, x: Shape) -> Shape:
+        return self.at(x).shape(x)
+
+    def params(self, x: Shape) -> int:
+        return self.at(x).params(x)
+
+    def flops(self, x: Shape) -> int:
+        return self.at(x).flops(x)
+
+    def saved(self, x: Shape) -> int:
+        return self.at(x).saved(x)
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        return self.at(node.inputs).canonical(node, parts)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return self.at(node.inputs).emit(node, x, build)
 
 
 class Pool(Leaf):

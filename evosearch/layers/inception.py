@@ -1,0 +1,83 @@
+"""Convolutions of several lengths side by side, for series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
+
+if TYPE_CHECKING:
+    from evosearch.layers.base import Emission
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
+
+
+@register("inception")
+@dataclass(frozen=True)
+class Inception(Leaf):
+    """(S, D) -> (S, 4 width): InceptionTime's module (Fawaz et al. 2020, section 3.1).
+
+    A 1x1 convolution to `width` (left out where D is 1); on it convolutions of the kernel, a half and a quarter of it
+    (odd ones); beside them a maximum over three steps and a 1x1 convolution of the input; each `width` wide, without
+    bias. All four together go through batch norm and ReLU.
+    """
+
+    width: int
+    kernel: int
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"the width is at least 1, not {self.width}")
+        require(self.kernel >= 5 and self.kernel % 2 == 1, f"the kernel is odd and at least 5, not {self.kernel}")
+
+    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
+        return axes == 2 and want_axes in (None, 2)
+
+    def shape(self, x: Shape) -> Shape:
+        if len(x) != 2:
+            raise ShapeError("inception: {} is not a sequence", x)
+        return (x[0], 4 * self.width)
+
+    def params(self, x: Shape) -> int:
+        return self._weights(x[1]) + 8 * self.width
+
+    def flops(self, x: Shape) -> int:
+        return 2 * x[0] * self._weights(x[1])
+
+    def saved(self, x: Shape) -> int:
+        steps, channels = x
+        narrowed = steps * self.width if channels > 1 else 0
+        # The input, for the narrowing (or the first kernels) and for the maximum with where it lies; the narrowed;
+        # the maximum for its convolution; the norm's input; the output for ReLU.
+        return steps * channels * 3 + narrowed + 8 * steps * self.width
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        (steps, channels), width = node.inputs, self.width
+        narrow = (width, steps)
+        x = build.line("{}.transpose(1, 2)", x, shape=(channels, steps), view=True)
+        entry, entered = x, channels
+        if channels > 1:
+            module = build.module(f"nn.Conv1d({channels}, {width}, 1, bias=False)", "narrow")
+            entry, entered = build.line(f"{module}({{}})", x, shape=narrow, keeps="in"), width
+        branches = []
+        for kernel in self._kernels():
+            module = build.module(f"nn.Conv1d({entered}, {width}, {kernel}, padding={kernel // 2}, bias=False)", "conv")
+            branches.append(build.line(f"{module}({{}})", entry, shape=narrow, keeps="in"))
+        pooled = build.line("F.max_pool1d({}, 3, 1, 1)", x, shape=(channels, steps), keeps="in", extra=steps * channels)
+        module = build.module(f"nn.Conv1d({channels}, {width}, 1, bias=False)", "pooled")
+        branches.append(build.line(f"{module}({{}})", pooled, shape=narrow, keeps="in"))
+        wide = (4 * width, steps)
+        x = build.line("torch.cat([{}, {}, {}, {}], dim=1)", *branches, shape=wide)
+        norm = build.module(f"nn.BatchNorm1d({4 * width})", "norm")
+        x = build.line(f"{norm}({{}})", x, shape=wide, keeps="in")
+        x = build.line("F.relu({})", x, shape=wide, keeps="out")
+        return build.line("{}.transpose(1, 2)", x, shape=node.output, view=True)
+
+    def _kernels(self) -> tuple[int, int, int]:
+        return (self.kernel, self.kernel // 2 | 1, self.kernel // 4 | 1)
+
+    def _weights(self, channels: int) -> int:
+        """Of all convolutions; each stands at every step."""
+        narrowing = channels * self.width if channels > 1 else 0
+        entered = self.width if channels > 1 else 1
+        return narrowing + entered * self.width * sum(self._kernels()) + channels * self.width
