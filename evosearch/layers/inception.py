@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
 
 if TYPE_CHECKING:
-    from evosearch.layers.base import Emission
+    from collections.abc import Sequence
+
+    from evosearch.layers.base import Emission, Form
     from evosearch.layers.builder import Builder
     from evosearch.layers.node import Node
 
@@ -81,3 +83,41 @@ class Inception(Leaf):
         narrowing = channels * self.width if channels > 1 else 0
         entered = self.width if channels > 1 else 1
         return narrowing + entered * self.width * sum(self._kernels()) + channels * self.width
+
+
+@register("same_inception")
+@dataclass(frozen=True)
+class SameInception(Leaf):
+    """An `inception` as wide as its input, (S, D) -> (S, D) with D a multiple of 4: it may stand in a residual one."""
+
+    kernel: int
+
+    def __post_init__(self) -> None:
+        Inception(1, self.kernel)  # which says what is wrong with the kernel
+
+    def at(self, x: Shape) -> Inception:
+        """The layer that it is at input shape `x`."""
+        if len(x) != 2 or x[1] % 4:
+            raise ShapeError("inception: {} is not a sequence whose width is a multiple of 4", x)
+        return Inception(x[1] // 4, self.kernel)
+
+    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
+        return axes == 2 and want_axes in (None, 2)
+
+    def shape(self, x: Shape) -> Shape:
+        return self.at(x).shape(x)
+
+    def params(self, x: Shape) -> int:
+        return self.at(x).params(x)
+
+    def flops(self, x: Shape) -> int:
+        return self.at(x).flops(x)
+
+    def saved(self, x: Shape) -> int:
+        return self.at(x).saved(x)
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        return self.at(node.inputs).canonical(node, parts)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return self.at(node.inputs).emit(node, x, build)
