@@ -165,6 +165,7 @@ def _signed(keys: Keys) -> NDArray[np.int64]:
 
 
 KEPT = ("ok", "nan")  # other failures may be the machine's and not the architecture's
+MOST_WRITTEN = 1 << 20  # bytes that a merge writes at a time
 LOCK_PATIENCE = 10.0  # seconds: appending takes microseconds, compacting a million records a few seconds
 
 
@@ -226,7 +227,7 @@ class Ledger:
         identity = _identity(key, task, recipe, seed)
         if identity in self._memory:
             return self._memory[identity]
-        found, offsets = self._table.get(np.frombuffer(identity, "<u8").reshape(1, 2))
+        found, offsets = self._table.get(_keys([identity]))
         return self._read(int(offsets[0]), identity) if found[0] else None
 
     def put(self, score: Score, *, task: str, recipe: str) -> bool:
@@ -234,7 +235,7 @@ class Ledger:
         if score.status not in KEPT:
             return False
         identity = _identity(score.key, task, recipe, score.seed)
-        if identity in self._memory or self._table.get(np.frombuffer(identity, "<u8").reshape(1, 2))[0][0]:
+        if identity in self._memory or self._table.get(_keys([identity]))[0][0]:
             return False
         if not self._gave_up:
             try:
@@ -387,8 +388,7 @@ class Ledger:
                     offsets.append(found.start)
         finally:
             if identities:
-                keys = np.frombuffer(b"".join(identities), "<u8").reshape(-1, 2)
-                self._table.put(keys, np.array(offsets, np.int64))
+                self._table.put(_keys(identities), np.array(offsets, np.int64))
 
     def _append(self, batch: Sequence[bytes]) -> int:
         """Append the frames whose identity is new, under the lock. Returns how many. Raises OSError or RunError."""
@@ -404,18 +404,20 @@ class Ledger:
             elif torn:  # under the lock nobody is writing: who began this record is dead
                 os.ftruncate(self._file, self._end)
                 log.info("%s: cut off a record of %d bytes that another process had begun", self.path, torn)
-            added = 0
-            for data in batch:
-                key = np.frombuffer(data[_IDENTITY_AT : _IDENTITY_AT + 16], "<u8").reshape(1, 2)
-                if not self._table.get(key)[0][0]:
-                    start = self._end
-                    self._write(data)
-                    self._table.put(key, np.array([start]))
-                    added += 1
-            return added
+            identities = [data[_IDENTITY_AT : _IDENTITY_AT + 16] for data in batch]
+            known, _ = self._table.get(_keys(identities))
+            new: dict[bytes, bytes] = {}
+            for identity, data, there in zip(identities, batch, known, strict=True):
+                if not there:
+                    new.setdefault(identity, data)
+            for part in _parts(new.items()):
+                starts = self._end + np.cumsum([0, *(len(data) for _, data in part[:-1])])
+                self._write(b"".join(data for _, data in part))
+                self._table.put(_keys([identity for identity, _ in part]), starts)
+            return len(new)
 
     def _write(self, data: bytes) -> None:
-        """Append in one write, whole or not at all."""
+        """Append in one write, all of it or nothing."""
         try:
             written = os.write(self._file, data)
             if written < len(data):
@@ -480,6 +482,24 @@ _IDENTITY_AT = 8 + len(_STARTS)
 def _identity(key: str, task: str, recipe: str, seed: int) -> bytes:
     """16 bytes that stand for (key, task, recipe, seed)."""
     return hashlib.blake2b("\0".join((key, task, recipe, str(seed))).encode(), digest_size=16).digest()
+
+
+def _keys(identities: Sequence[bytes]) -> Keys:
+    return np.frombuffer(b"".join(identities), "<u8").reshape(-1, 2)
+
+
+def _parts(frames: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Identities and frames in parts of about MOST_WRITTEN bytes: what one write makes whole."""
+    part: list[tuple[bytes, bytes]] = []
+    size = 0
+    for identity, data in frames:
+        part.append((identity, data))
+        size += len(data)
+        if size >= MOST_WRITTEN:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _framed(score: Score, task: str, recipe: str, at: float) -> bytes:
