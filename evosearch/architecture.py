@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -186,6 +187,7 @@ class Space:
         self._bound: dict[Derivation, tuple[Layer, tuple[Derivation, ...]]] = {}
         self._nodes: dict[tuple[Derivation, Shape], Node] = {}
         self._sites: dict[Derivation, tuple[Site, ...]] = {}
+        self._focus: tuple[Derivation | None, tuple[Site, ...]] = (None, ())
         self._rendered: tuple[Derivation | None, str] = (None, "")
         if self.input is None:
             return
@@ -347,6 +349,8 @@ class Space:
         A part that is used several times is one site, with the shapes of its first use. In a language without shapes
         every node is a site.
         """
+        if derivation is self._focus[0]:
+            return self._focus[1]
         known = self._sites.get(derivation)
         if known is None:
             if len(self._sites) >= MAX_SITED:
@@ -355,6 +359,15 @@ class Space:
                 _free_sites(derivation) if self.input is None else self._typed_sites(derivation, self.input)
             )
         return known
+
+    def focused(self, derivation: Derivation, sites: tuple[Site, ...]) -> Space:
+        """This space, caches and all, in which one derivation has no other sites than these.
+
+        So an operator, which looks for places with `sites`, is held to those that a policy's state speaks of.
+        """
+        space = copy.copy(self)
+        space._focus = (derivation, sites)
+        return space
 
     def _typed_sites(self, derivation: Derivation, shape: Shape) -> list[Site]:
         found: list[Site] = []

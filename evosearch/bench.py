@@ -21,7 +21,6 @@ import numpy as np
 
 from evosearch import operators, tasks
 from evosearch.errors import SpaceExhausted, TaskError, UsageError
-from evosearch.score import Objective
 from evosearch.search import Search, SearchSettings, identify
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def entrants(strategies: Sequence[str], policies: Sequence[str], settings: Searc
     made = [Entrant("random", _baseline(settings))]
     for strategy, policy in itertools.product(strategies, policies):
         if strategy != "random":
-            # plain text from the command line: SearchSettings itself refuses names that it does not have
+            # plain text from the command line: SearchSettings itself refuses a policy that it does not have
             chosen = replace(settings, strategy=strategy, policy=policy)  # type: ignore[arg-type]
             made.append(Entrant(f"{strategy} {policy}", chosen))
     return made
@@ -118,6 +117,9 @@ def compare(
     longest = budgets[-1]
     results = []
     jobs = jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
+    _enter(arena)  # here first: a pool whose processes cannot begin starts new ones without end
+    for entrant in competing:
+        _search(entrant.settings)
     with _mapper(arena, min(jobs, len(seeds))) as mapped:
         for entrant in competing:
             settings = replace(entrant.settings, budget=longest)
@@ -138,7 +140,6 @@ class _mapper:  # noqa: N801 - a context manager, used like a function
         self.pool: Any = None
 
     def __enter__(self) -> Callable[[list[Any]], Iterable[Any]]:
-        _enter(self.arena)  # here first: a pool whose processes cannot begin starts new ones without end
         if self.jobs <= 1:
             return lambda work: map(_compete, work)
         from multiprocessing import get_context
@@ -184,9 +185,8 @@ def _enter(arena: Arena) -> None:
     _loaded[:] = [_Loaded(open_arena(arena, task), task, report, operators.find(arena.operators), {})]
 
 
-def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float], float]:
-    """One search: the reported figure at each budget, and the mean reported figure of everything it evaluated."""
-    settings, budgets = work
+def _search(settings: SearchSettings) -> Search:
+    """A search over the loaded arena. Raises ConfigError for settings that its strategy cannot follow."""
     (at,) = _loaded
 
     def remembered(space: Space, derivation: Derivation) -> tuple[str, str | None]:
@@ -199,8 +199,15 @@ def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float],
 
     if not settings.objectives:
         settings = replace(settings, objectives=(at.task.metric,))
-    first = Objective.parse(settings.objectives[0])
-    search = Search(at.space, settings, at.operators, identify=remembered)
+    return Search(at.space, settings, at.operators, identify=remembered)
+
+
+def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float], float]:
+    """One search: the reported figure at each budget, and the mean reported figure of everything it evaluated."""
+    settings, budgets = work
+    (at,) = _loaded
+    search = _search(settings)
+    first = search.objectives[0]
     best, figure, total, told = -math.inf, math.nan, 0.0, 0
     figures: list[float] = []
     while not search.done:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
 
 
@@ -15,8 +18,8 @@ class Individual:
     """A candidate with a fitness, in the population or the hall of fame.
 
     born: its proposal's number. fitness: a deap.base.Fitness of signed values, larger is better, never NaN.
-    rank, crowding: NSGA-II's, where that is the survival. lesson: the policy's (state, action, reward) that is
-    credited when it becomes a parent or leaves; only where gamma > 0.
+    rank, crowding: NSGA-II's, where that is the survival. pending_credit: the policy's (state, action, reward) that is
+    paid when it becomes a parent or leaves; only where gamma > 0. fidelity, repeat: of the evaluation, as in Candidate.
     """
 
     derivation: Derivation
@@ -28,12 +31,19 @@ class Individual:
     born: int
     rank: int = 0
     crowding: float = 0.0
-    lesson: tuple[str, str, float] | None = None
+    pending_credit: tuple[str, str, float] | None = None
+    fidelity: float = 1.0
+    repeat: int = 0
 
     @property
     def values(self) -> tuple[float, ...]:
         """Signed objective values, larger is better."""
         return tuple(self.fitness.wvalues)
+
+    @property
+    def full(self) -> bool:
+        """Whether the values are of a full evaluation, so that they compare with those of any other."""
+        return self.fidelity == 1.0
 
     @property
     def crowded(self) -> tuple[int, float]:
@@ -44,7 +54,8 @@ class Individual:
         return self  # DEAP's hall of fame copies; an individual's fitness never changes once it has one
 
     def pack(self) -> dict[str, Any]:
-        return {
+        """As plain values for msgpack. Pending credit stands under "lesson", its name since the first checkpoints."""
+        packed = {
             "text": self.text,
             "key": self.key,
             "values": list(self.values),
@@ -53,8 +64,29 @@ class Individual:
             "born": self.born,
             "rank": self.rank,
             "crowding": self.crowding,
-            "lesson": list(self.lesson) if self.lesson else None,
+            "lesson": list(self.pending_credit) if self.pending_credit else None,
         }
+        if not self.full or self.repeat:
+            packed |= {"fidelity": self.fidelity, "repeat": self.repeat}
+        return packed
+
+    @classmethod
+    def unpack(cls, data: Mapping[str, Any], space: Space, fitness: Any) -> Individual:
+        """The individual that `pack` described. fitness: from `fitness_class`."""
+        return cls(
+            space.parse(data["text"]),
+            data["key"],
+            data["text"],
+            fitness(tuple(data["values"])),
+            tuple(data["parents"]),
+            data["operator"],
+            data["born"],
+            data["rank"],
+            data["crowding"],
+            tuple(data["lesson"]) if data["lesson"] else None,
+            data.get("fidelity", 1.0),
+            data.get("repeat", 0),
+        )
 
 
 @functools.cache

@@ -7,6 +7,10 @@ An operator is one file `operators/<kind>/<name>.py` with one function of the fi
     crossover   (a, b, space, rng) -> Derivation | None
     select      (population, k, rng) -> list of Individual        may take `size=` too, the tournament's size
 
+or with one class of the file's name in CamelCase (`operators/strategy/my_way.py` defines `MyWay`):
+
+    strategy    evosearch.search.Strategy                          which candidate comes next
+
 Files are loaded by path, never as top-level import names. Where two folders of the search path hold the same kind and
 name, the first one counts: a user's `redraw.py` takes the place of the bundled one.
 """
@@ -43,11 +47,14 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "crossover": ("a", "b", "space", "rng"),
     "select": ("population", "k", "rng"),
 }
+CLASSES: Mapping[str, tuple[str, ...]] = {  # kinds whose files define a class, with what it must have
+    "strategy": ("Settings", "needs_history", "candidates", "fold", "pack", "unpack"),
+}
 
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """One operator: its function, the file it came from, and the digest (32 hex digits) of that file's bytes."""
+    """One operator: its function or class, its file, and the digest (32 hex digits) of that file's bytes."""
 
     kind: str
     name: str
@@ -81,9 +88,12 @@ class Operators:
 
     @property
     def digest(self) -> str:
-        """32 hex digits over all files: changes when any operator does."""
+        """32 hex digits over all files: changes when any operator does, but for bundled strategies: they were none."""
         hashed = hashlib.blake2b(digest_size=16)
+        bundled = paths.bundled().resolve()
         for operator in self:
+            if operator.kind in CLASSES and operator.path.resolve().is_relative_to(bundled):
+                continue
             hashed.update(f"{operator.kind}/{operator.name}:{operator.digest}\n".encode())
         return hashed.hexdigest()
 
@@ -95,7 +105,7 @@ def find(named: Iterable[Path | str] = ()) -> Operators:
     """
     by_kind: dict[str, dict[str, Operator]] = {}
     roots = paths.folders("operators", named)
-    for kind in KINDS:
+    for kind in (*KINDS, *CLASSES):
         files: dict[str, Path] = {}
         for root in roots:
             for path in sorted((root / kind).glob("*.py")):
@@ -109,8 +119,9 @@ def load(path: Path | str) -> Operator:
     """The operator in one file; its kind is the folder's name, its function the file's. Runs the file."""
     path = Path(path)
     kind, name = path.parent.name, path.stem
-    if kind not in KINDS:
-        raise OperatorError(f"{path}: the folder of an operator must be named {', '.join(KINDS)}; this one is {kind!r}")
+    if kind not in KINDS and kind not in CLASSES:
+        kinds = ", ".join((*KINDS, *CLASSES))
+        raise OperatorError(f"{path}: the folder of an operator must be named {kinds}; this one is {kind!r}")
     try:
         source = path.read_bytes()
     except OSError as error:
@@ -127,13 +138,16 @@ def _function(path: Path, kind: str, name: str, digest: str) -> Callable[..., An
         if spec is None or spec.loader is None:
             raise OperatorError(f"{path}: not a Python file")
         module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module  # before it runs: a dataclass looks its own module up
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:
+            del sys.modules[module_name]
             line = getattr(error, "lineno", None) or _line_in(error, path)
             where = f"{path}:{line}" if line else str(path)
             raise OperatorError(f"{where}: does not load: {type(error).__name__}: {_first_line(error)}") from error
-        sys.modules[module_name] = module
+    if kind in CLASSES:
+        return _class(path, kind, name, module)
     function = getattr(module, name, None)
     expected = f"{name}({', '.join(KINDS[kind])})"
     if not inspect.isfunction(function):
@@ -149,6 +163,19 @@ def _function(path: Path, kind: str, name: str, digest: str) -> Callable[..., An
     if not (function.__doc__ or "").strip():
         raise OperatorError(f"{path}:{line}: {name} has no docstring; say what it does and what it keeps true")
     return function
+
+
+def _class(path: Path, kind: str, name: str, module: object) -> type:
+    wanted = "".join(part.capitalize() for part in name.split("_"))
+    found = getattr(module, wanted, None)
+    if not inspect.isclass(found):
+        raise OperatorError(f"{path}: no class named {wanted!r}; a {kind}'s file {path.name} defines one")
+    lacking = [member for member in CLASSES[kind] if not hasattr(found, member)]
+    if lacking:
+        raise OperatorError(f"{path}: {wanted} has no {', '.join(lacking)}; see docs/operators.md, A {kind}")
+    if not (found.__doc__ or "").strip():
+        raise OperatorError(f"{path}: {wanted} has no docstring; say what it does and where it is from")
+    return found
 
 
 def _line_in(error: BaseException, path: Path) -> int | None:

@@ -79,6 +79,10 @@ class Score:
         return cls(**{**own, "cost": Cost(**data["cost"]), "curve": tuple(data["curve"])})
 
 
-def evaluation_seed(seed: int, key: str) -> int:
-    """The seed of a candidate's evaluation, 0 <= seed < 2^63: of the given seed and the key, never of the order."""
-    return int.from_bytes(hashlib.blake2b(f"{seed}:{key}".encode(), digest_size=8).digest(), "big") >> 1
+def evaluation_seed(seed: int, key: str, fidelity: float = 1.0, repeat: int = 0) -> int:
+    """The seed of a candidate's evaluation, 0 <= seed < 2^63: of the given seed and the key, never of the order.
+
+    fidelity, repeat: as a Candidate's; at their neutral values they have no part in it.
+    """
+    text = f"{seed}:{key}" if fidelity == 1.0 and repeat == 0 else f"{seed}:{key}:{fidelity!r}:{repeat}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

@@ -401,9 +401,11 @@ def test_objectives_are_read_by_name_and_sign(text: str, name: str, sign: int) -
         ({"strategy": "nsga2", "objectives": ("a",)}, "nsga2 is for several"),
     ],
 )
-def test_wrong_settings_are_refused_by_name(settings: dict[str, Any], message: str) -> None:
+def test_wrong_settings_are_refused_by_name(
+    expressions: Space, bundled: operators.Operators, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ConfigError) as caught:
-        SearchSettings(**settings)
+        Search(expressions, SearchSettings(**settings), bundled)
     assert message in str(caught.value)
 
 
@@ -443,13 +445,14 @@ def test_gamma_credits_each_choice_once(expressions: Space, bundled: operators.O
     """With gamma > 0 credit waits until the child is a parent or leaves; none is lost, none is given twice."""
     settings = SearchSettings(budget=120, population=10, gamma=0.5, lookahead=0)
     search, _ = drive(Search(expressions, settings, bundled), lambda p: p.text.count("mul"))
-    waiting = sum(individual.lesson is not None for individual in search.population)
+    waiting = sum(individual.pending_credit is not None for individual in search.population)
     unfolded = sum(entry["state"] is not None for entry in search.state()["inflight"])
     pending = sum(arm.pending for arms in search.policy.table.values() for arm in arms.values())
     assert pending == waiting + unfolded
 
 
-def test_a_strategy_that_is_not_there_is_refused_with_those_that_are() -> None:
-    """The library and `evolve bench` hand plain text in, past the configuration's own check."""
+def test_a_strategy_that_is_not_there_is_refused_with_those_that_are(
+    expressions: Space, bundled: operators.Operators
+) -> None:
     with pytest.raises(ConfigError, match="no strategy named 'nosuch'; there are: aging, nsga2, random"):
-        SearchSettings(strategy="nosuch")  # type: ignore[arg-type]
+        Search(expressions, SearchSettings(strategy="nosuch"), bundled)

@@ -1,13 +1,47 @@
-"""A candidate on its way to its evaluation, and the key by which a search knows it again."""
+"""A candidate on its way to its evaluation and back, and the identity by which a search knows it again."""
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
+    from evosearch.individual import Individual
+    from evosearch.score import Score
+
+FULL, FIRST = 1.0, 0  # a candidate's fidelity and repeat where nothing else is said
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What a strategy would have evaluated next; the search decides whether it may be.
+
+    operator: what made it; its tally counts it. parents: the first one is what its score is compared with.
+    state: of the adaptive policy that chose the operator; None where none did, and then nothing is credited.
+    given: it is one of the run's seeds, which is passed over in silence where it has had its turn.
+    fidelity: share of a full evaluation, above 0 to 1. repeat: from 0; each is another evaluation of the same network,
+        with a seed of its own. The same key at another fidelity or repeat is another candidate.
+    """
+
+    derivation: Derivation
+    operator: str
+    parents: tuple[Individual, ...] = ()
+    state: str | None = None
+    given: bool = False
+    fidelity: float = FULL
+    repeat: int = FIRST
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fidelity <= 1 or self.repeat < 0:
+            raise ValueError(
+                f"{self.operator}: fidelity {self.fidelity}, repeat {self.repeat}: a candidate's fidelity is above 0 "
+                "and at most 1, its repeat a whole number from 0"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +49,8 @@ class Proposal:
     """A candidate handed out for evaluation.
 
     number: from 0, in the order proposed. key: canonical key, 32 hex digits. parents: their numbers. operator: what
-    made it. seed: for its evaluation; depends on the search's seed and the key alone. state: of the adaptive policy
-    that chose the operator; None where none did.
+    made it. seed: for its evaluation; depends on the search's seed, the key, the fidelity and the repeat alone.
+    state: of the adaptive policy that chose the operator; None where none did. fidelity, repeat: as a Candidate's.
     """
 
     number: int
@@ -27,10 +61,12 @@ class Proposal:
     operator: str
     seed: int
     state: str | None = None
+    fidelity: float = FULL
+    repeat: int = FIRST
 
     def pack(self) -> dict[str, Any]:
-        """As plain values for msgpack, the derivation as its text."""
-        return {
+        """As plain values for msgpack, the derivation as its text; fidelity and repeat only where they are others."""
+        packed = {
             "number": self.number,
             "key": self.key,
             "text": self.text,
@@ -39,6 +75,48 @@ class Proposal:
             "seed": self.seed,
             "state": self.state,
         }
+        if self.fidelity != FULL or self.repeat != FIRST:
+            packed |= {"fidelity": self.fidelity, "repeat": self.repeat}
+        return packed
+
+    @classmethod
+    def unpack(cls, data: Mapping[str, Any], space: Space) -> Proposal:
+        """From plain values. What else a record carries is left out."""
+        return cls(
+            data["number"],
+            space.parse(data["text"]),
+            data["key"],
+            data["text"],
+            tuple(data["parents"]),
+            data["operator"],
+            data["seed"],
+            data["state"],
+            data.get("fidelity", FULL),
+            data.get("repeat", FIRST),
+        )
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A proposal whose score is not folded in yet.
+
+    parent: values of the individual that its score is compared with. outcome: signed values, None for a failure; valid
+    once `told`. score: kept where the search's history is, for its cost and curve.
+    """
+
+    proposal: Proposal
+    parent: tuple[float, ...] | None
+    told: bool = False
+    outcome: tuple[float, ...] | None = None
+    score: Score | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A proposal and the result of its evaluation. individual: None for a failure."""
+
+    proposal: Proposal
+    individual: Individual | None
 
 
 def identify(space: Space, derivation: Derivation) -> tuple[str, str | None]:
@@ -49,3 +127,10 @@ def identify(space: Space, derivation: Derivation) -> tuple[str, str | None]:
     architecture = space.read(derivation)
     limit = space.within(architecture)
     return ("", limit) if limit else (architecture.key, None)
+
+
+def identity(key: str, fidelity: float = FULL, repeat: int = FIRST) -> bytes:
+    """What the archive knows an evaluation by, 16 bytes: the key itself at full fidelity the first time."""
+    if fidelity == FULL and repeat == FIRST:
+        return bytes.fromhex(key)
+    return hashlib.blake2b(f"{key}:{fidelity!r}:{repeat}".encode(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""The search: what to evaluate next, and what its score changes. `ask` and `tell`, nothing else.
+"""The search's loop: what is handed out for evaluation, in which order results are folded in, what is remembered.
 
     search = Search(space, SearchSettings(budget=200), operators.find())
     while not search.done:
@@ -10,18 +10,15 @@ It knows nothing of tasks, torch or disks. Proposal n is made from the scores of
 same. Its randomness is one stream for each proposal's number, so a state that was packed and restored goes on exactly
 as the search would have.
 
-Strategies: aging evolution (Real et al. 2019), steady-state NSGA-II (Deb et al. 2002), random search. Selection, hall
-of fame, statistics and log book are DEAP's.
+Which candidate comes next is the strategy's (`search.strategy`), what operators earned is the credit's. Hall of fame
+and log book are DEAP's.
 """
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,66 +27,21 @@ from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
 from evosearch.individual import Individual, fitness_class
 from evosearch.score import Objective, Score, evaluation_seed
 from evosearch.search import adaptive
-from evosearch.search.proposal import Proposal, identify
-from evosearch.search.settings import SELECTION, SearchSettings
-from evosearch.variation import core, one_of
+from evosearch.search import strategy as strategies
+from evosearch.search.credit import Credit, Tally
+from evosearch.search.history import Archive, History
+from evosearch.search.proposal import Candidate, Evaluated, InFlight, Proposal, identify, identity
 
 if TYPE_CHECKING:
-    from evosearch.architecture import Site, Space
+    from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
     from evosearch.operators import Operator, Operators
+    from evosearch.search.settings import SearchSettings
+    from evosearch.search.strategy import Strategy
 
 STATE_VERSION = 1
 PROPOSING, SURVIVING = 0, 1  # ids of the random streams; part of what a journal's replay depends on
 REMEMBERED = 16_384  # derivations whose key is remembered, so that a duplicate is recognised without reading it again
-STUCK = 100  # draws in vain after which every second one is a sample: the parents' surroundings may be known entirely
-
-
-@dataclass(slots=True)
-class Tally:
-    """What one operator did: calls, what became of them, and the reward its offspring earned in all."""
-
-    calls: int = 0
-    inapplicable: int = 0  # returned None
-    invalid: int = 0  # shapes did not fit
-    duplicates: int = 0  # known in this run
-    over_limit: int = 0  # rejected before anything was built
-    proposed: int = 0
-    failed: int = 0  # evaluated, not ok
-    improved: int = 0  # better than its parent
-    reward: float = 0.0
-
-
-@dataclass(slots=True)
-class _InFlight:
-    """A proposal whose score is not folded in yet. outcome: signed values, None for a failure; valid once `told`."""
-
-    proposal: Proposal
-    parent: tuple[float, ...] | None
-    told: bool = False
-    outcome: tuple[float, ...] | None = None
-
-
-@dataclass(slots=True)
-class _Candidate:
-    derivation: Derivation
-    operator: str
-    parents: tuple[Individual, ...] = ()
-    state: str | None = None
-    seed: bool = False
-
-
-class _Focused:
-    """A space whose `sites` of one parent are those the policy's state speaks of."""
-
-    def __init__(self, space: Space, parent: Derivation, sites: tuple[Site, ...]) -> None:
-        self._space, self._parent, self._sites = space, parent, sites
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._space, name)
-
-    def sites(self, derivation: Derivation) -> tuple[Site, ...]:
-        return self._sites if derivation is self._parent else self._space.sites(derivation)
 
 
 class Search:
@@ -101,8 +53,11 @@ class Search:
         policy: the adaptive policy; by default made from the settings.
         seeds: derivations that start in the population, by name or in a row.
         identify: (space, derivation) -> (key, limit exceeded or None); a faster one may stand in, with equal keys.
+        own: the strategy's own settings, the [strategy] table of a configuration.
+        history: keep the history's rows also where the strategy does not need them: a stop rule or an estimator does.
 
-    Raises ConfigError for a seed over a limit, ArchitectureError for one that does not fit.
+    Raises ConfigError for a seed over a limit or settings that the strategy cannot follow, ArchitectureError for a seed
+    that does not fit.
     """
 
     def __init__(
@@ -113,31 +68,30 @@ class Search:
         policy: adaptive.Policy | None = None,
         seeds: Mapping[str, Derivation] | Sequence[Derivation] = (),
         identify: Any = identify,
+        own: Mapping[str, Any] | None = None,
+        history: bool = False,
     ) -> None:
         self.space, self.settings, self.operators = space, settings, operators
-        self.policy = policy or adaptive.make(
-            settings.policy, alpha=settings.alpha, gamma=settings.gamma, floor=settings.floor
-        )
         self.objectives = tuple(Objective.parse(text) for text in settings.objectives or ("fitness",))
-        self.population: list[Individual] = []
         self.evaluated = 0  # scores told
-        self.tallies: dict[str, Tally] = {}
         self.exhausted = ""
         self._identify = identify
         self._identities: dict[Derivation, tuple[str, str | None]] = {}
-        self._archive: dict[bytes, None] = {}
-        self._inflight: dict[int, _InFlight] = {}
+        self._archive = Archive()
+        self._inflight: dict[int, InFlight] = {}
         self._next = 0
         self._folded = 0
-        self._window: deque[tuple[float, ...]] = deque(maxlen=settings.window)
-        self._since_best = 0
-        self._initialise = operators.get("initialise", settings.initialise)
-        self._select, self._survive = self._selection()
-        self._mutations = self._named("mutate", settings.mutations)
-        self._crossovers = self._named("crossover", settings.crossovers)
-        self._seeds = self._checked(seeds)
         self._halls: Any = None
         self._logbook: Any = None
+        self._seeds_by_derivation: dict[Derivation, bytes] = {}
+        seeds = self._checked(seeds)
+        self.credit = Credit(
+            space,
+            settings,
+            policy or adaptive.make(settings.policy, alpha=settings.alpha, gamma=settings.gamma, floor=settings.floor),
+        )
+        self.strategy = self._strategy(tuple(seeds.values()), own or {})
+        self.history = History(len(self.objectives), kept=history or self.strategy.needs_history)
 
     # What the outside sees
 
@@ -158,8 +112,23 @@ class Search:
 
     @property
     def known(self) -> int:
-        """Distinct keys proposed so far."""
+        """Distinct evaluations proposed so far: keys, each fidelity and repeat of one by itself."""
         return len(self._archive)
+
+    @property
+    def population(self) -> Sequence[Individual]:
+        """The individuals that the strategy selects among now."""
+        return self.strategy.population
+
+    @property
+    def policy(self) -> adaptive.Policy:
+        """Which mutation is tried next."""
+        return self.credit.policy
+
+    @property
+    def tallies(self) -> Mapping[str, Tally]:
+        """What each operator did, by name."""
+        return self.credit.tallies
 
     def ask(self) -> Proposal | None:
         """The next candidate; None where the look-ahead window waits for a result or the budget is spent.
@@ -198,6 +167,8 @@ class Search:
             raise ValueError(f"proposal {number} is not pending")
         entry.outcome = self._outcome(score)
         entry.told = True
+        if self.history.kept and isinstance(score, Score):
+            entry.score = score
         self.evaluated += 1
         if self.settings.order == "arrival":
             self._fold(number)
@@ -212,12 +183,13 @@ class Search:
     def front(self) -> list[Individual]:
         """The hall of fame, or of several objectives the Pareto front; best first, of equals the earliest.
 
-        Every score told counts.
+        Every score told counts that is of a full evaluation; of a key's repeats the first one, or the luckiest would.
         """
         from copy import deepcopy
 
         hall = deepcopy(self._hall())
-        late = [self._individual(e) for _, e in sorted(self._inflight.items()) if e.told and e.outcome is not None]
+        told = [entry for _, entry in sorted(self._inflight.items()) if entry.told]
+        late = [one for one in map(self._individual, told) if one is not None and one.full]
         hall.update(late)
         return sorted(hall, key=lambda individual: (individual.values, -individual.born), reverse=True)
 
@@ -232,17 +204,19 @@ class Search:
         return self._logbook
 
     def state(self) -> dict[str, Any]:
-        """Everything the search knows, as plain values for msgpack."""
-        return {
+        """Everything the search knows but the history's rows, as plain values for msgpack."""
+        own = self.strategy.pack()
+        credit = self.credit.pack()
+        state = {
             "version": STATE_VERSION,
             "seed": self.settings.seed,
             "next": self._next,
             "folded": self._folded,
             "evaluated": self.evaluated,
             "exhausted": self.exhausted,
-            "population": [individual.pack() for individual in self.population],
+            "population": own.pop("population", []),
             "hall": [{**individual.pack(), "rank": 0, "crowding": 0.0, "lesson": None} for individual in self._hall()],
-            "archive": b"".join(self._archive),
+            "archive": bytes(self._archive),
             "inflight": [
                 {
                     **entry.proposal.pack(),
@@ -252,12 +226,10 @@ class Search:
                 }
                 for entry in self._inflight.values()
             ],
-            "window": [list(values) for values in self._window],
-            "since_best": self._since_best,
-            "policy": self.policy.pack(),
-            "tallies": {name: asdict(tally) for name, tally in self.tallies.items()},
+            **credit,
             "logbook": [dict(record) for record in self.logbook],
         }
+        return state | {"strategy": own} if own else state
 
     @classmethod
     def restore(
@@ -269,154 +241,98 @@ class Search:
         policy: adaptive.Policy | None = None,
         seeds: Mapping[str, Derivation] | Sequence[Derivation] = (),
         identify: Any = identify,
+        own: Mapping[str, Any] | None = None,
+        history: bool = False,
+        journal: Iterable[Mapping[str, Any]] = (),
     ) -> Search:
-        """The search that `state()` described. settings may have a larger budget; whatever else differs changes it."""
+        """The search that `state()` described. settings may have a larger budget; whatever else differs changes it.
+
+        journal: the run's records from its first on, for the rows of a history that is kept; the state has none.
+        """
         if state["version"] != STATE_VERSION:
             raise ConfigError(f"search state of version {state['version']}; this evosearch reads {STATE_VERSION}")
-        search = cls(space, settings, operators, policy, seeds, identify)
+        search = cls(space, settings, operators, policy, seeds, identify, own, history)
         search._next, search._folded = state["next"], state["folded"]
         search.evaluated, search.exhausted = state["evaluated"], state["exhausted"]
-        search.population = [search._unpack(data) for data in state["population"]]
-        search._hall().update([search._unpack(data) for data in reversed(state["hall"])])  # DEAP puts a later tie first
-        archive = state["archive"]
-        search._archive = {archive[at : at + 16]: None for at in range(0, len(archive), 16)}
+        fitness = fitness_class(len(search.objectives))
+        hall = [Individual.unpack(data, space, fitness) for data in state["hall"]]
+        search._hall().update(hall[::-1])  # DEAP puts a later tie first
+        search._archive = Archive(state["archive"])
         for data in state["inflight"]:
-            proposal = Proposal(
-                data["number"],
-                space.parse(data["text"]),
-                data["key"],
-                data["text"],
-                tuple(data["parents"]),
-                data["operator"],
-                data["seed"],
-                data["state"],
-            )
-            search._inflight[proposal.number] = _InFlight(
+            proposal = Proposal.unpack(data, space)
+            search._inflight[proposal.number] = InFlight(
                 proposal, _values(data["parent"]), data["told"], _values(data["outcome"])
             )
-        search._window.extend(tuple(values) for values in state["window"])
-        search._since_best = state["since_best"]
-        search.policy.unpack(state["policy"])
-        search.tallies = {name: Tally(**tally) for name, tally in state["tallies"].items()}
+        search.credit.unpack(state)
+        search.strategy.unpack({"population": state["population"], **state.get("strategy", {})})
         for record in state["logbook"]:
             search.logbook.record(**record)
+        search.history.folded = search._next - len(search._inflight)
+        if search.history.kept:
+            search._recall(journal)
         return search
+
+    def _recall(self, journal: Iterable[Mapping[str, Any]]) -> None:
+        """Fill the history's rows from a run's journal, in the order in which they were folded in."""
+        proposals: dict[int, Proposal] = {}
+        scores: dict[int, Score] = {}
+        for record in journal:
+            number = record.get("number", self._next)
+            if number < self._next and record["kind"] == "proposal":
+                proposals[number] = Proposal.unpack(record, self.space)
+            elif number < self._next and record["kind"] == "score":
+                scores[number] = Score.unpack(record)
+        arrived = scores if self.settings.order == "arrival" else sorted(scores)
+        for number in arrived:
+            if number in self._inflight:
+                if self._inflight[number].told:
+                    self._inflight[number].score = scores[number]
+            else:
+                self.history.add(proposals[number], self._outcome(scores[number]), scores[number])
 
     # Proposing
 
-    def _propose(self, number: int, rng: np.random.Generator) -> _InFlight:
+    def _propose(self, number: int, rng: np.random.Generator) -> InFlight:
         limits: dict[str, int] = {}
-        initial = self._initial(rng) if self._starting() else None
-        for draw in range(self.settings.draws):
-            if initial is not None:
-                candidate = next(initial)
-            elif draw >= STUCK and draw % 2:
-                candidate = _Candidate(self.space.draw(rng), "sample")
-            else:
-                varied = self._vary(rng)
-                if varied is None:
-                    continue
-                candidate = varied
-            tally = self.tallies.setdefault(candidate.operator, Tally())
+        drawn = 0
+        self.history.in_flight, self.history.known = len(self._inflight), len(self._archive)
+        for candidate in islice(self.strategy.candidates(self.history, rng), self.settings.draws):
+            drawn += 1
+            if candidate is None:
+                continue
+            tally = self.credit.tally(candidate.operator)
             key = self._admit(candidate, tally, limits)
             if key is None:
-                if candidate.state is not None:
-                    self.policy.credit(candidate.state, candidate.operator, 0.0)
+                self.credit.refused(candidate)
                 continue
-            derivation = candidate.derivation
             tally.proposed += 1
-            self._archive[bytes.fromhex(key)] = None
-            proposal = Proposal(
-                number,
-                derivation,
-                key,
-                self.space.render(derivation),
-                tuple(parent.born for parent in candidate.parents),
-                candidate.operator,
-                evaluation_seed(self.settings.seed, key),
-                candidate.state,
-            )
-            return _InFlight(proposal, candidate.parents[0].values if candidate.parents else None)
+            return self._entry(number, candidate, key)
+        if drawn < self.settings.draws:
+            raise SpaceExhausted(f"strategy {self.settings.strategy!r} ended: it has no candidate beyond {number:,}")
         raise SpaceExhausted(self._why_exhausted(limits))
 
-    def _starting(self) -> bool:
-        """Whether the first population is still to be filled. What is in flight counts as a member to come."""
-        if self.settings.strategy == "random" or not self.population:
-            return True
-        wanted = self.settings.initial or self.settings.population
-        return len(self.population) + len(self._inflight) < wanted
+    def _entry(self, number: int, candidate: Candidate, key: str) -> InFlight:
+        """An admitted candidate as a proposal, known from now on."""
+        fidelity, repeat = candidate.fidelity, candidate.repeat
+        self._archive.add(identity(key, fidelity, repeat))
+        proposal = Proposal(
+            number,
+            candidate.derivation,
+            key,
+            self.space.render(candidate.derivation),
+            tuple(parent.born for parent in candidate.parents),
+            candidate.operator,
+            evaluation_seed(self.settings.seed, key, fidelity, repeat),
+            candidate.state,
+            fidelity,
+            repeat,
+        )
+        return InFlight(proposal, candidate.parents[0].values if candidate.parents else None)
 
-    def _initial(self, rng: np.random.Generator) -> Iterator[_Candidate]:
-        if self.settings.strategy == "random":
-            while True:
-                yield _Candidate(self.space.draw(rng), "random")
-        for derivation in self._initialise(self.space, tuple(self._seeds.values()), rng):
-            yield _Candidate(derivation, self._initialise.name, seed=derivation in self._seed_set)
-        raise SpaceExhausted(f"initialise operator {self._initialise.name!r} ended before the population was full")
-
-    def _declined(self, operator: str) -> None:
-        tally = self.tallies.setdefault(operator, Tally())
-        tally.calls += 1
-        tally.inapplicable += 1
-
-    def _vary(self, rng: np.random.Generator) -> _Candidate | None:
-        """One offspring of selected parents, by crossover or by the mutation that the policy chooses.
-
-        An operator that cannot be applied here is told so (reward 0), and another takes its place; None where none can.
-        """
-        settings = self.settings
-        if self._crossovers and settings.crossover and rng.random() < settings.crossover:
-            a, b = self._select(self.population, 2, rng)
-            operator = one_of(self._crossovers, rng)
-            child = operator(a.derivation, b.derivation, self.space, rng) if a is not b else None
-            if child is not None:
-                return _Candidate(child, operator.name, (a, b))
-            self._declined(operator.name)
-        parent = self._select(self.population, 1, rng)[0]
-        state, space = self._state(parent, rng)
-        if parent.lesson is not None:
-            before, action, reward = parent.lesson
-            self.policy.credit(before, action, reward, state)
-            parent.lesson = None
-        actions = list(self._mutations)
-        while actions:
-            name = self.policy.choose(state, tuple(actions), rng)
-            child = self._mutations[name](parent.derivation, space, rng)
-            if child is not None:
-                return _Candidate(child, name, (parent,), state)
-            self._declined(name)
-            self.policy.credit(state, name, 0.0)
-            actions.remove(name)
-        return None
-
-    def _state(self, parent: Individual, rng: np.random.Generator) -> tuple[str, Any]:
-        """The policy's state, and the space with which the operator then sees the places that it speaks of."""
-        features = self.settings.features
-        parts: list[str] = []
-        space: Any = self.space
-        if "symbol" in features or "depth" in features:
-            sites = self.space.sites(parent.derivation)
-            deepest = max(site.depth for site in sites) + 1
-
-            def describe(site: Site) -> list[str]:
-                alternative = core(site.derivation).alternative
-                symbol = alternative.layer or alternative.rule
-                return [
-                    *([symbol] if "symbol" in features else []),
-                    *([f"depth {site.depth * 3 // deepest}"] if "depth" in features else []),
-                ]
-
-            parts = describe(one_of(sites, rng))
-            space = _Focused(self.space, parent.derivation, tuple(site for site in sites if describe(site) == parts))
-        if "stagnation" in features:
-            waited = self._since_best / max(self.settings.population, 1)
-            parts.append(f"stagnation {0 if waited < 1 else 1 if waited < 4 else 2}")
-        return ", ".join(parts), space
-
-    def _admit(self, candidate: _Candidate, tally: Tally, limits: dict[str, int]) -> str | None:
+    def _admit(self, candidate: Candidate, tally: Tally, limits: dict[str, int]) -> str | None:
         """The candidate's key if it may be proposed; else None, and the tally says why."""
         derivation = candidate.derivation
-        if candidate.seed and self._seeds_by_derivation[derivation] in self._archive:
+        if candidate.given and self._seeds_by_derivation[derivation] in self._archive:
             return None  # an initialiser yields its seeds for every place; those that have theirs are no duplicates
         tally.calls += 1
         try:
@@ -428,7 +344,7 @@ class Search:
             tally.over_limit += 1
             limits[limit] = limits.get(limit, 0) + 1
             return None
-        if bytes.fromhex(key) in self._archive and not self.settings.replacement:
+        if not self.settings.replacement and identity(key, candidate.fidelity, candidate.repeat) in self._archive:
             tally.duplicates += 1
             limits[""] = 1
             return None
@@ -480,61 +396,28 @@ class Search:
             self._folded += 1
 
     def _fold(self, number: int) -> None:
-        """Credit the policy, join the population, let one leave."""
+        """Credit the policy, let the strategy take in the result, remember it."""
         entry = self._inflight.pop(number)
-        proposal, outcome = entry.proposal, entry.outcome
-        tally = self.tallies[proposal.operator]
-        reward = quality = 0.0
-        individual = None
-        if outcome is None:
-            tally.failed += 1
-        else:
-            individual = self._individual(entry)
-            self._window.append(outcome)
-            if entry.parent is not None:
-                quality = self._rank(outcome)
-                reward = max(0.0, quality - self._rank(entry.parent))
-                tally.improved += outcome > entry.parent
-                tally.reward += reward
-        if proposal.state is not None:
-            earned = quality if self.policy.quality else reward
-            if self.settings.gamma and individual is not None:
-                individual.lesson = (proposal.state, proposal.operator, earned)
-            else:
-                self.policy.credit(proposal.state, proposal.operator, earned)
-        self._since_best += 1
-        if individual is None:
-            return
+        individual = self._individual(entry)
+        self.credit.folded(entry, individual)
+        self.history.folded += 1
+        if self.history.kept:
+            self.history.add(entry.proposal, entry.outcome, entry.score)
+        if individual is not None and individual.full:
+            self._join_hall(individual)
+        before = [*self.population, individual] if self.settings.gamma and individual is not None else []
+        self.strategy.fold(Evaluated(entry.proposal, individual), self._stream(SURVIVING, number))
+        if before:
+            self.credit.left(before, self.population)
+        if individual is not None and self.population and (number + 1) % self.settings.population == 0:
+            self._record(number)
+
+    def _join_hall(self, individual: Individual) -> None:
         hall = self._hall()
         before = hall[0].values if len(hall) else None
         hall.update([individual])
         if individual in hall if len(self.objectives) > 1 else hall[0].values != before:
-            self._since_best = 0
-        self._join(individual, number)
-
-    def _join(self, individual: Individual, number: int) -> None:
-        if self.settings.strategy == "random":
-            return  # a random search has no population; its hall of fame is all there is
-        self.population.append(individual)
-        keep = min(self.settings.population, len(self.population))
-        if keep < len(self.population) or self.settings.strategy == "nsga2":
-            before = self.population
-            self.population = self._survive(before, keep, self._stream(SURVIVING, number))
-            if self.settings.gamma:
-                staying = set(map(id, self.population))
-                for gone in before:
-                    if id(gone) not in staying and gone.lesson is not None:
-                        self.policy.credit(*gone.lesson)
-        if (number + 1) % self.settings.population == 0:
-            self._record(number)
-
-    def _rank(self, values: tuple[float, ...]) -> float:
-        """Rank quantile in the window of latest scores, 0 to 1, ties half; the mean over several objectives."""
-        total = 0.0
-        for index, value in enumerate(values):
-            for other in self._window:
-                total += 1.0 if other[index] < value else 0.5 if other[index] == value else 0.0
-        return total / (len(values) * len(self._window))
+            self.credit.since_best = 0
 
     def _record(self, number: int) -> None:
         first = [individual.values[0] for individual in self.population]
@@ -564,8 +447,11 @@ class Search:
             self._halls = tools.ParetoFront(same) if several else tools.HallOfFame(self.settings.hall_of_fame, same)
         return self._halls
 
-    def _individual(self, entry: _InFlight) -> Individual:
+    def _individual(self, entry: InFlight) -> Individual | None:
+        """The individual that came of a proposal, None for a failure."""
         proposal = entry.proposal
+        if entry.outcome is None:
+            return None
         return Individual(
             proposal.derivation,
             proposal.key,
@@ -574,43 +460,38 @@ class Search:
             proposal.parents,
             proposal.operator,
             proposal.number,
+            fidelity=proposal.fidelity,
+            repeat=proposal.repeat,
         )
 
-    def _unpack(self, data: Mapping[str, Any]) -> Individual:
-        return Individual(
-            self.space.parse(data["text"]),
-            data["key"],
-            data["text"],
-            fitness_class(len(self.objectives))(tuple(data["values"])),
-            tuple(data["parents"]),
-            data["operator"],
-            data["born"],
-            data["rank"],
-            data["crowding"],
-            tuple(data["lesson"]) if data["lesson"] else None,
+    def _strategy(self, seeds: tuple[Derivation, ...], own: Mapping[str, Any]) -> Strategy:
+        """The strategy that the settings name, with the operators that they name."""
+        settings, operators = self.settings, self.operators
+        strategy = operators.of("strategy").get(settings.strategy)
+        if strategy is None:
+            there = ", ".join(operators.of("strategy"))
+            raise ConfigError(f"search.strategy: no strategy named {settings.strategy!r}; there are: {there}")
+
+        def named(kind: str, names: Sequence[str]) -> dict[str, Operator]:
+            return {name: operators.get(kind, name) for name in sorted(names)} if names else dict(operators.of(kind))
+
+        for name in filter(None, (settings.select, settings.survive)):
+            operators.get("select", name)  # refused here where it is not there, whether the strategy selects or not
+        context = strategies.Context(
+            self.space,
+            settings,
+            operators,
+            seeds,
+            self.objectives,
+            self.credit,
+            operators.get("initialise", settings.initialise),
+            named("mutate", settings.mutations),
+            tuple(named("crossover", settings.crossovers).values()),
         )
-
-    def _named(self, kind: str, names: Sequence[str]) -> Any:
-        found = self.operators.of(kind)
-        chosen = {name: self.operators.get(kind, name) for name in sorted(names)} if names else dict(found)
-        if kind == "mutate":
-            if not chosen and self.settings.strategy != "random":
-                raise ConfigError("no mutation operator found; put one into operators/mutate/")
-            return chosen
-        return list(chosen.values())
-
-    def _selection(self) -> tuple[Any, Operator]:
-        """Parent selection, with the tournament's size where it takes one, and survival."""
-        parents, survivors = SELECTION[self.settings.strategy]
-        select = self.operators.get("select", self.settings.select or parents)
-        survive = self.operators.get("select", self.settings.survive or survivors)
-        if "size" in inspect.signature(select.function).parameters:
-            return functools.partial(select.function, size=self.settings.tournament), survive
-        return select.function, survive
+        return strategies.make(strategy, own, context)
 
     def _checked(self, seeds: Mapping[str, Derivation] | Sequence[Derivation]) -> dict[str, Derivation]:
         named = dict(seeds) if isinstance(seeds, Mapping) else {str(i): seed for i, seed in enumerate(seeds)}
-        self._seeds_by_derivation: dict[Derivation, bytes] = {}
         for name, seed in named.items():
             try:
                 key, limit = self._identity(seed)
@@ -619,8 +500,7 @@ class Search:
             if limit is not None:
                 value = getattr(self.space.limits, limit, None)
                 raise ConfigError(f"seed {name!r} is over the limit {limit}={value}; raise it or leave the seed out")
-            self._seeds_by_derivation[seed] = bytes.fromhex(key)
-        self._seed_set = frozenset(self._seeds_by_derivation)
+            self._seeds_by_derivation[seed] = identity(key)
         return named
 
 

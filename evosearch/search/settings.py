@@ -9,19 +9,13 @@ from evosearch.errors import ConfigError
 from evosearch.score import Objective
 from evosearch.search import adaptive
 
-# Parent selection and survival of each strategy, where the settings name no other.
-SELECTION = {
-    "aging": ("tournament", "youngest"),
-    "nsga2": ("crowded_tournament", "nsga2"),
-    "random": ("tournament", "youngest"),
-}
-
 
 @dataclass(frozen=True)
 class SearchSettings:
     """How a search proposes and selects.
 
-    strategy: aging (evolution, the oldest leaves), nsga2 (several objectives), random (the baseline).
+    strategy: aging (evolution, the oldest leaves), nsga2 (several objectives), random (the baseline), or the name of a
+        file of operators/strategy/; its own settings, if it has any, stand in [strategy].
     budget: candidates handed out for evaluation, failed ones included.
     objectives: names of the score's objectives, the first one decides where one must; "-name" minimises, "+name"
         maximises, a bare name does what is usual for it. Empty: the task's own metric; without a task, "fitness".
@@ -44,7 +38,7 @@ class SearchSettings:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
-    strategy: Literal["aging", "nsga2", "random"] = "aging"
+    strategy: str = "aging"
     budget: int = 500
     objectives: tuple[str, ...] = ()
     population: int = 20
@@ -81,17 +75,9 @@ class SearchSettings:
                 raise ConfigError(f"search.{name} = {getattr(self, name)}: must be from 0 to 1")
         if self.initial > self.population:
             raise ConfigError(f"search.initial = {self.initial}: at most population = {self.population} are kept")
-        if self.strategy not in SELECTION:
-            raise ConfigError(
-                f"search.strategy: no strategy named {self.strategy!r}; there are: {', '.join(SELECTION)}"
-            )
         if self.policy not in adaptive.POLICIES:
             raise ConfigError(
                 f"search.policy: no policy named {self.policy!r}; there are: {', '.join(adaptive.POLICIES)}"
             )
-        if self.replacement and self.strategy != "random":
-            raise ConfigError('search.replacement: only random search draws with replacement; set strategy = "random"')
         if len({Objective.parse(text).name for text in self.objectives}) < len(self.objectives):
             raise ConfigError(f"search.objectives: {', '.join(self.objectives)}: one objective is named twice")
-        if self.strategy == "nsga2" and len(self.objectives) == 1:
-            raise ConfigError('search.objectives: nsga2 is for several, as in objectives = ["accuracy", "-params"]')
