@@ -39,7 +39,7 @@ SPACES: dict[str, Any] = {
     "tables": ("tables", (40,)),
 }
 BUNDLED = operators.find()
-VARYING = [operator for operator in BUNDLED if operator.kind != "select"]
+VARYING = [operator for operator in BUNDLED if operator.kind in ("initialise", "mutate", "crossover")]
 
 
 def open_space(name: str, max_nodes: int = 300) -> Space:
