@@ -22,6 +22,7 @@ import numpy as np
 from evosearch import operators, tasks
 from evosearch.errors import SpaceExhausted, TaskError, UsageError
 from evosearch.search import Search, SearchSettings, identify
+from evosearch.search.strategy import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -117,6 +118,8 @@ def compare(
     longest = budgets[-1]
     results = []
     jobs = jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
+    for entrant in competing:
+        find(operators.find(arena.operators), entrant.settings.strategy)  # before a table is read, which takes long
     _enter(arena)  # here first: a pool whose processes cannot begin starts new ones without end
     for entrant in competing:
         _search(entrant.settings)

@@ -460,7 +460,7 @@ CONFIGS = [
     usage("run bin.toml", "bin.toml: not UTF-8 text at byte 3", at=write("bin.toml", b"a='\xff'")),
     usage("run odd.toml", "unknown key sedd; did you mean seed", at=write("odd.toml", "sedd = 3")),
     usage("run --set search.budget", "--set search.budget: say KEY=VALUE"),
-    usage("run --strategy best", "search.strategy", "'aging', 'nsga2' or 'random'", "'best'"),
+    usage("run --strategy best", "search.strategy", "there are: aging, nsga2, random", "'best'"),
     usage("run --log csv", "log csv: there are tensorboard; one of your own is operators/log/csv.py"),
     usage(
         "run --log tensorboard",

@@ -107,7 +107,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"qqq": 3}, r"unknown key qqq; there are: data, final, grammar"),
     ({"search.budget": "many"}, r"search\.budget: input should be a valid integer.*'many'"),
     ({"search.budget": 0}, r"search\.budget.*at least 1"),
-    ({"search.strategy": "rnd"}, r"search\.strategy: input should be 'aging', 'nsga2' or 'random', not 'rnd'"),
+    ({"search.order": "rnd"}, r"search\.order: input should be 'proposal' or 'arrival', not 'rnd'"),
     ({"search": 3}, r"search is a table"),
     ({"name.x": 3}, r"name is a single value, not a table"),
     ({"recipe.epochs": "x"}, r"recipe\.epochs: .*'x'"),

@@ -467,10 +467,7 @@ class Search:
     def _strategy(self, seeds: tuple[Derivation, ...], own: Mapping[str, Any]) -> Strategy:
         """The strategy that the settings name, with the operators that they name."""
         settings, operators = self.settings, self.operators
-        strategy = operators.of("strategy").get(settings.strategy)
-        if strategy is None:
-            there = ", ".join(operators.of("strategy"))
-            raise ConfigError(f"search.strategy: no strategy named {settings.strategy!r}; there are: {there}")
+        strategy = strategies.find(operators, settings.strategy)
 
         def named(kind: str, names: Sequence[str]) -> dict[str, Operator]:
             return {name: operators.get(kind, name) for name in sorted(names)} if names else dict(operators.of(kind))

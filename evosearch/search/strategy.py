@@ -100,6 +100,15 @@ class Strategy(Protocol):
         """Take the state that `pack` gave. Individuals are read with `Context.individual`."""
 
 
+def find(operators: Operators, name: str) -> Operator:
+    """The file of a strategy. Raises ConfigError with the names that there are."""
+    operator = operators.of("strategy").get(name)
+    if operator is None:
+        there = ", ".join(operators.of("strategy"))
+        raise ConfigError(f"search.strategy: no strategy named {name!r}; there are: {there}")
+    return operator
+
+
 def make(operator: Operator, table: Mapping[str, Any], context: Context) -> Strategy:
     """The strategy of an operator file, with the [strategy] table as its settings.
 
