@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import subprocess
@@ -21,7 +22,7 @@ from evosearch.store.run import Run
 from evosearch.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from evosearch.config import Config
     from evosearch.engine.setup import Setup
@@ -76,6 +77,13 @@ def _population(run: Run) -> dict[int, str]:
 
 
 def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
+    with begun(setup, folder, watch) as session:
+        return session.go_on()
+
+
+@contextlib.contextmanager
+def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
+    """A new run in `folder`, open for work, its first candidate proposed. Raises EvosearchError and leaves no folder."""
     config = setup.config
     logs = setup.logs
     search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
@@ -97,10 +105,9 @@ def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
     }
     with Run.create(folder, header=header, files=files) as run:
         watch.started({"run": folder, **_facts(setup)})
-        session = Session(setup, search, run, watch, logs)
         if first is not None:
-            session.submit(first, journal=True)
-        return session.go_on()
+            run.append_proposal(first.pack())
+        yield Session(setup, search, run, watch, logs)
 
 
 def resume(
@@ -120,6 +127,23 @@ def resume(
     layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
     log: as in Config; the run's own where it is None.
     """
+    changes = (budget, workers, device, layers, operators, log)
+    with reopened(folder, watch, *changes) as session:
+        return session.go_on()
+
+
+@contextlib.contextmanager
+def reopened(
+    folder: Path,
+    watch: Watch,
+    budget: int | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    layers: Sequence[str] = (),
+    operators: Sequence[str] = (),
+    log: Sequence[str] | None = None,
+) -> Iterator[Session]:
+    """A run as it was when it stopped, open for work; arguments and errors as of `resume`."""
     with Run.open(folder, write=True) as run:
         config = resumed_config(run, budget, workers, device, layers, operators, log)
         setup = setup_of(run, config)
@@ -130,10 +154,7 @@ def resume(
         search, saved, curves = replayed(run, setup)
         if budget is not None and budget > largest_budget(run):
             run.append_note({"budget": budget})
-        session = Session(setup, search, run, watch, logs, saved, curves)
-        for proposal in search.pending:
-            session.submit(proposal, journal=False)
-        return session.go_on()
+        yield Session(setup, search, run, watch, logs, saved, curves)
 
 
 def _environment(setup: Setup) -> dict[str, Any]:

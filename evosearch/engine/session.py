@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from evosearch import logs, workers
 from evosearch.engine.replay import NOTHING, Saved
-from evosearch.errors import RunError, SpaceExhausted
+from evosearch.errors import RunError, SpaceExhausted, UsageError
 from evosearch.evaluation.stopping.median import medians
 from evosearch.results import Final, Finished, files
 from evosearch.store.framing import decode, encode
@@ -78,17 +78,46 @@ class Session:
     def go_on(self) -> Summary:
         """To the end of the budget, then best/."""
         try:
+            for proposal in self.search.pending:
+                self.submit(proposal, journal=False)
             self._search()
             self._checkpoint()
         finally:
             if self.pool is not None:
                 self.pool.close()
-            if self.ledger is not None:
-                self.ledger.close()
-            self.logs.close()
+            self.close()
         summary = self._finish()
         self.watch.finished(summary)
         return summary
+
+    def ask(self) -> Proposal | None:
+        """The next candidate, for whoever evaluates it elsewhere; those that nobody was given since the run was opened
+        come first. None where the budget is spent, or the look-ahead window waits for a score.
+        """
+        waiting = [proposal for proposal in self.search.pending if proposal.number not in self.proposals]
+        proposal = waiting[0] if waiting else self.search.ask()
+        if proposal is None:
+            return None
+        if not waiting:
+            self.run.append_proposal(proposal.pack())
+        self.proposals[proposal.number] = proposal
+        return proposal
+
+    def tell(self, number: int, score: Score) -> None:
+        """What was found of a candidate that `ask` gave; on the disk when this returns. Raises UsageError for another."""
+        if number not in self.proposals:
+            raise UsageError(f"candidate {number} waits for no score: it was never asked for, or has one already")
+        self._acknowledge([(number, score)])
+
+    def close(self) -> None:
+        """Let go of ledger and logs."""
+        if self.ledger is not None:
+            self.ledger.close()
+        self.logs.close()
+
+    def save(self) -> None:
+        """Write a checkpoint where something is new since the last one."""
+        self._checkpoint()
 
     def submit(self, proposal: Proposal, *, journal: bool) -> None:
         """Journal a proposal; take its score from the ledger where another run has paid for it, else evaluate it."""
