@@ -83,7 +83,7 @@ def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
 
 @contextlib.contextmanager
 def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
-    """A new run in `folder`, open for work, its first candidate proposed. Raises EvosearchError and leaves no folder."""
+    """A new run in `folder`, open for work, its first candidate proposed. Raises EvosearchError."""
     config = setup.config
     logs = setup.logs
     search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)

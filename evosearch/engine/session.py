@@ -104,7 +104,7 @@ class Session:
         return proposal
 
     def tell(self, number: int, score: Score) -> None:
-        """What was found of a candidate that `ask` gave; on the disk when this returns. Raises UsageError for another."""
+        """What was found of a candidate that `ask` gave; on the disk when it returns. Raises UsageError for another."""
         if number not in self.proposals:
             raise UsageError(f"candidate {number} waits for no score: it was never asked for, or has one already")
         self._acknowledge([(number, score)])
