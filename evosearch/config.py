@@ -11,20 +11,24 @@
     epochs = 8                       #   final     likewise, how the best one is trained: what differs from recipe
                                      #   workers   evosearch.workers.WorkerSettings
                                      #   data      evosearch.tasks.TaskSettings, how a task's files are read
+                                     #   strategy  the strategy's own settings, as its file says
 
 What the command line says wins over the file, the file over the defaults. An unknown key is an error that offers near
 names. `dumps` prints every key with its value; `loads(dumps(config)) == config`.
+
+A key that is added has its *neutral* value beside it, which does what was done before there was such a key:
+`field(default=0.5, metadata={"neutral": 0.0})` in a table, `Annotated[float, _neutral(0.0)] = 0.5` at the top. A run
+that was started without the key goes on with that value, whatever the default is by then.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
@@ -40,7 +44,13 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {"search": {"budget": 80}}
 BUILT_IN = ("digits",)  # tasks whose name comes before a folder of that name
 FROM_SEED = (("search", "seed"), ("recipe", "seed"), ("final", "seed"))  # set by the one `seed` at the top
 NO_LIMIT = "none"  # TOML has no null
+OPEN = ("strategy",)  # tables whose keys a plug-in's own settings check
+FREE = ("name", "workers", "log", "layers", "operators")  # no part of what a run finds, or compared by their digests
 FINAL_EPOCHS = 4  # the final training's epochs, as a multiple of a candidate's, where [final] does not say
+
+
+def _neutral(value: Any) -> Any:
+    return pydantic.Field(json_schema_extra={"neutral": value})
 
 
 class Config(pydantic.BaseModel):
@@ -53,6 +63,9 @@ class Config(pydantic.BaseModel):
     layers, operators: files and folders of the user's own; code, so never taken from a run's folder.
     log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard", and the names of
         logs of the user's own (operators/log/NAME.py). No part of what a run finds.
+    evaluator: how a candidate is scored, of the user's own; empty: by training it, or by the task itself.
+    head: what stands behind every network, of the user's own; empty: the head that the kind of task has.
+    strategy: what the search's strategy has of settings of its own.
     seed: of all randomness.
     """
 
@@ -65,7 +78,10 @@ class Config(pydantic.BaseModel):
     seeds: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
-    log: tuple[str, ...] = ()
+    log: Annotated[tuple[str, ...], _neutral([])] = ()
+    evaluator: Annotated[str, _neutral("")] = ""
+    head: Annotated[str, _neutral("")] = ""
+    strategy: Annotated[Mapping[str, Any], _neutral({})] = {}
     search: SearchSettings = SearchSettings()
     limits: Limits = Limits()
     recipe: Recipe = Recipe()
@@ -131,21 +147,53 @@ def loads(text: str, where: str = "<text>", overrides: Mapping[str, Any] | None 
     return validate(data, where)
 
 
-def dumps(config: Config, *, leave_out: Collection[str] = ()) -> str:
-    """The configuration as TOML, every key written out but those of the top level that are left out."""
+def dumps(config: Config) -> str:
+    """The configuration as TOML, every key written out."""
     import tomli_w
 
-    data = config.model_dump(mode="python", exclude=set(leave_out))
+    data = config.model_dump(mode="python")
     for table, key in FROM_SEED:
         del data[table][key]
     return tomli_w.dumps(_toml(data))
 
 
-def digest(config: Config) -> str:
-    """32 hex digits of what decides what a run finds: its name, its workers and its logs have no part in it."""
-    finds = config.model_copy(update={"workers": WorkerSettings(), "name": ""})
-    # A key that came after the first release is left out: runs that were started without it still resume.
-    return hashlib.blake2b(dumps(finds, leave_out=("log",)).encode(), digest_size=16).hexdigest()
+def recorded(text: str, where: str = "<text>") -> Config:
+    """The configuration that a run wrote down. Keys that it was started without have their neutral values."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{where}: not TOML: {error}") from None
+    check_keys(data, where)
+    for name, info in Config.model_fields.items():
+        if isinstance(info.json_schema_extra, dict) and "neutral" in info.json_schema_extra:
+            data.setdefault(name, info.json_schema_extra["neutral"])
+        if name in data and isinstance(info.annotation, type) and dataclasses.is_dataclass(info.annotation):
+            for field in dataclasses.fields(info.annotation):
+                if "neutral" in field.metadata:
+                    data[name].setdefault(field.name, field.metadata["neutral"])
+    return validate(data, where)
+
+
+def differences(text: str, config: Config) -> list[str]:
+    """What of a run's written configuration is otherwise in `config`, a line each: `search.window: 50 then, 40 now`.
+
+    What a resume may change (FREE) and the budget are left out.
+    """
+    then, now = _flat(tomllib.loads(text)), _flat(tomllib.loads(dumps(config)))
+    return [
+        f"{key}: {value!r} then, {now.get(key)!r} now"
+        for key, value in then.items()
+        if key.partition(".")[0] not in FREE and key != "search.budget" and now.get(key) != value
+    ]
+
+
+def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables as dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in data.items():
+        inner = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, Mapping) else {key: value}
+        found |= inner
+    return found
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -176,7 +224,10 @@ def check_keys(data: Mapping[str, Any], where: str) -> None:
     """Refuse keys that no setting has, with near names. Raises ConfigError."""
     for key, value in data.items():
         table = tables().get(key)
-        if table is not None:
+        if key in OPEN:
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where}: {key} is a table; say [{key}] and its keys below, or {key}.KEY = ...")
+        elif table is not None:
             if not isinstance(value, Mapping):
                 raise ConfigError(f"{where}: {key} is a table; say [{key}] and its keys below, or {key}.KEY = ...")
             for inner in value:
@@ -274,4 +325,4 @@ def _toml(data: Any) -> Any:
     return [_toml(value) for value in data] if isinstance(data, list | tuple) else data
 
 
-__all__ = ["Config", "check_keys", "digest", "dumps", "load", "loads", "parse_setting", "validate"]
+__all__ = ["Config", "check_keys", "differences", "dumps", "load", "loads", "parse_setting", "recorded", "validate"]

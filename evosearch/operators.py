@@ -1,6 +1,6 @@
-"""Evolutionary operators: finding their files, loading them, checking that they keep their contract.
+"""Plug-ins: finding their files, loading what a run uses, checking what they promise.
 
-An operator is one file `operators/<kind>/<name>.py` with one function of the file's name:
+A plug-in is one file `operators/<kind>/<name>.py` with one function of the file's name:
 
     initialise  (space, seeds, rng) -> iterator of Derivation     candidates for one place in the first population
     mutate      (parent, space, rng) -> Derivation | None         None: cannot apply here
@@ -9,10 +9,16 @@ An operator is one file `operators/<kind>/<name>.py` with one function of the fi
 
 or with one class of the file's name in CamelCase (`operators/strategy/my_way.py` defines `MyWay`):
 
-    strategy    evosearch.search.Strategy                          which candidate comes next
+    strategy    evosearch.search.Strategy                         which candidate comes next
+    evaluator   evosearch.evaluation.job.Evaluator                how a candidate is scored
+    stop        evosearch.evaluation.stopping.StopRule            when a training ends before its last epoch
+    measure     evosearch.evaluation.measures.Measure             what a search may optimise
+    kind        evosearch.tasks.Kind                              what a task's targets are
+    head        evosearch.layers.base.Leaf                        what stands behind every network
+    log         evosearch.logs.Log                                what is written of a run as it goes on
 
-Files are loaded by path, never as top-level import names. Where two folders of the search path hold the same kind and
-name, the first one counts: a user's `redraw.py` takes the place of the bundled one.
+Files are loaded by path, never as top-level import names, and only when one is asked for. Where two folders of the
+search path hold the same kind and name, the first one counts: a user's `redraw.py` takes the place of the bundled one.
 """
 
 from __future__ import annotations
@@ -22,10 +28,12 @@ import importlib.util
 import inspect
 import random  # noqa: TID251 - DEAP's selection draws from it; `seeded_random` is the one place that touches it
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +44,7 @@ from evosearch.grammar.core import Derivation
 from evosearch.variation import one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from evosearch.architecture import Space
     from evosearch.individual import Individual
@@ -47,72 +55,132 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "crossover": ("a", "b", "space", "rng"),
     "select": ("population", "k", "rng"),
 }
-CLASSES: Mapping[str, tuple[str, ...]] = {  # kinds whose files define a class, with what it must have
+# Kinds whose files define a class, with what it must have.
+CLASSES: Mapping[str, tuple[str, ...]] = {
     "strategy": ("Settings", "needs_history", "candidates", "fold", "pack", "unpack"),
+    "evaluator": ("digest", "measures", "prepare", "__call__"),
+    "stop": ("relative", "brief", "stop"),
+    "measure": ("name", "sign", "unit", "timed", "value"),
+    "kind": ("name", "classes", "metrics", "head", "loss", "predict"),
+    "head": ("shape", "params", "flops", "emit"),
+    "log": ("add", "close"),
 }
+BEHAVIOUR = "BEHAVIOUR"  # a bundled file's constant: raised where it comes to do something else; 1 where it has none
 
 
 @dataclass(frozen=True, eq=False)
 class Operator:
-    """One operator: its function or class, its file, and the digest (32 hex digits) of that file's bytes."""
+    """One plug-in: its function or class, its file, and the digest (32 hex digits) of that file's bytes.
+
+    version: what a run that uses it must find again: a bundled one's version of behaviour, the digest of any other.
+    """
 
     kind: str
     name: str
     function: Callable[..., Any]
     path: Path
     digest: str
+    version: str = ""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         return self.function(*arguments, **keywords)
 
 
-@dataclass(frozen=True)
-class Operators:
-    """Every operator found, by kind and name, names in alphabetical order."""
+class Named(Mapping[str, Operator]):
+    """The plug-ins of one kind by name, in alphabetical order; a file is run when it is asked for, and once."""
 
-    by_kind: Mapping[str, Mapping[str, Operator]] = field(default_factory=dict)
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.files = dict(sorted(files.items()))
+        self.loaded: dict[str, Operator] = {}
+
+    def __getitem__(self, name: str) -> Operator:
+        """Raises OperatorError for a file that does not load or breaks the contract, in one line."""
+        found = self.loaded.get(name)
+        if found is None:
+            found = self.loaded[name] = load(self.files[name])
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+class Operators:
+    """Every plug-in found, by kind and name. What was asked for so far is what a run uses (`used`)."""
+
+    def __init__(self, files: Mapping[str, Mapping[str, Path]]) -> None:
+        self._kinds = {kind: Named(files.get(kind, {})) for kind in (*KINDS, *CLASSES)}
 
     def of(self, kind: str) -> Mapping[str, Operator]:
-        return self.by_kind.get(kind, {})
+        return self._kinds.get(kind) or Named({})
 
     def get(self, kind: str, name: str) -> Operator:
         """Raises OperatorError with the names that there are."""
-        operator = self.of(kind).get(name)
-        if operator is None:
+        if name not in self.of(kind):
             raise OperatorError(f"no {kind} operator named {name!r}; {paths.offer(name, tuple(self.of(kind)))}")
-        return operator
+        return self.of(kind)[name]
+
+    def own(self, kind: str) -> Mapping[str, Any]:
+        """The functions or classes of a kind by name, for whoever asks for one by its name."""
+        return _Functions(self.of(kind))
 
     def __iter__(self) -> Iterator[Operator]:
-        for operators in self.by_kind.values():
-            yield from operators.values()
+        """All of them, loaded."""
+        for named in self._kinds.values():
+            yield from named.values()
+
+    def files(self) -> Iterator[tuple[str, str, Path]]:
+        """(kind, name, file) of all of them; nothing is run."""
+        for kind, named in self._kinds.items():
+            yield from ((kind, name, path) for name, path in named.files.items())
 
     @property
-    def digest(self) -> str:
-        """32 hex digits over all files: changes when any operator does, but for bundled strategies: they were none."""
-        hashed = hashlib.blake2b(digest_size=16)
-        bundled = paths.bundled().resolve()
-        for operator in self:
-            if operator.kind in CLASSES and operator.path.resolve().is_relative_to(bundled):
-                continue
-            hashed.update(f"{operator.kind}/{operator.name}:{operator.digest}\n".encode())
-        return hashed.hexdigest()
+    def used(self) -> dict[str, str]:
+        """What was asked for so far: "kind/name" and the version. Logs are left out: no part of what a run finds."""
+        return {
+            f"{kind}/{name}": named.loaded[name].version
+            for kind, named in sorted(self._kinds.items())
+            for name in sorted(named.loaded)
+            if kind != "log"
+        }
+
+
+class _Functions(Mapping[str, Any]):
+    def __init__(self, operators: Mapping[str, Operator]) -> None:
+        self._operators = operators
+
+    def __getitem__(self, name: str) -> Any:
+        return self._operators[name].function
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._operators
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._operators)
+
+    def __len__(self) -> int:
+        return len(self._operators)
 
 
 def find(named: Iterable[Path | str] = ()) -> Operators:
-    """All operators on the search path: the named folders (`DIR/mutate/x.py`), the user's project, the bundled ones.
-
-    Raises OperatorError for a file that does not load or breaks the contract, in one line.
-    """
-    by_kind: dict[str, dict[str, Operator]] = {}
-    roots = paths.folders("operators", named)
-    for kind in (*KINDS, *CLASSES):
-        files: dict[str, Path] = {}
-        for root in roots:
+    """All plug-ins on the search path: the named folders (`DIR/mutate/x.py`), the user's project, the bundled ones."""
+    files: dict[str, dict[str, Path]] = {kind: {} for kind in (*KINDS, *CLASSES)}
+    for root in paths.folders("operators", named):
+        for kind, found in files.items():
             for path in sorted((root / kind).glob("*.py")):
                 if not path.name.startswith("_"):
-                    files.setdefault(path.stem, path)
-        by_kind[kind] = {name: load(files[name]) for name in sorted(files)}
-    return Operators(by_kind)
+                    found.setdefault(path.stem, path)
+    return Operators(files)
+
+
+def is_bundled(path: Path) -> bool:
+    """Whether a plug-in's file came with evosearch."""
+    return path.resolve().is_relative_to((paths.bundled() / "operators").resolve())
 
 
 def load(path: Path | str) -> Operator:
@@ -127,10 +195,13 @@ def load(path: Path | str) -> Operator:
     except OSError as error:
         raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
     digest = hashlib.blake2b(source, digest_size=16).hexdigest()
-    return Operator(kind, name, _function(path, kind, name, digest), path, digest)
+    module = _module(path, kind, name, digest)
+    function = _class(path, kind, name, module) if kind in CLASSES else _function(path, kind, name, module)
+    version = f"version {getattr(module, BEHAVIOUR, 1)}" if is_bundled(path) else digest
+    return Operator(kind, name, function, path, digest, version)
 
 
-def _function(path: Path, kind: str, name: str, digest: str) -> Callable[..., Any]:
+def _module(path: Path, kind: str, name: str, digest: str) -> ModuleType:
     module_name = f"_evosearch_operator_{kind}_{name}_{digest}"
     module = sys.modules.get(module_name)
     if module is None:
@@ -146,8 +217,10 @@ def _function(path: Path, kind: str, name: str, digest: str) -> Callable[..., An
             line = getattr(error, "lineno", None) or _line_in(error, path)
             where = f"{path}:{line}" if line else str(path)
             raise OperatorError(f"{where}: does not load: {type(error).__name__}: {_first_line(error)}") from error
-    if kind in CLASSES:
-        return _class(path, kind, name, module)
+    return module
+
+
+def _function(path: Path, kind: str, name: str, module: ModuleType) -> Callable[..., Any]:
     function = getattr(module, name, None)
     expected = f"{name}({', '.join(KINDS[kind])})"
     if not inspect.isfunction(function):
@@ -165,15 +238,20 @@ def _function(path: Path, kind: str, name: str, digest: str) -> Callable[..., An
     return function
 
 
-def _class(path: Path, kind: str, name: str, module: object) -> type:
-    wanted = "".join(part.capitalize() for part in name.split("_"))
+def class_name(stem: str) -> str:
+    """The class that a plug-in's file defines: `my_way` -> MyWay."""
+    return "".join(part.capitalize() for part in stem.split("_"))
+
+
+def _class(path: Path, kind: str, name: str, module: ModuleType) -> type:
+    wanted = class_name(name)
     found = getattr(module, wanted, None)
     if not inspect.isclass(found):
         raise OperatorError(f"{path}: no class named {wanted!r}; a {kind}'s file {path.name} defines one")
-    lacking = [member for member in CLASSES[kind] if not hasattr(found, member)]
-    if lacking:
+    stated = {member for base in found.__mro__ for member in (*vars(base), *inspect.get_annotations(base))}
+    if lacking := [member for member in CLASSES[kind] if member not in stated]:
         raise OperatorError(f"{path}: {wanted} has no {', '.join(lacking)}; see docs/operators.md, A {kind}")
-    if not (found.__doc__ or "").strip():
+    if not (vars(found).get("__doc__") or "").strip():
         raise OperatorError(f"{path}: {wanted} has no docstring; say what it does and where it is from")
     return found
 

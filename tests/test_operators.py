@@ -213,7 +213,10 @@ def test_a_user_s_file_takes_the_place_of_a_bundled_one(tmp_path: Path) -> None:
     path = own(tmp_path, "mutate", "redraw", GOOD.format(name="redraw"))
     found = operators.find([tmp_path])
     assert found.get("mutate", "redraw").path == path
-    assert found.digest != BUNDLED.digest
+    assert (found.get("mutate", "redraw").version, BUNDLED.get("mutate", "redraw").version) == (
+        operators.load(path).digest,
+        "version 1",
+    )
 
 
 def test_the_digest_is_of_the_files(tmp_path: Path) -> None:
@@ -240,17 +243,16 @@ def test_the_digest_is_of_the_files(tmp_path: Path) -> None:
 )
 def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, source: str, message: str) -> None:
     path = own(tmp_path, "mutate", "wrong", source)
+    found = operators.find([tmp_path])  # runs nothing
     with pytest.raises(OperatorError) as caught:
-        operators.find([tmp_path])
+        found.get("mutate", "wrong")
     assert str(caught.value).startswith(str(path))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_is_no_kind_and_a_name_that_is_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(
-        OperatorError, match="must be named initialise, mutate, crossover, select, strategy; this one is 'mutation'"
-    ):
+    with pytest.raises(OperatorError, match="must be named initialise, .*, strategy, .*, log; this one is 'mutation'"):
         operators.load(own(tmp_path, "mutation", "x", "x = 1"))
     with pytest.raises(OperatorError, match="no mutate operator named 'redaw'; did you mean redraw"):
         BUNDLED.get("mutate", "redaw")

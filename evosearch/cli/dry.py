@@ -11,7 +11,6 @@ from evosearch import engine
 from evosearch.cli import output
 from evosearch.errors import SpaceExhausted
 from evosearch.report.text import count
-from evosearch.search import Search
 from evosearch.tasks import Task
 
 FIRST = 5  # candidates shown
@@ -75,7 +74,7 @@ def estimate(setup: engine.Setup) -> dict[str, Any]:
 
 def first(setup: engine.Setup) -> list[dict[str, Any]]:
     """The candidates that the run would evaluate first; fewer where the next ones depend on their scores."""
-    search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+    search = setup.search()
     found: list[dict[str, Any]] = []
     while len(found) < min(FIRST, setup.config.search.budget):
         try:

@@ -17,7 +17,6 @@ from evosearch.engine.replay import largest_budget, recorded, replayed, resumed_
 from evosearch.engine.session import Session
 from evosearch.engine.setup import prepare
 from evosearch.errors import ArchitectureError, UsageError
-from evosearch.search import Search
 from evosearch.store.run import Run
 from evosearch.tasks import Task
 
@@ -86,7 +85,8 @@ def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
     """A new run in `folder`, open for work, its first candidate proposed. Raises EvosearchError."""
     config = setup.config
     logs = setup.logs
-    search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+    search = setup.search()
+    used = setup.operators.used
     first = search.ask()  # before anything is written: limits that no architecture meets are found here
     files = {f"grammar/{name}": text for name, text in setup.grammar.source.items()}
     files |= {f"grammar/seeds/{name}.arch": text for name, text in setup.seed_texts.items()}
@@ -95,6 +95,7 @@ def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
     header = {
         "evosearch": metadata.version("evosearch"),
         "digests": setup.digests,
+        "operators": used,
         "seed": config.seed,
         "grammar_file": next(iter(setup.grammar.source)),
         "task": setup.task.name,

@@ -6,14 +6,14 @@ import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from evosearch import config as configuration
 from evosearch import logs, paths
+from evosearch.engine import former
 from evosearch.engine.setup import prepare
 from evosearch.errors import RunChanged, SpaceExhausted, UsageError
 from evosearch.score import Score
-from evosearch.search import Search
 from evosearch.store.framing import encode
 from evosearch.store.run import CHECKPOINT_FILE, JOURNAL_FILE, Run
 from evosearch.store.verify import Finding
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from evosearch.config import Config
     from evosearch.engine.setup import Setup
+    from evosearch.search import Search
 
 NOTHING = (0, "")  # what a checkpoint holds that is not there
 
@@ -77,7 +78,7 @@ def repair(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
 
 def recorded(run: Run) -> Config:
     """The configuration that the run was started with."""
-    return configuration.loads(run.text("config.toml"), str(run.folder / "config.toml"))
+    return configuration.recorded(run.text("config.toml"), str(run.folder / "config.toml"))
 
 
 def largest_budget(run: Run) -> int:
@@ -120,7 +121,7 @@ def resumed_config(
 
 
 def setup_of(run: Run, config: Config, device: str | None = None) -> Setup:
-    """All that a run is made of, its grammar and seeds from its own folder. Raises RunChanged.
+    """All that a run is made of, its grammar and seeds from its own folder. Raises RunChanged where it is another.
 
     device: the one to take its scores to be of; the config's by default.
     """
@@ -133,18 +134,39 @@ def setup_of(run: Run, config: Config, device: str | None = None) -> Setup:
 
 
 def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
-    """Raise RunChanged where the grammar, task, recipe, layers or operators are not those of the run."""
-    now = replace(setup, config=recorded(run).model_copy(update={"workers": config.workers})).digests
-    changed = [name for name, digest in run.header["digests"].items() if now.get(name) != digest]
-    if not changed:
-        return
-    if changed == ["recipe"] and (was := json.loads(run.text("environment.json")).get("device")):
-        threads = recorded(run).workers.threads
+    """Raise RunChanged where the grammar, task, recipe, layers or configuration are not those of the run."""
+    was = recorded(run)
+    now = replace(setup, config=was.model_copy(update={"workers": config.workers})).digests
+    changed = [name for name, digest in now.items() if run.header["digests"].get(name) != digest]
+    if changed == ["recipe"] and (device := json.loads(run.text("environment.json")).get("device")):
         raise RunChanged(
-            f"{run.folder}: its scores were made on {was} with {threads} threads; resume it with --device {was}"
+            f"{run.folder}: its scores were made on {device} with {was.workers.threads} threads; "
+            f"resume it with --device {device}"
         )
+    if changed:
+        _changed(run, f"the {' and the '.join(changed)} changed")
+    if found := configuration.differences(run.text("config.toml"), config):
+        _changed(run, f"its configuration changed: {'; '.join(found)}")
+
+
+def search_of(run: Run, setup: Setup) -> Search:
+    """The run's search before its first proposal. Raises RunChanged where it uses other operators."""
+    search = setup.search()
+    used, was = setup.operators.used, run.header.get("operators")
+    if was is None:  # a run of before
+        if not former.operators_are(run.header["digests"]["operators"], setup.operators):
+            _changed(run, "the operators changed")
+    elif used != was:
+        names = sorted(name for name in {*used, *was} if used.get(name) != was.get(name))
+        how = {True: "changed", False: "is gone or not used"}
+        said = [f"{name} {how[name in used] if name in was else 'is new'}" for name in names]
+        _changed(run, f"the operators changed: {', '.join(said)}")
+    return search
+
+
+def _changed(run: Run, what: str) -> NoReturn:
     raise RunChanged(
-        f"{run.folder}: the {' and the '.join(changed)} changed since the run was started, so it cannot go on as it was"
+        f"{run.folder}: {what} since the run was started, so it cannot go on as it was"
         "; put back what it was, or start a new run"
     )
 
@@ -152,10 +174,9 @@ def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
 def replayed(run: Run, setup: Setup) -> tuple[Search, Saved, dict[int, tuple[float, ...]]]:
     """The search as it was when the run stopped, what its newest checkpoint holds, and all scores' curves by number."""
     checkpoint = run.load_checkpoint()
-    if checkpoint is None:
-        search = Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
-    else:
-        search = Search.restore(setup.space, setup.settings, setup.operators, checkpoint.state, seeds=setup.seeds)
+    search = search_of(run, setup)
+    if checkpoint is not None:
+        search = setup.restored(checkpoint.state, run.records())
     saved = (search.evaluated, search.exhausted) if checkpoint and checkpoint.newest else NOTHING
     replay(search, run, checkpoint.offset if checkpoint else None)
     curves = {}
@@ -190,7 +211,7 @@ def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:
     # Nothing is evaluated: the device is the one that the scores were made on, whether it is here or not.
     device = str(json.loads(run.text("environment.json"))["device"])
     setup = setup_of(run, resumed_config(run, None, None, None, layers, operators), device)
-    return Search(setup.space, setup.settings, setup.operators, seeds=setup.seeds)
+    return search_of(run, setup)
 
 
 def _same_state(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:

@@ -7,19 +7,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evosearch import config as configuration
 from evosearch import grammar as language
 from evosearch import logs, paths, tasks, workers
 from evosearch import operators as operator_files
 from evosearch.errors import ArchitectureError, ConfigError
 from evosearch.evaluation.recipe import check
 from evosearch.score import Objective
+from evosearch.search import Search
 from evosearch.space import space_of
 from evosearch.tasks import Task
 from evosearch.workers.evaluator import Spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from evosearch.architecture import Space
     from evosearch.config import Config
@@ -51,15 +51,13 @@ class Setup:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        """What a resumed run must find unchanged, by name."""
+        """What a resumed run must find unchanged, by name, beside its configuration and operators."""
         layers = self.space.vocabulary.digest if self.space.vocabulary else ""
         return {
             "grammar": self.grammar.digest,
             "layers": layers,
-            "operators": self.operators.digest,
             "task": self.task.digest,
             "recipe": self.config.recipe.digest(self.device, threads=self.config.workers.threads),
-            "config": configuration.digest(self.config),
         }
 
     @property
@@ -75,6 +73,17 @@ class Setup:
             return settings
         larger = getattr(self.task, "larger_is_better", True)
         return replace(settings, objectives=(f"{'+' if larger else '-'}{self.task.metric}",))
+
+    def search(self) -> Search:
+        """The run's search before its first proposal; it has asked for the operators that it uses."""
+        return Search(self.space, self.settings, self.operators, seeds=self.seeds, own=self.config.strategy)
+
+    def restored(self, state: Mapping[str, Any], journal: Iterable[Mapping[str, Any]]) -> Search:
+        """The search that a checkpoint's state describes. journal: as in `Search.restore`."""
+        return Search.restore(
+            self.space, self.settings, self.operators, state,
+            seeds=self.seeds, own=self.config.strategy, journal=journal,
+        )  # fmt: skip
 
     def spec(self, grammar_file: Path) -> Spec:
         """What each worker is told."""

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from evosearch.errors import ConfigError
@@ -81,6 +82,9 @@ class Recipe:
         kind = device.partition(":")[0]
         fields = {**asdict(self), "device": kind, "precision": self.precision_on(kind)}
         del fields["seed"]
+        for field in dataclass_fields(self):  # a key that came later counts where it does something
+            if "neutral" in field.metadata and fields[field.name] == field.metadata["neutral"]:
+                del fields[field.name]
         if threads != 1:  # one is left out, so that the digests that runs and ledgers hold stay theirs
             fields["threads"] = threads
         return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16).hexdigest()
