@@ -112,6 +112,7 @@ def settings() -> str:
 
 
 ABOUT = {
+    "strategy": "What the file of the strategy says, `operators/strategy/NAME.py`; bundled ones have none.\n",
     "final": "The keys of [recipe]. What is not said here is as in [recipe], with four times the epochs.\n",
 }
 
@@ -119,7 +120,8 @@ ABOUT = {
 def _settings(title: str, owner: Any, body: str, about: str = "") -> str:
     doc = about or f"{inspect.getdoc(owner)}\n"
     lines = doc.splitlines() if owner is configuration.Config else [x for x in doc.splitlines() if x[:5] != "seed:"]
-    return f"## {title}\n\n{_listed(lines)}\n```toml\n{body.strip()}\n```\n"
+    toml = f"\n```toml\n{body.strip()}\n```\n" if body.strip() else ""
+    return f"## {title}\n\n{_listed(lines)}{toml}"
 
 
 def _listed(lines: list[str]) -> str:

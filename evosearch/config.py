@@ -81,8 +81,8 @@ class Config(pydantic.BaseModel):
     log: Annotated[tuple[str, ...], _neutral([])] = ()
     evaluator: Annotated[str, _neutral("")] = ""
     head: Annotated[str, _neutral("")] = ""
-    strategy: Annotated[Mapping[str, Any], _neutral({})] = {}
     search: SearchSettings = SearchSettings()
+    strategy: Annotated[Mapping[str, Any], _neutral({})] = {}
     limits: Limits = Limits()
     recipe: Recipe = Recipe()
     final: Recipe = Recipe()

@@ -252,7 +252,7 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path: Path, source: str, messag
 
 
 def test_a_folder_that_is_no_kind_and_a_name_that_is_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="must be named initialise, .*, strategy, .*, log; this one is 'mutation'"):
+    with pytest.raises(OperatorError, match=r"must be named initialise, .*, strategy, .*, log; this one is 'mutation'"):
         operators.load(own(tmp_path, "mutation", "x", "x = 1"))
     with pytest.raises(OperatorError, match="no mutate operator named 'redaw'; did you mean redraw"):
         BUNDLED.get("mutate", "redaw")

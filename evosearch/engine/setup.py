@@ -63,7 +63,7 @@ class Setup:
     @property
     def logs(self) -> dict[str, logs.Maker]:
         """What the run is written to, besides its journal. Raises UsageError."""
-        return logs.makers(self.config.log)
+        return logs.makers(self.config.log, self.operators.own("log"))
 
     @property
     def settings(self) -> SearchSettings:
