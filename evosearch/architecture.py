@@ -13,7 +13,7 @@ from evosearch import grammar as language
 from evosearch.errors import ArchitectureError, LayerError, ShapeError, SpaceExhausted
 from evosearch.identity import canonical_key
 from evosearch.layers.base import MODES, Layer, Shape, Want, show
-from evosearch.layers.heads import MeanLinear
+from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.layers.node import Node
 from evosearch.sampler import Sampler, SamplingStats, TooLarge, flatten
 

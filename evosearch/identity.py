@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from evosearch.layers.forms import Form, Step, Sum, Zero, digest, join, sum_of
+from evosearch.layers.forms import Form, Operation, Sum, Zero, digest, join, sum_of
 
 if TYPE_CHECKING:
     from evosearch.layers.node import Node
@@ -48,4 +48,4 @@ def canonical_key(root: Node, layer_digests: str = "", *, stem: Node | None = No
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-__all__ = ["RULES", "Form", "Step", "Sum", "Zero", "canonical_form", "canonical_key", "digest", "join", "sum_of"]
+__all__ = ["RULES", "Form", "Operation", "Sum", "Zero", "canonical_form", "canonical_key", "digest", "join", "sum_of"]

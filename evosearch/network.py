@@ -8,37 +8,23 @@ from __future__ import annotations
 
 import linecache
 from collections import OrderedDict
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from evosearch.errors import ExportError
-from evosearch.layers.base import show
+from evosearch.layers.base import Series
 from evosearch.layers.builder import Builder, Working
+from evosearch.layers.shapes import show
+from evosearch.layers.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import nn
 
     from evosearch.architecture import Architecture
-
-HELPERS = {
-    "im2col": '''
-def im2col(x, kernel, stride, padding):
-    """Windows of an image as columns: (N, C, H, W) -> (N, oh * ow, C * kernel * kernel)."""
-    if kernel > stride and not x.is_cuda:  # on CUDA, F.unfold copies one example at a time
-        return F.unfold(x, kernel, padding=padding, stride=stride).transpose(1, 2)
-    if padding:
-        x = F.pad(x, (padding, padding, padding, padding))
-    x = x.unfold(2, kernel, stride).unfold(3, kernel, stride)
-    return x.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
-''',
-    "windows": '''
-def windows(x, kernel, stride, padding):
-    """Windows of a sequence as wider columns: (N, S, D) -> (N, S', D * kernel)."""
-    return F.pad(x, (0, 0, padding, padding)).unfold(1, kernel, stride).flatten(2)
-''',
-}
+    from evosearch.layers.node import Node
 
 KEPT_SOURCES = 64  # generated files that tracebacks can still show
 
@@ -65,7 +51,38 @@ def build(architecture: Architecture) -> nn.Module:
     Input: a batch of the architecture's input shape. Output: (batch, outputs) of its head; without a head, the output
     of its sentence. Submodules are named as in `source`.
     """
-    text, builder = _write(architecture, "Network")
+    return _made(*_write(architecture, "Network"))
+
+
+def segments(architecture: Architecture) -> list[nn.Module]:
+    """The network in pieces: the stem, each step of the outermost series, and the head, whichever there are.
+
+    One after the other they compute what the module of `build` does, bit for bit, and so do their initial weights if
+    they are made under the same seed. Their parameters have the names of that module's, each in one piece.
+    """
+    found: list[nn.Module] = []
+    builder = Builder()
+    for node in _series(architecture):
+        builder = builder.after()
+        start = builder.start(node.inputs)
+        body = builder.forward(start, write(node, start, builder))
+        found.append(_made(_code(builder, body, f"{show(node.inputs)} to {show(node.output)}.", "Network"), builder))
+    return found
+
+
+def _series(architecture: Architecture) -> Iterator[Node]:
+    """Stem, steps and head, in the order in which they compute. Nested series are laid flat."""
+    stack = [node for node in (architecture.head, architecture.root, architecture.stem) if node is not None]
+    while stack:
+        node = stack.pop()
+        if isinstance(node.layer, Series):
+            stack += reversed(node.parts)
+        else:
+            yield node
+
+
+def _made(text: str, builder: Builder) -> nn.Module:
+    """The module that the source defines."""
     filename = f"<network {blake2b(text.encode(), digest_size=8).hexdigest()}>"
     _remember(filename, text)
     namespace: dict[str, Any] = {"__name__": "evosearch.generated", "own_layer": _own_layer(builder)}
@@ -94,40 +111,42 @@ def _own_layer(builder: Builder) -> Callable[[str], nn.Module]:
     return own_layer
 
 
+@lru_cache(maxsize=2)  # of one candidate the memory is estimated, then it is built
 def _write(architecture: Architecture, name: str) -> tuple[str, Builder]:
     build = Builder()
     start = end = build.start(architecture.input)
     for node in (architecture.stem, architecture.root, architecture.head):
         if node is not None:
-            end = build.run(node, end)
-    body = build.forward(start, end)
-    used = set(build.helpers)
-    code = [
-        f'"""{_title(architecture)}"""',
+            end = write(node, end, build)
+    return _code(build, build.forward(start, end), _title(architecture), name), build
+
+
+def _code(build: Builder, body: Sequence[str], title: str, name: str) -> str:
+    lines = [
+        f'"""{title}"""',
         "",
         "import torch",
         "from torch import nn",
         "from torch.nn import functional as F",
         "",
-        *(HELPERS[helper] for helper in sorted(used)),
+        *(f"\n{source.strip()}\n" for _, source in sorted(build.helpers.items())),
         "",
         f"class {name}(nn.Module):",
         "    def __init__(self):",
         "        super().__init__()",
-        *(f"        {_made(build, attribute)}" for attribute in build.modules),
+        *(f"        {_attribute(build, attribute)}" for attribute in build.modules),
         "",
         "    def forward(self, x):",
         *(f"        {line}" for line in body),
     ]
-    return "\n".join(code) + "\n", build
+    return "\n".join(lines) + "\n"
 
 
-def _made(build: Builder, attribute: str) -> str:
-    """The line that makes a submodule, parameter or buffer."""
-    code = f"own_layer({attribute!r})" if attribute in build.owned else build.modules[attribute]
+def _attribute(build: Builder, attribute: str) -> str:
     if attribute in build.buffers:
-        return f'self.register_buffer("{attribute}", {code})'
-    return f"self.{attribute} = {code}"
+        return f"self.register_buffer({attribute!r}, {build.modules[attribute]})"
+    made = f"own_layer({attribute!r})" if attribute in build.owned else build.modules[attribute]
+    return f"self.{attribute} = {made}"
 
 
 def _title(architecture: Architecture) -> str:
@@ -146,4 +165,4 @@ def _remember(filename: str, text: str) -> None:
         linecache.cache.pop(oldest, None)
 
 
-__all__ = ["build", "held_scalars", "source", "working_scalars"]
+__all__ = ["build", "held_scalars", "segments", "source", "working_scalars"]

@@ -161,7 +161,7 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
     from safetensors.torch import load_file
 
     from evosearch import grammar as language
-    from evosearch.layers.heads import MeanLinear
+    from evosearch.layers.library.mean_linear import MeanLinear
     from evosearch.space import open_space
 
     best = Path(folder)

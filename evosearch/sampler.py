@@ -38,9 +38,9 @@ from evosearch.layers.base import Layer, Shape, Want, Word, matches, show
 from evosearch.layers.vocabulary import word_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-MAX_FORMS = 500  # ways to fill an alternative's words that are enumerated; beyond, a sample of 64 stands for them
+MAX_TEMPLATES = 500  # ways to fill an alternative's words that are enumerated; beyond, a sample of 64 stands for them
 MAX_PLAN_RUNS = 256  # runs of a rule in search of a plan; einspace's need 81 at most
 MAX_CACHED = 300_000  # shapes remembered before the caches are emptied
 FRESH_TRIES = 4  # random fillings of an endless alternative that are tried before its representatives
@@ -53,18 +53,18 @@ class TooLarge(Exception):
     """The sample being drawn takes more than `max_nodes` draws. Never leaves `Space.draw` and `Space.draw_at`."""
 
 
-class Wheel(NamedTuple):
+class Categorical(NamedTuple):
     """Items to draw by weight."""
 
     items: tuple[Any, ...]
     cumulative: tuple[float, ...]
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[Any, float]]) -> Wheel:
+    def of(cls, pairs: Iterable[tuple[Any, float]]) -> Categorical:
         kept = [(item, weight) for item, weight in pairs if weight > 0]
         return cls(tuple(item for item, _ in kept), tuple(itertools.accumulate(weight for _, weight in kept)))
 
-    def spin(self, rng: np.random.Generator) -> Any:
+    def draw(self, rng: np.random.Generator) -> Any:
         """One item, with probability in proportion to its weight."""
         items, cumulative = self
         if len(items) == 1:
@@ -72,12 +72,18 @@ class Wheel(NamedTuple):
         # the sum's rounding can put the point at the very end, past the last item
         return items[min(bisect_right(cumulative, rng.random() * cumulative[-1]), len(items) - 1)]
 
+    def shuffled(self, rng: np.random.Generator) -> Iterator[Any]:
+        """All items in random order, heavier ones earlier (Efraimidis and Spirakis 2006)."""
+        weights = np.diff(np.array((0.0, *self.cumulative)))
+        order = np.argsort(rng.exponential(size=len(self.items)) / weights)
+        return (self.items[index] for index in order)
+
     def pairs(self) -> list[tuple[Any, float]]:
         lows = (0.0, *self.cumulative)
         return [(item, high - low) for item, high, low in zip(self.items, self.cumulative, lows, strict=False)]
 
-    def without(self, item: Any) -> Wheel:
-        return Wheel.of(pair for pair in self.pairs() if pair[0] is not item)
+    def without(self, item: Any) -> Categorical:
+        return Categorical.of(pair for pair in self.pairs() if pair[0] is not item)
 
 
 class Skeleton(NamedTuple):
@@ -93,7 +99,7 @@ class Skeleton(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Form:
+class Template:
     """An alternative with its words chosen: a layer, and the rules of the parts that are still to be drawn."""
 
     layer: Layer
@@ -104,19 +110,19 @@ class Form:
 class Compiled(NamedTuple):
     """What the sampler works out once for an alternative.
 
-    choice: the rule below, where the alternative only chooses; else None and `forms` is set.
-    endless: its words or its number of parts are more than were enumerated; `forms` are representatives.
+    choice: the rule below, where the alternative only chooses; else None and `templates` is set.
+    endless: its words or its number of parts are more than were enumerated; `templates` are representatives.
     """
 
     choice: str | None
     leaf: bool
-    forms: Wheel
+    templates: Categorical
     endless: bool
     height: float
 
     @property
     def simple(self) -> bool:
-        """Whether it is a leaf whose every form is known."""
+        """Whether it is a leaf whose every template is known."""
         return self.leaf and not self.endless
 
 
@@ -228,19 +234,19 @@ class Sampler:
             rule: [(a, a.weight) for a in alternatives if height_of(a, self.heights) < math.inf]
             for rule, alternatives in grammar.rules.items()
         }
-        self.wheels = {rule: Wheel.of(pairs) for rule, pairs in drawable.items()}
-        self.short_wheels = {
-            rule: Wheel.of((a, w) for a, w in pairs if height_of(a, self.heights) == self.heights[rule])
+        self.alternatives = {rule: Categorical.of(pairs) for rule, pairs in drawable.items()}
+        self.shortest = {
+            rule: Categorical.of((a, w) for a, w in pairs if height_of(a, self.heights) == self.heights[rule])
             for rule, pairs in drawable.items()
         }
         self._compiled: dict[Alternative, Compiled] = {}
-        self._forms: dict[Skeleton, Form] = {}
-        self._forms_by_axes: dict[tuple[Alternative, int, int | None], Wheel] = {}
-        self._leaf_forms: dict[str, list[tuple[Form, Derivation, float]]] = {}
+        self._templates: dict[Skeleton, Template] = {}
+        self._templates_by_axes: dict[tuple[Alternative, int, int | None], Categorical] = {}
+        self._leaf_templates: dict[str, list[tuple[Template, Derivation, float]]] = {}
         self._words: dict[str, list[tuple[Derivation, float]] | None] = {}
         self._leaves: dict[tuple[str, Shape], list[tuple[Derivation, Shape, float]]] = {}
-        self._leaf_wheels: dict[tuple[str, Shape, Want], Wheel] = {}
-        self._planless: dict[tuple[Form, Shape, Want], None] = {}
+        self._fitting_leaves: dict[tuple[str, Shape, Want], Categorical] = {}
+        self._planless: dict[tuple[Template, Shape, Want], None] = {}
         self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
         self._reach_by_height: dict[tuple[str, Shape, int], dict[Shape, None]] = {}
         self.kinds = kinds(grammar, classes) if classes else dict.fromkeys(grammar.rules, "word")
@@ -254,7 +260,7 @@ class Sampler:
 
         Raises ShapeError where none fits, TooLarge where it takes more than `max_nodes` draws.
         """
-        caches: list[dict[Any, Any]] = [self._forms, self._leaves, self._leaf_wheels]
+        caches: list[dict[Any, Any]] = [self._templates, self._leaves, self._fitting_leaves]
         caches += [self._planless, self._reach, self._reach_by_height]
         for cache in caches:
             if len(cache) > MAX_CACHED:
@@ -283,7 +289,7 @@ class Sampler:
             if left < 0:
                 raise TooLarge
             short = depth + len(open_nodes) >= self.max_depth
-            alternative = (self.short_wheels if short else self.wheels)[rule].spin(rng)
+            alternative = (self.shortest if short else self.alternatives)[rule].draw(rng)
             tokens = tuple([self.grammar.terminals[name].draw(rng) for name in alternative.terminals])
             done: Derivation | None = None
             if alternative.rules:
@@ -314,7 +320,7 @@ class Sampler:
     def _compile(self, alternative: Alternative) -> Compiled:
         height = height_of(alternative, self.heights)
         if alternative.layer is None and len(alternative.rules) == 1 and self.kinds[alternative.rules[0]] == "part":
-            return Compiled(alternative.rules[0], False, Wheel((), ()), False, height)
+            return Compiled(alternative.rules[0], False, Categorical((), ()), False, height)
         skeletons = self._skeletons(alternative)
         endless = skeletons is None
         if skeletons is None:
@@ -322,15 +328,15 @@ class Sampler:
             rng = np.random.default_rng(0)
             skeletons = [(self._shortest(alternative, rng), 1.0) for _ in range(64)]
             skeletons = [(skeleton, 1.0) for skeleton in dict.fromkeys(skeleton for skeleton, _ in skeletons)]
-        forms = Wheel.of((self.form(skeleton), weight) for skeleton, weight in skeletons)
-        return Compiled(None, not any(form.slots for form in forms.items), forms, endless, height)
+        templates = Categorical.of((self.template(skeleton), weight) for skeleton, weight in skeletons)
+        return Compiled(None, not any(template.slots for template in templates.items), templates, endless, height)
 
-    def form(self, skeleton: Skeleton) -> Form:
-        found = self._forms.get(skeleton)
+    def template(self, skeleton: Skeleton) -> Template:
+        found = self._templates.get(skeleton)
         if found is None:
             arguments, _ = flatten(*skeleton, self.kinds, self.make)
             layer = self.make(skeleton.alternative, tuple(arguments))
-            found = self._forms[skeleton] = Form(layer, skeleton, tuple(_slot_rules(skeleton)))
+            found = self._templates[skeleton] = Template(layer, skeleton, tuple(_slot_rules(skeleton)))
         return found
 
     def _skeletons(self, alternative: Alternative) -> list[tuple[Skeleton, float]] | None:
@@ -345,7 +351,7 @@ class Sampler:
                 parts.append(words)
             else:
                 return None
-        if tokens is None or math.prod(map(len, (*tokens, *parts))) > MAX_FORMS:
+        if tokens is None or math.prod(map(len, (*tokens, *parts))) > MAX_TEMPLATES:
             return None
         found = []
         for chosen in itertools.product(*tokens, *parts):
@@ -373,7 +379,7 @@ class Sampler:
                     found = None
                     break
                 choices = [*tokens, *(words or [] for words in below)]
-                if found is None or len(found) + math.prod(map(len, choices)) > MAX_FORMS:
+                if found is None or len(found) + math.prod(map(len, choices)) > MAX_TEMPLATES:
                     found = None
                     break
                 for chosen in itertools.product(*choices):
@@ -387,16 +393,16 @@ class Sampler:
 
     def fresh(self, alternative: Alternative, rng: np.random.Generator) -> Skeleton:
         """The alternative with its words and its number of parts drawn by weight."""
-        return self._grow(alternative, rng, self.wheels, itertools.count())
+        return self._grow(alternative, rng, self.alternatives, itertools.count())
 
     def _shortest(self, alternative: Alternative, rng: np.random.Generator) -> Skeleton:
-        return self._grow(alternative, rng, self.short_wheels, itertools.count())
+        return self._grow(alternative, rng, self.shortest, itertools.count())
 
     def _grow(
         self,
         alternative: Alternative,
         rng: np.random.Generator,
-        wheels: Mapping[str, Wheel],
+        alternatives: Mapping[str, Categorical],
         slots: itertools.count[int],
     ) -> Skeleton:
         tokens = tuple(self.grammar.terminals[name].draw(rng) for name in alternative.terminals)
@@ -407,18 +413,18 @@ class Sampler:
             elif self.kinds[rule] == "word":
                 parts.append(self.draw_free(rng, rule))
             else:
-                below = wheels[rule].spin(rng)
-                parts.append(self._grow(below, rng, wheels, slots))
+                below = alternatives[rule].draw(rng)
+                parts.append(self._grow(below, rng, alternatives, slots))
         return Skeleton(alternative, tokens, tuple(parts))
 
-    def forms(self, alternative: Alternative, axes: int, want_axes: int | None) -> Wheel:
-        """The alternative's forms, less those that can't hold for any shapes with so many axes."""
+    def templates(self, alternative: Alternative, axes: int, want_axes: int | None) -> Categorical:
+        """The alternative's templates, less those that can't hold for any shapes with so many axes."""
         key = (alternative, axes, want_axes)
-        found = self._forms_by_axes.get(key)
+        found = self._templates_by_axes.get(key)
         if found is None:
-            pairs = self.compiled(alternative).forms.pairs()
-            found = Wheel.of(pair for pair in pairs if pair[0].layer.fits_axes(axes, want_axes))
-            self._forms_by_axes[key] = found
+            pairs = self.compiled(alternative).templates.pairs()
+            found = Categorical.of(pair for pair in pairs if pair[0].layer.fits_axes(axes, want_axes))
+            self._templates_by_axes[key] = found
         return found
 
     # -- what is worked out once for a shape ----------------------------------------------------------------------
@@ -429,34 +435,34 @@ class Sampler:
         found = self._leaves.get(key)
         if found is None:
             found = self._leaves[key] = []
-            for form, derivation, weight in self.leaf_forms(rule):
+            for template, derivation, weight in self.leaf_templates(rule):
                 try:
-                    found.append((derivation, form.layer.shape(shape), weight))
+                    found.append((derivation, template.layer.shape(shape), weight))
                 except ShapeError:
                     continue  # not an accident: this is how a rule says that it does not fit
         return found
 
-    def leaf_wheel(self, rule: str, shape: Shape, want: Want) -> Wheel:
+    def fitting_leaves(self, rule: str, shape: Shape, want: Want) -> Categorical:
         """(derivation, output shape) of the leaves that fit at a shape and give `want`."""
         key = (rule, shape, want)
-        found = self._leaf_wheels.get(key)
+        found = self._fitting_leaves.get(key)
         if found is None:
             fitting = [leaf for leaf in self.leaves(rule, shape) if want is None or leaf[1] == want]
-            found = self._leaf_wheels[key] = Wheel.of((leaf[:2], leaf[2]) for leaf in fitting)
+            found = self._fitting_leaves[key] = Categorical.of((leaf[:2], leaf[2]) for leaf in fitting)
         return found
 
-    def leaf_forms(self, rule: str) -> list[tuple[Form, Derivation, float]]:
-        """Every form of the rule's simple alternatives, with its probability in the rule."""
-        found = self._leaf_forms.get(rule)
+    def leaf_templates(self, rule: str) -> list[tuple[Template, Derivation, float]]:
+        """Every template of the rule's simple alternatives, with its probability in the rule."""
+        found = self._leaf_templates.get(rule)
         if found is None:
-            found = self._leaf_forms[rule] = []
-            for alternative in self.wheels[rule].items:
+            found = self._leaf_templates[rule] = []
+            for alternative in self.alternatives[rule].items:
                 compiled = self.compiled(alternative)
                 if compiled.simple:
-                    total = compiled.forms.cumulative[-1]
+                    total = compiled.templates.cumulative[-1]
                     found += [
-                        (form, form.skeleton.fill(()), alternative.weight * weight / total)
-                        for form, weight in compiled.forms.pairs()
+                        (template, template.skeleton.fill(()), alternative.weight * weight / total)
+                        for template, weight in compiled.templates.pairs()
                     ]
         return found
 
@@ -483,34 +489,36 @@ class Sampler:
         found: dict[Shape, None] = {}
         if height > 0:
             found.update((output, None) for _, output, _ in self.leaves(rule, shape))
-        for alternative in self.wheels[rule].items:
+        for alternative in self.alternatives[rule].items:
             compiled = self.compiled(alternative)
             if compiled.height > height:
                 continue
             if compiled.choice is not None:
                 found.update(self._reach_within(compiled.choice, shape, height - 1))
             elif not compiled.simple:
-                for form in compiled.forms.items:
-                    self._run_plans(form, shape, None, 0.0, lambda r, s: self._reach_within(r, s, height - 1), found)
+                for template in compiled.templates.items:
+                    self._run_plans(
+                        template, shape, None, 0.0, lambda r, s: self._reach_within(r, s, height - 1), found
+                    )
         self._reach_by_height[key] = found
         return found
 
-    def plan(self, form: Form, shape: Shape, want: Want, start: float) -> Plan | None:
-        """Output shapes for the form's parts with which its rule holds at `shape` and gives `want`, or None.
+    def plan(self, template: Template, shape: Shape, want: Want, start: float) -> Plan | None:
+        """Output shapes for the template's parts with which its rule holds at `shape` and gives `want`, or None.
 
         start: a random number in [0, 1): where among all plans to begin.
         """
-        key = (form, shape, want)
+        key = (template, shape, want)
         if key in self._planless:
             return None
-        found, seen_all = self._run_plans(form, shape, want, start, self.reach)
+        found, seen_all = self._run_plans(template, shape, want, start, self.reach)
         if seen_all:  # else another start might find one: what is remembered must not change what is drawn
             self._planless[key] = None
         return found
 
     def _run_plans(
         self,
-        form: Form,
+        template: Template,
         shape: Shape,
         want: Want,
         start: float,
@@ -523,7 +531,7 @@ class Sampler:
         all that hold instead.
         """
         position: list[int] = []  # of each wheel, in the order in which the rule calls its parts
-        rule, slots = form.layer.shape, form.slots
+        rule, slots = template.layer.shape, template.slots
         for _ in range(MAX_PLAN_RUNS):
             lengths: list[int] = []
             chosen: list[tuple[Shape, Shape] | None] = [None] * len(slots)
@@ -611,25 +619,25 @@ class _Drawing:
                 return None
             want = candidates[int(self.rng.random() * len(candidates))]
         short = depth >= sampler.max_depth
-        wheel = (sampler.short_wheels if short else sampler.wheels)[rule]
-        while wheel.items:
-            alternative = wheel.spin(self.rng)
+        choices = (sampler.shortest if short else sampler.alternatives)[rule]
+        while choices.items:
+            alternative = choices.draw(self.rng)
             if sampler.compiled(alternative).simple:
                 # all leaves in one look-up: one of them by weight, if any fits
-                fitting = sampler.leaf_wheel(rule, x, want)
+                fitting = sampler.fitting_leaves(rule, x, want)
                 self.left -= 1
                 if fitting.items:
-                    return fitting.spin(self.rng)  # type: ignore[no-any-return]
-                wheel = Wheel.of(pair for pair in wheel.pairs() if not sampler.compiled(pair[0]).simple)
+                    return fitting.draw(self.rng)  # type: ignore[no-any-return]
+                choices = Categorical.of(pair for pair in choices.pairs() if not sampler.compiled(pair[0]).simple)
             else:
                 drawn = self.alternative(alternative, x, want, depth)
                 if drawn is not None:
                     return drawn
                 sampler.stats.refused += 1
-                wheel = wheel.without(alternative)
-            if short and not wheel.items:
+                choices = choices.without(alternative)
+            if short and not choices.items:
                 # the shortest do not fit here: any other that does is better than none
-                wheel, short = sampler.wheels[rule], False
+                choices, short = sampler.alternatives[rule], False
         return None
 
     def alternative(
@@ -646,53 +654,53 @@ class _Drawing:
             return below and (Derivation(alternative, (), (below[0],)), below[1])
         if compiled.endless:
             for _ in range(FRESH_TRIES):
-                drawn = self.form(sampler.form(sampler.fresh(alternative, rng)), x, want, depth)
+                drawn = self.template(sampler.template(sampler.fresh(alternative, rng)), x, want, depth)
                 if drawn is not None:
                     return drawn
-        return self.any_form(sampler.forms(alternative, len(x), len(want) if want else None), x, want, depth)
+        return self.any_template(sampler.templates(alternative, len(x), len(want) if want else None), x, want, depth)
 
-    def any_form(self, forms: Wheel, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
-        """One of the forms, by weight among those that fit; None where none does."""
-        unfit: dict[Form, None] = {}
-        for _ in range(len(forms.items)):
-            form = forms.spin(self.rng)
-            if form in unfit:
+    def any_template(self, templates: Categorical, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
+        """One of the templates, by weight among those that fit; None where none does."""
+        unfit: dict[Template, None] = {}
+        for _ in range(len(templates.items)):
+            template = templates.draw(self.rng)
+            if template in unfit:
                 continue
-            drawn = self.form(form, x, want, depth)
+            drawn = self.template(template, x, want, depth)
             if drawn is not None:
                 return drawn
-            unfit[form] = None
+            unfit[template] = None
         # most do not fit: draw among those that have not been tried
-        rest = Wheel.of(pair for pair in forms.pairs() if pair[0] not in unfit)
+        rest = Categorical.of(pair for pair in templates.pairs() if pair[0] not in unfit)
         while rest.items:
-            form = rest.spin(self.rng)
-            drawn = self.form(form, x, want, depth)
+            template = rest.draw(self.rng)
+            drawn = self.template(template, x, want, depth)
             if drawn is not None:
                 return drawn
-            rest = rest.without(form)
+            rest = rest.without(template)
         return None
 
-    def form(self, form: Form, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
-        """The form's parts drawn so that its rule holds, or None where it has no plan."""
-        plan = self.sampler.plan(form, x, want, self.rng.random())
+    def template(self, template: Template, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
+        """The template's parts drawn so that its rule holds, or None where it has no plan."""
+        plan = self.sampler.plan(template, x, want, self.rng.random())
         if plan is None:
             return None
         if want is None:
             try:
-                return self.run(form, x, None, None, depth)
+                return self.run(template, x, None, None, depth)
             except ShapeError:
                 self.sampler.stats.replanned += 1
-        return self.run(form, x, want, plan, depth)
+        return self.run(template, x, want, plan, depth)
 
-    def run(self, form: Form, x: Shape, want: Want, plan: Plan | None, depth: int) -> tuple[Derivation, Shape]:
-        drawn: list[Any] = [None] * len(form.slots)
-        shapes: list[tuple[Shape, Shape]] = [((), ())] * len(form.slots)
-        calls = [self.drawing_part(i, rule, drawn, shapes, plan, depth) for i, rule in enumerate(form.slots)]
-        if form.slots:
-            output = form.layer.shape(x, *calls, want=want)
+    def run(self, template: Template, x: Shape, want: Want, plan: Plan | None, depth: int) -> tuple[Derivation, Shape]:
+        drawn: list[Any] = [None] * len(template.slots)
+        shapes: list[tuple[Shape, Shape]] = [((), ())] * len(template.slots)
+        calls = [self.drawing_part(i, rule, drawn, shapes, plan, depth) for i, rule in enumerate(template.slots)]
+        if template.slots:
+            output = template.layer.shape(x, *calls, want=want)
         else:
-            output = form.layer.shape(x)
-        return form.skeleton.fill(drawn), output
+            output = template.layer.shape(x)
+        return template.skeleton.fill(drawn), output
 
     def drawing_part(
         self,

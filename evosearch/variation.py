@@ -11,8 +11,6 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from evosearch.errors import ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar
 from evosearch.layers.base import Shape, Want, matches
@@ -20,10 +18,12 @@ from evosearch.layers.base import Shape, Want, matches
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from evosearch.architecture import Site, Space
-    from evosearch.sampler import Form
+    import numpy as np
 
-MAX_FORMS = 160  # ways to fill a wrapper's words that are tried around one kept part; einspace's branching has 144
+    from evosearch.architecture import Site, Space
+    from evosearch.sampler import Template
+
+MAX_TEMPLATES = 160  # ways to fill a wrapper's words that are tried around one kept part; einspace's branching has 144
 MAX_RUNS = 12  # shapes tried for the parts before the kept one, per way
 REDRAWN_NODES = 100  # most node draws for a redrawn sub-tree that was smaller than that
 CONTEXT_NODES = 40  # most node draws for one part of a new context, so that an insertion stays a small step
@@ -185,22 +185,22 @@ def _wrap_shaped(
 ) -> Derivation | None:
     sampler = space.sampler
     compiled = sampler.compiled(alternative)
-    forms: Iterator[Form]
+    templates: Iterator[Template]
     if compiled.endless:
-        forms = (sampler.form(sampler.fresh(alternative, rng)) for _ in range(4))
+        templates = (sampler.template(sampler.fresh(alternative, rng)) for _ in range(4))
     else:
-        forms = islice(_spun(compiled.forms, rng), MAX_FORMS)
-    for form in forms:
-        lifted = [lift(space, rule, kept.derivation) for rule in form.slots]
+        templates = islice(compiled.templates.shuffled(rng), MAX_TEMPLATES)
+    for template in templates:
+        lifted = [lift(space, rule, kept.derivation) for rule in template.slots]
         holders = [index for index, part in enumerate(lifted) if part is not None]
-        if not holders or (every and (len(holders) < 2 or len(holders) < len(form.slots))):
+        if not holders or (every and (len(holders) < 2 or len(holders) < len(template.slots))):
             continue
         fixed = set(holders) if every else {one_of(holders, rng)}
-        planned = _plan(form, fixed, kept, space, rng)
+        planned = _plan(template, fixed, kept, space, rng)
         if planned is None:
             continue
         parts: list[Derivation] = []
-        for index, rule in enumerate(form.slots):
+        for index, rule in enumerate(template.slots):
             part = lifted[index] if index in fixed else None
             if part is None:
                 inputs, output = planned[index]
@@ -208,23 +208,15 @@ def _wrap_shaped(
             if part is None:
                 break
             parts.append(part)
-        if len(parts) == len(form.slots):
-            return form.skeleton.fill(parts)
+        if len(parts) == len(template.slots):
+            return template.skeleton.fill(parts)
     return None
 
 
-def _spun(wheel: Any, rng: np.random.Generator) -> Iterator[Form]:
-    """The wheel's items in random order, heavier ones earlier (Efraimidis and Spirakis 2006)."""
-    items, cumulative = wheel
-    weights = np.diff(np.array((0.0, *cumulative)))
-    order = np.argsort(rng.exponential(size=len(items)) / weights)
-    return (items[index] for index in order)
-
-
 def _plan(
-    form: Form, fixed: set[int], kept: Site, space: Space, rng: np.random.Generator
+    template: Template, fixed: set[int], kept: Site, space: Space, rng: np.random.Generator
 ) -> list[tuple[Shape, Shape]] | None:
-    """Input and output shape of each slot with which the form's rule holds around the kept site, or None.
+    """Input and output shape of each slot with which the template's rule holds around the kept site, or None.
 
     Where the rule says what it wants of a part, that is taken; where it doesn't, a shape within sure reach is.
     """
@@ -232,7 +224,7 @@ def _plan(
     assert kept.output is not None
     shape_in: Shape = kept.input
     shape_out: Shape = kept.output
-    slots: list[tuple[Shape, Shape]] = [((), ())] * len(form.slots)
+    slots: list[tuple[Shape, Shape]] = [((), ())] * len(template.slots)
     guessed = False
 
     def part(index: int) -> Any:
@@ -247,7 +239,7 @@ def _plan(
                     raise ShapeError("a part that is used twice is planned for one input shape")
                 return slots[index][1]
             else:
-                reached = [y for y in space.sampler.reach(form.slots[index], x) if matches(y, want)]
+                reached = [y for y in space.sampler.reach(template.slots[index], x) if matches(y, want)]
                 if not reached:
                     raise ShapeError("no shape within reach fits")
                 # a part before the kept one most often has to end at the kept one's input
@@ -261,7 +253,7 @@ def _plan(
     for run in range(MAX_RUNS):
         first = run == 0
         try:
-            output = form.layer.shape(shape_in, *[part(i) for i in range(len(slots))], want=shape_out)
+            output = template.layer.shape(shape_in, *[part(i) for i in range(len(slots))], want=shape_out)
         except ShapeError:
             output = None
         if output == shape_out:

@@ -11,7 +11,7 @@ import numpy as np
 from evosearch import grammar
 from evosearch.architecture import Architecture, Limits, Space
 from evosearch.layers import vocabulary
-from evosearch.layers.heads import MeanLinear
+from evosearch.layers.library.mean_linear import MeanLinear
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

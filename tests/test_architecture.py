@@ -15,7 +15,7 @@ from evosearch.architecture import MAX_NESTING, Limits, Space
 from evosearch.cost import Cost
 from evosearch.errors import ArchitectureError, LayerError, ShapeError
 from evosearch.layers.base import Leaf, Shape
-from evosearch.layers.heads import MeanLinear
+from evosearch.layers.library.mean_linear import MeanLinear
 from tests.spaces import SHAPES, samples, seed, space
 
 if TYPE_CHECKING:

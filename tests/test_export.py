@@ -26,8 +26,8 @@ from evosearch.cost import Cost
 from evosearch.errors import ExportError, RunChanged, StorageError, UsageError
 from evosearch.formats import FORMATS, TOLERANCE, Original, difference, export, onnx
 from evosearch.layers.base import Leaf, Shape
-from evosearch.layers.combinators import Sequential
-from evosearch.layers.linear import Linear
+from evosearch.layers.library.combinators import Sequential
+from evosearch.layers.library.linear import Linear
 from evosearch.layers.node import Node
 from evosearch.score import Score
 from evosearch.store.disk import Disk

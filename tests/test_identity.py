@@ -19,17 +19,17 @@ from evosearch.errors import ShapeError
 from evosearch.grammar.core import Derivation
 from evosearch.identity import Sum, Zero, canonical_form, canonical_key, digest
 from evosearch.layers import vocabulary
-from evosearch.layers.activations import Identity, LeakyReLU
 from evosearch.layers.base import Combinator, Leaf, Word
-from evosearch.layers.combinators import Branching, BranchingRepeated, Sequential
-from evosearch.layers.convolution import Smooth
-from evosearch.layers.linear import Linear
-from evosearch.layers.merges import Add, Merge
-from evosearch.layers.nasbench201 import Cell, Nothing, ReLUConvNorm
+from evosearch.layers.library.activations import Identity, LeakyReLU
+from evosearch.layers.library.combinators import Branching, BranchingRepeated, Sequential
+from evosearch.layers.library.convolution import Smooth
+from evosearch.layers.library.linear import Linear
+from evosearch.layers.library.merges import Add, Merge
+from evosearch.layers.library.nasbench201 import Cell, Nothing, ReLUConvNorm
+from evosearch.layers.library.norm import Norm
+from evosearch.layers.library.positional import PositionalEncoding
+from evosearch.layers.library.splits import Clone
 from evosearch.layers.node import Node
-from evosearch.layers.norm import Norm
-from evosearch.layers.positional import PositionalEncoding
-from evosearch.layers.splits import Clone
 from tests.spaces import samples, seed, space
 
 if TYPE_CHECKING:

@@ -129,3 +129,49 @@ def test_nothing_heavy_is_imported_early(code: str) -> None:
 def test_a_heavy_import_is_seen() -> None:
     """The check above can fail."""
     assert "numba" in loaded_by("import numba", ROOT)
+
+
+def circle(edges: Mapping[str, set[str]]) -> list[str]:
+    """Modules that import each other in a ring, or nothing."""
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> list[str]:
+        if module in above:
+            return [*above[above.index(module) :], module]
+        if module in done:
+            return []
+        for other in sorted(edges.get(module, ())):
+            if found := visit(other, (*above, module)):
+                return found
+        done.add(module)
+        return []
+
+    return next((found for module in sorted(edges) if (found := visit(module, ()))), [])
+
+
+def test_no_circle_among_layers() -> None:
+    """Not even for annotations: what a layer states, what it writes into, and one use of it are three floors."""
+    known = dict(modules())
+    edges = {
+        name: {module for _, module in imports(source, at_run_time=False) if module in known}
+        for name, source in known.items()
+        if name.startswith("evosearch.layers.")
+    }
+    assert circle(edges) == []
+
+
+def test_a_circle_is_seen() -> None:
+    """The check above can fail."""
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ["a", "b", "c", "a"]
+
+
+def test_words_are_imported_when_a_grammar_uses_them() -> None:
+    """Reading a grammar of a few words imports no file of the others."""
+    code = (
+        "import sys; from pathlib import Path; from evosearch import grammar; from evosearch.layers import vocabulary;"
+        f"vocabulary(grammar.load(Path({str(ROOT / 'grammars/mlp.lark')!r})));"
+        "print(*sorted(n.rsplit('.')[-1] for n in sys.modules if n.startswith('evosearch.layers.library.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "linear" in done.stdout
+    assert "nasbench201" not in done.stdout

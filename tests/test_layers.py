@@ -18,10 +18,10 @@ from evosearch.cost import Cost
 from evosearch.errors import LayerError, ShapeError
 from evosearch.layers import load_layers, vocabulary
 from evosearch.layers.base import Leaf, Shape, Want, matches
-from evosearch.layers.linear import LinearRelative
-from evosearch.layers.merges import Add, Cat, Dot, Merge, ScaledDot
-from evosearch.layers.routing import Col2im, Im2col, Permute, Windows
-from evosearch.layers.splits import Clone, Group
+from evosearch.layers.library.linear import LinearRelative
+from evosearch.layers.library.merges import Add, Cat, Dot, Merge, ScaledDot
+from evosearch.layers.library.routing import Col2im, Im2col, Permute, Windows
+from evosearch.layers.library.splits import Clone, Group
 
 if TYPE_CHECKING:
     import torch

@@ -21,16 +21,18 @@ from evosearch import grammar, network
 from evosearch.architecture import Architecture, Limits, Space
 from evosearch.errors import ExportError
 from evosearch.layers import vocabulary
-from evosearch.layers.activations import LeakyReLU
-from evosearch.layers.base import Leaf, Shape
+from evosearch.layers.base import Leaf, Shape, WrittenLeaf
 from evosearch.layers.builder import Builder
-from evosearch.layers.combinators import Branching, Sequential
-from evosearch.layers.linear import Linear
-from evosearch.layers.merges import Add
+from evosearch.layers.library import NAMES
+from evosearch.layers.library.activations import LeakyReLU
+from evosearch.layers.library.combinators import Branching, Sequential
+from evosearch.layers.library.linear import Linear
+from evosearch.layers.library.merges import Add
+from evosearch.layers.library.norm import Norm
+from evosearch.layers.library.routing import IM2COL, Col2im, Im2col, Routing
+from evosearch.layers.library.splits import Clone
 from evosearch.layers.node import Node
-from evosearch.layers.norm import Norm
-from evosearch.layers.routing import Col2im, Im2col, Routing
-from evosearch.layers.splits import Clone
+from evosearch.layers.writing import write
 from tests.spaces import SHAPES, headed, samples, seed, space
 
 if TYPE_CHECKING:
@@ -145,12 +147,9 @@ def test_the_layers_of_no_bundled_grammar_cost_what_was_predicted(text: str) -> 
 
 
 def test_every_layer_is_in_a_grammar_that_is_tested() -> None:
-    from evosearch.layers.base import _registry
-
     used = {cls for name in SHAPES if (words := space(name).vocabulary) for cls in words.classes.values()}
     used |= set(vocabulary(grammar.loads(FURTHER, name="further.lark")).classes.values())
-    bundled = {cls for cls in _registry.values() if cls.__module__.startswith("evosearch.layers.")}
-    assert bundled - used == set()
+    assert set(NAMES.values()) - used == set()
 
 
 SEEDS = ("resnet10", "resnet18", "resnet34", "wrn16_4", "vit", "mlp_mixer")
@@ -383,7 +382,7 @@ def test_a_routing_of_im2col_linear_col2im_is_a_convolution() -> None:
 @pytest.mark.parametrize("window", [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (4, 4, 0), (8, 8, 0), (7, 2, 3)])
 def test_columns_are_those_of_unfold(window: tuple[int, int, int], everywhere: bool) -> None:
     """Both ways of making them, values and gradients; `everywhere` takes the one for CUDA here too."""
-    code = network.HELPERS["im2col"]
+    code = IM2COL
     namespace = run_source(
         f"from torch.nn import functional as F\n{code.replace('not x.is_cuda', 'False') if everywhere else code}"
     )
@@ -498,6 +497,84 @@ def test_the_head_averages_positions_and_keeps_features(name: str, text: str, sh
         features = features.mean(dim=1)
     assert isinstance(whole.head, nn.Linear)
     torch.testing.assert_close(whole(x), whole.head(features))
+
+
+# -- pieces, and where parameters come from --------------------------------------------------------------------------
+
+
+PIECES = [
+    (
+        "einspace",
+        "seq(seq(route(im2col3s2,linear(16),col2im),norm),branch(group2d1,leakyrelu,identity,cat1))",
+    ),
+    ("einspace", "branch(clone2,linear(16),linear(16),add)"),
+    ("mlp", "linear(16);gelu;residual(norm;linear(16));linear(32)"),
+    ("mlp", "norm"),
+]
+
+
+@pytest.mark.parametrize(("name", "text"), PIECES)
+def test_segments_compute_what_the_network_does(name: str, text: str) -> None:
+    """Bit for bit, from the same seed, and each parameter is in one of them under its name."""
+    there = space(name)
+    architecture = headed(there.read(there.parse(text)), 10)
+    torch.manual_seed(0)
+    whole = network.build(architecture)
+    torch.manual_seed(0)
+    pieces = network.segments(architecture)
+    names = [key for piece in pieces for key in piece.state_dict()]
+    assert names == list(whole.state_dict())
+    x = torch.randn(3, *architecture.input)
+    assert torch.equal(nn.Sequential(*pieces)(x), whole(x))
+
+
+def test_segments_are_the_steps_of_the_outermost_series() -> None:
+    there = space("mlp")
+    architecture = headed(there.read(there.parse("linear(16);gelu;residual(norm;linear(16));linear(32)")), 10)
+    assert len(network.segments(architecture)) == 5
+
+
+def test_each_parameter_is_traced_to_its_place_in_the_tree() -> None:
+    """A part that is written four times is told apart by its copy; the place leads to the node that wrote it."""
+    there = space("einspace")
+    architecture = there.read(there.parse("seq(seq(norm,norm),branch(clone4,seq(linear(64),norm),add))"))
+    builder = Builder()
+    write(architecture.root, builder.start(architecture.input), builder)
+    paths = {name: origin.path() for name, origin in builder.origins.items()}
+    assert [paths["norm1"], paths["norm2"]] == [((0, 0), (0, 0)), ((0, 0), (1, 0))]
+    assert [paths[f"linear{n}"] for n in (1, 2, 3, 4)] == [((1, 0), (0, copy), (0, 0)) for copy in range(4)]
+    for name, path in paths.items():
+        node = architecture.root
+        for part, _ in path:
+            node = node.parts[part]
+        assert name.startswith(node.layer.name)
+
+
+@dataclass(frozen=True)
+class Projected(WrittenLeaf):
+    """Multiplied by a random matrix that is not trained."""
+
+    name = "projected"
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        build.helper("def twice(x):\n    return 2 * x")
+        matrix = build.buffer(f"torch.randn({node.inputs[-1]}, {node.inputs[-1]})", "matrix")
+        return build.line(f"twice({{}} @ {matrix})", x, shape=node.output)
+
+
+def test_a_buffer_is_saved_and_not_trained_and_a_helper_stands_in_the_source() -> None:
+    architecture = architecture_of(Node(Projected(), (4,), (4,)))
+    module, text = network.build(architecture), network.source(architecture)
+    assert list(module.state_dict()) == ["matrix1"]
+    assert list(module.parameters()) == []
+    exported = run_source(text)["Network"]()
+    exported.load_state_dict(module.state_dict())
+    x = torch.randn(2, 4)
+    assert torch.equal(exported(x), 2 * x @ module.state_dict()["matrix1"])
+    assert torch.equal(module(x), exported(x))
 
 
 # -- own layers, and depth ------------------------------------------------------------------------------------------

@@ -224,7 +224,7 @@ def _architecture(
     from evosearch.cli.runs import find_run, no_run, no_text
     from evosearch.cli.spaces import load_grammar, open_space
     from evosearch.errors import ArchitectureError, RunError
-    from evosearch.layers.heads import MeanLinear
+    from evosearch.layers.library.mean_linear import MeanLinear
     from evosearch.paths import is_file, read_arch
 
     shape, head, text = input, None, what

@@ -3,22 +3,6 @@
 from __future__ import annotations
 
 from evosearch.cost import Cost
-from evosearch.layers import (
-    activations,
-    combinators,
-    convolution,
-    dropout,
-    heads,
-    inception,
-    linear,
-    mean_max,
-    merges,
-    nasbench201,
-    norm,
-    positional,
-    routing,
-    splits,
-)
 from evosearch.layers.base import Combinator, Leaf, Shape, ShapeError, Want, Word, register, show
 from evosearch.layers.vocabulary import Spec, Vocabulary, load_layers, vocabulary
 
@@ -32,22 +16,8 @@ __all__ = [
     "Vocabulary",
     "Want",
     "Word",
-    "activations",
-    "combinators",
-    "convolution",
-    "dropout",
-    "heads",
-    "inception",
-    "linear",
     "load_layers",
-    "mean_max",
-    "merges",
-    "nasbench201",
-    "norm",
-    "positional",
     "register",
-    "routing",
     "show",
-    "splits",
     "vocabulary",
 ]

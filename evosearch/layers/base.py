@@ -23,47 +23,28 @@ reach. `want` is the wanted output shape where it is known; None in it stands fo
 
 from __future__ import annotations
 
-import math
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from evosearch.cost import Cost
 from evosearch.errors import ShapeError
-from evosearch.layers.forms import Form, Step, digest
+from evosearch.layers.builder import Builder
+from evosearch.layers.forms import Form, Operation, digest, join
+from evosearch.layers.node import Emission, Layer, Node
+from evosearch.layers.shapes import MODES, Part, Shape, Want, matches, mode, show, size, width
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from torch import nn
 
-    from evosearch.layers.builder import Builder
-    from evosearch.layers.node import Node
+MAX_COPIES = 1000  # of a repeated part, as of a repetition in a grammar
 
-    Emission = str | Generator[tuple[Node, str], str, str]  # what `emit` returns
-
-Shape = tuple[int, ...]
-Want = tuple[int | None, ...] | None
-Part = Callable[..., Shape]  # part(x) or part(x, want) -> output shape
-
-MODES = {1: "vector", 2: "column", 3: "image"}
-
-
-def mode(shape: Sequence[int | None]) -> str:
-    """The mode of a shape: (D,) vector, (S, D) column, (C, H, W) image."""
-    return MODES[len(shape)]
-
-
-def show(shape: Sequence[int | None]) -> str:
-    """A shape as people write it: 3x32x32, with * for any size."""
-    return "x".join("*" if size is None else str(size) for size in shape)
-
-
-def matches(shape: Shape, want: Want) -> bool:
-    """Whether a shape is the wanted one; None wants nothing, and on an axis stands for any size."""
-    return want is None or (
-        len(shape) == len(want) and all(w is None or s == w for s, w in zip(shape, want, strict=True))
-    )
+Step = Operation  # the name by which layers of people's own know it
 
 
 class Word:
@@ -72,11 +53,11 @@ class Word:
     name: ClassVar[str] = ""
 
 
-def told(argument: object) -> object:
+def canonical_argument(argument: object) -> object:
     """An argument as a form holds it: a word by the name that it is registered under and its own arguments."""
     if not isinstance(argument, Word):
         return argument
-    return (argument.name, *map(told, _values(argument)))
+    return (argument.name, *map(canonical_argument, _values(argument)))
 
 
 def _values(of: object) -> tuple[object, ...]:
@@ -84,33 +65,9 @@ def _values(of: object) -> tuple[object, ...]:
     return tuple(getattr(of, field.name) for field in fields(of))  # type: ignore[arg-type]
 
 
-class Layer(Protocol):
-    """What the engine asks of every layer, leaf or combinator."""
+class _Named:
+    """What leaves and combinators have in common."""
 
-    name: ClassVar[str]
-
-    def title(self, x: Shape) -> str:
-        """What drawings call it at input shape `x`, where it is a stem or a head."""
-
-    @property
-    def shape(self) -> Callable[..., Shape]:
-        """The rule: shape(x, *parts, want=None) -> output shape; raises ShapeError where it cannot hold."""
-
-    def cost(self, node: Node) -> Cost:
-        """The cost of the node with its parts, for one example."""
-
-    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        """The node's canonical form from its parts' forms. Equal forms must mean equal functions."""
-
-    def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        """Write the code that applies the node to variable `x`; returns the variable of its output.
-
-        A combinator's is a generator: it yields (part, variable) and is sent the variable of the part's output, so
-        that trees thousands deep are written without recursion.
-        """
-
-
-class _Titled:
     name: ClassVar[str] = ""
 
     def title(self, x: Shape) -> str:
@@ -118,8 +75,17 @@ class _Titled:
         del x
         return self.name.replace("_", " ")
 
+    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
+        """False where the rule can't hold for any shape with so many axes (and such an output): spares trying it."""
+        del axes, want_axes
+        return True
 
-class Leaf(_Titled, ABC):
+    def arguments(self) -> tuple[object, ...]:
+        """The fields' values: what tells two layers of this class apart."""
+        return _values(self)
+
+
+class Leaf(_Named, ABC):
     """A layer without parts. A subclass states `shape`, and of the rest what is not as here.
 
     The least that a layer of your own needs is `shape` and `module`.
@@ -127,11 +93,6 @@ class Leaf(_Titled, ABC):
 
     keeps_zero: ClassVar[bool] = False  # whether its output is zero wherever its input is
     saves: ClassVar[str] = "in"  # what backward needs: its input ("in"), its output ("out"), nothing ("")
-
-    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
-        """False where the rule can't hold for any shape with so many axes (and such an output): spares trying it."""
-        del axes, want_axes
-        return True
 
     @abstractmethod
     def shape(self, x: Shape) -> Shape:
@@ -148,23 +109,19 @@ class Leaf(_Titled, ABC):
 
     def saved(self, x: Shape) -> int:
         """Scalars saved for the backward pass, one example, parameters not counted."""
-        return math.prod(x) if self.saves == "in" else math.prod(self.shape(x)) if self.saves == "out" else 0
+        return size(x) if self.saves == "in" else size(self.shape(x)) if self.saves == "out" else 0
 
     def cost(self, node: Node) -> Cost:
         x = node.inputs
         return Cost(self.params(x), self.flops(x), self.saved(x), 1)
 
-    def arguments(self) -> tuple[object, ...]:
-        """The fields' values: what tells two layers of this class apart."""
-        return _values(self)
-
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         del parts
-        arguments = (*map(told, self.arguments()), node.inputs)
-        return (Step(self.name, arguments, node.output, keeps_zero=self.keeps_zero),)
+        arguments = (*map(canonical_argument, self.arguments()), node.inputs)
+        return (Operation(self.name, arguments, node.output, keeps_zero=self.keeps_zero),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        return build.own(self, node, x)
+        return build.own(self, x, node.inputs, node.output)
 
     def module(self, x: Shape) -> nn.Module:
         """The layer at input shape `x` as a torch module (batch first), where there is no code to write for it.
@@ -174,13 +131,18 @@ class Leaf(_Titled, ABC):
         raise NotImplementedError(f"{type(self).__name__} has neither `emit` nor `module`")
 
 
-class Combinator(_Titled):
-    """A layer whose parts are layers. A subclass states `shape` and `emit`; `canonical` where two can mean the same."""
+class WrittenLeaf(Leaf):
+    """A leaf with an `emit`, whose lines alone say what backward needs (`keeps` and `extra` of `Builder.line`)."""
 
-    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
-        """False where the rule can't hold for any shape with so many axes (and such an output): spares trying it."""
-        del axes, want_axes
-        return True
+    @abstractmethod
+    def emit(self, node: Node, x: str, build: Builder) -> Emission: ...
+
+    def saved(self, x: Shape) -> int:
+        return _saved_by_lines(self, x)
+
+
+class Combinator(_Named):
+    """A layer whose parts are layers. A subclass states `shape` and `emit`; `canonical` where two can mean the same."""
 
     def cost(self, node: Node) -> Cost:
         total = node.parts[0].cost
@@ -188,15 +150,27 @@ class Combinator(_Titled):
             total = total + part.cost
         return total
 
-    def arguments(self) -> tuple[object, ...]:
-        return _values(self)
-
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        arguments = (*map(told, self.arguments()), node.inputs, *map(digest, parts))
-        return (Step(self.name, arguments, node.output),)
+        arguments = (*map(canonical_argument, self.arguments()), node.inputs, *map(digest, parts))
+        return (Operation(self.name, arguments, node.output),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         raise NotImplementedError(f"{type(self).__name__} has no `emit`")
+
+
+class Series(Combinator):
+    """Parts one after the other, however they came to be so many."""
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        form: Form = ()
+        for part in parts:
+            form = join(form, part)
+        return form
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        for part in node.parts:
+            x = yield part, x
+        return x
 
 
 @lru_cache(maxsize=10_000)
@@ -209,7 +183,12 @@ def _module_params(layer: Leaf, x: Shape) -> int:
         return sum(p.numel() for p in layer.module(x).parameters() if p.requires_grad)
 
 
-MAX_COPIES = 1000  # of a repeated part, as of a repetition in a grammar
+@lru_cache(maxsize=100_000)
+def _saved_by_lines(layer: WrittenLeaf, x: Shape) -> int:
+    """What the lines of a layer keep, behind a layer that is trained; a tensor that two lines need counts for both."""
+    build = Builder()
+    layer.emit(Node(layer, x, layer.shape(x), cost=Cost()), build.start(x, trained=True), build)
+    return build.saved()
 
 
 def require(holds: bool, message: str) -> None:
@@ -218,43 +197,52 @@ def require(holds: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def size(shape: Shape) -> int:
-    """Scalars in one example of this shape."""
-    return math.prod(shape)
-
-
-_registry: dict[str, type] = {}
-
-
 T = TypeVar("T", bound=type)
 
 
 def register(name: str) -> Callable[[T], T]:
-    """Give a layer (or word) class the name by which grammars call it."""
+    """Give a layer (or word) class the name by which grammars call it, known to the module that the class stands in."""
 
     def decorate(cls: T) -> T:
         cls.name = name  # type: ignore[attr-defined]
-        _registry[name] = cls
+        registered(sys.modules[cls.__module__])[name] = cls
         return cls
 
     return decorate
 
 
+def registered(module: ModuleType) -> dict[str, type]:
+    """The classes that a module registers, by name."""
+    found: dict[str, type] = vars(module).setdefault("__layers__", {})
+    return found
+
+
 __all__ = [
+    "MAX_COPIES",
+    "MODES",
+    "Builder",
     "Combinator",
+    "Emission",
     "Form",
     "Layer",
     "Leaf",
+    "Node",
+    "Operation",
     "Part",
+    "Series",
     "Shape",
     "ShapeError",
     "Step",
     "Want",
     "Word",
+    "WrittenLeaf",
+    "canonical_argument",
     "matches",
     "mode",
     "register",
+    "registered",
     "require",
     "show",
     "size",
+    "width",
 ]

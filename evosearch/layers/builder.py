@@ -10,14 +10,22 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
-from evosearch.layers.base import Leaf, Shape, show
+from evosearch.layers.shapes import Shape, show
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from torch import nn
 
-    from evosearch.layers.node import Node
+
+class ModuleLayer(Protocol):
+    """A layer that has a `module` and no code."""
+
+    name: ClassVar[str]
+    saves: ClassVar[str]
+
+    def module(self, x: Shape) -> nn.Module:
+        """The layer at input shape `x`."""
 
 
 @dataclass(slots=True)
@@ -39,26 +47,58 @@ class Working(NamedTuple):
     widest: int
 
 
+class Origin(NamedTuple):
+    """A use of a layer in the typed tree.
+
+    above: the use that it is a part of, None at the root. part: its place among that node's parts. copy: a layer may
+    write a part several times; which of them it is.
+    """
+
+    above: Origin | None
+    part: int
+    copy: int
+
+    def path(self) -> tuple[tuple[int, int], ...]:
+        """(part, copy) of each use from the root down."""
+        found, at = [], self
+        while at.above is not None:
+            found.append((at.part, at.copy))
+            at = at.above
+        return tuple(reversed(found))
+
+
+ROOT = Origin(None, 0, 0)
+
+
 @dataclass
 class Builder:
     """What layers write their code into. Variables are opaque until the whole is written.
 
-    modules: attribute name -> the code that makes it; buffers: those of them that are tensors, and no submodules.
-    owned: attribute name -> own layer that has only a `module`.
+    modules: attribute name -> the code that makes it, buffers among them. owned: attribute name -> own layer that has
+    only a `module`. helpers: functions that forward calls, name -> source. place: the use of a layer that is being
+    written, see `Origin`. origins: attribute name -> the use that added it.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
     buffers: set[str] = field(default_factory=set)
-    owned: dict[str, tuple[Leaf, Shape]] = field(default_factory=dict)
-    helpers: list[str] = field(default_factory=list)
+    owned: dict[str, tuple[ModuleLayer, Shape]] = field(default_factory=dict)
+    helpers: dict[str, str] = field(default_factory=dict)
+    place: Origin = ROOT
+    origins: dict[str, Origin] = field(default_factory=dict)
     _lines: list[_Line] = field(default_factory=list)
     _shapes: dict[str, Shape] = field(default_factory=dict)
     _bases: dict[str, str] = field(default_factory=dict)  # the variable whose storage a view shows
     _kept: set[str] = field(default_factory=set)
     _learned: set[str] = field(default_factory=set)  # variables, modules and parameters that gradients reach
     _extra: int = 0
+    _saved: int = 0
     _copies: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
+    _taken: set[str] = field(default_factory=set)
+
+    def after(self) -> Builder:
+        """An empty Builder for the part of a network behind this one: its submodules are numbered on."""
+        return Builder(_counts=self._counts, _taken=self._taken)
 
     def module(self, code: str, name: str, *, trained: bool = True, numbered: bool = True) -> str:
         """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3").
@@ -66,24 +106,27 @@ class Builder:
         trained: whether it has parameters. numbered: False for what there is once, as the head; then the name is free.
         """
         attribute = name
-        while numbered and (attribute := f"{name}{self._counts[name] + 1}") in self.modules:
+        while numbered and (attribute := f"{name}{self._counts[name] + 1}") in self._taken:
             self._counts[name] += 1  # "conv" eleven times, and "conv1" once
         self._counts[name] += 1
+        self._taken.add(attribute)
         self.modules[attribute] = code
+        self.origins[attribute] = self.place
         if trained:
             self._learned.add(f"self.{attribute}")
         return f"self.{attribute}"
 
     def buffer(self, code: str, name: str) -> str:
-        """Adds a tensor made by `code` that is saved with the weights and never trained; returns "self.edges1"."""
-        buffer = self.module(code, name, trained=False)
-        self.buffers.add(buffer.removeprefix("self."))
-        return buffer
+        """Adds a tensor made by `code` that is saved with the weights and not trained; returns as `module` does."""
+        attribute = self.module(code, name, trained=False)
+        self.buffers.add(attribute.removeprefix("self."))
+        return attribute
 
-    def helper(self, name: str) -> None:
-        """Has the source define a helper function of HELPERS."""
-        if name not in self.helpers:
-            self.helpers.append(name)
+    def helper(self, source: str) -> None:
+        """Has the source define a helper function, whose `def name(` begins `source`."""
+        found = re.search(r"^def (\w+)\(", source, re.MULTILINE)
+        assert found is not None, "a helper is a function"
+        self.helpers[found.group(1)] = source
 
     def line(
         self,
@@ -106,8 +149,10 @@ class Builder:
             if keeps:
                 kept = inputs if keeps == "in" else (output,)
                 self._kept.update(self._bases[v] for v in kept)
+                scalars = sum(math.prod(self._shapes[v]) for v in kept)
+                self._saved += scalars
                 if float32:
-                    self._copies += sum(math.prod(self._shapes[v]) for v in kept)
+                    self._copies += scalars
             self._extra += extra
         return output
 
@@ -118,11 +163,11 @@ class Builder:
             self._learned.update(outputs)
         return outputs
 
-    def own(self, layer: Leaf, node: Node, x: str) -> str:
+    def own(self, layer: ModuleLayer, x: str, inputs: Shape, output: Shape) -> str:
         """Adds an own layer that has no code, only a `module`: it can be built, and not exported."""
         attribute = self.module("", "".join(c if c.isalnum() else "_" for c in layer.name) + "_").removeprefix("self.")
-        self.owned[attribute] = (layer, node.inputs)
-        return self.line(f"self.{attribute}({{}})", x, shape=node.output, keeps=layer.saves)
+        self.owned[attribute] = (layer, inputs)
+        return self.line(f"self.{attribute}({{}})", x, shape=output, keeps=layer.saves)
 
     def shape(self, variable: str) -> Shape:
         return self._shapes[variable]
@@ -130,6 +175,10 @@ class Builder:
     def held(self) -> int:
         """Scalars that backward holds for one example: each stored tensor once, however many layers need it."""
         return self._extra + sum(math.prod(self._shapes[base]) for base in self._kept)
+
+    def saved(self) -> int:
+        """Scalars that backward needs, a tensor that two lines need counted for both, as in Cost.activations."""
+        return self._extra + self._saved
 
     def working(self) -> Working:
         """What training needs of memory for one example."""
@@ -140,29 +189,12 @@ class Builder:
         ]
         return Working(self.held(), self._copies, max(widths, default=0))
 
-    def start(self, shape: Shape) -> str:
+    def start(self, shape: Shape, *, trained: bool = False) -> str:
+        """A variable that is there. trained: whether gradients reach it."""
         (x,) = self._new(1, shape, None)
+        if trained:
+            self._learned.add(x)
         return x
-
-    def run(self, root: Node, x: str) -> str:
-        """Has every layer of the tree write its lines, without recursion; returns the output's variable."""
-        open_layers: list[Generator[tuple[Node, str], str, str]] = []
-        written = root.layer.emit(root, x, self)
-        while True:
-            if isinstance(written, str):
-                if not open_layers:
-                    return written
-                result, layer = written, open_layers[-1]
-            else:
-                open_layers.append(written)
-                result, layer = cast("str", None), written
-            try:
-                node, x = layer.send(result)
-            except StopIteration as stop:
-                open_layers.pop()
-                written = stop.value
-            else:
-                written = node.layer.emit(node, x, self)
 
     def forward(self, x: str, output: str) -> list[str]:
         """The lines of forward's body. A name is used again as soon as what it stands for is no longer needed."""

@@ -1,9 +1,9 @@
 """Canonical forms: what an architecture computes, written so that equal forms mean equal functions.
 
-A form is a flat tuple of steps, from input to output; the empty form is the identity. Branches stand in a step as
+A form is a flat tuple of operations, from input to output; the empty form is the identity. Branches stand in one as
 digests of their own forms, so that comparing and hashing never recurse. What a layer simplifies is its own business: it
-gives the Steps, and a step says what it and the one before it amount to (`after`). One exception: the form of a cell of
-NAS-Bench-201 follows the benchmark's own rule, see `nasbench201.Cell`.
+gives the Operations, and one says what it and the one before it amount to (`after`). One exception: the form of a cell
+of NAS-Bench-201 follows the benchmark's own rule, see `nasbench201.Cell`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class Step:
-    """One step of a form: what a layer does, told by name and arguments, and the shape that comes out.
+class Operation:
+    """One operation of a form: what a layer does, told by name and arguments, and the shape that comes out.
 
     keeps_zero: whether its output is zero wherever its input is.
     """
@@ -29,8 +29,8 @@ class Step:
         self.name, self.arguments, self.output, self.keeps_zero = name, arguments, output, keeps_zero
         self.token = f"{name}{arguments!r}>{output!r}"
 
-    def after(self, previous: Step) -> Form | None:
-        """What `previous` and then this step amount to, or None where the two say all there is."""
+    def after(self, previous: Operation) -> Form | None:
+        """What `previous` and then this one amount to, or None where the two say all there is."""
         if self.keeps_zero and isinstance(previous, Zero):
             return (Zero(self.output),)
         return None
@@ -39,10 +39,10 @@ class Step:
         return self.token
 
 
-Form = tuple[Step, ...]
+Form = tuple[Operation, ...]
 
 
-class Zero(Step):
+class Zero(Operation):
     """The output is zero, whatever came before."""
 
     __slots__ = ()
@@ -50,12 +50,12 @@ class Zero(Step):
     def __init__(self, output: tuple[int, ...]) -> None:
         super().__init__("zero", (), output, keeps_zero=True)
 
-    def after(self, previous: Step) -> Form | None:
+    def after(self, previous: Operation) -> Form | None:
         del previous
         return (self,)
 
 
-class Sum(Step):
+class Sum(Operation):
     """The sum of branches that all see the same input. terms: digests of their forms, in ascending order."""
 
     __slots__ = ("terms",)

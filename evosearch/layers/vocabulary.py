@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 from evosearch.errors import ArchitectureError, LayerError
 from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
-from evosearch.layers.base import Combinator, Leaf, Word, _registry
+from evosearch.layers.base import Combinator, Leaf, Word, registered
+from evosearch.layers.library import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -85,13 +86,12 @@ def vocabulary(grammar: Grammar, extra: Mapping[str, type] | None = None) -> Voc
 
     Raises LayerError, with file, line and column, for a name without a layer and for arguments that do not fit.
     """
-    known = {**_registry, **(extra or {})}
     classes: dict[str, type] = {}
     constants: dict[str, tuple[str, ...]] = {}
     alternatives = [a for group in grammar.rules.values() for a in group if a.layer is not None]
     for alternative in alternatives:
         assert alternative.layer is not None
-        classes[alternative.layer], constants[alternative.layer] = _resolve(grammar, alternative, known)
+        classes[alternative.layer], constants[alternative.layer] = _resolve(grammar, alternative, extra or {})
     words = word_rules(grammar, classes)
     specs = {a: _spec(grammar, a, classes, constants, words) for a in alternatives}
     digests = sorted({getattr(cls, "source_digest", "") for cls in classes.values()} - {""})
@@ -109,7 +109,6 @@ def load_layers(path: str | Path) -> dict[str, type]:
         source = path.read_bytes()
     except OSError as error:
         raise LayerError(f"cannot read it: {error.strerror}", file=str(path)) from error
-    before = dict(_registry)
     name = f"evosearch_layers_{path.stem}"
     loader = SourceFileLoader(name, str(path))  # whatever the file's suffix
     try:
@@ -117,7 +116,7 @@ def load_layers(path: str | Path) -> dict[str, type]:
         module.__file__ = str(path)
         sys.modules[module.__name__] = module  # dataclasses look their own module up
         exec(loader.source_to_code(source, str(path)), module.__dict__)  # noqa: S102 - the file that was asked for
-        found = {name: cls for name, cls in _registry.items() if before.get(name) is not cls}
+        found = registered(module)
     except LayerError:
         raise
     except SyntaxError as error:
@@ -125,9 +124,6 @@ def load_layers(path: str | Path) -> dict[str, type]:
     except (Exception, SystemExit) as error:  # whatever a person's file raises is told as a mistake in that file
         line = next((f.tb_lineno for f in reversed(list(_frames(error))) if _file(f) == str(path)), 0)
         raise LayerError(f"{type(error).__name__}: {error}", file=str(path), line=line) from error
-    finally:
-        _registry.clear()
-        _registry.update(before)
     if not found:
         raise LayerError('it registers no layer; write @register("name") above the class', file=str(path))
     digest = blake2b(source, digest_size=16).hexdigest()
@@ -156,15 +152,16 @@ def word_rules(grammar: Grammar, classes: Mapping[str, type]) -> set[str]:
         layered |= more
 
 
-def _resolve(grammar: Grammar, alternative: Alternative, known: Mapping[str, type]) -> tuple[type, tuple[str, ...]]:
+def _resolve(grammar: Grammar, alternative: Alternative, own: Mapping[str, type]) -> tuple[type, tuple[str, ...]]:
     name = alternative.layer
     assert name is not None
-    if name in known:
-        return known[name], ()
+    if (found := own.get(name) or NAMES.get(name)) is not None:
+        return found, ()
     numbers = re.search(r"\d+(_\d+)*$", name)
-    if numbers and name[: numbers.start()] in known:
-        return known[name[: numbers.start()]], tuple(numbers.group().split("_"))
-    near = get_close_matches(name, known, n=3, cutoff=0.6)
+    stem = name[: numbers.start()] if numbers else ""
+    if numbers and (found := own.get(stem) or NAMES.get(stem)) is not None:
+        return found, tuple(numbers.group().split("_"))
+    near = get_close_matches(name, [*own, *NAMES], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`--layers FILE` adds layers of your own"
     raise _mistake(grammar, alternative, f"no layer is called {name!r}; {hint}")
 

@@ -118,7 +118,7 @@ class Report:
     def space(self) -> Any:
         """The run's space, or why there is none. Its grammar must be the file that the run was started with."""
         from evosearch import grammar as language
-        from evosearch.layers.heads import MeanLinear
+        from evosearch.layers.library.mean_linear import MeanLinear
         from evosearch.space import open_space
 
         header = self.run.header

@@ -76,7 +76,7 @@ class Classification:
 
     def head(self, task: Task) -> Leaf:
         """The mean over positions, then a linear layer."""
-        from evosearch.layers.heads import MeanLinear
+        from evosearch.layers.library.mean_linear import MeanLinear
 
         return MeanLinear(task.outputs)
 

@@ -73,7 +73,7 @@ class Regression:
 
     def head(self, task: Task) -> Leaf:
         """The mean over positions, then a linear layer."""
-        from evosearch.layers.heads import MeanLinear
+        from evosearch.layers.library.mean_linear import MeanLinear
 
         return MeanLinear(task.outputs)
 

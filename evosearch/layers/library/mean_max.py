@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Leaf, Shape, ShapeError, register, size
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, width
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @register("mean_max")
 @dataclass(frozen=True)
-class MeanMax(Leaf):
+class MeanMax(WrittenLeaf):
     """(C, H, W) -> (2 C,) and (S, D) -> (2 D,): the mean over all places, then the maximum over them."""
 
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
@@ -25,22 +25,15 @@ class MeanMax(Leaf):
     def shape(self, x: Shape) -> Shape:
         if len(x) < 2:
             raise ShapeError("mean_max: {} has no places", x)
-        return (2 * _channels(x),)
+        return (2 * width(x),)
 
     def params(self, x: Shape) -> int:
         return 0
 
-    def saved(self, x: Shape) -> int:
-        return size(x) + _channels(x)  # of the maximum: where it lies, and what it is
-
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        inputs, channels = node.inputs, _channels(node.inputs)
+        inputs, channels = node.inputs, width(node.inputs)
         axes = "(2, 3)" if len(inputs) == 3 else "1"
         # A sum and a division: the gradient of torch's mean is written out for every place, that of a sum is a view.
         mean = build.line(f"{{}}.sum(dim={axes}) / {math.prod(inputs) // channels}", x, shape=(channels,))
         largest = build.line(f"{{}}.amax(dim={axes})", x, shape=(channels,), keeps="in", extra=channels)
         return build.line("torch.cat([{}, {}], dim=1)", mean, largest, shape=node.output)
-
-
-def _channels(x: Shape) -> int:
-    return x[0] if len(x) == 3 else x[-1]

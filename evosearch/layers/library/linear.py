@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @register("linear")
 @dataclass(frozen=True)
-class Linear(Leaf):
+class Linear(WrittenLeaf):
     """(..., d) -> (..., width)."""
 
     width: int
@@ -43,7 +43,7 @@ class Linear(Leaf):
 
 @register("linear_relative")
 @dataclass(frozen=True)
-class LinearRelative(Leaf):
+class LinearRelative(WrittenLeaf):
     """(..., d) -> (..., width) with the width told by the input's: "x4" is four times, "/4" a quarter of it."""
 
     scale: str

@@ -11,15 +11,16 @@ from evosearch.layers.base import (
     Combinator,
     Form,
     Part,
+    Series,
     Shape,
     ShapeError,
     Want,
     register,
     require,
 )
-from evosearch.layers.forms import join, sum_of
-from evosearch.layers.merges import Merge  # noqa: TC001 - the vocabulary reads the fields' types
-from evosearch.layers.splits import Split  # noqa: TC001
+from evosearch.layers.forms import sum_of
+from evosearch.layers.library.merges import Merge  # noqa: TC001 - the vocabulary reads the fields' types
+from evosearch.layers.library.splits import Split  # noqa: TC001
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,19 +32,11 @@ if TYPE_CHECKING:
 
 @register("sequential")
 @dataclass(frozen=True)
-class Sequential(Combinator):
+class Sequential(Series):
     """The second part after the first."""
 
     def shape(self, x: Shape, first: Part, second: Part, *, want: Want = None) -> Shape:
         return second(first(x), want)
-
-    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        return join(parts[0], parts[1])
-
-    def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        for part in node.parts:
-            x = yield part, x
-        return x
 
 
 @register("branching")
@@ -104,21 +97,6 @@ class BranchingRepeated(Combinator):
         for start in self.split.emit(x, node.inputs, build):
             outputs.append((yield node.parts[0], start))  # noqa: PERF401 - a comprehension cannot yield
         return self.merge.emit(outputs, node.output, build)
-
-
-class Series(Combinator):
-    """Parts one after the other, however they came to be so many."""
-
-    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        form: Form = ()
-        for part in parts:
-            form = join(form, part)
-        return form
-
-    def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        for part in node.parts:
-            x = yield part, x
-        return x
 
 
 @register("chain")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @register("inception")
 @dataclass(frozen=True)
-class Inception(Leaf):
+class Inception(WrittenLeaf):
     """(S, D) -> (S, 4 width): InceptionTime's module (Fawaz et al. 2020, section 3.1).
 
     A 1x1 convolution to `width` (left out where D is 1); on it convolutions of the kernel, a half and a quarter of it
@@ -45,13 +45,6 @@ class Inception(Leaf):
 
     def flops(self, x: Shape) -> int:
         return 2 * x[0] * self._weights(x[1])
-
-    def saved(self, x: Shape) -> int:
-        steps, channels = x
-        narrowed = steps * self.width if channels > 1 else 0
-        # The input, for the narrowing (or the first kernels) and for the maximum with where it lies; the narrowed;
-        # the maximum for its convolution; the norm's input; the output for ReLU.
-        return steps * channels * 3 + narrowed + 8 * steps * self.width
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         (steps, channels), width = node.inputs, self.width
@@ -87,7 +80,7 @@ class Inception(Leaf):
 
 @register("same_inception")
 @dataclass(frozen=True)
-class SameInception(Leaf):
+class SameInception(WrittenLeaf):
     """An `inception` as wide as its input, (S, D) -> (S, D) with D a multiple of 4: it may stand in a residual one."""
 
     kernel: int
@@ -112,9 +105,6 @@ class SameInception(Leaf):
 
     def flops(self, x: Shape) -> int:
         return self.at(x).flops(x)
-
-    def saved(self, x: Shape) -> int:
-        return self.at(x).saved(x)
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         return self.at(node.inputs).canonical(node, parts)

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from evosearch.cost import Cost
-from evosearch.layers.base import Combinator, Form, Leaf, Part, Shape, ShapeError, Step, Want, register, require
+from evosearch.layers.base import (
+    Combinator,
+    Form,
+    Leaf,
+    Operation,
+    Part,
+    Shape,
+    ShapeError,
+    Want,
+    WrittenLeaf,
+    register,
+    require,
+)
 from evosearch.layers.forms import Zero, digest, join, sum_of
 
 if TYPE_CHECKING:
@@ -41,7 +53,7 @@ class Nothing(Leaf):
 
 @register("relu_conv_norm")
 @dataclass(frozen=True)
-class ReLUConvNorm(Leaf):
+class ReLUConvNorm(WrittenLeaf):
     """ReLU, convolution without bias, batch norm; the shape stays."""
 
     kernel: int
@@ -59,9 +71,6 @@ class ReLUConvNorm(Leaf):
 
     def flops(self, x: Shape) -> int:
         return 2 * x[0] * self.kernel**2 * math.prod(x)
-
-    def saved(self, x: Shape) -> int:
-        return 3 * math.prod(x)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         return _relu_conv_norm(x, node.inputs[0], node.output, self.kernel, 1, build)
@@ -145,7 +154,7 @@ class Network(Combinator):
         return total + Cost(params + 2 * last[0], flops, saved + 2 * math.prod(last), 20)
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        return (Step("nasbench201", (node.inputs, *map(digest, parts)), node.output),)
+        return (Operation("nasbench201", (node.inputs, *map(digest, parts)), node.output),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         channels = node.inputs[0]

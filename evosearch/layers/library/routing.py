@@ -10,10 +10,10 @@ from evosearch.cost import Cost
 from evosearch.layers.base import (
     Combinator,
     Form,
+    Operation,
     Part,
     Shape,
     ShapeError,
-    Step,
     Want,
     Word,
     register,
@@ -21,7 +21,7 @@ from evosearch.layers.base import (
     size,
 )
 from evosearch.layers.forms import join
-from evosearch.layers.linear import Linear, LinearRelative
+from evosearch.layers.library.linear import Linear, LinearRelative
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,7 +138,7 @@ class Permute(Before, After):
         return build.line(f"{{}}.permute(0, {dims})", x, shape=output, view=True)
 
 
-class Permutation(Step):
+class Permutation(Operation):
     """A permutation of the dimensions; two in a row are one, or none at all."""
 
     __slots__ = ("axes",)
@@ -147,11 +147,23 @@ class Permutation(Step):
         self.axes = axes
         super().__init__("permute", axes, output, keeps_zero=True)
 
-    def after(self, previous: Step) -> Form | None:
+    def after(self, previous: Operation) -> Form | None:
         if isinstance(previous, Permutation):
             axes = tuple([previous.axes[axis] for axis in self.axes])
             return () if axes == tuple(range(len(axes))) else (Permutation(axes, self.output),)
         return super().after(previous)
+
+
+IM2COL = '''
+def im2col(x, kernel, stride, padding):
+    """Windows of an image as columns: (N, C, H, W) -> (N, oh * ow, C * kernel * kernel)."""
+    if kernel > stride and not x.is_cuda:  # on CUDA, F.unfold copies one example at a time
+        return F.unfold(x, kernel, padding=padding, stride=stride).transpose(1, 2)
+    if padding:
+        x = F.pad(x, (padding, padding, padding, padding))
+    x = x.unfold(2, kernel, stride).unfold(3, kernel, stride)
+    return x.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+'''
 
 
 @register("im2col")
@@ -180,12 +192,19 @@ class Im2col(Before):
         return (rows * columns, channels * kernel * kernel), (rows, columns)
 
     def form(self, output: Shape) -> Form:
-        return (Step("im2col", (self.kernel, self.stride, self.padding), output, keeps_zero=True),)
+        return (Operation("im2col", (self.kernel, self.stride, self.padding), output, keeps_zero=True),)
 
     def write(self, x: str, output: Shape, build: Builder) -> str:
-        build.helper("im2col")
+        build.helper(IM2COL)
         call = f"im2col({{}}, {self.kernel}, stride={self.stride}, padding={self.padding})"
         return build.line(call, x, shape=output)
+
+
+WINDOWS = '''
+def windows(x, kernel, stride, padding):
+    """Windows of a sequence as wider columns: (N, S, D) -> (N, S', D * kernel)."""
+    return F.pad(x, (0, 0, padding, padding)).unfold(1, kernel, stride).flatten(2)
+'''
 
 
 @register("windows")
@@ -212,10 +231,10 @@ class Windows(Before):
         return (steps, x[1] * self.kernel), None
 
     def form(self, output: Shape) -> Form:
-        return (Step("windows", (self.kernel, self.stride, self.padding), output, keeps_zero=True),)
+        return (Operation("windows", (self.kernel, self.stride, self.padding), output, keeps_zero=True),)
 
     def write(self, x: str, output: Shape, build: Builder) -> str:
-        build.helper("windows")
+        build.helper(WINDOWS)
         call = f"windows({{}}, {self.kernel}, stride={self.stride}, padding={self.padding})"
         return build.line(call, x, shape=output)
 
@@ -246,7 +265,7 @@ class Col2im(After):
         return (rows * columns, want[0])
 
     def form(self, output: Shape) -> Form:
-        return (Step("col2im", (), output, keeps_zero=True),)
+        return (Operation("col2im", (), output, keeps_zero=True),)
 
     def write(self, x: str, output: Shape, build: Builder) -> str:
         _, rows, columns = output

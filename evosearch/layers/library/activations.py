@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.cost import Cost
-from evosearch.layers.base import Form, Leaf, Shape, register
+from evosearch.layers.base import Form, Leaf, Shape, WrittenLeaf, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evosearch.layers.node import Node
 
 
-class Pointwise(Leaf):
+class Pointwise(WrittenLeaf):
     """One line of code, no weights, the shape stays."""
 
     code: ClassVar[str]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def _image(name: str, x: Shape) -> Shape:
 
 @register("conv")
 @dataclass(frozen=True)
-class Conv(Leaf):
+class Conv(WrittenLeaf):
     """(C, H, W) -> (width, H, W): a convolution with bias; the kernel is odd. With a stride s, H and W over s, up."""
 
     width: int
@@ -54,7 +54,7 @@ class Conv(Leaf):
 
 @register("depthwise")
 @dataclass(frozen=True)
-class Depthwise(Leaf):
+class Depthwise(WrittenLeaf):
     """(C, H, W) -> (C, H, W): one odd kernel for each channel, with bias."""
 
     kernel: int
@@ -80,7 +80,7 @@ class Depthwise(Leaf):
 
 @register("conv_norm_relu")
 @dataclass(frozen=True)
-class ConvNormReLU(Leaf):
+class ConvNormReLU(WrittenLeaf):
     """(C, H, W) -> (width, H, W), (S, D) -> (S, width): convolution without bias, batch norm, ReLU; the kernel is odd.
 
     With a stride s, H, W and S over s, up. Over a sequence the kernel moves along S.
@@ -114,9 +114,6 @@ class ConvNormReLU(Leaf):
     def flops(self, x: Shape) -> int:
         return 2 * self._window(x) * math.prod(self.shape(x))
 
-    def saved(self, x: Shape) -> int:
-        return math.prod(x) + 2 * math.prod(self.shape(x))  # what each of the three needs
-
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         inputs, output = node.inputs, node.output
         if len(inputs) == 3:
@@ -143,7 +140,7 @@ class ConvNormReLU(Leaf):
 
 @register("same_conv_norm_relu")
 @dataclass(frozen=True)
-class SameConvNormReLU(Leaf):
+class SameConvNormReLU(WrittenLeaf):
     """A `conv_norm_relu` as wide as its input: the shape stays, so that it may stand in a residual connection."""
 
     kernel: int
@@ -167,9 +164,6 @@ class SameConvNormReLU(Leaf):
     def flops(self, x: Shape) -> int:
         return self.at(x).flops(x)
 
-    def saved(self, x: Shape) -> int:
-        return self.at(x).saved(x)
-
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         return self.at(node.inputs).canonical(node, parts)
 
@@ -177,11 +171,12 @@ class SameConvNormReLU(Leaf):
         return self.at(node.inputs).emit(node, x, build)
 
 
-class Pool(Leaf):
+class Pool(WrittenLeaf):
     """(C, H, W) -> (C, H // size, W // size)."""
 
     keeps_zero: ClassVar[bool] = True
     function: ClassVar[str]
+    returns_places: ClassVar[bool] = False  # whether backward needs where in each window the output was
     size: int
 
     def __post_init__(self) -> None:
@@ -197,13 +192,8 @@ class Pool(Leaf):
         return 0
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        return build.line(
-            f"{self.function}({{}}, {self.size})", x, shape=node.output, keeps="in", extra=self.extra(node)
-        )
-
-    def extra(self, node: Node) -> int:
-        del node
-        return 0
+        extra = math.prod(node.output) if self.returns_places else 0
+        return build.line(f"{self.function}({{}}, {self.size})", x, shape=node.output, keeps="in", extra=extra)
 
 
 @register("max_pool")
@@ -211,12 +201,7 @@ class Pool(Leaf):
 class MaxPool(Pool):
     size: int
     function: ClassVar[str] = "F.max_pool2d"
-
-    def saved(self, x: Shape) -> int:
-        return math.prod(x) + math.prod(self.shape(x))  # the input, and where each window's maximum lies
-
-    def extra(self, node: Node) -> int:
-        return math.prod(node.output)
+    returns_places: ClassVar[bool] = True
 
 
 @register("avg_pool")
@@ -228,7 +213,7 @@ class AvgPool(Pool):
 
 @register("smooth")
 @dataclass(frozen=True)
-class Smooth(Leaf):
+class Smooth(WrittenLeaf):
     """Average over an odd window around each place, the shape stays; places outside the image do not count."""
 
     keeps_zero: ClassVar[bool] = True

@@ -10,14 +10,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.cost import Cost
-from evosearch.layers.base import Form, Shape, ShapeError, Step, Want, Word, register, require, size, told
+from evosearch.layers.base import (
+    Form,
+    Operation,
+    Shape,
+    ShapeError,
+    Want,
+    Word,
+    canonical_argument,
+    register,
+    require,
+    size,
+)
 from evosearch.layers.forms import digest, keeps_zero, sum_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evosearch.layers.builder import Builder
-    from evosearch.layers.splits import Split
+    from evosearch.layers.library.splits import Split
 
 
 class Merge(Word):
@@ -55,9 +66,9 @@ class Merge(Word):
         self, split: Split, branches: Sequence[Form], parts: Sequence[Shape], inputs: Shape, output: Shape
     ) -> Form:
         """The form of a branching: its branches' forms, `parts` their output shapes."""
-        words = (told(split), told(self), inputs, *parts)
+        words = (canonical_argument(split), canonical_argument(self), inputs, *parts)
         zero = all(map(keeps_zero, branches))
-        return (Step("branching", (*words, *map(digest, branches)), output, keeps_zero=zero),)
+        return (Operation("branching", (*words, *map(digest, branches)), output, keeps_zero=zero),)
 
     def emit(self, branches: Sequence[str], output: Shape, build: Builder) -> str:
         raise NotImplementedError

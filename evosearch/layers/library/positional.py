@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Leaf, Shape, register
+from evosearch.layers.base import Shape, WrittenLeaf, register
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 @register("positional_encoding")
 @dataclass(frozen=True)
-class PositionalEncoding(Leaf):
+class PositionalEncoding(WrittenLeaf):
     """x + a parameter of x's shape, drawn from N(0, 1)."""
-
-    saves: ClassVar[str] = ""
 
     def shape(self, x: Shape) -> Shape:
         return x

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Leaf, Shape, register, require, size
+from evosearch.layers.base import Shape, WrittenLeaf, register, require, size
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 
 @register("dropout")
 @dataclass(frozen=True)
-class Dropout(Leaf):
+class Dropout(WrittenLeaf):
     """Each scalar is zero with probability `rate` while training, the others are scaled up."""
 
     rate: float
     keeps_zero: ClassVar[bool] = True
-    saves: ClassVar[str] = "out"  # the mask, as large as the output
 
     def __post_init__(self) -> None:
         require(0 <= self.rate < 1, f"the rate is at least 0 and below 1, not {self.rate}")
@@ -33,4 +32,4 @@ class Dropout(Leaf):
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         module = build.module(f"nn.Dropout({self.rate!r})", "dropout", trained=False)
-        return build.line(f"{module}({{}})", x, shape=node.output, extra=size(node.output))
+        return build.line(f"{module}({{}})", x, shape=node.output, extra=size(node.output))  # the mask
