@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ from evosearch import grammar
 from evosearch.architecture import Limits, Space
 from evosearch.errors import LayerError, ShapeError, SpaceExhausted
 from evosearch.layers import vocabulary
-from evosearch.layers.base import Combinator, Leaf, Part, Shape, Want, matches, register
+from evosearch.layers.base import Combinator, Leaf, Part, Shape, Want, matches, register, registered
 from tests.spaces import GRAMMARS, SHAPES, space
 
 COMPUTATIONS = ["norm", "leakyrelu", "softmax", "posenc", "identity"]
@@ -217,7 +218,7 @@ BY: "1" | "2" | "3"
 
 def own(text: str = OWN) -> Space:
     read = grammar.loads(text)
-    return Space(read, vocabulary(read), (5,))
+    return Space(read, vocabulary(read, registered(sys.modules[__name__])), (5,))
 
 
 def test_a_part_used_at_two_shapes_is_one_derivation_read_twice() -> None:
