@@ -488,7 +488,7 @@ CONFIGS = [
     usage("run --set recipe.batch=1", "recipe.batch is 1; it must be at least 2"),
     usage("run --set recipe.lr=0", "recipe.lr is 0.0; it must be a number above 0"),
     usage("run --set recipe.momentum=1", "recipe.momentum is 1.0; it must be at least 0 and below 1"),
-    usage("run --set recipe.augment=['blur']", "recipe.augment", "'crop', 'flip' or 'cutout'"),
+    usage("run --set recipe.augment=['blur']", "recipe.augment", "'crop', 'flip', 'cutout', 'warp' or 'noise'"),
     usage(
         f"{TASK} points.csv --set recipe.augment=['flip']",
         "recipe.augment is for images, and points has none",

@@ -1,13 +1,15 @@
-"""Augmentations of a batch of images on its device, each image by itself."""
+"""Augmentations of a batch on its device, each example by itself: of images, and of series (N, S, D)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor
+
+    from evosearch.evaluation.recipe import Augmentation
 
 
 def _crop(x: Tensor) -> Tensor:
@@ -46,4 +48,49 @@ def _cutout(x: Tensor) -> Tensor:
     return x.masked_fill(inside, 0.0)
 
 
-AUGMENT: dict[str, Callable[[Tensor], Tensor]] = {"crop": _crop, "flip": _flip, "cutout": _cutout}
+def _warp(x: Tensor) -> Tensor:
+    """Time runs smoothly faster and slower: of each series, in half of all batches, by a few per cent of its length.
+
+    The time at each step is moved by four sines that vanish at both ends, with normal amplitudes of 0.04 / k of the
+    length (Um et al. 2017, arXiv 1706.00527, have a cubic spline in their place); values between steps are linear.
+    """
+    import torch
+
+    batch, steps, _ = x.shape
+    time = torch.linspace(0, 1, steps, device=x.device, dtype=x.dtype)
+    order = torch.arange(1, 5, device=x.device, dtype=x.dtype)
+    size = torch.randn(batch, 4, device=x.device, dtype=x.dtype) * 0.04 / order
+    size = size * (torch.rand((), device=x.device) < 0.5)
+    moved = time + size @ torch.sin(torch.pi * order[:, None] * time)
+    place = moved.clamp(0, 1) * (steps - 1)
+    before = place.floor().clamp(max=max(steps - 2, 0)).long()
+    after = (before + 1).clamp(max=steps - 1)
+    share = (place - before)[:, :, None]
+    which = torch.arange(batch, device=x.device)[:, None]
+    return torch.lerp(x[which, before], x[which, after], share)
+
+
+def _noise(x: Tensor) -> Tensor:
+    """Normal noise on every number, a tenth of its deviation over the train split."""
+    import torch
+
+    return x + 0.1 * torch.randn_like(x)
+
+
+class Augment(NamedTuple):
+    """What is done to a batch, and how many axes an example has for which it may be done."""
+
+    function: Callable[[Tensor], Tensor]
+    axes: tuple[int, ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.function(x)
+
+
+AUGMENT: Mapping[Augmentation, Augment] = {
+    "crop": Augment(_crop, (3,)),
+    "flip": Augment(_flip, (3,)),
+    "cutout": Augment(_cutout, (3,)),
+    "warp": Augment(_warp, (2,)),
+    "noise": Augment(_noise, (1, 2, 3)),
+}

@@ -85,7 +85,16 @@ class Batches:
         self._std = torch.from_numpy(task.std).to(device, self._wide)
         self._scale = 1 / self._std
         self._augment = augment
+        self._weights = _balancing(self.data.y) if recipe.balanced else None
         self._y_dtype = self.dtype if self.data.y.is_floating_point() else self.data.y.dtype
+
+    def order(self) -> Tensor:
+        """The rows of an epoch: each once, in an order drawn anew; where the recipe is balanced, drawn by class."""
+        import torch
+
+        if self._weights is not None:
+            return torch.multinomial(self._weights, self.count, replacement=True)
+        return torch.randperm(self.count, device=self.device)
 
     def take(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """x (len(rows), *input_shape) and y of these rows."""
@@ -97,3 +106,9 @@ class Batches:
         for name in self._augment:
             x = AUGMENT[name](x)
         return x.contiguous(memory_format=self._layout), y.to(self._y_dtype)
+
+
+def _balancing(y: Tensor) -> Tensor:
+    """A weight for each example, such that every class has the same in sum."""
+    counts = y.bincount()
+    return 1.0 / counts[y].float()

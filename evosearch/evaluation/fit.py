@@ -202,8 +202,10 @@ class _Fit:
             for epoch in range(epochs):
                 train_loss = self._epoch(step, batches, epoch)
                 if curve or epoch == epochs - 1:
-                    found = self._evaluate(network, judged)
+                    with step.weights_to_judge():
+                        found = self._evaluate(network, judged)
                     self._fold(found, epoch, curve)
+            step.keep_average()
         metrics = {"loss": found.pop("loss"), "train_loss": train_loss, "epochs": float(epochs)}
         if step.graph_failed:
             metrics["graph_fallbacks"] = 1.0
@@ -217,7 +219,7 @@ class _Fit:
         import torch
 
         step.network.train()
-        order = torch.randperm(batches.count, device=batches.device)
+        order = batches.order()
         total = torch.zeros((), device=self.device)
         for number in range(batches.steps):
             at = epoch * batches.steps + number

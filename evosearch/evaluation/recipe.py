@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from evosearch.errors import ConfigError
 from evosearch.score import evaluation_seed
@@ -15,9 +15,11 @@ from evosearch.score import evaluation_seed
 if TYPE_CHECKING:
     from evosearch.tasks.base import Task
 
-AUGMENTATIONS = ("crop", "flip", "cutout")
+Augmentation = Literal["crop", "flip", "cutout", "warp", "noise"]
 
-Augmentation = Literal["crop", "flip", "cutout"]
+ALPHAS = (("mixup", 0), ("cutmix", 0))
+
+AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,13 @@ class Recipe:
     clip: largest L2 norm of the whole gradient; 0 for no limit.
     precision: auto is bfloat16 autocast on CUDA, float32 elsewhere. On a processor with AVX-512 BF16 or AMX, bfloat16
         takes a third off most trainings on images; auto leaves it out there, so that scores do not hang on it.
-    augment: crop (shift by up to an eighth, zeros outside), flip (left-right), cutout (a square of a quarter's side).
+    augment: for images crop (shift by up to an eighth, zeros outside), flip (left-right), cutout (a square of a
+        quarter's side); for series warp (time runs smoothly faster and slower, in half of the batches); for all noise
+        (normal, a tenth of the deviation).
+    mixup: alpha of the Beta distribution by which pairs of examples are mixed (Zhang et al. 2018); 0 for none.
+    cutmix: likewise for a box of one image put into another (Yun et al. 2019).
+    balanced: whether each epoch draws its examples anew, every class as often, in place of each example once.
+    ema: the share that stays of a running average of the weights, which is judged and kept, in a step; 0 for none.
     deterministic: same seed, same score; bit for bit on CPU at one thread count.
     stop: median ends a training whose curve lies under the median of those known when it was proposed.
     seed: the training seeds of all candidates derive from it and their keys.
@@ -58,19 +66,25 @@ class Recipe:
     clip: float = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     augment: tuple[Augmentation, ...] = ()
+    mixup: float = field(default=0.0, metadata={"neutral": 0.0})
+    cutmix: float = field(default=0.0, metadata={"neutral": 0.0})
+    balanced: bool = field(default=False, metadata={"neutral": False})
+    ema: float = field(default=0.0, metadata={"neutral": 0.0})
     deterministic: bool = True
     stop: Literal["off", "median"] = "off"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 2), ("weight_decay", 0), ("warmup", 0), ("clip", 0)):
+        for name, least in (("epochs", 1), ("batch", 2), ("weight_decay", 0), ("warmup", 0), ("clip", 0), *ALPHAS):
             if not getattr(self, name) >= least:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least {least}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise ConfigError(f"recipe.lr is {self.lr}; it must be a number above 0")
-        for name in ("momentum", "label_smoothing"):
+        for name in ("momentum", "label_smoothing", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        if self.mixup and self.cutmix:
+            raise ConfigError("recipe.mixup and recipe.cutmix: one of the two; set the other to 0")
         unknown = [name for name in self.augment if name not in AUGMENTATIONS]
         if unknown:
             raise ConfigError(f"recipe.augment: no augmentation '{unknown[0]}'; there are {', '.join(AUGMENTATIONS)}")
@@ -82,9 +96,9 @@ class Recipe:
         kind = device.partition(":")[0]
         fields = {**asdict(self), "device": kind, "precision": self.precision_on(kind)}
         del fields["seed"]
-        for field in dataclass_fields(self):  # a key that came later counts where it does something
-            if "neutral" in field.metadata and fields[field.name] == field.metadata["neutral"]:
-                del fields[field.name]
+        for key in dataclass_fields(self):  # a key that came later counts where it does something
+            if "neutral" in key.metadata and fields[key.name] == key.metadata["neutral"]:
+                del fields[key.name]
         if threads != 1:  # one is left out, so that the digests that runs and ledgers hold stay theirs
             fields["threads"] = threads
         return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16).hexdigest()
@@ -106,5 +120,14 @@ DIGITS = Recipe(epochs=12, batch=64, optimizer="adamw", lr=5e-3, weight_decay=0.
 
 def check(task: Task, recipe: Recipe) -> None:
     """Raise ConfigError where the recipe is not for such a task."""
-    if recipe.augment and not task.images:
-        raise ConfigError(f"recipe.augment is for images, and {task.name} has none; leave it empty")
+    from evosearch.evaluation.augment import AUGMENT
+
+    axes = len(task.input_shape)
+    for name in recipe.augment:
+        if axes not in AUGMENT[name].axes or (axes == 3 and not task.images and name != "noise"):
+            meant = "images" if 3 in AUGMENT[name].axes else "series"
+            raise ConfigError(f"recipe.augment is for {meant}, and {task.name} has none; leave it empty")
+    if recipe.cutmix and not task.images:
+        raise ConfigError(f"recipe.cutmix is for images, and {task.name} has none; set it to 0, or say recipe.mixup")
+    if recipe.balanced and not task.kind.classes:
+        raise ConfigError(f"recipe.balanced is for classes, and {task.name} has none; set it to false")

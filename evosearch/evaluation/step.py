@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
 from typing import TYPE_CHECKING, ClassVar
 
+from evosearch.evaluation.averaging import averaged
 from evosearch.evaluation.failures import Stopped, one_line
+from evosearch.evaluation.mixing import cutmix, mixup
 from evosearch.evaluation.optimizers import optimizer_of
 from evosearch.evaluation.precision import autocast
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import torch
     from torch import Tensor, nn
 
@@ -31,6 +36,7 @@ class Step:
     def __init__(self, network: nn.Module, batches: Batches, task: Task, recipe: Recipe, device: str) -> None:
         self.network, self.task, self.recipe, self.device, self.batches = network, task, recipe, device, batches
         self.optimizer = optimizer_of(network, recipe, device)
+        self.average = averaged(network, recipe.ema)
         self.graph_failed = False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._graphable = device.startswith("cuda") and batches.resident
@@ -64,15 +70,24 @@ class Step:
         from torch.nn.utils import clip_grad_norm_
 
         self.optimizer.zero_grad(set_to_none=True)
-        x, y = self.batches.take(rows)
-        with autocast(self.device, self.recipe):
-            out = self.network(x)
-        loss = self.task.kind.loss(out.to(self.batches.dtype), y, self.recipe)
+        loss = self._loss_of(*self.batches.take(rows))
         loss.backward()  # type: ignore[no-untyped-call]
         if self.recipe.clip:
             clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         return loss.detach()
+
+    def _loss_of(self, x: Tensor, y: Tensor) -> Tensor:
+        recipe = self.recipe
+        mixed = mixup(x, recipe.mixup) if recipe.mixup else cutmix(x, recipe.cutmix) if recipe.cutmix else None
+        with autocast(self.device, recipe):
+            out = self.network(x if mixed is None else mixed.x)
+        out = out.to(self.batches.dtype)
+        if mixed is None:
+            return self.task.kind.loss(out, y, recipe)
+        return mixed.loss(lambda targets: self.task.kind.loss(out, targets, recipe), y)
 
     def _aside(self, rows: Tensor) -> Tensor:
         import torch
@@ -102,6 +117,18 @@ class Step:
             self._graphable, self.graph_failed = False, True
         else:
             self._graph = graph
+
+    @contextlib.contextmanager
+    def weights_to_judge(self) -> Iterator[None]:
+        """Inside it the network has the weights that are judged: the running average where there is one."""
+        self.keep_average()
+        yield
+        self.keep_average()  # exchanged again
+
+    def keep_average(self) -> None:
+        """Give the network the running average of its weights, where there is one."""
+        if self.average is not None:
+            self.average.swap()
 
     def check(self, total: Tensor, step: int) -> None:
         """Raise Stopped where the summed loss or the last gradient is not finite. Waits for the device."""
