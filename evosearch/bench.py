@@ -21,6 +21,8 @@ import numpy as np
 
 from evosearch import operators, tasks
 from evosearch.errors import SpaceExhausted, TaskError, UsageError
+from evosearch.evaluation.evaluators.direct import unsigned
+from evosearch.evaluation.measures import objective
 from evosearch.search import Search, SearchSettings, identify
 from evosearch.search.strategy import find
 
@@ -200,9 +202,8 @@ def _search(settings: SearchSettings) -> Search:
             found = at.keys[derivation] = identify(space, derivation)
         return found
 
-    if not settings.objectives:
-        settings = replace(settings, objectives=(at.task.metric,))
-    return Search(at.space, settings, at.operators, identify=remembered)
+    asked = tuple(str(objective(text, at.task.signs)) for text in settings.objectives or (at.task.metric,))
+    return Search(at.space, replace(settings, objectives=asked), at.operators, identify=remembered)
 
 
 def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float], float]:
@@ -211,6 +212,7 @@ def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float],
     (at,) = _loaded
     search = _search(settings)
     first = search.objectives[0]
+    signs = {one.name: one.sign for one in search.objectives}
     best, figure, total, told = -math.inf, math.nan, 0.0, 0
     figures: list[float] = []
     while not search.done:
@@ -220,6 +222,7 @@ def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float],
             break
         assert proposal is not None, "every score is told before the next candidate is asked for"
         score = at.task.evaluate(proposal.text, proposal.derivation, proposal.key, proposal.seed)
+        score = unsigned(score, signs)
         search.tell(proposal.number, score)
         if score.status == "ok":
             value = first.sign * score.objectives[first.name]

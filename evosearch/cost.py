@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +32,6 @@ class Cost:
 
     def __mul__(self, copies: int) -> Cost:
         return Cost(self.params * copies, self.flops * copies, self.activations * copies, self.modules * copies)
+
+
+COUNTED = frozenset(field.name for field in fields(Cost))  # what a score's cost says, and not its objectives

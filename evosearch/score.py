@@ -1,4 +1,4 @@
-"""What came of one evaluation."""
+"""The result of one evaluation."""
 
 from __future__ import annotations
 
@@ -8,41 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 from evosearch.cost import Cost
-from evosearch.errors import ConfigError
 
 Status = Literal["ok", "stopped", "invalid", "over_budget", "nan", "oom", "timeout", "crashed"]
 STATUSES: tuple[str, ...] = get_args(Status)
-
-# Words in an objective's name ("val_loss", "params") that say it is minimised, unless a sign says otherwise.
-MINIMISED = frozenset(
-    {"error", "loss", "mse", "rmse", "mae", "params", "flops", "macs", "activations", "modules", "nodes", "seconds"}
-)
-
-
-def minimised(objective: str) -> bool:
-    """Whether an objective of this name is usually minimised."""
-    return not MINIMISED.isdisjoint(objective.split("_"))
-
-
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """One of a score's objectives; `sign` is -1 where it is minimised."""
-
-    name: str
-    sign: int
-
-    @classmethod
-    def parse(cls, text: str) -> Objective:
-        """ "accuracy", "params", "-latency", "+margin"."""
-        name = text.lstrip("+-")
-        if not name or len(text) - len(name) > 1:
-            raise ConfigError(f"search.objectives: {text!r}: write a name, or -name to minimise it")
-        if text[0] in "+-":
-            return cls(name, -1 if text[0] == "-" else 1)
-        return cls(name, -1 if minimised(name) else 1)
-
-    def __str__(self) -> str:
-        return f"{'-' if self.sign < 0 else '+'}{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +19,7 @@ class Score:
 
     key: the candidate's canonical key, 32 hex digits.
     status: ok, or how it failed. Only ok has objectives.
-    objectives: what the search may optimise, by name ("accuracy", "params", "flops", "seconds"); never NaN.
+    objectives: what was measured and the search may optimise, by name ("accuracy", "seconds"); never NaN.
     metrics: what is reported beside them ("loss", "train_accuracy", ...).
     curve: the metric on the validation split after each epoch.
     seconds: wall-clock time of the evaluation; 0 where the score was known.
@@ -67,6 +35,12 @@ class Score:
     seconds: float = 0.0
     seed: int = 0
     error: str = ""
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """All that the search may optimise: what was measured, and the cost where there is a network that has one."""
+        counted = {name: float(count) for name, count in asdict(self.cost).items()} if self.cost != Cost() else {}
+        return {**counted, **self.objectives}
 
     def pack(self) -> dict[str, Any]:
         """As plain values for msgpack."""

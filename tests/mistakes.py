@@ -484,7 +484,16 @@ CONFIGS = [
     usage("run --set search.objectives=['a','-a']", "search.objectives: a, -a: one objective is named twice"),
     usage("run --set search.objectives=['a+b','']", "search.objectives: '': write a name"),
     usage("run --strategy nsga2 --set search.objectives=['accuracy']", "nsga2 is for several"),
-    usage("run --dry-run --set search.objectives=['latency']", "latency: digits has accuracy, error, flops"),
+    usage(
+        "run --dry-run --set search.objectives=['latency']", "latency: digits has accuracy, activations, error, flops"
+    ),
+    usage(
+        "run --dry-run --grammar bits.lark --task table:bits.csv --set search.objectives=['ece']",
+        "search.objectives: 'ece'",
+        "say '+ece' where it is, '-ece' where smaller is",
+        at=bits,
+    ),
+    usage("run --dry-run --set recipe.stop=medain", "recipe.stop: no stop rule 'medain'; did you mean median?"),
     usage("run --set recipe.batch=1", "recipe.batch is 1; it must be at least 2"),
     usage("run --set recipe.lr=0", "recipe.lr is 0.0; it must be a number above 0"),
     usage("run --set recipe.momentum=1", "recipe.momentum is 1.0; it must be at least 0 and below 1"),
@@ -777,7 +786,7 @@ RUNS = [
     failed("best first", "best/metrics.json: cannot be read: ", "evolve verify", at=metrics_that_are_no_json),
     failed("why first f", "no candidate's key begins with 'f'", at=made_up("first")),
     failed("why first 1", "2 keys begin with '1'", at=made_up("first", "o" * 17)),
-    usage("pareto first --against watts", "--against watts: there are accuracy, params", at=made_up("first")),
+    usage("pareto first --against watts", "re:--against watts: there are accuracy, .*params", at=made_up("first")),
     failed("show first", "the run's grammar is gone; say which it was: --grammar", at=without_grammar("first")),
     failed(
         "run --grammar bits.lark --task failing:f --set workers.pool=inline --budget 3 --quiet",

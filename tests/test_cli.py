@@ -620,7 +620,7 @@ def test_pareto_keeps_what_nothing_beats(finished: Path, capsys: Capture) -> Non
     assert main(["pareto", "first", "--json"]) == DONE
     assert [one["number"] for one in json.loads(capsys.readouterr().out)] == [0, 2]
     assert main(["pareto", "first", "--against", "watts"]) == USAGE
-    assert "there are accuracy, params" in capsys.readouterr().err
+    assert "there are accuracy, activations, flops, modules, params" in capsys.readouterr().err
 
 
 def test_a_key_is_found_by_its_first_digits(finished: Path, capsys: Capture) -> None:

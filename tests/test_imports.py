@@ -23,7 +23,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("results", "given"),
     ("search",),
     ("runs", "store", "workers", "cache", "operators", "variation", "framing", "storage"),
-    ("evaluation", "training"),
+    ("evaluation",),
     ("space",),
     ("network", "tasks"),
     ("architecture", "sampler"),

@@ -622,7 +622,7 @@ def test_fronts_are_of_the_candidates_compared(tmp_path: Path) -> None:
 def test_of_equal_fitness_the_smaller_one_is_on_the_front(tmp_path: Path) -> None:
     run = read_run(journal(tmp_path / "run", [(0.9, 100), (0.9, 50), (0.5, 10)]))
     assert [one.number for one in run.front("params")] == [2, 1]
-    with pytest.raises(UsageError, match="--against size: there are accuracy, params"):
+    with pytest.raises(UsageError, match="--against size: there are accuracy, activations, flops, modules, params"):
         run.front("size")
 
 

@@ -13,7 +13,8 @@ import pytest
 from evosearch import grammar, layers, operators
 from evosearch.architecture import Limits, Space
 from evosearch.errors import ConfigError, SpaceExhausted, TaskError
-from evosearch.score import Objective, Score, evaluation_seed
+from evosearch.evaluation.measures import Objective, objective
+from evosearch.score import Score, evaluation_seed
 from evosearch.search import Proposal, Search, SearchSettings
 
 EXPRESSIONS = """
@@ -246,7 +247,7 @@ def test_nsga2_keeps_what_is_not_dominated(expressions: Space, bundled: operator
         return {"products": scores[proposal.number][0], "length": -scores[proposal.number][1]}
 
     settings = SearchSettings(
-        budget=150, population=20, strategy="nsga2", objectives=("products", "-length"), lookahead=0
+        budget=150, population=20, strategy="nsga2", objectives=("+products", "-length"), lookahead=0
     )
     search, _ = drive(Search(expressions, settings, bundled), fitness)
 
@@ -387,7 +388,7 @@ def test_the_log_book_has_a_line_for_each_population_s_worth(expressions: Space,
      ("+seconds", "seconds", 1)],
 )  # fmt: skip
 def test_objectives_are_read_by_name_and_sign(text: str, name: str, sign: int) -> None:
-    assert Objective.parse(text) == Objective(name, sign)
+    assert objective(text) == Objective(name, sign)
 
 
 @pytest.mark.parametrize(

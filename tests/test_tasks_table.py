@@ -62,9 +62,10 @@ def test_the_data_setting_names_the_fitness_too(csv_file: Path) -> None:
     assert table.load(str(csv_file), TaskSettings(target="params")).metric == "params"
 
 
-@pytest.mark.parametrize(("column", "larger"), [("val", True), ("params", False)])
-def test_whether_larger_is_better_is_read_off_the_column_s_name(csv_file: Path, column: str, larger: bool) -> None:
-    assert table.load(f"{csv_file},fitness={column}", TaskSettings()).larger_is_better is larger
+@pytest.mark.parametrize(("column", "sign"), [("val", 0), ("+params", 1), ("-val", -1)])
+def test_whether_larger_is_better_is_said_with_the_column(csv_file: Path, column: str, sign: int) -> None:
+    task = table.load(f"{csv_file},fitness={column}", TaskSettings())
+    assert (task.metric, task.signs[task.metric]) == (column.lstrip("+-"), sign)
 
 
 def test_the_digest_is_of_figures_and_roles(csv_file: Path) -> None:

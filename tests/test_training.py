@@ -24,7 +24,7 @@ from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.optimizers import optimizer_of, rate
 from evosearch.evaluation.recipe import DIGITS, Recipe
 from evosearch.evaluation.step import cuda_graph_capture_failed
-from evosearch.evaluation.stopping.median import medians
+from evosearch.evaluation.stopping.median import Median
 from evosearch.layers.builder import Working
 from evosearch.tasks import Split, Task, load, make_task
 from evosearch.tasks.kinds.classification import Classification
@@ -79,7 +79,8 @@ def test_digits_recipe_learns_digits_in_seconds() -> None:
     assert score.status == "ok"
     assert score.objectives["accuracy"] > 0.95
     assert score.objectives["error"] == pytest.approx(1 - score.objectives["accuracy"])
-    assert (score.objectives["params"], score.objectives["flops"]) == (7, 11)
+    assert (score.figures["params"], score.figures["flops"]) == (7, 11)
+    assert set(score.objectives) == {"accuracy", "error", "seconds"}  # what is counted stands in the cost alone
     assert score.objectives["seconds"] == score.seconds > 0
     assert len(score.curve) == DIGITS.epochs
     assert score.curve[-1] == score.objectives["accuracy"]
@@ -301,25 +302,25 @@ def test_time_limit_ends_a_training() -> None:
 
 def test_median_stopping() -> None:
     """A curve under the median ends there, keeps its curve, and has no objectives; one on it goes on."""
-    recipe = replace(QUICK, stop="median", lr=1e-4, epochs=4)
-    free = train(perceptron(), blobs(), replace(recipe, stop="off"), seed=2).score
-    stopped = train(perceptron(), blobs(), recipe, seed=2, medians=(0.0, 1.1, 1.1, 1.1)).score
+    recipe, rule = replace(QUICK, lr=1e-4, epochs=4), Median()
+    free = train(perceptron(), blobs(), recipe, seed=2).score
+    stopped = train(perceptron(), blobs(), recipe, seed=2, rule=rule, brief=(0.0, 1.1, 1.1, 1.1)).score
     assert stopped.status == "stopped"
     assert stopped.curve == free.curve[:2]
     assert not stopped.objectives
-    on_it = train(perceptron(), blobs(), recipe, seed=2, medians=free.curve).score
+    on_it = train(perceptron(), blobs(), recipe, seed=2, rule=rule, brief=free.curve).score
     assert on_it.status == "ok"
     # mse is better when smaller
     task = replace(blobs("regression"), metric="mse")
-    assert train(perceptron(), task, recipe, seed=2, medians=(1e9, 0.0)).score.status == "stopped"
-    assert train(perceptron(), task, recipe, seed=2, medians=(1e9, 1e9)).score.status == "ok"
+    assert train(perceptron(), task, recipe, seed=2, rule=rule, brief=(1e9, 0.0)).score.status == "stopped"
+    assert train(perceptron(), task, recipe, seed=2, rule=rule, brief=(1e9, 1e9)).score.status == "ok"
 
 
 def test_medians_reach_as_far_as_enough_curves_do() -> None:
     curves = [(0.1, 0.5, 0.9), (0.2, 0.6), (0.3, 0.7), ()]
-    assert medians(curves, least=2) == pytest.approx((0.2, 0.6))
-    assert medians(curves, least=3) == pytest.approx((0.2, 0.6))
-    assert medians(curves, least=4) == ()
+    assert Median(least=2).brief(curves) == pytest.approx((0.2, 0.6))
+    assert Median(least=3).brief(curves) == pytest.approx((0.2, 0.6))
+    assert Median(least=4).brief(curves) == ()
 
 
 def test_recipes_refuse_nonsense() -> None:

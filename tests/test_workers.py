@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from evosearch.score import Score
 from evosearch.workers import (
     GIB,
     Evaluation,
-    Evaluator,
     Job,
     Pool,
     Resources,
@@ -45,7 +45,7 @@ class Accidents:
     marks: str = ""
     broken: str = ""
 
-    def build(self, resources: Resources) -> Evaluator:
+    def build(self, resources: Resources) -> Callable[[Job], Evaluation]:
         if self.broken == "error":
             raise TaskError("no such task")
         if self.broken == "exit":

@@ -196,7 +196,7 @@ def lineage(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOp
 def pareto(
     run: Annotated[str, RUN_ARGUMENT],
     against: Annotated[
-        str, typer.Option(metavar="NAME", help="What is to be small: params, flops, seconds.")
+        str, typer.Option(metavar="NAME", help="What is to be small: params, flops, activations, modules, seconds.")
     ] = "params",
     as_json: JsonOption = False,
 ) -> int:

@@ -100,6 +100,7 @@ def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
         "grammar_file": next(iter(setup.grammar.source)),
         "task": setup.task.name,
         "metric": setup.task.metric,
+        "objectives": [str(one) for one in setup.objectives],
         "input": list(setup.space.network_input) if setup.space.network_input else None,
         "outputs": setup.task.outputs if isinstance(setup.task, Task) else None,
         "started": time.time(),

@@ -126,7 +126,7 @@ def setup_of(run: Run, config: Config, device: str | None = None) -> Setup:
     device: the one to take its scores to be of; the config's by default.
     """
     grammar = run.folder / "grammar"
-    setup = prepare(config, grammar / str(run.header["grammar_file"]), grammar / "seeds")
+    setup = prepare(config, grammar / str(run.header["grammar_file"]), grammar / "seeds", header=run.header)
     if device is not None:
         setup = replace(setup, device_used=device)
     _refuse_changes(run, setup, config)
@@ -180,7 +180,7 @@ def replayed(run: Run, setup: Setup) -> tuple[Search, Saved, dict[int, tuple[flo
     saved = (search.evaluated, search.exhausted) if checkpoint and checkpoint.newest else NOTHING
     replay(search, run, checkpoint.offset if checkpoint else None)
     curves = {}
-    if setup.config.recipe.stop == "median":
+    if setup.rule is not None:
         curves = {r["number"]: tuple(r["curve"]) for r in run.records() if r["kind"] == "score"}
     return search, saved, curves
 

@@ -8,12 +8,11 @@ import time
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evosearch import logs, workers
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.errors import RunError, SpaceExhausted, UsageError
-from evosearch.evaluation.stopping.median import medians
 from evosearch.results import Final, Finished, files
 from evosearch.store.framing import decode, encode
 from evosearch.store.ledger import Ledger
@@ -59,8 +58,9 @@ class Session:
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.saved_at, self.shown_at = self.begun, 0.0
-        # A score from elsewhere may be of a training that the medians of this run would have stopped.
-        shared = isinstance(self.setup.task, Task) and self.setup.config.recipe.stop != "median"
+        # A score from elsewhere may be of a training that a rule would have stopped in this run.
+        rule = self.setup.rule
+        shared = isinstance(self.setup.task, Task) and not (rule is not None and rule.relative)
         self.ledger = Ledger() if shared else None
         self.proposals: dict[int, Proposal] = {}
         first, best = self.search.objectives[0], self.search.best()
@@ -131,7 +131,7 @@ class Session:
                 self.known += 1
                 self.arrived.append((proposal.number, replace(score, seconds=0.0)))
                 return
-        job = workers.Job(proposal.number, proposal.text, proposal.key, proposal.seed, self._medians(proposal.number))
+        job = workers.Job(proposal.number, proposal.text, proposal.key, proposal.seed, self._brief(proposal.number))
         self._pool().submit(job)
 
     def _search(self) -> None:
@@ -180,11 +180,11 @@ class Session:
         for number, score in scores:
             del self.proposals[number]
             self.search.tell(number, score)
-            if self.setup.config.recipe.stop == "median":
+            if self.setup.rule is not None:
                 self.curves[number] = score.curve
             if score.status != "ok":
                 self.failures[score.status] += 1
-            self.recent.append(score.objectives.get(self.search.objectives[0].name, float("nan")))
+            self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
             if self.ledger is not None and score.seconds:
                 self.ledger.put(score, task=digests["task"], recipe=digests["recipe"])
         self.logs.add(scored)
@@ -197,7 +197,7 @@ class Session:
         missing = self.search.lacks(score)
         if not missing:
             return score
-        there = ", ".join(score.objectives) or "none"
+        there = ", ".join(score.figures) or "none"
         return replace(score, status="invalid", objectives={}, error=f"no objective {missing[0]!r}; there are: {there}")
 
     def _checkpoint(self) -> None:
@@ -211,17 +211,17 @@ class Session:
             settings = self.setup.config.workers
             if not isinstance(self.setup.task, Task) and not settings.workers:
                 settings = replace(settings, pool="inline")  # a table or a function gains nothing from a process
-            spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]))
+            spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)
             self.pool = workers.open_pool(spec, settings, self.run.folder / "candidates")
         return self.pool
 
-    def _medians(self, number: int) -> tuple[float, ...]:
-        """The median curve of the scores folded when a proposal was made: those numbered below its window."""
-        if self.setup.config.recipe.stop != "median":
-            return ()
+    def _brief(self, number: int) -> Any:
+        """What the stop rule says of the scores folded when a proposal was made: those numbered below its window."""
+        if self.setup.rule is None:
+            return None
         settings = self.setup.settings
         below = number - settings.lookahead if settings.order == "proposal" else number
-        return medians(self.curves[n] for n in sorted(self.curves) if n < below)
+        return self.setup.rule.brief(self.curves[n] for n in sorted(self.curves) if n < below)
 
     def _progress(self, phase: str) -> Progress:
         search, seconds = self.search, time.monotonic() - self.begun

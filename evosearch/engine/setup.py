@@ -11,18 +11,21 @@ from evosearch import grammar as language
 from evosearch import logs, paths, tasks, workers
 from evosearch import operators as operator_files
 from evosearch.errors import ArchitectureError, ConfigError
+from evosearch.evaluation import measures, stopping
+from evosearch.evaluation.evaluators import Spec, evaluator
+from evosearch.evaluation.job import Context, Resources
 from evosearch.evaluation.recipe import check
-from evosearch.score import Objective
 from evosearch.search import Search
 from evosearch.space import space_of
 from evosearch.tasks import Task
-from evosearch.workers.evaluator import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from evosearch.architecture import Space
     from evosearch.config import Config
+    from evosearch.evaluation.measures import Objective
+    from evosearch.evaluation.stopping import StopRule
     from evosearch.grammar.core import Derivation, Grammar
     from evosearch.operators import Operators
     from evosearch.search import SearchSettings
@@ -40,6 +43,8 @@ class Setup:
     operators: Operators
     seeds: Mapping[str, Derivation]
     seed_texts: Mapping[str, str]
+    objectives: tuple[Objective, ...]
+    rule: StopRule | None
     device_used: str | None = None
 
     @cached_property
@@ -68,11 +73,7 @@ class Setup:
     @property
     def settings(self) -> SearchSettings:
         """The search's settings, with the task's metric as objective where none is asked for."""
-        settings = self.config.search
-        if settings.objectives:
-            return settings
-        larger = getattr(self.task, "larger_is_better", True)
-        return replace(settings, objectives=(f"{'+' if larger else '-'}{self.task.metric}",))
+        return replace(self.config.search, objectives=tuple(map(str, self.objectives)))
 
     def search(self) -> Search:
         """The run's search before its first proposal; it has asked for the operators that it uses."""
@@ -85,8 +86,8 @@ class Setup:
             seeds=self.seeds, own=self.config.strategy, journal=journal,
         )  # fmt: skip
 
-    def spec(self, grammar_file: Path) -> Spec:
-        """What each worker is told."""
+    def spec(self, grammar_file: Path, folder: Path) -> Spec:
+        """What each worker is told. folder: the run's."""
         config = self.config
         return Spec(
             grammar=str(grammar_file),
@@ -95,6 +96,8 @@ class Setup:
             limits=config.limits,
             data=config.data,
             recipe=config.recipe,
+            folder=str(folder),
+            signs=tuple((one.name, one.sign) for one in self.objectives),
         )
 
 
@@ -103,11 +106,12 @@ def prepare(
     grammar_file: Path | None = None,
     seed_folder: Path | None = None,
     seed_texts: Mapping[str, str] | None = None,
+    header: Mapping[str, Any] | None = None,
 ) -> Setup:
     """Read all that the configuration names. Raises EvosearchError; writes nothing.
 
     grammar_file, seed_folder: where a run's own copies lie, for a run that is resumed. seed_texts: seeds by name,
-    in place of the config's.
+    in place of the config's. header: of a run that is resumed; its objectives are those that it was started with.
     """
     file = grammar_file or paths.find("grammars", config.grammar, ".lark")
     read = language.load(file)
@@ -115,6 +119,8 @@ def prepare(
     space = space_of(task, read, config.layers, config.limits)
     if isinstance(task, Task):
         _check_for(task, config)
+    rule = stopping.find(config.recipe.stop)
+    objectives = _objectives(space, task, config, header)
     texts = _seed_texts(config, seed_folder) if seed_texts is None else dict(seed_texts)
     seeds: dict[str, Derivation] = {}
     for name, text in texts.items():
@@ -122,20 +128,28 @@ def prepare(
             seeds[name] = space.parse(text)
         except ArchitectureError as error:
             raise ArchitectureError(f"seed {name}: {error}") from None
-    return Setup(config, read, file, space, task, operator_files.find(config.operators), seeds, texts)
+    return Setup(config, read, file, space, task, operator_files.find(config.operators), seeds, texts, objectives, rule)
 
 
 def _check_for(task: Task, config: Config) -> None:
-    """Raise ConfigError where the recipes or the objectives are not for such a task."""
+    """Raise ConfigError where the recipes are not for such a task."""
     check(task, config.recipe)
     try:
         check(task, config.final)
     except ConfigError as error:
         raise ConfigError(str(error).replace("recipe.", "final.", 1)) from None
-    known = {task.metric, "params", "flops", "seconds", *(["error"] if task.measure.error else [])}
-    for text in config.search.objectives:
-        if Objective.parse(text).name not in known:
+
+
+def _objectives(space: Space, task: Any, config: Config, header: Mapping[str, Any] | None) -> tuple[Objective, ...]:
+    """What the search optimises: as asked, else the task's metric. Raises ConfigError where there is no such thing."""
+    asked = config.search.objectives
+    if header is not None:
+        return measures.recorded(header, asked)
+    known = evaluator(Context(space, task, config.recipe, Resources())).measures
+    for text in asked:
+        if isinstance(task, Task) and measures.name_of(text) not in known:
             raise ConfigError(f"search.objectives: {text}: {task.name} has {', '.join(sorted(known))}")
+    return tuple(measures.objective(text, known) for text in asked or (task.metric,))
 
 
 def _seed_texts(config: Config, folder: Path | None) -> dict[str, str]:

@@ -7,14 +7,15 @@ import math
 import time
 import traceback
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evosearch.cost import Cost
+from evosearch.cost import COUNTED, Cost
 from evosearch.errors import ShapeError
 from evosearch.evaluation.batches import Batches
 from evosearch.evaluation.failures import Stopped, failed, one_line
+from evosearch.evaluation.measures import of_networks
 from evosearch.evaluation.optimizers import optimizer_of, rate
 from evosearch.evaluation.precision import autocast, dtype_of, seeded
 from evosearch.evaluation.recipe import Recipe, check
@@ -23,9 +24,11 @@ from evosearch.score import Score, Status
 from evosearch.tasks.base import Split, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from torch import nn
+
+    from evosearch.evaluation.stopping import StopRule
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +36,12 @@ CHECK_EVERY = 20  # steps between looks at the loss; a look waits for the device
 
 
 class Trained(NamedTuple):
-    """The score, the trained network where the score is ok, and the traceback of what failed."""
+    """The score, the trained network and its metric where the score is ok, and the traceback of what failed."""
 
     score: Score
     network: nn.Module | None
     log: str = ""
+    metric: float = math.nan
 
 
 def train(
@@ -50,7 +54,8 @@ def train(
     key: str = "",
     cost: Cost = Cost(),
     deadline: float = math.inf,
-    medians: Sequence[float] = (),
+    rule: StopRule | None = None,
+    brief: Any = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """Build a network, train it on the train split, judge it on the validation split after each epoch.
@@ -58,14 +63,14 @@ def train(
     build: returns the network, (B, *task.input_shape) -> (B, task.outputs); called under the seed, so that equal
         seeds give equal initial weights.
     deadline: a time of `clock`; a training that is not done by then has status timeout.
-    medians: for recipe.stop == "median", what the curve must reach after each epoch.
+    rule, brief: what may end the training early, and what it was told of the curves known before.
 
-    Objectives of an ok score: the task's metric by its name after the last epoch, error (1 - metric, where that is an
-    error rate), params, flops and seconds. The caller's random state is left as it was.
+    Objectives of an ok score: the measures of networks (evosearch.evaluation.measures), but for what is counted before
+    anything is built, which stands in the score's cost. The caller's random state is left as it was.
     """
     return _attempt(
         lambda fit: fit.run(task.train, task.validation, curve=True),
-        _Fit(build, task, recipe, device, seed, deadline, medians, clock),
+        _Fit(build, task, recipe, device, seed, deadline, rule, brief, clock),
         key,
         cost,
     )
@@ -90,7 +95,7 @@ def final_train(
     both = Split(np.concatenate([task.train.x, task.validation.x]), np.concatenate([task.train.y, task.validation.y]))
     trained = _attempt(
         lambda fit: fit.run(both, task.test_split(), curve=False),
-        _Fit(build, task, replace(recipe, stop="off"), device, seed, deadline, (), clock),
+        _Fit(build, task, recipe, device, seed, deadline, None, None, clock),
         key,
         cost,
     )
@@ -111,20 +116,17 @@ def warm_up(device: str) -> None:
         optimizer.step()
 
 
-def _attempt(
-    run: Callable[[_Fit], tuple[dict[str, float], dict[str, float]]], fit: _Fit, key: str, cost: Cost
-) -> Trained:
+def _attempt(run: Callable[[_Fit], tuple[float, dict[str, float]]], fit: _Fit, key: str, cost: Cost) -> Trained:
     """Run a fit; turn what goes wrong with the candidate into a status. Mistakes of the caller are raised."""
     import torch
 
     check(fit.task, fit.recipe)
     begun = fit.clock()
     status: Status = "ok"
-    objectives: dict[str, float] = {}
-    metrics: dict[str, float] = {}
+    metric, metrics = math.nan, dict[str, float]()
     error = trace = ""
     try:
-        objectives, metrics = run(fit)
+        metric, metrics = run(fit)
     except Stopped as stop:
         status, error = stop.status, str(stop)
     except ShapeError as wrong:
@@ -136,13 +138,9 @@ def _attempt(
     if status == "oom" and fit.device.startswith("cuda"):
         torch.cuda.empty_cache()  # not before the exception is gone, which holds what the step had made
     seconds = fit.clock() - begun
-    if status == "ok":
-        costs = {"params": float(cost.params), "flops": float(cost.flops), "seconds": seconds}
-        objectives = {**objectives, **costs}
     score = Score(
         key=key,
         status=status,
-        objectives=objectives,
         metrics=metrics,
         curve=tuple(fit.curve),
         cost=cost,
@@ -150,7 +148,12 @@ def _attempt(
         seed=fit.seed,
         error=error,
     )
-    return Trained(score, fit.network, trace)
+    trained = Trained(score, fit.network, trace, metric)
+    if status != "ok":
+        return trained
+    values = {measure.name: measure.value(trained, fit.task) for measure in of_networks(fit.task)}
+    measured = {name: value for name, value in values.items() if value is not None and name not in COUNTED}
+    return trained._replace(score=replace(score, objectives=measured))
 
 
 @dataclass
@@ -163,17 +166,18 @@ class _Fit:
     device: str
     seed: int
     deadline: float
-    medians: Sequence[float]
+    rule: StopRule | None
+    brief: Any
     clock: Callable[[], float]
 
     def __post_init__(self) -> None:
         self.curve: list[float] = []
         self.network: nn.Module | None = None
 
-    def run(self, train: Split, judge: Split, curve: bool) -> tuple[dict[str, float], dict[str, float]]:
+    def run(self, train: Split, judge: Split, curve: bool) -> tuple[float, dict[str, float]]:
         """Train on one split, judge on the other: after every epoch (curve) or once at the end.
 
-        Returns the objectives and the metrics. Raises Stopped, and whatever the network raises.
+        Returns the task's metric and what is reported beside it. Raises Stopped, and whatever the network raises.
         """
         images = len(self.task.input_shape) == 3
         try:
@@ -186,9 +190,7 @@ class _Fit:
             self.curve.clear()
             return self._run(train, judge, curve, channels_last=False)
 
-    def _run(
-        self, train: Split, judge: Split, curve: bool, channels_last: bool
-    ) -> tuple[dict[str, float], dict[str, float]]:
+    def _run(self, train: Split, judge: Split, curve: bool, channels_last: bool) -> tuple[float, dict[str, float]]:
         import torch
 
         layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -198,21 +200,21 @@ class _Fit:
             batches = Batches(self.task, train, self.recipe, self.device, layout, self.recipe.augment)
             judged = Batches(self.task, judge, self.recipe, self.device, layout)
             step = Step(network, batches, self.task, self.recipe, self.device)
-            epochs, found = self.recipe.epochs, {}
+            epochs, metric, loss = self.recipe.epochs, math.nan, math.nan
             for epoch in range(epochs):
                 train_loss = self._epoch(step, batches, epoch)
                 if curve or epoch == epochs - 1:
                     with step.weights_to_judge():
-                        found = self._evaluate(network, judged)
-                    self._fold(found, epoch, curve)
+                        metric, loss = self._evaluate(network, judged)
+                    self._fold(metric, loss, epoch, curve)
             step.keep_average()
-        metrics = {"loss": found.pop("loss"), "train_loss": train_loss, "epochs": float(epochs)}
+        metrics = {"loss": loss, "train_loss": train_loss, "epochs": float(epochs)}
         if step.graph_failed:
             metrics["graph_fallbacks"] = 1.0
         if self.device.startswith("cuda"):
             metrics["peak_memory"] = float(torch.cuda.max_memory_allocated(self.device))
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files want weights
-        return found, metrics
+        return metric, metrics
 
     def _epoch(self, step: Step, batches: Batches, epoch: int) -> float:
         """One pass; returns the mean training loss."""
@@ -231,8 +233,8 @@ class _Fit:
                 step.check(total, at)
         return float(total) / batches.steps
 
-    def _evaluate(self, network: nn.Module, judged: Batches) -> dict[str, float]:
-        """The task's metric under its name, and the mean loss, over all examples of the split."""
+    def _evaluate(self, network: nn.Module, judged: Batches) -> tuple[float, float]:
+        """The task's metric and the mean loss over all examples of the split."""
         import torch
 
         task, plain = self.task, replace(self.recipe, label_smoothing=0.0)
@@ -245,21 +247,16 @@ class _Fit:
                 out = network(x).to(judged.dtype)
                 loss += task.kind.loss(out, y, plain) * len(rows)
                 outputs.append(out)
-        value = task.judge(judged.targets, torch.cat(outputs).cpu().numpy())
-        found = {task.metric: value, "loss": float(loss) / judged.count}
-        if task.measure.error:
-            found["error"] = 1 - value
-        return found
+        return task.judge(judged.targets, torch.cat(outputs).cpu().numpy()), float(loss) / judged.count
 
-    def _fold(self, found: dict[str, float], epoch: int, curve: bool) -> None:
-        if not all(math.isfinite(value) for value in found.values()):
+    def _fold(self, metric: float, loss: float, epoch: int, curve: bool) -> None:
+        if not (math.isfinite(metric) and math.isfinite(loss)):
             raise Stopped("nan", f"{self.task.metric} or loss is not finite on held-out data after epoch {epoch + 1}")
         if not curve:
             return
-        value = found[self.task.metric]
-        self.curve.append(value)
-        if self.recipe.stop == "median" and epoch < min(len(self.medians), self.recipe.epochs - 1):
-            median = self.medians[epoch]
-            if value < median if self.task.larger_is_better else value > median:
-                said = f"{self.task.metric} {value:.4g} after epoch {epoch + 1}, the median is {median:.4g}"
-                raise Stopped("stopped", said)
+        self.curve.append(metric)
+        if self.rule is None or epoch == self.recipe.epochs - 1:
+            return
+        reason = self.rule.stop(self.brief, tuple(self.curve), self.task.measure.sign)
+        if reason:
+            raise Stopped("stopped", f"{self.task.metric} {reason}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
@@ -47,7 +47,8 @@ class Recipe:
     balanced: whether each epoch draws its examples anew, every class as often, in place of each example once.
     ema: the share that stays of a running average of the weights, which is judged and kept, in a step; 0 for none.
     deterministic: same seed, same score; bit for bit on CPU at one thread count.
-    stop: median ends a training whose curve lies under the median of those known when it was proposed.
+    stop: off, or a rule that ends trainings early: median ends one whose curve lies under the median of those known
+        when it was proposed.
     seed: the training seeds of all candidates derive from it and their keys.
     """
 
@@ -71,7 +72,7 @@ class Recipe:
     balanced: bool = field(default=False, metadata={"neutral": False})
     ema: float = field(default=0.0, metadata={"neutral": 0.0})
     deterministic: bool = True
-    stop: Literal["off", "median"] = "off"
+    stop: str = "off"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -107,6 +108,15 @@ class Recipe:
         if self.precision != "auto":
             return self.precision
         return "bfloat16" if device.startswith("cuda") else "float32"
+
+    def at(self, fidelity: float) -> Recipe:
+        """The recipe of a training that gets a share of the epochs, its schedule as complete as the whole one's.
+
+        fidelity: above 0 and up to 1. Raises ValueError.
+        """
+        if not 0 < fidelity <= 1:
+            raise ValueError(f"a fidelity of {fidelity}; it is above 0 and at most 1")
+        return replace(self, epochs=max(1, round(self.epochs * fidelity)))
 
     def training_seed(self, key: str) -> int:
         """A training's seed: the same for equal keys whenever and wherever they are proposed."""

@@ -73,7 +73,8 @@ class Tensorboard:
     def _values(self, score: Record) -> dict[str, float]:
         """The scalars of one evaluation, by tag."""
         values: dict[str, float] = {}
-        fitness = score["objectives"].get(self.objective)
+        ok = score["status"] == "ok"
+        fitness = {**score["cost"], **score["objectives"]}.get(self.objective) if ok else None
         if fitness is not None:
             values["fitness/evaluated"] = fitness
             if self.best is None or self.sign * fitness > self.sign * self.best:

@@ -8,11 +8,12 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from evosearch.score import Objective
+from evosearch.evaluation.measures import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from evosearch.evaluation.measures import Objective
     from evosearch.report.reading import Candidate, RunReading
 
 AGAINST = ("params", "flops", "seconds")  # what a front is drawn against, where the run measured it
@@ -25,8 +26,7 @@ WORD = re.compile(r"[A-Za-z_]\w*(?:\([0-9][0-9.,x/e+-]*\))?")
 
 def objectives(run: RunReading) -> tuple[Objective, ...]:
     """What the search optimised, the first one first, with the sign that selection gave each."""
-    asked = run.config["search"]["objectives"] or [run.header.get("metric", "fitness")]
-    return tuple(Objective.parse(str(text)) for text in asked)
+    return recorded(run.header, run.config["search"]["objectives"])
 
 
 def number(value: Any) -> float | None:
@@ -40,7 +40,7 @@ def measured(candidate: Candidate, name: str) -> float | None:
     """An objective, a cost or the seconds of a candidate that succeeded; None where there is none."""
     if candidate.status != "ok" or candidate.score is None:
         return None
-    for source in (candidate.objectives, candidate.cost, {"seconds": candidate.score.get("seconds")}):
+    for source in (candidate.objectives, {"seconds": candidate.score.get("seconds")}):
         found = number(source.get(name))
         if found is not None:
             return found

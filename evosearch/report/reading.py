@@ -38,7 +38,11 @@ class Candidate:
 
     @property
     def objectives(self) -> Mapping[str, float]:
-        return self.score["objectives"] if self.score else {}
+        """What the search may have optimised: what was measured, and the cost where there is a network that has one."""
+        if self.status != "ok" or self.score is None:
+            return {}
+        counted = self.cost if any(self.cost.values()) else {}
+        return {**counted, **self.score["objectives"]}
 
     @property
     def cost(self) -> Mapping[str, int]:

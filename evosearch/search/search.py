@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
+from evosearch.evaluation.measures import objective
 from evosearch.individual import Individual, fitness_class
-from evosearch.score import Objective, Score, evaluation_seed
+from evosearch.score import Score, evaluation_seed
 from evosearch.search import adaptive
 from evosearch.search import strategy as strategies
 from evosearch.search.credit import Credit, Tally
@@ -72,7 +73,7 @@ class Search:
         history: bool = False,
     ) -> None:
         self.space, self.settings, self.operators = space, settings, operators
-        self.objectives = tuple(Objective.parse(text) for text in settings.objectives or ("fitness",))
+        self.objectives = tuple(objective(text) for text in settings.objectives or ("fitness",))
         self.evaluated = 0  # scores told
         self.exhausted = ""
         self._identify = identify
@@ -155,7 +156,7 @@ class Search:
 
     def lacks(self, score: Score) -> tuple[str, ...]:
         """Objectives of the search that an ok score does not have."""
-        return tuple(o.name for o in self.objectives if o.name not in score.objectives) if score.status == "ok" else ()
+        return tuple(o.name for o in self.objectives if o.name not in score.figures) if score.status == "ok" else ()
 
     def tell(self, number: int, score: Score | Mapping[str, float] | float | None) -> None:
         """The score of a proposal: a Score, or its objectives, or its one objective; None for a failure.
@@ -377,14 +378,14 @@ class Search:
         if isinstance(score, Score):
             if score.status != "ok":
                 return None
-            score = score.objectives
+            score = score.figures
         if not isinstance(score, Mapping):
             score = {self.objectives[0].name: float(score)}
         values = []
-        for objective in self.objectives:
-            if objective.name not in score:
-                raise TaskError(f"the score has no objective {objective.name!r}; it has {', '.join(score) or 'none'}")
-            values.append(objective.sign * float(score[objective.name]))
+        for one in self.objectives:
+            if one.name not in score:
+                raise TaskError(f"the score has no objective {one.name!r}; it has {', '.join(score) or 'none'}")
+            values.append(one.sign * float(score[one.name]))
         return tuple(values) if all(map(math.isfinite, values)) else None
 
     def _fold_due(self) -> None:

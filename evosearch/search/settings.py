@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from evosearch.errors import ConfigError
-from evosearch.score import Objective
+from evosearch.evaluation.measures import name_of
 from evosearch.search import adaptive
 
 
@@ -79,5 +79,5 @@ class SearchSettings:
             raise ConfigError(
                 f"search.policy: no policy named {self.policy!r}; there are: {', '.join(adaptive.POLICIES)}"
             )
-        if len({Objective.parse(text).name for text in self.objectives}) < len(self.objectives):
+        if len({name_of(text) for text in self.objectives}) < len(self.objectives):
             raise ConfigError(f"search.objectives: {', '.join(self.objectives)}: one objective is named twice")

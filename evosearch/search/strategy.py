@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from evosearch.architecture import Space
+    from evosearch.evaluation.measures import Objective
     from evosearch.grammar.core import Derivation
     from evosearch.operators import Operator, Operators
-    from evosearch.score import Objective
     from evosearch.search.credit import Credit
     from evosearch.search.history import History
     from evosearch.search.proposal import Candidate, Evaluated

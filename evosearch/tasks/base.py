@@ -14,6 +14,8 @@ from evosearch.tasks.metrics import metric_of
 from evosearch.tasks.rows import channel_axes, moments
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evosearch.grammar.core import Derivation
     from evosearch.layers.base import Shape
     from evosearch.score import Score
@@ -90,6 +92,12 @@ class AnyTask(Protocol):
 class DirectTask(AnyTask, Protocol):
     """A task that scores a sentence itself, without a network: a function, or a table of recorded figures."""
 
+    @property
+    def signs(self) -> Mapping[str, int]:
+        """Names of objectives that its scores have, to 1 where larger is better, -1 where smaller is, 0 where nobody
+        said. A score's objectives may be named with their signs too: `-tokens`.
+        """
+
     def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
         """The candidate's score. Deterministic in its arguments."""
 
@@ -151,10 +159,6 @@ class Task:
     def measure(self) -> Metric:
         """The metric itself."""
         return metric_of(self.kind.metrics, self.kind.name, self.metric)
-
-    @property
-    def larger_is_better(self) -> bool:
-        return self.measure.sign > 0
 
     def judge(self, y: Array, out: Array) -> float:
         """The metric's value: y (N, ...) stored targets, out (N, outputs) what the network gave for their examples."""

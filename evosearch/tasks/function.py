@@ -3,8 +3,9 @@
     def fitness(text: str, derivation: Derivation, seed: int) -> float | Mapping[str, float]:
         ...
 
-A number is the objective "fitness"; a mapping names its objectives, and `search.objectives` says which count. Larger
-is better unless the name or a sign says otherwise (see `evosearch.score.Objective`).
+A number is the objective "fitness", larger is better; a mapping names its objectives, and `search.objectives` says
+which count. What is better of an objective that evosearch does not know is said by a sign, in the configuration
+(`-tokens`) or in the function's attribute `metric`; a mapping's names may have signs too, which then must agree.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import paths
 from evosearch.errors import TaskError
-from evosearch.score import Score, minimised
+from evosearch.score import Score
 
 if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
@@ -31,12 +32,16 @@ if TYPE_CHECKING:
     from evosearch.tasks.base import TaskSettings
 
 
+SIGNS: Mapping[str, int] = {"+": 1, "-": -1}
+
+
 @dataclass(frozen=True, eq=False)
 class FunctionTask:
     """A task that calls a function; see the module's docstring.
 
     name: the spec it was loaded by. digest: 32 hex digits of the module's source file and the function's name.
-    metric: "fitness", or what the function's own attribute `metric` says.
+    metric: "fitness", or what the function's own attribute `metric` says. sign: 1 or -1 where that begins with + or -,
+        else 0.
     input_shape: the function's attribute of that name, for grammars of networks; else None.
     """
 
@@ -45,10 +50,11 @@ class FunctionTask:
     metric: str
     function: Callable[..., Any]
     input_shape: Shape | None
+    sign: int = 0
 
     @property
-    def larger_is_better(self) -> bool:
-        return not minimised(self.metric)
+    def signs(self) -> Mapping[str, int]:
+        return {self.metric: self.sign}
 
     def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
         """Call the function. What it raises is a crashed score with the error in a line; NaN or infinity a nan one."""
@@ -107,10 +113,16 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
         inspect.signature(function).bind("", None, 0)
     except TypeError as error:
         raise TaskError(f"{spec}: {error}; it is called as {function_name}(text, derivation, seed)") from error
-    metric = settings.metric or str(getattr(function, "metric", "fitness"))
+    said = settings.metric or str(getattr(function, "metric", "fitness"))
+    metric = said[1:] if said[:1] in SIGNS else said
     shape = getattr(function, "input_shape", None)
     return FunctionTask(
-        spec, _digest(module, function_name), metric, function, None if shape is None else tuple(map(int, shape))
+        spec,
+        _digest(module, function_name),
+        metric,
+        function,
+        None if shape is None else tuple(map(int, shape)),
+        SIGNS.get(said[:1], 0),
     )
 
 

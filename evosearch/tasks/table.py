@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from evosearch import paths
 from evosearch.errors import TaskError
-from evosearch.score import Score, minimised
+from evosearch.score import Score
 from evosearch.tasks.sources import opened
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ class TableTask:
     """A task that looks scores up.
 
     rows: figures by architecture text without white space; each a tuple in the order of `columns`.
-    metric: the fitness column's name. report, cost: the columns' names, or empty.
+    metric: the fitness column's name. sign: 1 or -1 where that was said with it, else 0. report, cost: the columns'
+    names, or empty.
     """
 
     name: str
@@ -62,10 +63,11 @@ class TableTask:
     columns: tuple[str, ...]
     rows: Mapping[str, tuple[float, ...]]
     input_shape: Shape | None
+    sign: int = 0
 
     @property
-    def larger_is_better(self) -> bool:
-        return not minimised(self.metric)
+    def signs(self) -> Mapping[str, int]:
+        return {**dict.fromkeys(self.columns, 0), self.metric: self.sign}
 
     def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
         """The row of this very text, whatever other text has its key; `invalid` where the table has none."""
@@ -126,7 +128,8 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
     """The table that `FILE.csv[,key=COLUMN][,fitness=COLUMN][,cost=COLUMN][,report=COLUMN]` names.
 
     A column that is not named is the one called so, or whose name begins as USUAL says; `data.target` names the
-    fitness too. Raises TaskError with file, line and column of whatever is wrong.
+    fitness too. The fitness may have a sign before it, which says what is better: `fitness=-val_regret`. Raises
+    TaskError with file, line and column of whatever is wrong.
     """
     file, named = _spec(spec)
     if settings.target:
@@ -136,6 +139,9 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
         raise TaskError(f"{path}: no such table")
     text = opened(path)
     header, records = _lines(path, text)
+    sign = 0
+    if (asked := named.get("fitness", ""))[:1] in ("+", "-") and asked not in header:
+        named["fitness"], sign = asked[1:], 1 if asked[0] == "+" else -1
     roles = {role: _column(path, header, role, named.get(role)) for role in ROLES}
     key_at = header.index(roles["key"])
     rows: dict[str, tuple[float, ...]] = {}
@@ -168,6 +174,7 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
         columns=tuple(header[at] for at in numeric),
         rows=rows,
         input_shape=CIFAR if nasbench else None,
+        sign=sign,
     )
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from evosearch.errors import ConfigError
+from evosearch.evaluation.job import Evaluation, Job, Resources
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evosearch.score import Score
 
 GIB = 1 << 30
@@ -50,50 +52,10 @@ class WorkerSettings:
             raise ConfigError(f"workers.device is '{self.device}'; use auto, cpu, cuda or cuda:N")
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One candidate to evaluate.
-
-    number: its proposal's. text: its sentence. key: its canonical key. seed: of its training.
-    medians: the median curve of the scores known when it was proposed, for recipes that stop under it.
-    """
-
-    number: int
-    text: str
-    key: str
-    seed: int = 0
-    medians: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What one worker has: a device, threads, bytes of main memory and of the device's own, seconds for a candidate.
-
-    memory: what its process may take. device_memory: what a training on the device may be estimated to take, before it
-    is begun; on CPU a figure of main memory that does not depend on the number of workers. 0 is no limit.
-    """
-
-    device: str = "cpu"
-    threads: int = 1
-    memory: int = 0
-    device_memory: int = 0
-    time_limit: float = 0.0
-
-
-class Evaluation(NamedTuple):
-    """A score, and what is worth keeping of how it came about: the traceback of a failure."""
-
-    score: Score
-    log: str = ""
-
-
-Evaluator = Callable[[Job], Evaluation]
-
-
 class EvaluatorSpec(Protocol):
-    """What a worker needs to become an evaluator. Crosses to worker processes, so it holds plain values only."""
+    """What a worker needs to evaluate. Crosses to worker processes, so it holds plain values only."""
 
-    def build(self, resources: Resources) -> Evaluator:
+    def build(self, resources: Resources) -> Callable[[Job], Evaluation]:
         """Load grammar, layers and data; called once in each worker. Raises EvosearchError."""
 
 
@@ -207,3 +169,20 @@ def _gpu_memory(device: str) -> int:
 def _per_gpu(places: tuple[str, ...]) -> int:
     """Small networks leave a GPU idle between kernels: as many candidates as cores can feed, with 8 GiB each."""
     return max(1, min(8, cores() // len(places), _gpu_memory(places[0]) // (8 * GIB)))
+
+
+__all__ = [
+    "GIB",
+    "Evaluation",
+    "EvaluatorSpec",
+    "Job",
+    "Pool",
+    "Resources",
+    "WorkerSettings",
+    "cores",
+    "device_kind",
+    "devices",
+    "machine_memory",
+    "open_pool",
+    "seats",
+]

@@ -13,9 +13,10 @@ from evosearch.errors import StorageError
 from evosearch.evaluation.failures import failed, one_line
 from evosearch.score import Score
 from evosearch.storage import Disk, refusal
-from evosearch.workers import Evaluation, Evaluator, Job
+from evosearch.workers import Evaluation, Job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 LONGEST_LOG = 64 * 1024  # bytes, from the end
 
 
-def contained(evaluate: Evaluator, job: Job) -> Evaluation:
+def contained(evaluate: Callable[[Job], Evaluation], job: Job) -> Evaluation:
     """The evaluation of a job; an exception that came through is a crashed score (oom for memory) and its traceback."""
     begun = time.monotonic()
     try:

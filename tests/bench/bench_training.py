@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from evosearch import config, engine, network
+from evosearch.evaluation.evaluators import evaluator
+from evosearch.evaluation.job import Context, Evaluator
 from evosearch.evaluation.recipe import Recipe
 from evosearch.tasks import Split, Task, make_task
-from evosearch.workers import Evaluator, Job, Resources, WorkerSettings, cores
-from evosearch.workers.evaluator import evaluator
+from evosearch.workers import Job, Resources, WorkerSettings, cores
 from evosearch.workers.processes import ProcessPool
 from tests import spaces
 from tests.watch import Silent
@@ -93,8 +94,10 @@ class Spec:
     scale: Scale
 
     def build(self, resources: Resources) -> Evaluator:
-        torch.set_num_threads(resources.threads)
-        return evaluator(spaces.space("einspace", SHAPE), fashion_mnist(self.scale), self.scale.recipe, resources)
+        space = spaces.space("einspace", SHAPE)
+        found = evaluator(Context(space, fashion_mnist(self.scale), self.scale.recipe, resources))
+        found.prepare(None)
+        return found
 
 
 class Images(Dataset[tuple[Tensor, int]]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evosearch.evaluation.measures import unit
 from evosearch.report import figures
 from evosearch.report.compare import spread, tested
 from evosearch.report.figures import measured
@@ -223,8 +224,7 @@ def _backwards(points: Sequence[tuple[float, float]], end: float) -> str:
 
 
 def trade_offs(comparison: Comparison) -> str:
-    words = {"params": "parameters", "flops": "FLOPs of one example", "seconds": "seconds of its evaluation"}
-    charts = "".join(_fronts(comparison, against, label) for against, label in words.items())
+    charts = "".join(_fronts(comparison, against, unit(against)) for against in figures.AGAINST)
     names = "".join(f"<li>{swatch(row, method)}</li>" for row, method in enumerate(comparison.methods))
     intro = paragraph("Pareto fronts of each method's runs together.")
     return f'{intro}<ul class="plain">{names}</ul><div class="trio">{charts}</div>'

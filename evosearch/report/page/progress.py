@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evosearch.evaluation.measures import unit
 from evosearch.report.figures import measured
 from evosearch.report.page.markup import figure, folded, link, paragraph, table
 from evosearch.report.page.svg import (
@@ -161,8 +162,7 @@ def _axis(report: Report, y: Scale) -> str:
 def trade_offs(report: Report) -> str:
     if not report.fronts:
         return ""
-    words = {"params": "parameters", "flops": "FLOPs of one example", "seconds": "seconds of its evaluation"}
-    charts = "".join(_front_chart(report, against, words[against]) for against in report.fronts)
+    charts = "".join(_front_chart(report, against, unit(against)) for against in report.fronts)
     text = paragraph(
         "Each dot is a candidate. The line joins those that no other beats in both: the Pareto front. "
         "Choose a point to see its architecture."

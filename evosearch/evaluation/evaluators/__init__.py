@@ -1,0 +1,58 @@
+"""How candidates are scored: each evaluator is one file with one class, made with a Context.
+
+network    trains the network that a sentence is
+direct     asks the task itself: a function, or a table of recorded figures
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from evosearch import grammar
+from evosearch.architecture import Limits
+from evosearch.errors import TaskError
+from evosearch.evaluation import stopping
+from evosearch.evaluation.evaluators.direct import Direct
+from evosearch.evaluation.evaluators.network import Network
+from evosearch.evaluation.job import Context, Evaluator, Resources
+from evosearch.evaluation.recipe import Recipe
+from evosearch.space import space_of
+from evosearch.tasks import DirectTask, Task, TaskSettings, load
+
+
+def evaluator(context: Context) -> Evaluator:
+    """The usual evaluator of the context's task: by training a network, or by the task itself."""
+    return Direct(context) if isinstance(context.task, DirectTask) else Network(context)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """An EvaluatorSpec in plain values, as a configuration has them.
+
+    grammar: the grammar file. search_path: folders named for grammars. layers: files of the user's own layers.
+    folder: the run's; empty where there is none. signs: the search's objectives, names to 1 or -1.
+    """
+
+    grammar: str
+    task: str
+    search_path: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    data: TaskSettings = field(default_factory=TaskSettings)
+    recipe: Recipe = field(default_factory=Recipe)
+    folder: str = ""
+    signs: tuple[tuple[str, int], ...] = ()
+
+    def build(self, resources: Resources) -> Evaluator:
+        task = load(self.task, self.data)
+        if not isinstance(task, Task | DirectTask):
+            raise TaskError(f"task {task.name} neither has data to train on nor scores candidates itself")
+        space = space_of(task, grammar.load(self.grammar, self.search_path), self.layers, self.limits)
+        rule = stopping.find(self.recipe.stop)
+        found = evaluator(Context(space, task, self.recipe, resources, rule, dict(self.signs)))
+        found.prepare(Path(self.folder) if self.folder else None)
+        return found
+
+
+__all__ = ["Spec", "evaluator"]

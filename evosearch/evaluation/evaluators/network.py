@@ -1,0 +1,85 @@
+"""Candidates scored by training the network that their sentence is: read it, refuse what cannot fit, build, train."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, cast
+
+from evosearch.errors import ArchitectureError
+from evosearch.evaluation import measures
+from evosearch.evaluation.failures import one_line
+from evosearch.evaluation.fit import train, warm_up
+from evosearch.evaluation.job import Context, Evaluation, Job
+from evosearch.evaluation.memory import memory_estimate
+from evosearch.evaluation.recipe import Recipe, check
+from evosearch.score import Score
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from evosearch.layers.builder import Working
+    from evosearch.tasks import Task
+
+GPU_LIBRARIES = 192 << 20  # bytes that cuBLAS and cuDNN work in: 32 MiB for each of two streams, and convolutions'
+
+
+class Network:
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.task = cast("Task", context.task)
+
+    @property
+    def digest(self) -> str:
+        resources = self.context.resources
+        return self.context.recipe.digest(resources.device, threads=resources.threads)
+
+    @property
+    def measures(self) -> Mapping[str, int]:
+        return {measure.name: measure.sign for measure in measures.of_networks(self.task)}
+
+    def prepare(self, folder: Path | None) -> None:
+        """Torch's threads set and its libraries loaded. Raises ConfigError where the recipe is not for the task."""
+        import torch
+
+        check(self.task, self.context.recipe)
+        torch.set_num_threads(self.context.resources.threads)
+        warm_up(self.context.resources.device)
+
+    def __call__(self, job: Job) -> Evaluation:
+        from evosearch import network
+
+        begun = time.monotonic()
+        space, resources = self.context.space, self.context.resources
+        try:
+            architecture = space.read(space.parse(job.text))
+        except ArchitectureError as error:
+            return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
+        recipe, cost = self.context.recipe.at(job.fidelity), architecture.cost
+        room = resources.device_memory
+        if room and (needed := self.memory(cost.params, network.working_scalars(architecture), recipe)) > room:
+            said = f"would take {needed / 2**30:.2f} GiB to train, and the limit is {room / 2**30:.2f}"
+            return Evaluation(Score(job.key, "over_budget", cost=cost, seed=job.seed, error=said))
+        trained = train(
+            lambda: network.build(architecture),
+            self.task,
+            recipe,
+            device=resources.device,
+            seed=job.seed,
+            key=job.key,
+            cost=cost,
+            deadline=begun + resources.time_limit if resources.time_limit else math.inf,
+            rule=self.context.stop,
+            brief=job.brief,
+        )
+        return Evaluation(trained.score, trained.log)
+
+    def memory(self, params: int, working: Working, recipe: Recipe) -> int:
+        """Bytes of the device's memory that a training is estimated to take; on a GPU with what is there besides."""
+        resources = self.context.resources
+        needed = memory_estimate(params, working, self.task, recipe, resources.device)
+        if resources.device == "cpu":
+            return needed
+        data = sum(split.x.nbytes + split.y.nbytes for split in (self.task.train, self.task.validation))
+        return needed + GPU_LIBRARIES + min(data, resources.device_memory // 4)
