@@ -30,7 +30,7 @@ from evosearch.store.run import Run
 from tests.chaos import sessions
 from tests.report_runs import created
 from tests.test_export import SECOND, finished_run, key_of, write_data
-from tests.test_tasks import ARRAY_MISTAKES, PEOPLE, TEXT_MISTAKES, idx_folder, image_folder, npz
+from tests.test_tasks import ARRAY_MISTAKES, HEADERS, PEOPLE, TEXT_MISTAKES, idx_folder, image_folder, npz
 from tests.test_tasks_table import BROKEN_TABLES, TABLE_MISTAKES
 from tests.watch import Silent
 
@@ -365,6 +365,14 @@ def split_pictures(at: Path) -> None:
     image_folder(at / "pets/train")
     image_folder(at / "pets/test")
     (at / "pets/test/dog").rename(at / "pets/test/wolf")
+
+
+def deep_pictures(at: Path) -> None:
+    from PIL import Image
+
+    (at / "pets/cat").mkdir(parents=True)
+    Image.fromarray(np.zeros((2, 2), np.uint16)).save(at / "pets/cat/deep.png")
+    Image.new("RGB", (2, 2)).save(at / "pets/cat/bright.png")
 
 
 def ledger(content: bytes) -> Prepare:
@@ -931,8 +939,8 @@ TASKS = [
     usage(f"{TASK} a.ts", "a.ts: no series after @data", at=write("a.ts", SERIES_HEAD + "@data\n")),
     usage(
         f"{TASK} a.ts",
-        "a.ts: line 4: a series without values, or with an infinite one",
-        at=write("a.ts", SERIES_HEAD + "@data\n1,inf:up\n"),
+        "a.ts: line 4: a series without values",
+        at=write("a.ts", SERIES_HEAD + "@data\n?,NaN:up\n"),
     ),
     usage(
         f"{TASK} a.ts --set data.kind=classification",
@@ -960,6 +968,40 @@ TASKS = [
     ),
     usage("run --task digitz", "no task 'digitz': it is no file or folder here"),
     usage(f"{TASK} points.csv --set data.target=wage", "no column 'wage'; there are a, b, c", at=points),
+    *(
+        usage(
+            f"{TASK} t-train.csv",
+            f"re:{said}",
+            at=both(
+                write("t-train.csv", one + "".join(f"{n},{n % 7},{'yn'[n % 2]}\n" for n in range(60))),
+                write("t-test.csv", other + "".join(f"{n},{n % 7},{'yn'[n % 2]}\n" for n in range(60))),
+            ),
+        )
+        for one, other, said in HEADERS
+    ),
+    usage(f"{TASK} points.csv --set data.separator=::", "data.separator is '::'; it is one character", at=points),
+    usage(
+        f"{TASK} points.csv --set data.encoding=latin-0",
+        "no encoding is called 'latin-0'; leave data.encoding empty for UTF-8",
+        at=points,
+    ),
+    usage(
+        f"{TASK} data.npz",
+        "data.npz: two arrays are called x, but for capitals; leave one of them",
+        at=arrays(x=X, X=X, y=Y),
+    ),
+    usage(f"{TASK} data.npz", "x_train and train_x are both there", at=arrays(x_train=X, train_x=X, y_train=Y)),
+    usage(
+        f"{TASK} data.npz",
+        "the validation split is there twice, as val too",
+        at=arrays(x_train=X, y_train=Y, x_val=X, y_val=Y, x_valid=X, y_valid=Y),
+    ),
+    usage(
+        f"{IMAGES} pets",
+        "valid: validation beside it is the validation split already",
+        at=lambda at: [image_folder(at / "pets" / name) for name in ("train", "validation", "valid")],
+    ),
+    usage(f"{IMAGES} pets", "bright.png: colour pixels, and", "16-bit grey ones; save them alike", at=deep_pictures),
     usage(f"{TASK} empty", "empty: no data in this folder that evosearch reads", at=folder("empty")),
     usage(f"{TASK} one.csv", "no column is left beside the target", at=write("one.csv", "a\n" + "x\ny\n" * 20)),
     usage(f"{TASK} b.csv", "b.csv: byte 6 is not UTF-8 text", at=write("b.csv", b"a,b\n1,\xff\n")),

@@ -6,6 +6,7 @@ import gzip
 import json
 import lzma
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from evosearch.evaluation.recipe import Recipe
 from evosearch.tasks import Split, Task, TaskSettings, load, make_task
 from evosearch.tasks.assemble import Part, assemble
 from evosearch.tasks.base import Reading, cut
+from evosearch.tasks.encode import number as number_of
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.metrics import metric_of
 
@@ -323,9 +325,145 @@ def test_csv_without_header_and_with_test_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(task.test_split().y, [0, 1, 1, 0, 0, 1])
 
 
+# What a cell writes, and the number it is; None: a word.
+WRITTEN = {
+    "1": 1.0,
+    "-2.50": -2.5,
+    "+.5": 0.5,
+    "5.": 5.0,
+    "1e5": 1e5,
+    "1.5E-3": 0.0015,
+    "0": 0.0,
+    "0.1": 0.1,
+    **dict.fromkeys(
+        ("1_10", "1e5x", "inf", "infinity", "0x10", "1,5", "1 000", "--1", "e5", ".", "٣", "½", "1e"), None
+    ),
+}
+
+
+@pytest.mark.parametrize("cell", WRITTEN)
+def test_what_is_a_number(cell: str) -> None:
+    """ASCII digits as everyone writes them; what only looks like a number is a word."""
+    assert number_of(cell) == WRITTEN[cell]
+    assert number_of(f" {cell}\t") == WRITTEN[cell]
+
+
+def table_of(path: Path, text: str | bytes, **settings: Any) -> Task:
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return task_of(path, **settings)
+
+
+PLAIN = "dose,ward,label\n" + "".join(f"{n}.5,{'abc'[n % 3]},{'yn'[n % 2]}\n" for n in range(60))
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        PLAIN.replace(",", ";"),
+        PLAIN.replace(",", "\t"),
+        PLAIN.replace(",", "|"),
+        PLAIN.replace(",", ";").replace(".5", ",5"),
+        PLAIN.replace(",", ", "),
+        PLAIN.replace("\n", "\r\n"),
+        PLAIN.replace("\n", "\r"),
+        PLAIN.replace("\n", "\n\n"),
+        PLAIN.replace("a", '"a"').replace("dose", '"dose"').replace('w"a"rd,l"a"bel', "ward,label"),
+        b"\xef\xbb\xbf" + PLAIN.encode(),
+        PLAIN.encode("utf-16"),
+        b"\xff\xfe\0\0" + PLAIN.encode("utf-32-le"),
+        PLAIN.removeprefix("dose,ward,label\n"),
+    ],
+    ids=[*";\t|5 ", "crlf", "cr", "blank lines", "quotes", "mark", "utf-16", "utf-32", "no header"],
+)
+def test_one_table_however_it_is_written(tmp_path: Path, same: str | bytes) -> None:
+    assert table_of(tmp_path / "same.csv", same).digest == table_of(tmp_path / "plain.csv", PLAIN).digest
+
+
+def test_other_encodings_and_separators_are_said(tmp_path: Path) -> None:
+    text = PLAIN.replace("label", "über").replace(",", "~")
+    task = table_of(tmp_path / "a.csv", text.encode("latin-1"), encoding="latin-1", separator="~")
+    assert (task.target, task.digest) == ("über", table_of(tmp_path / "plain.csv", PLAIN).digest)
+
+
+def test_codes_stay_words(tmp_path: Path) -> None:
+    """One number that begins with a nought makes a column of whole numbers one of names; so it does of classes."""
+    text = "zip,dose,ward\n" + "".join(f"{['01', '10', '1'][n % 3]},{n},{['007', '7'][n % 2]}\n" for n in range(60))
+    task = table_of(tmp_path / "a.csv", text)
+    assert task.input_shape == (4,)
+    assert task.columns[0]["categories"] == ["01", "1", "10"]
+    assert task.values == task.labels == ("007", "7")
+
+
+def test_missing_numbers_are_the_mean_and_said(tmp_path: Path) -> None:
+    text = "dose,label\n" + "".join(f"{'NA' if n % 4 == 0 else n % 4},{'yn'[n % 2]}\n" for n in range(80))
+    task = table_of(tmp_path / "a.csv", text)
+    assert task.input_shape == (2,)
+    assert {tuple(row) for row in task.train.x.tolist()} == {(2, 1), (1, 0), (2, 0), (3, 0)}
+    assert "column 'dose' lacks 20 of 80 values: its mean instead" in task.notes
+
+
+def test_files_are_joined_by_header(tmp_path: Path) -> None:
+    """Columns in another order are the same columns; the position says nothing."""
+    rows = [(n, n % 7, "yn"[n % 2]) for n in range(60)]
+    train = "a,b,y\n" + "".join(f"{a},{b},{y}\n" for a, b, y in rows)
+    (tmp_path / "t-train.csv").write_text(train)
+    (tmp_path / "t-test.csv").write_text(train)
+    digest = task_of(tmp_path / "t-train.csv").digest
+    (tmp_path / "t-test.csv").write_text("y,b,a\n" + "".join(f"{y},{b},{a}\n" for a, b, y in rows))
+    assert task_of(tmp_path / "t-train.csv").digest == digest
+
+
+HEADERS = [
+    ("a,b,y\n", "a,c,y\n", r"t-test.csv: no column 'b', as .*t-train.csv has it; there are a, c, y"),
+    ("a,b,y\n", "", r"t-test.csv: no header, and .*t-train.csv has one"),
+    ("", "a,b,y\n", r"t-train.csv: no header, and .*t-test.csv has one"),
+    ("a,b,y\n", "a,a,y\n", r"t-test.csv: line 1: two columns are called 'a'"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "said"), HEADERS)
+def test_headers_that_do_not_match_are_said(tmp_path: Path, one: str, other: str, said: str) -> None:
+    rows = "".join(f"{n},{n % 7},{'yn'[n % 2]}\n" for n in range(60))
+    (tmp_path / "t-train.csv").write_text(one + rows)
+    (tmp_path / "t-test.csv").write_text(other + rows)
+    with pytest.raises(TaskError, match=said):
+        load(str(tmp_path / "t-train.csv"))
+
+
+def test_a_missing_value_in_the_first_row_is_no_header(tmp_path: Path) -> None:
+    text = "?,x,1\n" + "".join(f"{n},{'xz'[n % 2]},{n % 2}\n" for n in range(59))
+    task = table_of(tmp_path / "a.csv", text)
+    assert (sum(sizes(task)), task.values) == (60, (0, 1))
+
+
+def test_a_class_that_a_split_lacks_is_said(tmp_path: Path) -> None:
+    rows = "".join(f"{n},{'xyz'[n % 3]}\n" for n in range(60))
+    (tmp_path / "t-train.csv").write_text("a,b\n" + rows)
+    (tmp_path / "t-test.csv").write_text("a,b\n1,x\n2,z\n")
+    assert "the test split has no example of class y" in task_of(tmp_path / "t-train.csv").notes
+
+
+@pytest.mark.parametrize(
+    ("labels", "values"),
+    [
+        (("0", "1"), (0, 1)),
+        (("-1", "1"), (-1, 1)),
+        (("0.5", "1.5"), (0.5, 1.5)),
+        (("False", "True"), (False, True)),
+        (("no", "yes"), ("no", "yes")),
+        (("00", "01"), ("00", "01")),
+    ],
+)
+def test_labels_keep_their_type(tmp_path: Path, labels: tuple[str, str], values: tuple[Any, Any]) -> None:
+    text = "a,b\n" + "".join(f"{n},{labels[n % 2]}\n" for n in range(60))
+    task = table_of(tmp_path / "a.csv", text, kind="classification")
+    assert (task.labels, task.values) == (labels, values)
+    assert list(map(type, task.values)) == list(map(type, values))
+
+
 def test_equal_numbers_are_one_class_under_every_hash_seed(tmp_path: Path) -> None:
     """However a number is written, in either file, its class is the same; order and digest do not follow hash()."""
-    written = ("2", "1.0", "1", "01", "1e1", "9007199254740993", "9007199254740992")
+    written = ("2", "1.0", "1", "1.00", "1e1", "9007199254740993", "9007199254740992")
     (tmp_path / "train.csv").write_text("".join(f"{row},{cell}\n" for row, cell in enumerate(written * 10)))
     (tmp_path / "test.csv").write_text("0,1.00\n1,2.0\n2,10\n3,+9007199254740993\n")
     program = (
@@ -343,9 +481,7 @@ def test_equal_numbers_are_one_class_under_every_hash_seed(tmp_path: Path) -> No
         ).stdout.partition(" ")[::2]
         for seed in range(4)
     }
-    assert {rest.strip() for _, rest in said} == {
-        "('01', '2', '1e1', '9007199254740992', '9007199254740993') [0 1 2 4]"
-    }
+    assert {rest.strip() for _, rest in said} == {"('1', '2', '1e1', '9007199254740992', '9007199254740993') [0 1 2 4]"}
     assert len(said) == 1
 
 
@@ -424,6 +560,94 @@ def test_image_folders(tmp_path: Path) -> None:
             Image.open(file).convert("L").save(file)
     task = task_of(tmp_path / "split")
     assert (task.input_shape, len(task.train), len(task.validation), len(task.test_split())) == ((1, 4, 6), 20, 20, 20)
+
+
+def test_series_as_the_archive_writes_them(tmp_path: Path) -> None:
+    """Capitals in the head; 1 there and 1.0 in a row; NaN for a missing value; a text of another system's newlines."""
+    plain = SERIES.replace("up down", "1 2").replace(":up", ":1").replace(":down", ":2")
+    plain += plain.split("@data\n")[1] * 9
+    (tmp_path / "a.ts").write_text(plain)
+    task = task_of(tmp_path / "a.ts")
+    assert task.values == (1, 2)
+    for other in (
+        plain.replace(":1\n", ":1.0\n"),
+        plain.replace("false", "False").replace("true", "TRUE"),
+        plain.replace("?", "NaN"),
+        plain.replace("\n", "\r\n"),
+        "\ufeff" + plain,
+    ):
+        (tmp_path / "a.ts").write_text(other, newline="")
+        assert task_of(tmp_path / "a.ts").digest == task.digest
+
+
+def save(folder: Path, mode: str | None, *images: Any, suffix: str = "png", **how: Any) -> Path:
+    from PIL import Image
+
+    for number, pixels in enumerate(images):
+        place = folder / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+        (image.convert(mode) if mode else image).save(place / f"{number}.{suffix}", **how)
+    return folder
+
+
+def seen(folder: Path) -> list[tuple[float, ...]]:
+    """The different colours of the first pixels of all images."""
+    task = task_of(folder)
+    x = np.concatenate([task.train.x, task.validation.x, task.test_split().x])
+    return sorted({tuple(map(float, colour)) for colour in x[:, :, 0, 0]})
+
+
+def test_images_mean_what_they_show(tmp_path: Path) -> None:
+    """16-bit and floating-point greys keep their values; palettes are colours; what is transparent is not seen."""
+    from PIL import Image
+
+    deep = [np.full((2, 3), n, np.uint16) for n in (0, 255, 300, 65535) * 5]
+    assert seen(save(tmp_path / "deep", None, *deep)) == [(0,), (255,), (300,), (65535,)]
+    grey = [np.full((2, 3), n, np.uint8) for n in (0, 1, 255, 7) * 2]  # in the place of the first eight
+    mixed = save(save(tmp_path / "mixed", None, *deep), "L", *grey)
+    assert seen(mixed) == [(0,), (255,), (257,), (300,), (7 * 257,), (65535,)]
+    floats = [np.full((2, 3), n, np.float32) for n in (0.25, 1e9, -3.5, 7) * 5]
+    assert seen(save(tmp_path / "floats", None, *floats, suffix="tiff")) == [(-3.5,), (0.25,), (7,), (1e9,)]
+    coloured = [Image.new("RGB", (3, 2), colour).quantize(4) for colour in ("red", "blue") * 10]
+    assert seen(save(tmp_path / "palette", None, *coloured)) == [(0, 0, 255), (255, 0, 0)]
+    clear = [Image.new("RGBA", (3, 2), colour) for colour in ((9, 9, 9, 0), (200, 100, 0, 0), (200, 100, 0, 255)) * 7]
+    assert seen(save(tmp_path / "clear", None, *clear)) == [(0, 0, 0, 0), (200, 100, 0, 255)]
+    opaque = [Image.new("RGBA", (3, 2), colour) for colour in ((9, 9, 9, 255), (200, 100, 0, 255)) * 10]
+    assert task_of(save(tmp_path / "opaque", None, *opaque)).input_shape == (3, 2, 3)
+    turned = Image.new("L", (3, 2))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    assert task_of(save(tmp_path / "turned", None, *[turned] * 20, exif=exif)).input_shape == (1, 3, 2)
+
+
+def test_greys_of_two_depths_are_not_mixed_up(tmp_path: Path) -> None:
+    from PIL import Image
+
+    floats, colours = np.zeros((2, 3), np.float32), Image.new("RGB", (3, 2))
+    save(tmp_path / "mixed", None, floats, floats, suffix="tiff")
+    save(tmp_path / "mixed", None, colours)
+    with pytest.raises(TaskError, match=r"0.png: colour pixels, and .*0.tiff has floating-point ones; save them alike"):
+        load(str(tmp_path / "mixed"))
+
+
+def test_what_is_hidden_or_empty_is_no_data(tmp_path: Path) -> None:
+    """Notebooks' checkpoints, an archiver's leavings and folders without images, anywhere; an empty class is said."""
+    task = task_of(image_folder(tmp_path / "pets"))
+    for place in (".ipynb_checkpoints", "cat/.ipynb_checkpoints", "__MACOSX", "dog/__MACOSX/deep", ".hidden"):
+        shutil.copytree(tmp_path / "pets/cat", tmp_path / "pets" / place, ignore=lambda *_: [".ipynb_checkpoints"])
+    (tmp_path / "pets/cat/._0.png").write_bytes(b"no picture")
+    (tmp_path / "pets/notes").mkdir()
+    again = task_of(tmp_path / "pets")
+    assert again.digest == task.digest
+    assert "notes: no image in this folder, so no class" in again.notes
+    for name in ("train_x", "train_y", "._train_x"):
+        (tmp_path / "arrays").mkdir(exist_ok=True)
+        np.save(tmp_path / "arrays" / f"{name}.npy", np.arange(40) % 2 if name[-1] == "y" else np.zeros((40, 3)))
+    assert task_of(tmp_path / "arrays").input_shape == (3,)
+    folder = idx_folder(tmp_path / "mnist")
+    (folder / "._train-images-idx3-ubyte").write_bytes(b"")
+    assert sum(sizes(task_of(folder))) == 50
 
 
 # -- data sets by name --------------------------------------------------------------------------------------------
@@ -563,15 +787,29 @@ def test_torn_idx_and_text(tmp_path: Path) -> None:
 TEXT_MISTAKES = [
     ("a.csv", "a,b\n1,x\n2,y,3\n", r"a.csv: line 3: 3 cells, and 2 in the first row"),
     ("a.csv", "a,b\n", r"a.csv: 1 rows; there is nothing to learn from"),
-    ("a.csv", "a,b\n1,x\n,y\n3,x\n4,y\n", r"a.csv: line 3: column 'a' holds numbers, and here ''"),
-    ("a.csv", "a,b\n1,x\nnan,y\n", r"a.csv: line 3: nan in column 'a'"),
+    ("a.csv", "a,b\n1,x\nx,y\n3,x\n4,y\n", r"a.csv: line 3: column 'a' holds numbers, and here 'x'"),
+    ("a.csv", "a,b\n1,x\n2,y\n007,x\n4.5,y\n", r"a.csv: line 4: column 'a' holds numbers, and here '007'"),
+    ("a.csv", "a,b\n1,x\n1e999,y\n", r"a.csv: line 3: 1e999 in column 'a' is too large"),
+    ("a.csv", "a,b,a\n1,x,2\n2,y,3\n", r"a.csv: line 1: two columns are called 'a'"),
+    ("a.csv", "a;b\n1,234;x\n2,500;y\n", r"a.csv: line 2: '1,234' in column 'a' may be a thousand and more"),
+    ("a.csv", 'a,b\n"x" 2,y\n2,z\n', r"a.csv: line 2: ',' expected after '\"'"),
+    ("a.csv", "a,b\n1,x\0\n2,y\n", r"a.csv: a zero byte at character 7"),
+    ("a.csv", "a,b\n1,0.5\n2,x\n3,0.1\n4,0.2\n", r"a.csv: line 3: column 'b' holds numbers, and here 'x'"),
+    (
+        "a.csv",
+        "a,b\n" + "".join(f"{9007199254740993 + n},{n % 2}\n" for n in range(20)),
+        r"a.csv: line 2: column 'a' holds whole numbers too close together for their size",
+    ),
     ("a.csv", "a,b\n1,x\n2,\n", r"a.csv: line 3: no class in column 'b'"),
     ("a.csv", "a,b\n" + "".join(f"w{n},{n % 2}\n" for n in range(1100)), r"'a' has 1100 different words; drop it"),
     ("a.ts", "1,2,3\n", r"a.ts: line 1: values before @data"),
     ("a.ts", "@data\n1,2:a\n", r"a.ts: its head states neither @classLabel true nor @targetLabel true"),
     ("a.ts", SERIES + "1,2,3:up\n", r"a.ts: line 9: 1 dimensions where 2 dimensions are due"),
-    ("a.ts", SERIES + "1,x,3:1,2,3:up\n", r"a.ts: line 9: could not convert string to float: 'x'"),
+    ("a.ts", SERIES + "1,x,3:1,2,3:up\n", r"a.ts: line 9: 'x' is no number"),
     ("a.ts", SERIES + "1,2,3:1,2,3:sideways\n", r"a.ts: line 9: 'sideways' where one of up, down is due"),
+    ("a.ts", SERIES + "1,1e999,3:1,2,3:up\n", r"a.ts: line 9: 1e999 is too large"),
+    ("a.ts", SERIES.replace("up down", "up down up"), r"a.ts: line 5: the class 'up' is listed twice"),
+    ("a.ts", SERIES.replace("up down", "1 1.0"), r"a.ts: line 5: the class '1.0' is listed twice, as '1' too"),
     ("a.ts", SERIES.replace("false", "true", 1), r"a.ts: line 3: series with time stamps are not read"),
     ("a.txt", "hello", r"a.txt: evosearch reads no such file; it reads .npz"),
 ]

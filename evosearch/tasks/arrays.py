@@ -12,6 +12,7 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, as_examples, assemble
+from evosearch.tasks.sources import hidden
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,11 @@ def load_npz(path: Path, reading: Reading) -> Task:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise TaskError(f"{path}: this is no .npz archive; save it with numpy.savez")
-        found = {name.lower(): (f"{path}[{name}]", _member(archive, name, path)) for name in archive.files}
+        found: dict[str, tuple[str, Array]] = {}
+        for name in archive.files:
+            if name.lower() in found:
+                raise TaskError(f"{path}: two arrays are called {name.lower()}, but for capitals; leave one of them")
+            found[name.lower()] = (f"{path}[{name}]", _member(archive, name, path))
     return _task(path.name.removesuffix(".npz"), str(path), found, reading)
 
 
@@ -44,7 +49,7 @@ def load_npy(folder: Path, reading: Reading) -> Task:
     A JSON file `metadata`, as Unseen-NAS has it (Geada et al. 2024), may state num_classes.
     """
     found = {}
-    for file in sorted(folder.glob("*.npy")):
+    for file in sorted(file for file in folder.glob("*.npy") if not hidden(file.name)):
         with _Reading(file):
             found[file.stem.lower()] = (str(file), np.asarray(np.load(file, allow_pickle=False)))
     return _task(folder.resolve().name, str(folder), found, reading, _classes_of(folder))
@@ -53,7 +58,7 @@ def load_npy(folder: Path, reading: Reading) -> Task:
 def load_idx(folder: Path, reading: Reading) -> Task:
     """Files train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., plain or .gz (LeCun's MNIST page)."""
     found = {}
-    for file in sorted(folder.glob("*idx*-ubyte*")):
+    for file in sorted(file for file in folder.glob("*idx*-ubyte*") if not hidden(file.name)):
         title = next((title for title, words in TITLES.items() if file.name.lower().startswith(words)), None)
         role = "x" if "images" in file.name else "y" if "labels" in file.name else None
         if title is None or role is None:
@@ -83,11 +88,16 @@ def _task(name: str, where: str, found: Mapping[str, tuple[str, Array]], reading
     images = False
     for title, words in TITLES.items():
         for word in words:
+            twice = [f"{role}_{word}" for role in "xy" if {f"{role}_{word}", f"{word}_{role}"} <= found.keys()]
+            if twice:
+                raise TaskError(f"{where}: {twice[0]} and {word}_{twice[0][0]} are both there; leave one of them")
             x, y = (found.get(f"{role}_{word}", found.get(f"{word}_{role}")) for role in "xy")
             if (x is None) != (y is None):
                 has, lacks = ("x", "y") if y is None else ("y", "x")
                 raise TaskError(f"{where}: there is {word}_{has} and no {word}_{lacks}; each split needs both")
             if x is not None and y is not None:
+                if title in parts:
+                    raise TaskError(f"{where}: the {title} split is there twice, as {word} too; leave one of them")
                 examples, images = as_examples(x[1], x[0])
                 parts[title] = Part(examples, y[1], x[0], y[0])
     if not parts and "x" in found and "y" in found:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from evosearch.errors import TaskError
-from evosearch.tasks.base import Array, Reading, Split, Task, cut, make_task
+from evosearch.tasks.base import Array, Reading, Split, Task, Value, cut, make_task, require_one_shape
 from evosearch.tasks.kinds import usual
 from evosearch.tasks.rows import channel_axes, finite_rows, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-log = logging.getLogger(__name__)
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Whole numbers that are kept as such, and the dtype of torch's that holds them.
 WHOLE = {"bool": np.uint8, "uint8": np.uint8, "int8": np.int8, "int16": np.int16, "uint16": np.int32}
@@ -41,10 +38,15 @@ def assemble(
     *,
     labels: Sequence[str] = (),
     images: bool = False,
+    values: Sequence[Value] = (),
+    columns: Sequence[Mapping[str, Any]] = (),
+    target: str = "",
+    notes: Sequence[str] = (),
 ) -> Task:
     """The task of these parts; a validation or test split that no file brings is cut from the others' rows.
 
-    labels: the classes' names, where y holds their numbers. Raises TaskError with file and row.
+    labels: the classes' names, where y holds their numbers. values, columns, target, notes: as in Task. Raises
+    TaskError with file and row.
     """
     settings = reading.settings
     kind = reading.kind or usual(classes=parts["train"].y.dtype.kind in "biu")
@@ -56,9 +58,11 @@ def assemble(
             )
         if not len(part.x):
             raise TaskError(f"{part.x_file}: holds no examples")
+    require_one_shape(name, [part.x for part in parts.values()])
     targets = kind.store([(part.y, part.y_file) for part in parts.values()], len(labels))
     examples = _examples(parts.values())
     splits = {title: Split(x, y) for title, x, y in zip(parts, examples, targets, strict=True)}
+    told = list(notes)
     shares: dict[Name, float] = {"validation": settings.validation, "test": settings.test}
     missing = {title: share for title, share in shares.items() if title not in splits}
     if missing:
@@ -66,9 +70,9 @@ def assemble(
         titles: list[Name] = [*missing, "train"]
         rows = cut(len(whole), kind.strata(whole.y), tuple(missing.values()), settings.split_seed)
         splits |= {title: Split(whole.x[chosen], whole.y[chosen]) for title, chosen in zip(titles, rows, strict=True)}
-        log.info(
-            "%s brings no %s split: cut from its train rows by seed %d", name, " or ".join(missing), settings.split_seed
-        )
+        told.append(f"no {' or '.join(missing)} split: cut from the train rows by seed {settings.split_seed}")
+    if kind.classes:
+        told += _absent(splits, labels)
     return make_task(
         name,
         splits["train"],
@@ -78,7 +82,22 @@ def assemble(
         metric=settings.metric,
         labels=tuple(labels) if kind.classes else (),
         images=images,
+        values=values if kind.classes else (),
+        columns=columns,
+        target=target,
+        notes=told,
     )
+
+
+def _absent(splits: Mapping[Name, Split], labels: Sequence[str]) -> Iterator[str]:
+    """A line for each split that has no example of some class."""
+    classes = len(labels) or 1 + max(int(split.y.max(initial=0)) for split in splits.values())
+    for title, split in splits.items():
+        absent = np.flatnonzero(np.bincount(split.y, minlength=classes) == 0)
+        if len(absent):
+            names = ", ".join(labels[number] if labels else str(number) for number in absent[:5])
+            more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+            yield f"the {title} split has no example of class {names}{more}"
 
 
 def _examples(parts: Iterable[Part]) -> list[Array]:

@@ -14,7 +14,7 @@ from evosearch.tasks.metrics import metric_of
 from evosearch.tasks.rows import channel_axes, moments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from evosearch.grammar.core import Derivation
     from evosearch.layers.base import Shape
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from evosearch.tasks.metrics import Metric
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Value = str | int | float | bool  # a label in its own type
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TaskSettings:
     target: the CSV column to predict, by name or by number from 0; the last one where empty.
     drop: CSV columns to leave out, likewise.
     header: whether a CSV's first row names its columns; `auto` looks at it.
+    separator: what stands between a CSV's cells; where empty, whichever of comma, semicolon, tab and bar fits.
+    encoding: of text files, as Python calls it; UTF-8, or what a byte-order mark says, where empty.
     kind: classification, regression or a kind of the user's own; `auto` takes whole numbers and words for classes,
         other numbers for targets.
     metric: one of the kind's: accuracy, balanced_accuracy, macro_f1, auc, log_loss; r2, mse, rmse,
@@ -45,6 +48,8 @@ class TaskSettings:
     target: str = ""
     drop: tuple[str, ...] = ()
     header: Literal["auto", "yes", "no"] = "auto"
+    separator: str = field(default="", metadata={"neutral": ""})
+    encoding: str = field(default="", metadata={"neutral": ""})
     kind: str = "auto"
     metric: str = ""
     validation: float = 0.2
@@ -57,6 +62,8 @@ class TaskSettings:
                 f"validation={self.validation} and test={self.test} leave nothing to train on; "
                 "both must be above 0 and together below 1"
             )
+        if len(self.separator) > 1 or self.separator in ('"', "\r", "\n"):
+            raise TaskError(f"data.separator is {self.separator!r}; it is one character, no quote and no line's end")
 
 
 DEFAULTS = TaskSettings()
@@ -129,6 +136,10 @@ class Task:
         float64 where examples have to be centred and scaled in that.
     target_mean, target_std: (outputs,), likewise of y; zeros and ones for classes.
     images: whether mirrored and shifted examples are still examples (image augmentation may be used).
+    values: the labels in their own type; empty where targets are numbers.
+    columns: of a table, as `evosearch.tasks.encode` describes them; empty where examples are arrays.
+    target: the name of the column that is predicted, or empty.
+    notes: what its reader has to tell, a line each.
     """
 
     name: str
@@ -145,6 +156,10 @@ class Task:
     target_mean: Array
     target_std: Array
     images: bool
+    values: tuple[Value, ...]
+    columns: tuple[Mapping[str, Any], ...]
+    target: str
+    notes: tuple[str, ...]
     _test: Split = field(repr=False)
 
     def test_split(self) -> Split:
@@ -175,6 +190,10 @@ def make_task(
     metric: str = "",
     labels: tuple[str, ...] = (),
     images: bool = False,
+    values: Sequence[Value] = (),
+    columns: Sequence[Mapping[str, Any]] = (),
+    target: str = "",
+    notes: Sequence[str] = (),
 ) -> Task:
     """A task from its three splits: constants from the train split, digest over all of it.
 
@@ -183,9 +202,7 @@ def make_task(
     """
     kind = BUNDLED.named(kind) if isinstance(kind, str) else kind
     metric = metric_of(kind.metrics, kind.name, metric).name
-    shapes = {split.x.shape[1:] for split in (train, validation, test)}
-    if len(shapes) > 1:
-        raise TaskError(f"{name}: the splits' examples differ in shape: {', '.join(map(str, sorted(shapes)))}")
+    require_one_shape(name, [split.x for split in (train, validation, test)])
     for title, split in (("train", train), ("validation", validation), ("test", test)):
         if not len(split):
             raise TaskError(f"{name}: the {title} split is empty; give more data or larger shares")
@@ -210,8 +227,19 @@ def make_task(
         target_mean=targets.mean,
         target_std=targets.std,
         images=images and len(shape) == 3,
+        values=tuple(values) or labels or tuple(range(len(targets.labels))),
+        columns=tuple(columns),
+        target=target,
+        notes=tuple(notes),
         _test=test,
     )
+
+
+def require_one_shape(name: str, x: Iterable[Array]) -> None:
+    """Raise TaskError where the splits' examples differ in shape."""
+    shapes = {part.shape[1:] for part in x}
+    if len(shapes) > 1:
+        raise TaskError(f"{name}: the splits' examples differ in shape: {', '.join(map(str, sorted(shapes)))}")
 
 
 def _digest(kind: str, metric: str, labels: tuple[str, ...], splits: tuple[Split, ...]) -> str:

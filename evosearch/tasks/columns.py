@@ -1,122 +1,188 @@
-"""Tables of mixed columns: CSV files, plain or compressed. Numbers are kept, words become one column for each."""
+"""Tables of mixed columns: CSV files, plain or compressed. Numbers are kept, words become one column for each.
+
+What a column is, is told from the file to train on, written down as `encode` describes it, and every file, and every
+row that the model is ever given, is made numbers by that same description.
+"""
 
 from __future__ import annotations
 
-import csv
-import logging
-import math
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
-from evosearch.tasks.sources import opened, sibling, stem
+from evosearch.tasks.cells import DECIMAL_COMMA, Cells, read
+from evosearch.tasks.encode import RowError, encode, missing, number
+from evosearch.tasks.rows import PRECISION
+from evosearch.tasks.sources import sibling, stem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from evosearch.tasks.base import Array, Reading, Task
-
-log = logging.getLogger(__name__)
+    from evosearch.tasks.base import Array, Reading, Task, Value
 
 MOST_WORDS = 1000  # a column of more different words is an identifier, or text
-
-
-@dataclass(frozen=True)
-class _Table:
-    """A CSV file's rows, all of one length; lines: where each stands in the file; names: of the columns."""
-
-    path: Path
-    rows: list[list[str]]
-    lines: list[int]
-    names: list[str]
-
-    def column(self, index: int) -> list[str]:
-        return [row[index] for row in self.rows]
+CODE = re.compile(r"0[0-9]+", re.ASCII)  # 007 is a name, no number
+GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+", re.ASCII)  # 1,234: a thousand and more, or a little over one
 
 
 def load_csv(path: Path, reading: Reading) -> Task:
     """A CSV's columns as vectors (D,): each numeric column one number, each other column one 0/1 number for every word
-    that occurs in the file to train on (a word met only later is all zeros).
+    that occurs in the file to train on (a word met only later is all zeros). A missing number is the column's mean, and
+    a 0/1 number beside it says that it was missing.
 
-    A file whose name says train is joined by those beside it that say test and validation.
+    A file whose name says train is joined by those beside it that say test and validation, column by name.
     """
-    tables: dict[Name, _Table] = {"train": _read(path, reading)}
+    settings = reading.settings
+    train = read(path, settings)
+    tables: dict[Name, Cells] = {"train": train}
+    notes = []
     for title in ("validation", "test"):
         beside = sibling(path, title)
         if beside is not None:
-            log.info("%s is the %s split of %s", beside, title, path)
-            tables[title] = _read(beside, reading)
-    train = tables["train"]
-    target = _index(train, reading.settings.target) if reading.settings.target else len(train.names) - 1
-    dropped = {_index(train, name) for name in reading.settings.drop} | {target}
+            notes.append(f"{beside.name} is the {title} split of {path.name}")
+            tables[title] = read(beside, settings, train)
+    target = _index(train, settings.target) if settings.target else len(train.names) - 1
+    dropped = {_index(train, name) for name in settings.drop} | {target}
     inputs = [index for index in range(len(train.names)) if index not in dropped]
     if not inputs:
         raise TaskError(f"{path}: no column is left beside the target '{train.names[target]}'")
-    for table in tables.values():
-        if len(table.names) != len(train.names):
-            raise TaskError(f"{table.path}: {len(table.names)} columns, and {len(train.names)} in {path}")
-    words = {index: _words(train, index) for index in inputs}
-    labels = _labels(train, target, reading)
-    parts = {
-        title: Part(
-            np.concatenate([_encoded(table, index, words[index]) for index in inputs], axis=1),
-            _targets(table, target, labels),
-            str(table.path),
-            str(table.path),
+    columns = [_column(train, index, notes) for index in inputs]
+    goal = _target(train, target, reading)
+    parts = {}
+    for title, table in tables.items():
+        try:
+            x = encode(columns, table.rows, table.names)
+            y = goal.numbers(table, target, notes)
+        except RowError as error:
+            raise TaskError(f"{table.path}: line {table.lines[error.row]}: {error.message}") from None
+        parts[title] = Part(x, y, str(table.path), str(table.path))
+    return assemble(
+        stem(path),
+        parts,
+        reading,
+        labels=goal.labels,
+        values=goal.values,
+        columns=columns,
+        target=train.names[target],
+        notes=notes,
+    )
+
+
+def _index(table: Cells, name: str) -> int:
+    if name in table.names:
+        return table.names.index(name)
+    if name.lstrip("-").isdecimal() and -len(table.names) <= int(name) < len(table.names):
+        return int(name) % len(table.names)
+    raise TaskError(f"{table.path}: no column '{name}'; there are {', '.join(table.names)}")
+
+
+def _decimal(table: Cells, index: int, cells: Sequence[str], notes: list[str]) -> str:
+    """What stands before the decimals of a column: a point, or where commas do not separate cells perhaps a comma."""
+    commas = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)] if table.separator != "," else []
+    if not commas or not all(missing(cell) or number(cell, ",") is not None for cell in cells):
+        return "."
+    name = table.names[index]
+    if all(GROUPED.fullmatch(cell) for cell in commas):
+        row = next(row for row, cell in enumerate(cells) if cell == commas[0])
+        raise TaskError(
+            f"{table.path}: line {table.lines[row]}: '{commas[0]}' in column '{name}' may be a thousand and more, or a "
+            "number with three decimals; write decimals behind a point, and thousands without a mark"
         )
-        for title, table in tables.items()
-    }
-    return assemble(stem(path), parts, reading, labels=labels or ())
+    notes.append(f"column '{name}' has a comma before its decimals")
+    return ","
 
 
-def _read(path: Path, reading: Reading) -> _Table:
-    reader = csv.reader(opened(path).splitlines(), skipinitialspace=True)
-    rows, lines = [], []
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                rows.append([cell.strip() for cell in row])
-                lines.append(reader.line_num)
-    except csv.Error as error:
-        raise TaskError(f"{path}: line {reader.line_num}: {error}") from None
-    if len(rows) < 2:
-        raise TaskError(f"{path}: {len(rows)} rows; there is nothing to learn from")
-    width = len(rows[0])
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != width:
-            raise TaskError(f"{path}: line {line}: {len(row)} cells, and {width} in the first row")
-    if reading.settings.header == "yes" or (reading.settings.header == "auto" and _has_header(rows)):
-        return _Table(path, rows[1:], lines[1:], rows[0])
-    return _Table(path, rows, lines, [str(index) for index in range(width)])
+def _column(table: Cells, index: int, notes: list[str]) -> dict[str, Any]:
+    """A column as `encode` describes it. Raises TaskError where it is neither numbers nor a few words."""
+    cells, name = table.column(index), table.names[index]
+    decimal = _decimal(table, index, cells, notes)
+    known = [cell for cell in cells if not missing(cell)]
+    coded = any(CODE.fullmatch(cell.lstrip("+-")) for cell in known)
+    numbers = [number(cell, decimal) for cell in known]
+    if known and not coded and None not in numbers:
+        values = np.array(numbers, np.float64)
+        _require_apart(table, index, values)
+        finite = values[np.isfinite(values)]
+        flag = len(known) < len(cells)
+        if flag:
+            notes.append(f"column '{name}' lacks {len(cells) - len(known)} of {len(cells)} values: its mean instead")
+        scale = np.abs(finite).max(initial=0) or 1.0  # a sum of the largest doubles would be none
+        fill = float((finite / scale).mean() * scale) if len(finite) else 0.0
+        return {"name": name, "type": "number", "decimal": decimal, "fill": fill, "flag": flag}
+    digits = coded and all(cell.isascii() and cell.isdigit() for cell in known)
+    if not digits and sum(value is not None for value in numbers) > len(cells) / 2:
+        row = next(row for row, cell in enumerate(cells) if not missing(cell) and _odd(cell, decimal))
+        raise TaskError(
+            f"{table.path}: line {table.lines[row]}: column '{name}' holds numbers, and here '{cells[row]}'; "
+            "fill or leave out such rows, or drop the column"
+        )
+    words = sorted(set(cells))
+    if len(words) > MOST_WORDS:
+        raise TaskError(
+            f"{table.path}: column '{name}' has {len(words)} different words; drop it (drop = [\"{name}\"])"
+        )
+    return {"name": name, "type": "category", "categories": words}
 
 
-def _has_header(rows: list[list[str]]) -> bool:
-    """The first row holds names where it says a word over a column of numbers; in a table without numbers, where
-    none of its words comes again below."""
-    first, rest = rows[0], rows[1:1000]
-    numeric = [sum(_is_number(row[index]) for row in rest) > len(rest) / 2 for index in range(len(first))]
-    if any(numeric):
-        return any(numbers and not _is_number(cell) for cell, numbers in zip(first, numeric, strict=True))
-    return all(cell not in {row[index] for row in rows[1:]} for index, cell in enumerate(first))
+def _odd(cell: str, decimal: str) -> bool:
+    return number(cell, decimal) is None or CODE.fullmatch(cell.lstrip("+-")) is not None
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _require_apart(table: Cells, index: int, values: Array) -> None:
+    """Raise TaskError where whole numbers beyond 2^53 are other ones as floating-point numbers, and that would show."""
+    if np.abs(values).max() < 2**53 or not np.isfinite(values).all():  # an infinite one is told by its row
+        return
+    limit = PRECISION * float(values.std())
+    for row, cell in enumerate(table.column(index)):
+        if re.fullmatch(r"[+-]?[0-9]{16,}", cell) and abs(int(cell) - int(float(cell))) > limit:
+            raise TaskError(
+                f"{table.path}: line {table.lines[row]}: column '{table.names[index]}' holds whole numbers too close "
+                f"together for their size, as {cell}; take away their smallest, or drop the column"
+            )
 
 
-def _all_numbers(cells: Sequence[str]) -> bool:
-    return all(_is_number(cell) for cell in cells)
+@dataclass(frozen=True)
+class _Target:
+    """What the target column is: classes by name and in their own type, or numbers."""
+
+    labels: tuple[str, ...] = ()
+    values: tuple[Value, ...] = ()
+    decimal: str = "."
+
+    def numbers(self, table: Cells, index: int, notes: list[str]) -> Array:
+        """(N,) class numbers, or (N, 1) numbers. Raises TaskError and RowError."""
+        cells = table.column(index)
+        if not self.labels:
+            return np.array([[self._number(row, cell, table.names[index])] for row, cell in enumerate(cells)])
+        known = set(self.labels)
+        if cells and all(cell.endswith(".") for cell in cells) and {cell[:-1] for cell in cells} <= known:
+            notes.append(f"{table.path.name}: a full stop after every class is left out")  # as in UCI Adult's test file
+            cells = [cell[:-1] for cell in cells]
+        numeric = isinstance(self.values[0], int | float) and not isinstance(self.values[0], bool)
+        numbers = {_exact(name) if numeric else name: place for place, name in enumerate(self.labels)}
+        named = [_exact(cell) if numeric and number(cell) is not None else cell for cell in cells]
+        for row, name in enumerate(named):
+            if name not in numbers:
+                said = ", ".join(self.labels[:10])
+                raise RowError(row, f"class '{cells[row]}' is not one of {said}")
+        return np.array([numbers[name] for name in named], np.int64)
+
+    def _number(self, row: int, cell: str, name: str) -> float:
+        value = number(cell, self.decimal)
+        if value is None:
+            what = "no value" if missing(cell) else f"'{cell}'"
+            raise RowError(row, f"{what} in column '{name}', which is the number to predict")
+        if not np.isfinite(value):
+            raise RowError(row, f"{cell} in column '{name}' is too large")
+        return value
 
 
-def _number(cell: str) -> float:
+def _exact(cell: str) -> int | float:
     """The number that a cell writes; whole ones exactly, however large, so that different ones stay different."""
     try:
         return int(cell)
@@ -124,93 +190,43 @@ def _number(cell: str) -> float:
         return float(cell)
 
 
-def _index(table: _Table, name: str) -> int:
-    if name in table.names:
-        return table.names.index(name)
-    if name.lstrip("-").isdigit() and -len(table.names) <= int(name) < len(table.names):
-        return int(name) % len(table.names)
-    raise TaskError(f"{table.path}: no column '{name}'; there are {', '.join(table.names)}")
-
-
-def _words(table: _Table, index: int) -> list[str] | None:
-    """The column's words in order, None for a column of numbers."""
-    cells = table.column(index)
-    if _all_numbers(cells):
-        return None
-    words = sorted(set(cells))
-    numbers = sum(_is_number(cell) for cell in cells)
-    if numbers > len(cells) / 2:
-        row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
+def _require_words(table: Cells, index: int, cells: Sequence[str], decimal: str) -> None:
+    """Raise TaskError where most cells are numbers, not all of them whole, and one is a word: that is a mistake."""
+    values = [number(cell, decimal) for cell in cells]
+    known = [value for value in values if value is not None]
+    if len(known) > len(cells) / 2 and not all(value.is_integer() for value in known):
+        row = values.index(None)
         raise TaskError(
-            f"{table.path}: line {table.lines[row]}: column '{table.names[index]}' holds numbers, "
-            f"and here '{cells[row]}'; fill or leave out such rows, or drop the column"
+            f"{table.path}: line {table.lines[row]}: column '{table.names[index]}' holds numbers, and here "
+            f"'{cells[row]}'; leave out such rows, or say kind = classification"
         )
-    if len(words) > MOST_WORDS:
-        raise TaskError(
-            f"{table.path}: column '{table.names[index]}' has {len(words)} different words; "
-            f'drop it (drop = ["{table.names[index]}"])'
-        )
-    return words
 
 
-def _encoded(table: _Table, index: int, words: list[str] | None) -> Array:
-    """(N, 1) float32 numbers, or (N, len(words)) zeros and ones."""
-    cells = table.column(index)
-    if words is not None:
-        known = np.array(words)
-        at = np.minimum(np.searchsorted(known, cells), len(words) - 1)
-        hot: Array = (known[at] == np.array(cells))[:, None] & (at[:, None] == np.arange(len(words)))
-        return hot.astype(np.float32)
-    return _numbers(table, index)[:, None].astype(np.float32)
-
-
-def _numbers(table: _Table, index: int) -> Array:
-    values = np.empty(len(table.rows), np.float64)
-    for row, cell in enumerate(table.column(index)):
-        try:
-            values[row] = float(cell)
-        except ValueError:
-            raise TaskError(
-                f"{table.path}: line {table.lines[row]}: '{cell}' in column '{table.names[index]}', which holds numbers"
-            ) from None
-        if not np.isfinite(values[row]):
-            raise TaskError(f"{table.path}: line {table.lines[row]}: {cell} in column '{table.names[index]}'")
-    return values
-
-
-def _labels(table: _Table, target: int, reading: Reading) -> list[str] | None:
-    """The classes' names in order; None for regression."""
-    cells = table.column(target)
-    numbers = _all_numbers(cells)
-    whole = numbers and all(float(cell).is_integer() for cell in cells)
+def _target(table: Cells, index: int, reading: Reading) -> _Target:
+    """What the column to predict is, as the settings say it, or as it looks."""
+    cells, name = table.column(index), table.names[index]
+    known = [cell for cell in cells if not missing(cell)]
+    decimal = _decimal(table, index, cells, [])
+    coded = any(CODE.fullmatch(cell.lstrip("+-")) for cell in known)
+    numbers = bool(known) and not coded and all(number(cell, decimal) is not None for cell in known)
+    whole = numbers and decimal == "." and all(float(cell).is_integer() for cell in known)
     if not (reading.kind.classes if reading.kind else whole or not numbers):
-        return None
+        return _Target(decimal=decimal)
+    if reading.kind is None and not numbers and not coded:
+        _require_words(table, index, cells, decimal)
     for row, cell in enumerate(cells):
-        if cell in ("", "?") or (numbers and math.isnan(float(cell))):
-            raise TaskError(f"{table.path}: line {table.lines[row]}: no class in column '{table.names[target]}'")
-    if numbers:  # equal ones are one class, named as the first of those who write it
-        names = {_number(cell): cell for cell in sorted(set(cells), reverse=True)}
-        labels = [names[number] for number in sorted(names)]
+        if cell in ("", "?") or (numbers and missing(cell)):
+            raise TaskError(f"{table.path}: line {table.lines[row]}: no class in column '{name}'")
+    if numbers and decimal == ".":  # equal ones are one class, named as the first of those who write it
+        names = {_exact(cell): cell for cell in sorted(set(cells), reverse=True)}
+        values: list[Value] = [int(one) if whole else one for one in sorted(names)]
+        labels = [names[value] for value in sorted(names)]
     else:
         labels = sorted(set(cells))
+        truths = {"true": True, "false": False}
+        boolean = len(labels) == 2 and {word.lower() for word in labels} == set(truths)
+        values = [truths[word.lower()] if boolean else word for word in labels]
     if len(labels) > MOST_WORDS:
         said = "say kind = regression" if numbers else "choose another target"
-        raise TaskError(f"{table.path}: {len(labels)} different classes in column '{table.names[target]}'; {said}")
-    return labels
-
-
-def _targets(table: _Table, target: int, labels: list[str] | None) -> Array:
-    if labels is None:
-        return _numbers(table, target)[:, None]
-    cells = table.column(target)
-    if all(cell.endswith(".") for cell in cells) and {cell[:-1] for cell in cells} <= set(labels):
-        log.info("%s: a full stop after every class is left out", table.path)  # as in UCI Adult's test file
-        cells = [cell[:-1] for cell in cells]
-    numeric = _all_numbers(labels)
-    numbers = {_number(label) if numeric else label: number for number, label in enumerate(labels)}
-    named = [_number(cell) if numeric and _is_number(cell) else cell for cell in cells]
-    for row, name in enumerate(named):
-        if name not in numbers:
-            known = ", ".join(labels[:10])
-            raise TaskError(f"{table.path}: line {table.lines[row]}: class '{cells[row]}' is not one of {known}")
-    return np.array([numbers[name] for name in named], np.int64)
+        raise TaskError(f"{table.path}: {len(labels)} different classes in column '{name}'; {said}")
+    return _Target(tuple(labels), tuple(values))

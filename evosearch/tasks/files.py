@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evosearch.errors import TaskError
+from evosearch.tasks.sources import hidden
 
 if TYPE_CHECKING:
     from evosearch.tasks.base import Reading, Task
@@ -19,7 +20,7 @@ def load_path(path: Path, reading: Reading) -> Task:
     from evosearch.tasks import arrays, columns, images, series
 
     if path.is_dir():
-        names = {file.name for file in path.iterdir() if not file.name.startswith(".")}
+        names = {file.name for file in path.iterdir() if not hidden(file.name)}
         if any(name.endswith(".npy") for name in names):
             return arrays.load_npy(path, reading)
         if any(re.search(arrays.IDX, name) for name in names):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.arrays import TITLES
 from evosearch.tasks.assemble import Name, Part, assemble
+from evosearch.tasks.sources import hidden
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
     from types import ModuleType
 
@@ -18,72 +20,154 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
 
+GREY, GREY16, WHOLE, FLOAT, COLOUR, ALPHA = "grey", "16-bit grey", "32-bit grey", "floating-point", "colour", "alpha"
+# What Pillow's modes show; any other is shown in colour. A palette, or an alpha channel, is told from the image itself.
+SHOWS = {
+    **dict.fromkeys(("1", "L"), GREY),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), GREY16),
+    "I": WHOLE,
+    "F": FLOAT,
+}
+
 
 def load_folder(folder: Path, reading: Reading) -> Task:
-    """Images as (C, H, W) bytes: one channel where all are grey, else three. All must be of one size.
+    """Images as (C, H, W), all of one size, turned as their camera says. Classes are the sub-folders' names in order.
 
-    Classes are the sub-folders' names in order. Needs Pillow.
+    One channel where all are grey: bytes, or 16-bit, 32-bit or floating-point numbers where the files have such; bytes
+    among 16-bit images are as white as they were. Three bytes where one has colours; four, red, green and blue times
+    alpha and alpha, where one is transparent anywhere. Needs Pillow.
     """
-    parts: dict[Name, Path] = {}
+    notes: list[str] = []
+    places: dict[Name, Path] = {}
     for title, words in TITLES.items():
-        for word in words:
-            if (folder / word).is_dir():
-                parts[title] = folder / word
-    if "train" not in parts:
-        parts = {"train": folder}
-    labels = sorted(child.name for child in parts["train"].iterdir() if child.is_dir() and child.name[0] != ".")
-    files = {title: _files(place, labels) for title, place in parts.items()}
-    grey = all(_mode(file) in ("1", "L", "I;16") for found in files.values() for file, _ in found)
+        there = [folder / word for word in words if (folder / word).is_dir()]
+        if len(there) > 1:
+            raise TaskError(f"{there[1]}: {there[0].name} beside it is the {title} split already; leave one of them")
+        if there:
+            places[title] = there[0]
+    if "train" not in places:
+        places = {"train": folder}
+    children = sorted(child for child in places["train"].iterdir() if child.is_dir() and not hidden(child.name))
+    labels = [child.name for child in children if _images(child)]
+    notes += [f"{child.name}: no image in this folder, so no class" for child in children if child.name not in labels]
+    files = {title: _files(place, labels) for title, place in places.items()}
+    paths = [file for found in files.values() for file, _ in found]
+    pixels = _as_shown(_common(paths, notes))
     first = files["train"][0][0]
-    size = _pixels(first, grey).shape
+    shape, dtype = pixels(first).shape, pixels(first).dtype
     read: dict[Name, Part] = {}
     for title, found in files.items():
-        x = np.empty((len(found), *size), np.uint8)
+        x = np.empty((len(found), *shape), dtype)
         for row, (file, _) in enumerate(found):
-            pixels = _pixels(file, grey)
-            if pixels.shape != size:
+            one = pixels(file)
+            if one.shape != shape:
                 raise TaskError(
-                    f"{file}: {pixels.shape[2]}x{pixels.shape[1]} pixels, and {first} has {size[2]}x{size[1]}; "
+                    f"{file}: {one.shape[2]}x{one.shape[1]} pixels, and {first} has {shape[2]}x{shape[1]}; "
                     "scale the images to one size"
                 )
-            x[row] = pixels
+            x[row] = one
         y = np.array([number for _, number in found], np.int64)
-        read[title] = Part(x, y, str(parts[title]), str(parts[title]))
-    return assemble(folder.resolve().name, read, reading, labels=labels, images=True)
+        read[title] = Part(x, y, str(places[title]), str(places[title]))
+    return assemble(folder.resolve().name, read, reading, labels=labels, images=True, notes=notes)
+
+
+def _images(folder: Path) -> list[Path]:
+    """The image files in a folder and below it, in order; what is hidden is no data."""
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.suffix.lower() in SUFFIXES
+        and file.is_file()
+        and not any(hidden(part) for part in file.relative_to(folder).parts)
+    ]
 
 
 def _files(place: Path, labels: list[str]) -> list[tuple[Path, int]]:
     found = []
     for child in sorted(place.iterdir()):
-        if not child.is_dir() or child.name.startswith("."):
+        if not child.is_dir() or hidden(child.name) or not (files := _images(child)):
             continue
         if child.name not in labels:
             raise TaskError(f"{child}: a class that the train folder has not; it has {', '.join(labels[:10])}")
-        files = [file for file in sorted(child.rglob("*")) if file.suffix.lower() in SUFFIXES]
         found += [(file, labels.index(child.name)) for file in files]
     if not found:
         raise TaskError(f"{place}: no images in sub-folders named by class; it reads {', '.join(SUFFIXES)}")
     return found
 
 
-def _mode(file: Path) -> str:
-    image_of = _pillow().open
-    try:
-        with image_of(file) as image:
-            return str(image.mode)
-    except (OSError, SyntaxError) as error:
-        raise TaskError(f"{file}: no image that Pillow reads, torn perhaps: {error}") from None
+def _common(files: Iterable[Path], notes: list[str]) -> str:
+    """What can hold all of these images. Raises TaskError where nothing can without a loss."""
+    seen: dict[str, Path] = {}
+    cut: list[Path] = []
+    frames: list[Path] = []
+    for file in files:
+        with _Opened(file) as image:
+            deep = any(";16" in str(tile[3]) for tile in image.tile)
+            many = getattr(image, "n_frames", 1) > 1
+            shows = SHOWS.get(image.mode, COLOUR)
+            if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+                shows = COLOUR if image.convert("RGBA").getchannel("A").getextrema()[0] == 255 else ALPHA
+        seen.setdefault(shows, file)
+        if deep and shows not in (GREY16, WHOLE):
+            cut.append(file)
+        if many:
+            frames.append(file)
+    if cut:
+        notes.append(
+            f"{cut[0].name} and others, {len(cut)} in all, have 16 bits a channel in colour: 8 of them are kept"
+        )
+    if frames:
+        notes.append(f"{frames[0].name} and others, {len(frames)} in all, hold several pictures: the first is taken")
+    for shows, others in ((FLOAT, {FLOAT}), (WHOLE, {WHOLE, GREY16}), (GREY16, {GREY16, GREY})):
+        if shows in seen:
+            if odd := next((other for other in seen if other not in others), None):
+                raise TaskError(f"{seen[odd]}: {odd} pixels, and {seen[shows]} has {shows} ones; save them alike")
+            return shows
+    return next(shows for shows in (ALPHA, COLOUR, GREY) if shows in seen)
 
 
-def _pixels(file: Path, grey: bool) -> Array:
-    """(C, H, W) bytes."""
-    image_of = _pillow().open
-    try:
-        with image_of(file) as image:
-            pixels = np.asarray(image.convert("L" if grey else "RGB"), np.uint8)
-    except (OSError, SyntaxError) as error:
-        raise TaskError(f"{file}: no image that Pillow reads, torn perhaps: {error}") from None
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+def _as_shown(common: str) -> Callable[[Path], Array]:
+    """What gives an image as (C, H, W)."""
+    mode = {GREY: "L", COLOUR: "RGB", ALPHA: "RGBa"}.get(common)
+
+    def pixels(file: Path) -> Array:
+        from PIL import ImageOps
+
+        with _Opened(file) as image:
+            image = ImageOps.exif_transpose(image)
+            shown: Array
+            if mode is not None:  # to premultiplied alpha there is a way from RGBA alone
+                shown = np.asarray((image.convert("RGBA") if mode == "RGBa" else image).convert(mode), np.uint8)
+            elif common == GREY16 and image.mode in ("1", "L"):
+                shown = np.asarray(image.convert("L"), np.uint16) * 257
+            else:
+                shown = np.asarray(image, {GREY16: np.uint16, WHOLE: np.int32, FLOAT: np.float32}[common])
+        return shown[None] if shown.ndim == 2 else shown.transpose(2, 0, 1)
+
+    return pixels
+
+
+class _Opened:
+    """An image file that Pillow reads. What a torn or strange one makes it raise is a TaskError that names the file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __enter__(self) -> Any:
+        image_of = _pillow().open
+        try:
+            self.image = image_of(self.file)
+        except Exception as error:  # noqa: BLE001 - Pillow's readers raise whatever they meet in a broken file
+            raise self._broken(error) from None
+        return self.image
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        self.image.close()
+        if isinstance(error, Exception) and not isinstance(error, TaskError):
+            raise self._broken(error) from None
+
+    def _broken(self, error: Exception) -> TaskError:
+        return TaskError(f"{self.file}: no image that Pillow reads, torn perhaps: {error}")
 
 
 def _pillow() -> ModuleType:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
-from evosearch.tasks.sources import opened, sibling, stem
+from evosearch.tasks.encode import missing, number
+from evosearch.tasks.rows import channel_axes, stored
+from evosearch.tasks.sources import opened, sibling, stem, typed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from evosearch.tasks.base import Array, Reading, Task
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class _File:
     path: Path
-    cases: list[list[Array]]  # dimensions of each case, (length,) float32 each
+    cases: list[list[Array]]  # dimensions of each case, (length,) float64 each, NaN where a value is missing
     ends: list[str]  # what stands after the last colon: a class or a target
     lines: list[int]
     labels: tuple[str, ...]  # classes as the head states them, () for regression
@@ -35,46 +34,54 @@ def load_ts(path: Path, reading: Reading) -> Task:
     A missing value, and the rest of a series shorter than the longest, get the mean of their own series and dimension.
     A file whose name says TRAIN is joined by the one beside it that says TEST.
     """
-    files: dict[Name, _File] = {"train": _read(path)}
+    notes = []
+    files: dict[Name, _File] = {"train": _read(path, reading)}
     beside = sibling(path, "test")
     if beside is not None:
-        log.info("%s is the test split of %s", beside, path)
-        files["test"] = _read(beside)
+        notes.append(f"{beside.name} is the test split of {path.name}")
+        files["test"] = _read(beside, reading)
     train = files["train"]
-    length = max(len(series) for file in files.values() for case in file.cases for series in case)
+    lengths = {len(series) for file in files.values() for case in file.cases for series in case}
+    if len(lengths) > 1:
+        notes.append(f"series of {min(lengths)} to {max(lengths)} steps: shorter ones go on with their mean")
     dimensions = len(train.cases[0])
     labels = train.labels
     if reading.kind and reading.kind.classes and not labels:
         raise TaskError(f"{path}: its head states no classes (@classLabel true A B ...)")
     if reading.kind and not reading.kind.classes:
         labels = ()
+    exact = [(_stacked(file, dimensions, max(lengths), np.float64), str(file.path)) for file in files.values()]
+    dtype = stored(exact, channel_axes(3))[0].dtype
     parts = {
-        title: Part(_stacked(file, dimensions, length), _ends(file, labels), str(file.path), str(file.path))
+        title: Part(
+            _stacked(file, dimensions, max(lengths), dtype), _ends(file, labels), str(file.path), str(file.path)
+        )
         for title, file in files.items()
     }
-    return assemble(stem(path), parts, reading, labels=labels)
+    return assemble(stem(path), parts, reading, labels=labels, values=typed(labels), notes=notes)
 
 
-def _read(path: Path) -> _File:
+def _read(path: Path, reading: Reading) -> _File:
     cases: list[list[Array]] = []
     ends: list[str] = []
     lines: list[int] = []
     labels: tuple[str, ...] = ()
     closed = data = False
-    for number, line in enumerate(opened(path).splitlines(), 1):
+    for line_number, line in enumerate(opened(path, reading.settings.encoding).split("\n"), 1):
         line = line.strip()
         if not line or line.startswith(("#", "%")):
             continue
         if not data:
             word, *rest = line.split()
-            word = word.lower()
+            word, said = word.lower(), [text.lower() for text in rest[:1]]
             if not word.startswith("@"):
-                raise TaskError(f"{path}: line {number}: values before @data; is this a .ts file?")
-            if word == "@timestamps" and rest[:1] != ["false"]:
-                raise TaskError(f"{path}: line {number}: series with time stamps are not read; sample them evenly")
-            if word == "@classlabel" and rest[:1] == ["true"]:
+                raise TaskError(f"{path}: line {line_number}: values before @data; is this a .ts file?")
+            if word == "@timestamps" and said != ["false"]:
+                raise TaskError(f"{path}: line {line_number}: series with time stamps are not read; sample them evenly")
+            if word == "@classlabel" and said == ["true"]:
                 labels, closed = tuple(rest[1:]), True
-            if word == "@targetlabel" and rest[:1] == ["true"]:
+                _require_once(labels, path, line_number)
+            if word == "@targetlabel" and said == ["true"]:
                 closed = True
             data = word == "@data"
             continue
@@ -83,49 +90,70 @@ def _read(path: Path) -> _File:
         *dimensions, end = line.split(":")
         if not dimensions or (cases and len(dimensions) != len(cases[0])):
             expected = f"{len(cases[0])} dimensions" if cases else "values, a colon and a class"
-            raise TaskError(f"{path}: line {number}: {len(dimensions)} dimensions where {expected} are due; torn?")
-        cases.append([_values(text, path, number) for text in dimensions])
+            raise TaskError(f"{path}: line {line_number}: {len(dimensions)} dimensions where {expected} are due; torn?")
+        cases.append([_values(text, path, line_number) for text in dimensions])
         ends.append(end.strip())
-        lines.append(number)
+        lines.append(line_number)
     if not cases:
         raise TaskError(f"{path}: no series after @data")
     return _File(path, cases, ends, lines, labels)
 
 
+def _require_once(labels: tuple[str, ...], path: Path, line: int) -> None:
+    """Raise TaskError for a class that is there twice; 1 and 1.0 are one class."""
+    seen: dict[str | float, str] = {}
+    for label in labels:
+        known = seen.setdefault(_named(label), label)
+        if known is not label:
+            raise TaskError(f"{path}: line {line}: the class '{label}' is listed twice, as '{known}' too; list it once")
+
+
+def _named(label: str) -> str | float:
+    """What a class is known by: its number, if it is one, since files write 1 in the head and 1.0 in a row."""
+    value = number(label)
+    return label if value is None else value
+
+
 def _values(text: str, path: Path, line: int) -> Array:
-    """One series; a question mark is a missing value, which gets the mean of the others."""
-    try:
-        values = np.array([np.nan if cell.strip() == "?" else float(cell) for cell in text.split(",")], np.float32)
-    except ValueError as error:
-        raise TaskError(f"{path}: line {line}: {error}") from None
-    missing = np.isnan(values)
-    if missing.all() or np.isinf(values).any():
-        raise TaskError(f"{path}: line {line}: a series without values, or with an infinite one")
-    values[missing] = values[~missing].mean()
+    """One series, NaN where a value is missing."""
+    values = np.empty(text.count(",") + 1, np.float64)
+    for place, cell in enumerate(text.split(",")):
+        value = np.nan if missing(cell) and cell.strip() else number(cell.strip())
+        if value is None:
+            raise TaskError(f"{path}: line {line}: '{cell.strip()}' is no number")
+        if np.isinf(value):
+            raise TaskError(f"{path}: line {line}: {cell.strip()} is too large")
+        values[place] = value
+    if np.isnan(values).all():
+        raise TaskError(f"{path}: line {line}: a series without values")
     return values
 
 
-def _stacked(file: _File, dimensions: int, length: int) -> Array:
-    """(N, length, dimensions) float32."""
-    x = np.empty((len(file.cases), length, dimensions), np.float32)
+def _stacked(file: _File, dimensions: int, length: int, dtype: Any) -> Array:
+    """(N, length, dimensions), with means for what is missing."""
+    x = np.empty((len(file.cases), length, dimensions), dtype)
     for row, case in enumerate(file.cases):
         if len(case) != dimensions:
             raise TaskError(
                 f"{file.path}: line {file.lines[row]}: {len(case)} dimensions, and {dimensions} in the file to train on"
             )
-        for index, series in enumerate(case):
+        for index, values in enumerate(case):
+            series = values.astype(dtype)
+            empty = np.isnan(series)
+            if empty.any():
+                series[empty] = series[~empty].mean()
             x[row, : len(series), index] = series
             x[row, len(series) :, index] = series.mean()
     return x
 
 
 def _ends(file: _File, labels: tuple[str, ...]) -> Array:
-    numbers = {label: number for number, label in enumerate(labels)}
+    places = {_named(label): place for place, label in enumerate(labels)}
     y = np.empty(len(file.ends), np.int64 if labels else np.float64)
     for row, end in enumerate(file.ends):
-        try:
-            y[row] = numbers[end] if labels else float(end)
-        except (KeyError, ValueError):
+        value = places.get(_named(end)) if labels else number(end)
+        if value is None or np.isinf(value):
             due = f"one of {', '.join(labels)}" if labels else "a number"
-            raise TaskError(f"{file.path}: line {file.lines[row]}: '{end}' where {due} is due") from None
+            raise TaskError(f"{file.path}: line {file.lines[row]}: '{end}' where {due} is due")
+        y[row] = value
     return y

@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evosearch.errors import TaskError
+from evosearch.tasks.encode import NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# What a text begins with that is not UTF-8, and says so; the longer one first.
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
-def opened(path: Path) -> str:
-    """The text of a file, plain or compressed as its suffix says. Raises TaskError where it is torn or not text."""
+def opened(path: Path, encoding: str = "") -> str:
+    """The text of a file, plain or compressed as its suffix says: UTF-8, or what a byte-order mark or `encoding` says.
+
+    Raises TaskError where it is torn or not text.
+    """
     import bz2
     import gzip
     import lzma
@@ -17,11 +34,34 @@ def opened(path: Path) -> str:
 
     unpack = {".xz": lzma.decompress, ".gz": gzip.decompress, ".bz2": bz2.decompress}.get(path.suffix, bytes)
     try:
-        return unpack(path.read_bytes()).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise TaskError(f"{path}: byte {error.start} is not UTF-8 text; save the file as UTF-8") from None
+        data = unpack(path.read_bytes())
     except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise TaskError(f"{path}: cannot be read, torn perhaps: {error}") from None
+    marked = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8-sig")
+    try:
+        text = data.decode(encoding or marked)
+    except LookupError:
+        raise TaskError(f"{path}: no encoding is called '{encoding}'; leave data.encoding empty for UTF-8") from None
+    except UnicodeDecodeError as error:
+        name = {"utf-8-sig": "UTF-8"}.get(encoding or marked, encoding or marked)
+        raise TaskError(
+            f"{path}: byte {error.start} is not {name} text; save the file as UTF-8, or say data.encoding"
+        ) from None
+    if "\0" in text:
+        raise TaskError(f"{path}: a zero byte at character {text.index(chr(0))}; save the file as UTF-8 text")
+    return text
+
+
+def hidden(name: str) -> bool:
+    """Whether what is called so is no data: hidden, as notebooks' checkpoints are, or left by an archiver."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def typed(labels: Sequence[str]) -> tuple[str | int | float, ...]:
+    """Labels in the type that they write: whole numbers, numbers, or words, whichever all of them are."""
+    if not all(NUMBER.fullmatch(label) for label in labels) or any(re.match(r"[+-]?0[0-9]", label) for label in labels):
+        return tuple(labels)
+    return tuple(int(label) if re.fullmatch(r"[+-]?[0-9]+", label) else float(label) for label in labels)
 
 
 def sibling(path: Path, title: str) -> Path | None:
