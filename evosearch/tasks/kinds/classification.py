@@ -99,7 +99,8 @@ class Classification:
             warnings.simplefilter("ignore", ConvergenceWarning)  # a baseline that is not quite converged is still one
             model = LogisticRegression(max_iter=1000).fit(x, y)
         out = np.full((len(x_test), outputs), -np.inf)
-        out[:, model.classes_] = model.predict_log_proba(x_test)
+        with np.errstate(divide="ignore"):  # a probability of 0 is told as such
+            out[:, model.classes_] = model.predict_log_proba(x_test)
         return out
 
 
