@@ -37,6 +37,7 @@ from evosearch.errors import ConfigError
 from evosearch.evaluation.recipe import Recipe
 from evosearch.search import SearchSettings
 from evosearch.tasks import TaskSettings
+from evosearch.text import kept, restored
 from evosearch.workers import WorkerSettings
 
 # What a run does that says nothing: a few minutes on two cores with the digits task.
@@ -118,7 +119,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
     if path is not None:
         where = str(path)
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = _parsed(path.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such config file; `evolve init` writes one to start from") from None
         except OSError as error:
@@ -139,7 +140,7 @@ def loads(text: str, where: str = "<text>", overrides: Mapping[str, Any] | None 
     Names in the text stay as they are: none is looked for in any folder.
     """
     try:
-        data = tomllib.loads(text)
+        data = _parsed(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML: {error}") from None
     check_keys(data, where)
@@ -160,7 +161,7 @@ def dumps(config: Config) -> str:
 def recorded(text: str, where: str = "<text>") -> Config:
     """The configuration that a run wrote down. Keys that it was started without have their neutral values."""
     try:
-        data = tomllib.loads(text)
+        data = _parsed(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{where}: not TOML: {error}") from None
     check_keys(data, where)
@@ -179,7 +180,7 @@ def differences(text: str, config: Config) -> list[str]:
 
     What a resume may change (FREE) and the budget are left out.
     """
-    then, now = _flat(tomllib.loads(text)), _flat(tomllib.loads(dumps(config)))
+    then, now = _flat(_parsed(text)), _flat(_parsed(dumps(config)))
     return [
         f"{key}: {value!r} then, {now.get(key)!r} now"
         for key, value in then.items()
@@ -319,10 +320,26 @@ def _with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _toml(data: Any) -> Any:
-    """Plain data as TOML can say it."""
+    """Plain data as TOML can say it: a path of any bytes with those escaped that are no text."""
     if isinstance(data, Mapping):
         return {key: NO_LIMIT if value is None else _toml(value) for key, value in data.items()}
+    if isinstance(data, str):
+        return kept(data)
     return [_toml(value) for value in data] if isinstance(data, list | tuple) else data
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """The data in TOML text, what `_toml` escaped as it was. Raises TOMLDecodeError."""
+    data: dict[str, Any] = _restored(tomllib.loads(text))
+    return data
+
+
+def _restored(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _restored(value) for key, value in data.items()}
+    if isinstance(data, str):
+        return restored(data)
+    return [_restored(value) for value in data] if isinstance(data, list) else data
 
 
 __all__ = ["Config", "check_keys", "differences", "dumps", "load", "loads", "parse_setting", "recorded", "validate"]

@@ -7,6 +7,7 @@ checkout's own folders in an editable install, `evosearch/_bundled/` in a wheel.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from collections.abc import Iterable, Sequence
@@ -74,7 +75,7 @@ def find(kind: str, name: str, suffix: str, named: Iterable[Path | str] = ()) ->
 
     Raises UsageError where there is none, with the names that there are.
     """
-    direct = Path(name) if name.startswith("~") and not name.startswith("~/") else Path(name).expanduser()
+    direct = expanded(name)
     if is_file(direct):
         return direct
     searched = folders(kind, named)
@@ -89,6 +90,14 @@ def find(kind: str, name: str, suffix: str, named: Iterable[Path | str] = ()) ->
     if direct.suffix == suffix or len(direct.parts) > 1:
         raise UsageError(f"{name}: no such {what} file; {offer(name, names(kind, suffix, named))}")
     raise UsageError(f"no {what} named {name!r}; {offer(name, names(kind, suffix, named))}")
+
+
+def expanded(text: str) -> Path:
+    """The path that a person writes, `~/` as their home folder where they have one."""
+    if text.startswith("~/"):
+        with contextlib.suppress(RuntimeError):  # a user who is in no table of users, and has no HOME
+            return Path(text).expanduser()
+    return Path(text)
 
 
 def is_file(path: Path) -> bool:
@@ -110,7 +119,7 @@ def is_folder(path: Path) -> bool:
 def read_arch(path: Path) -> str:
     """The text of an .arch file. Raises UsageError where it cannot be read or is no text."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text at byte {error.start}; an .arch file holds one sentence") from None
     except OSError as error:

@@ -29,7 +29,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("architecture", "sampler"),
     ("identity",),
     ("grammar", "layers", "score", "individual"),
-    ("paths", "cost", "watch"),
+    ("paths", "cost", "text", "watch"),
     ("errors",),
 )
 LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}

@@ -30,9 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from evosearch.cli.commands import app
     from evosearch.errors import EvosearchError
 
+    _open_streams()
     out = sys.stdout
-    if isinstance(out, io.TextIOWrapper):
-        out.reconfigure(errors="replace")  # a locale without our letters is no reason to fail
     if os.environ.get("EVOSEARCH_DEBUG"):
         return _code(typer.main.get_command(app)(arguments, prog_name="evolve", standalone_mode=False))
     try:
@@ -64,6 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a fault of evosearch's own: said in one line, its trace is one variable away
         what = f"{type(error).__name__}: {error}"
         return _fail(f"internal error: {what}; please report it, with what EVOSEARCH_DEBUG=1 prints", FAILED)
+
+
+def _open_streams() -> None:
+    """Streams that can be written to, whatever the command was started with.
+
+    Where a descriptor of the three is closed, the next file that is opened would get its number, and with it whatever
+    a library prints. A locale without our letters is no reason to fail either.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed, as a service starts it
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
 
 
 def _is_closed(out: TextIO) -> bool:

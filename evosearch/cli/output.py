@@ -62,8 +62,12 @@ def fitted(text: str, indent: int) -> str:
 
 def as_json(data: Any) -> None:
     """Plain data as JSON on stdout; escaped where stdout cannot say every letter."""
-    escaped = "utf" not in (sys.stdout.encoding or "").lower()
-    print(json.dumps(data, indent=2, ensure_ascii=escaped, default=_plain, allow_nan=False), flush=True)
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=_plain, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = json.dumps(data, indent=2, default=_plain, allow_nan=False)
+    print(text, flush=True)
 
 
 def _plain(value: Any) -> Any:

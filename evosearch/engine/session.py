@@ -61,7 +61,7 @@ class Session:
         # A score from elsewhere may be of a training that a rule would have stopped in this run.
         rule = self.setup.rule
         shared = isinstance(self.setup.task, Task) and not (rule is not None and rule.relative)
-        self.ledger = Ledger() if shared else None
+        self.ledger = Ledger.shared() if shared else None
         self.proposals: dict[int, Proposal] = {}
         first, best = self.search.objectives[0], self.search.best()
         stands = logs.Session(

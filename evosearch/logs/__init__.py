@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from evosearch.errors import StorageError, UsageError
 from evosearch.logs.rows import Row, row
-from evosearch.report.text import blamed
 from evosearch.store.lock import is_written
+from evosearch.text import blamed
 
 if TYPE_CHECKING:
     from evosearch.logs.follow import Following

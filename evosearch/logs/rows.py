@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from evosearch.report.text import clean
+from evosearch.text import clean
 
 if TYPE_CHECKING:
     from evosearch.store.run import Record, Run

@@ -1,26 +1,8 @@
-"""Text for people: numbers with units, and nothing in it that could move a terminal's cursor."""
+"""Text for people: numbers with units."""
 
 from __future__ import annotations
 
-import traceback
-
-# Direction overrides are printable and can make a line read as what it does not say.
-OVERRIDES = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-
-
-def clean(text: str) -> str:
-    """The text without control characters and direction overrides; newline and tab stay."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c for c in text if c in "\n\t" or (c.isprintable() and c not in OVERRIDES))
-
-
-def blamed(error: BaseException) -> str:
-    """What went wrong in code that is not evosearch's, in one line: the error, and the place it was raised at."""
-    said = f"{type(error).__name__}: {error}".strip()
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
-    return clean(" ".join(said.split())) + where
+from evosearch.text import clean
 
 
 def count(number: float) -> str:
@@ -51,3 +33,6 @@ def short(key: str) -> str:
 def shortened(text: str, length: int = 56) -> str:
     """The beginning of a text that is longer than a line has room for."""
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+__all__ = ["clean", "count", "duration", "short", "shortened"]

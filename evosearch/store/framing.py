@@ -68,8 +68,11 @@ def _decode_other(code: int, data: bytes) -> int:
 
 
 def encode(record: Any) -> bytes:
-    """A record as bytes. Tuples become lists. Raises TypeError for anything that is no plain value."""
-    packed = msgpack.packb(record, default=_encode_other, use_bin_type=True)
+    """A record as bytes. Tuples become lists; lone surrogates in texts are escaped (as by `text.escaped`).
+
+    Raises TypeError for anything that is no plain value.
+    """
+    packed = msgpack.packb(record, default=_encode_other, use_bin_type=True, unicode_errors="backslashreplace")
     assert isinstance(packed, bytes)
     return packed
 

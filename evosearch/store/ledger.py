@@ -170,9 +170,15 @@ LOCK_PATIENCE = 10.0  # seconds: appending takes microseconds, compacting a mill
 
 
 def ledger_path() -> Path:
-    """Where this machine's ledger lies: in $EVOSEARCH_CACHE, else in ~/.cache/evosearch."""
-    folder = os.environ.get("EVOSEARCH_CACHE") or "~/.cache/evosearch"
-    return Path(folder).expanduser() / "ledger.msgpack"
+    """Where this machine's ledger lies: in $EVOSEARCH_CACHE, else in ~/.cache/evosearch.
+
+    Raises StorageError where this user has no home folder.
+    """
+    folder = Path(os.environ.get("EVOSEARCH_CACHE") or "~/.cache/evosearch")
+    try:
+        return folder.expanduser() / "ledger.msgpack"
+    except RuntimeError:
+        raise StorageError(f"{folder}: this user has no home folder; EVOSEARCH_CACHE names another place") from None
 
 
 @dataclass(frozen=True)
@@ -194,6 +200,7 @@ class Ledger:
     """Scores that runs on this machine share, by (key, task digest, recipe digest, seed). A context manager.
 
     path: the file; made when the first score is put. Several processes may use one at once, and die at any moment.
+    Raises StorageError where there is no place for one; see `shared`.
     """
 
     def __init__(self, path: str | Path | None = None, *, clock: Callable[[], float] = time.time) -> None:
@@ -205,6 +212,15 @@ class Ledger:
         self._end = 0  # everything before this offset is in the table
         self._gave_up = False
         self.refresh()
+
+    @classmethod
+    def shared(cls) -> Ledger | None:
+        """This machine's ledger; None where there is no place for one, which the log says."""
+        try:
+            return cls()
+        except StorageError as error:
+            log.warning("%s: scores of this run are not shared with others", error)
+            return None
 
     def __len__(self) -> int:
         return len(self._table) + len(self._memory)

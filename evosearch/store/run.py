@@ -34,6 +34,7 @@ from evosearch.store import framing, lock
 from evosearch.store.disk import Disk, content, refusal, unused
 from evosearch.store.framing import CHECKPOINT, FORMAT, JOURNAL, MAX_CHECKPOINT, PREAMBLE, Frames, corrupt
 from evosearch.store.lock import LOCK_FILE
+from evosearch.text import escaped
 
 log = logging.getLogger(__name__)
 
@@ -159,18 +160,23 @@ class Run:
     ) -> Run:
         """A new run folder, whole or not at all: it is built beside its place and renamed into it.
 
-        header: plain values; `format` and `files` (digests) are added to it. files: content by relative path.
+        header: plain values; `format` and `files` (digests) are added to it. files: content by relative path, which is
+        escaped where it is no text (`text.escaped`).
         Raises RunError where something is there already, StorageError where the disk refuses.
         """
         folder, disk = Path(folder).absolute(), disk or Disk()
         _refuse_existing(folder)
         disk.mkdir(folder.parent)
         _clear_abandoned(folder)
-        contents = {_relative(name): text.encode() if isinstance(text, str) else text for name, text in files.items()}
+        contents = {
+            _relative(escaped(name)): text.encode() if isinstance(text, str) else text for name, text in files.items()
+        }
         full_header = {
             **header, "format": FORMAT, "files": {name: _digest(data) for name, data in sorted(contents.items())}
         }  # fmt: skip
-        start = framing.preamble(JOURNAL) + framing.frame(framing.encode(full_header))
+        packed = framing.encode(full_header)
+        full_header = framing.decode(packed)  # as whoever reads the journal will find it
+        start = framing.preamble(JOURNAL) + framing.frame(packed)
         held = journal = -1
         try:
             with disk.replacing(folder, alone=False, fresh=True) as beside:

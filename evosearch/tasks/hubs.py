@@ -26,8 +26,11 @@ def load_hub(spec: str, reading: Reading) -> Task:
 
 
 def data_folder() -> Path:
-    """Where downloads are kept: $EVOSEARCH_DATA, else ~/.cache/evosearch/data."""
-    return Path(os.environ.get("EVOSEARCH_DATA") or Path.home() / ".cache" / "evosearch" / "data")
+    """Where downloads are kept: $EVOSEARCH_DATA, else ~/.cache/evosearch/data; TaskError without a home."""
+    try:
+        return Path(os.environ.get("EVOSEARCH_DATA") or Path.home() / ".cache" / "evosearch" / "data")
+    except RuntimeError:
+        raise TaskError("this user has no home folder to keep data in; EVOSEARCH_DATA names another place") from None
 
 
 def _library(name: str, spec: str) -> ModuleType:

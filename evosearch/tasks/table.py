@@ -134,7 +134,7 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
     file, named = _spec(spec)
     if settings.target:
         named.setdefault("fitness", settings.target)
-    path = Path(file).expanduser()
+    path = paths.expanded(file)
     if not path.exists():
         raise TaskError(f"{path}: no such table")
     text = opened(path)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.report.page.svg import escape
 from evosearch.store.disk import Disk
+from evosearch.text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -50,7 +51,7 @@ def write(path: Path, text: str) -> Path:
     disk = Disk()
     disk.mkdir(path.parent)
     with disk.replacing(path, alone=False, durable=False) as beside:
-        disk.write_new(beside, text.encode("utf-8", "replace"), durable=False)
+        disk.write_new(beside, escaped(text).encode(), durable=False)
     return path
 
 

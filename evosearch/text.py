@@ -1,0 +1,51 @@
+"""Text from outside: made so that a file, a page or a terminal can hold it, and told whose it is.
+
+File names of any bytes, what a candidate's code raises and prints, and names of a person's own come in as Python has
+them, with lone surrogates where bytes were no text. `framing.encode` lets nothing into a journal that is not escaped,
+the configuration escapes what it writes, `clean` stands before the terminal and the page.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+# Direction overrides are printable and can make a line read as what it does not say.
+OVERRIDES = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+ESCAPE = re.compile(r"\\u(d[89a-f][0-9a-f]{2}|005c)")  # a surrogate, or a backslash that was one
+
+
+def escaped(text: str) -> str:
+    """The text with each lone surrogate as six characters, `\\udce9`: what UTF-8 can say."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def kept(text: str) -> str:
+    """As `escaped`, and so that `restored` gives the very text again, whatever stood in it: for paths."""
+    return escaped(re.sub(ESCAPE, r"\\u005cu\1", text))
+
+
+def restored(text: str) -> str:
+    """The text that `kept` was given."""
+    return re.sub(ESCAPE, lambda match: chr(int(match[1], 16)), text)
+
+
+def clean(text: str) -> str:
+    """The text without control characters and direction overrides, and as `escaped`; newline and tab stay."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c for c in escaped(text) if c in "\n\t" or (c.isprintable() and c not in OVERRIDES))
+
+
+def blamed(error: BaseException) -> str:
+    """What went wrong in code that is not evosearch's, in one line: the error, and its file, line and function."""
+    said = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(PACKAGE)] or frames
+    # What a library raises was asked of it by the person's code above it.
+    own = [frame for frame in theirs if not re.search(r"/(site|dist)-packages/|/lib/python[0-9.]+/|^<", frame.filename)]
+    at = next(iter((own or theirs)[-1:]), None)
+    return clean(what if at is None else f"{what} ({at.filename}:{at.lineno}, in {at.name})")
