@@ -161,6 +161,7 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
     from safetensors.torch import load_file
 
     from evosearch import grammar as language
+    from evosearch.layers.columns import Columns
     from evosearch.layers.library.mean_linear import MeanLinear
     from evosearch.space import open_space
 
@@ -171,7 +172,8 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
     run = Run.open(best.parent)
     read = language.load(run.folder / "grammar" / str(run.header["grammar_file"]))
     head = MeanLinear(int(run.header["outputs"]))
-    space = open_space(read, layers, tuple(run.header["input"]), head=head)
+    columns = Columns.unpacked(run.header["columns"]) if "columns" in run.header else None
+    space = open_space(read, layers, tuple(run.header["input"]), head=head, columns=columns)
     try:
         state = load_file(best / "weights.safetensors")
         text = (best / "architecture.arch").read_text(encoding="utf-8")

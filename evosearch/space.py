@@ -8,6 +8,7 @@ from evosearch.architecture import USUAL_INPUT, Limits, Space
 from evosearch.errors import UsageError
 from evosearch.layers import load_layers, vocabulary
 from evosearch.layers.base import show
+from evosearch.layers.columns import columns_of
 from evosearch.tasks import Task
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from evosearch.grammar.core import Grammar
     from evosearch.layers.base import Leaf, Shape
+    from evosearch.layers.columns import Columns
     from evosearch.tasks import AnyTask
 
 
@@ -25,10 +27,12 @@ def open_space(
     input: Shape | None = None,
     limits: Limits | None = None,
     head: Leaf | None = None,
+    columns: Columns | None = None,
 ) -> Space:
     """The architectures of a grammar at an input shape; the usual one of its mode where none is given.
 
     layers: files of a person's own; of two layers of one name the later one counts. Runs them. head: as in Space.
+    columns: of the table that is read, where it is one.
     Raises UsageError where a language without shapes is given one.
     """
     if grammar.input == "none":
@@ -38,7 +42,7 @@ def open_space(
     own: dict[str, type] = {}
     for file in layers:
         own |= load_layers(file)
-    return Space(grammar, vocabulary(grammar, own), input or USUAL_INPUT[grammar.input], limits, head)
+    return Space(grammar, vocabulary(grammar, own, columns), input or USUAL_INPUT[grammar.input], limits, head)
 
 
 def space_of(task: AnyTask, grammar: Grammar, layers: Iterable[Path | str] = (), limits: Limits | None = None) -> Space:
@@ -52,7 +56,14 @@ def space_of(task: AnyTask, grammar: Grammar, layers: Iterable[Path | str] = (),
             raise UsageError(f"{grammar.name} has no layers (`input: none`), and task {task.name} trains networks")
         return open_space(grammar, limits=limits)
     head = task.kind.head(task) if isinstance(task, Task) else None
-    return open_space(grammar, layers, task.input_shape, limits, head)
+    return open_space(grammar, layers, task.input_shape, limits, head, table_of(task))
 
 
-__all__ = ["open_space", "space_of"]
+def table_of(task: AnyTask) -> Columns | None:
+    """What the columns of a task's train split hold, where its examples are rows of a table."""
+    if not isinstance(task, Task) or len(task.input_shape) != 1:
+        return None
+    return columns_of(task.normalise(task.train.x))
+
+
+__all__ = ["open_space", "space_of", "table_of"]

@@ -105,6 +105,8 @@ def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
         "outputs": setup.task.outputs if isinstance(setup.task, Task) else None,
         "started": time.time(),
     }
+    if setup.space.vocabulary and (columns := setup.space.vocabulary.columns_read):
+        header["columns"] = columns.packed()
     with Run.create(folder, header=header, files=files) as run:
         watch.started({"run": folder, **_facts(setup)})
         if first is not None:

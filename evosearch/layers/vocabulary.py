@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from evosearch.errors import ArchitectureError, LayerError
 from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
 from evosearch.layers.base import Combinator, Leaf, Word, registered
+from evosearch.layers.columns import Columns, ReadsColumns
 from evosearch.layers.library import NAMES
 
 if TYPE_CHECKING:
@@ -51,16 +52,22 @@ class Vocabulary:
     """A grammar's layers.
 
     classes: class by the name that the grammar uses, words included. digest: blake2b-128 over the files of own layers
-    in use, "" where there are none.
+    in use, "" where there are none. columns: what the table holds that layers read, where it is one.
     """
 
     classes: Mapping[str, type]
     specs: Mapping[Alternative, Spec]
     digest: str
+    columns: Columns | None = None
     _made: dict[tuple[Alternative, tuple[Any, ...]], Any] = field(default_factory=dict)
 
     def spec(self, alternative: Alternative) -> Spec:
         return self.specs[alternative]
+
+    @property
+    def columns_read(self) -> Columns | None:
+        """The columns, where there are layers here that read them."""
+        return self.columns if any(issubclass(cls, ReadsColumns) for cls in self.classes.values()) else None
 
     def layer(self, alternative: Alternative, arguments: tuple[Any, ...]) -> Any:
         """The layer, or word, of an alternative.
@@ -76,14 +83,16 @@ class Vocabulary:
 
     def _make(self, spec: Spec, arguments: tuple[Any, ...]) -> Any:
         try:
-            return _instance(spec, arguments)
+            made = _instance(spec, arguments)
         except ValueError as error:
             raise ArchitectureError(f"{spec.cls.__name__}: {error}") from None
+        return made.of(self.columns) if self.columns is not None and isinstance(made, ReadsColumns) else made
 
 
-def vocabulary(grammar: Grammar, extra: Mapping[str, type] | None = None) -> Vocabulary:
+def vocabulary(grammar: Grammar, extra: Mapping[str, type] | None = None, columns: Columns | None = None) -> Vocabulary:
     """The layers that the grammar's alternatives stand for; `extra` (see `load_layers`) goes before the bundled ones.
 
+    columns: what the table holds that the networks are for; without it layers that read it take numbers for granted.
     Raises LayerError, with file, line and column, for a name without a layer and for arguments that do not fit.
     """
     classes: dict[str, type] = {}
@@ -96,7 +105,7 @@ def vocabulary(grammar: Grammar, extra: Mapping[str, type] | None = None) -> Voc
     specs = {a: _spec(grammar, a, classes, constants, words) for a in alternatives}
     digests = sorted({getattr(cls, "source_digest", "") for cls in classes.values()} - {""})
     digest = blake2b("\n".join(digests).encode(), digest_size=16).hexdigest() if digests else ""
-    return Vocabulary(MappingProxyType(classes), MappingProxyType(specs), digest)
+    return Vocabulary(MappingProxyType(classes), MappingProxyType(specs), digest, columns)
 
 
 def load_layers(path: str | Path) -> dict[str, type]:

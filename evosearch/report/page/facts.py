@@ -118,6 +118,7 @@ class Report:
     def space(self) -> Any:
         """The run's space, or why there is none. Its grammar must be the file that the run was started with."""
         from evosearch import grammar as language
+        from evosearch.layers.columns import Columns
         from evosearch.layers.library.mean_linear import MeanLinear
         from evosearch.space import open_space
 
@@ -129,7 +130,8 @@ class Report:
                 return f"the run uses own layers; evolve report {self.name} --layers FILE.py names their file"
             outputs = header.get("outputs")
             head = None if outputs is None else MeanLinear(int(outputs))
-            return open_space(read, self.layers, tuple(header["input"]), head=head)
+            columns = Columns.unpacked(header["columns"]) if "columns" in header else None
+            return open_space(read, self.layers, tuple(header["input"]), head=head, columns=columns)
         except (EvosearchError, ValueError) as error:
             return str(error)
 

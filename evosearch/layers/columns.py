@@ -1,0 +1,78 @@
+"""What the columns of a table hold, as layers that encode them need to know it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+QUANTILES = 32  # steps between the smallest and the largest of a column
+MOST_ROWS = 20_000  # from which quantiles are taken
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table as a network is given them: centred and scaled.
+
+    numbers: which columns hold numbers. quantiles: for each of those, QUANTILES + 1 values at equal shares of the rows,
+        the smallest first, the largest last.
+    words: which columns hold one of two values, as one that says whether a word stands there; above 0 it does.
+    A column that holds one value alone is in neither.
+    """
+
+    numbers: tuple[int, ...]
+    quantiles: tuple[tuple[float, ...], ...]
+    words: tuple[int, ...] = ()
+
+    def edges(self, bins: int) -> list[tuple[float, ...]]:
+        """For each column of numbers the edges of at most so many bins that hold as many rows each, ascending."""
+        steps = np.linspace(0, QUANTILES, min(bins, QUANTILES) + 1).round().astype(int)
+        return [tuple(sorted({found[step] for step in steps})) for found in self.quantiles]
+
+    def packed(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return {"numbers": self.numbers, "quantiles": self.quantiles, "words": self.words}
+
+    @staticmethod
+    def unpacked(data: Mapping[str, Any]) -> Columns:
+        """Of what `packed` gave, lists in place of tuples."""
+        quantiles = tuple(tuple(map(float, found)) for found in data["quantiles"])
+        return Columns(tuple(map(int, data["numbers"])), quantiles, tuple(map(int, data["words"])))
+
+
+@runtime_checkable
+class ReadsColumns(Protocol):
+    """A layer that must know what the columns of its input hold: it stands before all others, on the table itself."""
+
+    def of(self, columns: Columns) -> ReadsColumns:
+        """The same layer for a table with such columns."""
+
+
+def columns_of(x: np.ndarray[Any, np.dtype[Any]]) -> Columns:
+    """What the columns of the examples x (N, D), centred and scaled, hold."""
+    least, most = x.min(0), x.max(0)
+    two = ((x == least) | (x == most)).all(0)
+    varied = least < most
+    numbers = np.flatnonzero(varied & ~two)
+    rows = x[:: -(-len(x) // MOST_ROWS)][:, numbers].astype(np.float64)
+    found = np.quantile(rows, np.linspace(0, 1, QUANTILES + 1), axis=0).T if len(numbers) else np.empty((0, 0))
+    quantiles = tuple(tuple(float(f"{value:.6g}") for value in column) for column in found)
+    return Columns(tuple(numbers.tolist()), quantiles, tuple(np.flatnonzero(varied & two).tolist()))
+
+
+@lru_cache(maxsize=64)
+def usual(count: int) -> Columns:
+    """So many columns of numbers, each spread as the normal distribution: where no table is there to be read."""
+    normal = tuple(
+        float(f"{NormalDist().inv_cdf(min(max(step / QUANTILES, 0.001), 0.999)):.6g}") for step in range(QUANTILES + 1)
+    )
+    return Columns(tuple(range(count)), (normal,) * count)
+
+
+__all__ = ["Columns", "ReadsColumns", "columns_of", "usual"]
