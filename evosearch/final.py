@@ -76,7 +76,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of the seeds so far; networks are kept of the first one that went well.
+    """The result of the seeds so far; networks are kept of the first one that went well.
 
     baseline: a linear model's metric on the same splits, by name; empty where it would take too long.
     """
@@ -225,7 +225,7 @@ def fresh(found: Subject) -> Original:
 def train(found: Subject, seeds: int) -> Iterator[Outcome]:
     """Train on train and validation together and test once, for each of `seeds` seeds from the configuration's on.
 
-    Yields what came of the seeds so far, after each. The first seed of a run's best candidate gives the run's best/.
+    Yields the result of the seeds so far, after each. The first seed of a run's best candidate gives the run's best/.
     """
     device = workers.devices(found.config.workers)[0]
     outcome = Outcome(found, device, (), (), {})

@@ -38,7 +38,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run.
+    """The result of a run.
 
     fitness: the best candidate's on the validation split. test_metric: of the final network, by metric name; empty
     where the task has no network. baseline: likewise, of a linear model on the same splits.

@@ -1,4 +1,4 @@
-"""The commands that read what came of a run: best, show."""
+"""The commands that read the result of a run: best, show."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _named(reading: RunReading, one: Candidate) -> str:
 
 
 def _outcome(reading: RunReading, one: Candidate) -> str:
-    """What came of a candidate: its fitness, or how it failed."""
+    """The result of a candidate: its fitness, or how it failed."""
     name, _ = reading.objective
     return f"{name} {reading.fitness(one):.4f}" if name in one.objectives else one.status
 

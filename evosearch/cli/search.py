@@ -296,7 +296,7 @@ def summary_data(summary: Summary) -> dict[str, Any]:
 
 
 def print_summary(summary: Summary) -> None:
-    """What came of a run, in a few lines that end with where to look next."""
+    """The result of a run, in a few lines that end with where to look next."""
     output.say()
     for metric, value in summary.test_metric.items():
         beside = summary.baseline.get(metric)

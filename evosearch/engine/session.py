@@ -304,7 +304,7 @@ class Session:
         )
 
     def _trained(self, final: Final) -> tuple[Individual, Finished]:
-        """The best candidate that survives the final training, with what came of it."""
+        """The best candidate that survives the final training, with the result of that."""
         for individual in self.search.front()[:FINALISTS]:
             finished = final.train(self.setup.space.read(individual.derivation))
             if finished.network is not None:

@@ -63,7 +63,7 @@ class Credit:
     def situation(self, parent: Individual, rng: np.random.Generator) -> tuple[str, Space]:
         """The policy's state for a parent, and the space in which an operator sees the places that the state is of.
 
-        The parent's pending credit is paid: what came of it is known now that it has become a parent.
+        The parent's pending credit is paid: the result of it is known now that it has become a parent.
         """
         state, space = self._state(parent, rng)
         if parent.pending_credit is not None:
