@@ -399,7 +399,7 @@ def test_objectives_are_read_by_name_and_sign(text: str, name: str, sign: int) -
         ({"replacement": True}, "search.replacement: only random search draws with replacement"),
         ({"objectives": ("--a",)}, "'--a': write a name, or -name to minimise it"),
         ({"objectives": ("a", "-a")}, "one objective is named twice"),
-        ({"strategy": "nsga2", "objectives": ("a",)}, "nsga2 is for several"),
+        ({"strategy": "nsga2", "objectives": ("accuracy",)}, "nsga2 is for several"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(
