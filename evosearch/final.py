@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import config as configuration
 from evosearch import grammar as language
-from evosearch import network, paths, tasks, workers
+from evosearch import network, paths, plugins, tasks, workers
 from evosearch.errors import RunChanged, RunCorrupt, RunError, ShapeError, UsageError
 from evosearch.export import Original
 from evosearch.layers import show
@@ -27,6 +27,7 @@ from evosearch.space import space_of
 from evosearch.store.disk import Disk, refusal
 from evosearch.store.run import JOURNAL_FILE, Run
 from evosearch.tasks import Task
+from evosearch.tasks.kinds import BUNDLED, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -163,18 +164,28 @@ def configured(at: Stored, changes: Mapping[str, Any], layers: Sequence[str] = (
     project.
     """
     config = configuration.load(at.config, {**changes, "grammar": str(at.grammar)})
-    return config.model_copy(update={"layers": paths.own_code("layers", config.layers, layers, run=at.folder)})
+    mine = {"layers": paths.own_code("layers", config.layers, layers, run=at.folder)}
+    if _has_own(config):
+        mine["operators"] = paths.own_code("operators", config.operators, (), run=at.folder)
+    return config.model_copy(update=mine)
+
+
+def _has_own(config: Config) -> bool:
+    """Whether a network of the configuration hangs on plug-ins of the user's own: its head, or the kind of its task."""
+    return bool(config.head) or config.data.kind not in ("auto", *BUNDLED)
 
 
 def subject(config: Config, text: str) -> Subject:
     """The architecture that a sentence is at the configuration's task. Raises EvosearchError where it is none there."""
     file = paths.find("grammars", config.grammar, ".lark")
     grammar = language.load(file)
-    task = tasks.load(config.task, config.data)
+    own = plugins.find(config.operators if _has_own(config) else ())
+    task = tasks.load(config.task, config.data, named(own.own("kind"), config.data.kind))
     if not isinstance(task, Task) or grammar.input == "none":
         who = f"task {task.name}" if grammar.input != "none" else f"grammar {grammar.name}"
         raise UsageError(f"{who} has no networks to train; name a data set and a grammar with layers")
-    space = space_of(task, grammar, config.layers, config.limits)
+    head = own.get("head", config.head).function if config.head else None
+    space = space_of(task, grammar, config.layers, config.limits, head)
     derivation = space.parse(text)
     try:
         architecture = space.read(derivation)

@@ -171,6 +171,8 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
         raise RunError(f"{best}: no network here; `evolve status {best.parent}` says how far the run is")
     run = Run.open(best.parent)
     read = language.load(run.folder / "grammar" / str(run.header["grammar_file"]))
+    if own := run.header.get("head"):
+        raise RunError(f"{best}: its head is code of your own, {own}; build it by model.py, its weights lie beside it")
     head = MeanLinear(int(run.header["outputs"]))
     columns = Columns.unpacked(run.header["columns"]) if "columns" in run.header else None
     space = open_space(read, layers, tuple(run.header["input"]), head=head, columns=columns)

@@ -12,7 +12,7 @@ from evosearch.layers.columns import columns_of
 from evosearch.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from evosearch.grammar.core import Grammar
@@ -45,18 +45,27 @@ def open_space(
     return Space(grammar, vocabulary(grammar, own, columns), input or USUAL_INPUT[grammar.input], limits, head)
 
 
-def space_of(task: AnyTask, grammar: Grammar, layers: Iterable[Path | str] = (), limits: Limits | None = None) -> Space:
+def space_of(
+    task: AnyTask,
+    grammar: Grammar,
+    layers: Iterable[Path | str] = (),
+    limits: Limits | None = None,
+    head: Callable[[int], Leaf] | None = None,
+) -> Space:
     """The candidates for a task: networks from its input shape to its outputs, or sentences of a language.
 
     A task that scores candidates itself need not say what they take; a grammar with layers is then read at its usual
-    input shape. Raises UsageError where a task that trains networks is given a language without layers.
+    input shape. head: makes the head for so many outputs, where it is not that of the task's kind. Raises UsageError
+    where a task that trains networks is given a language without layers.
     """
     if grammar.input == "none":
         if isinstance(task, Task):
             raise UsageError(f"{grammar.name} has no layers (`input: none`), and task {task.name} trains networks")
         return open_space(grammar, limits=limits)
-    head = task.kind.head(task) if isinstance(task, Task) else None
-    return open_space(grammar, layers, task.input_shape, limits, head, table_of(task))
+    behind = None
+    if isinstance(task, Task):
+        behind = task.kind.head(task) if head is None else head(task.outputs)
+    return open_space(grammar, layers, task.input_shape, limits, behind, table_of(task))
 
 
 def table_of(task: AnyTask) -> Columns | None:

@@ -29,6 +29,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("architecture", "sampler"),
     ("identity",),
     ("grammar", "layers", "score", "individual"),
+    ("plugins",),
     ("paths", "cost", "text", "watch"),
     ("errors",),
 )

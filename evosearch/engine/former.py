@@ -11,12 +11,12 @@ import hashlib
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from evosearch.operators import is_bundled
+from evosearch.plugins import is_bundled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from evosearch.operators import Operators
+    from evosearch.plugins import Operators
 
 KINDS = ("initialise", "mutate", "crossover", "select")  # in the order of the digest
 # The bundled operators' files as they were. Of the same behaviour since, or their version would say otherwise.

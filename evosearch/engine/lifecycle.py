@@ -102,6 +102,7 @@ def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
         "metric": setup.task.metric,
         "objectives": [str(one) for one in setup.objectives],
         "input": list(setup.space.network_input) if setup.space.network_input else None,
+        "head": next((name for name in used if name.startswith(("head/", "kind/"))), ""),
         "outputs": setup.task.outputs if isinstance(setup.task, Task) else None,
         "started": time.time(),
     }

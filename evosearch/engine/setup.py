@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evosearch import grammar as language
-from evosearch import logs, paths, tasks, workers
-from evosearch import operators as operator_files
+from evosearch import logs, paths, plugins, tasks, workers
 from evosearch.errors import ArchitectureError, ConfigError
 from evosearch.evaluation import measures, stopping
 from evosearch.evaluation.evaluators import Spec, evaluator
-from evosearch.evaluation.job import Context, Resources
+from evosearch.evaluation.job import Context, Evaluator, Resources
 from evosearch.evaluation.recipe import check
 from evosearch.search import Search
 from evosearch.space import space_of
 from evosearch.tasks import Task
+from evosearch.tasks.kinds import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from evosearch.architecture import Space
     from evosearch.config import Config
     from evosearch.evaluation.measures import Objective
     from evosearch.evaluation.stopping import StopRule
     from evosearch.grammar.core import Derivation, Grammar
-    from evosearch.operators import Operators
+    from evosearch.plugins import Operators
     from evosearch.search import SearchSettings
+
+
+SCORING = ("evaluator", "stop", "measure", "kind", "head")  # kinds of plug-ins that a score hangs on
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,20 @@ class Setup:
             "grammar": self.grammar.digest,
             "layers": layers,
             "task": self.task.digest,
-            "recipe": self.config.recipe.digest(self.device, threads=self.config.workers.threads),
+            "recipe": self._scoring,
         }
+
+    @property
+    def _scoring(self) -> str:
+        """32 hex digits of all that decides a score beside task, candidate and seed: a ledger's key."""
+        config = self.config
+        resources = Resources(self.device, config.workers.threads)
+        context = Context(self.space, self.task, config.recipe, resources, self.rule)
+        usual = evaluator(context, _evaluator(config, self.operators)).digest
+        own = {name: version for name, version in self.operators.used.items() if name.partition("/")[0] in SCORING}
+        if not own:
+            return usual
+        return hashlib.blake2b(json.dumps([usual, own]).encode(), digest_size=16).hexdigest()
 
     @property
     def logs(self) -> dict[str, logs.Maker]:
@@ -98,6 +115,9 @@ class Setup:
             recipe=config.recipe,
             folder=str(folder),
             signs=tuple((one.name, one.sign) for one in self.objectives),
+            operators=config.operators,
+            evaluator=config.evaluator,
+            head=config.head,
         )
 
 
@@ -115,12 +135,14 @@ def prepare(
     """
     file = grammar_file or paths.find("grammars", config.grammar, ".lark")
     read = language.load(file)
-    task = tasks.load(config.task, config.data)
-    space = space_of(task, read, config.layers, config.limits)
+    own = plugins.find(config.operators)
+    task = tasks.load(config.task, config.data, named(own.own("kind"), config.data.kind))
+    head = own.get("head", config.head).function if config.head else None
+    space = space_of(task, read, config.layers, config.limits, head)
     if isinstance(task, Task):
         _check_for(task, config)
-    rule = stopping.find(config.recipe.stop)
-    objectives = _objectives(space, task, config, header)
+    rule = stopping.find(config.recipe.stop, own.own("stop"))
+    objectives = _objectives(space, task, config, own, header)
     texts = _seed_texts(config, seed_folder) if seed_texts is None else dict(seed_texts)
     seeds: dict[str, Derivation] = {}
     for name, text in texts.items():
@@ -128,7 +150,7 @@ def prepare(
             seeds[name] = space.parse(text)
         except ArchitectureError as error:
             raise ArchitectureError(f"seed {name}: {error}") from None
-    return Setup(config, read, file, space, task, operator_files.find(config.operators), seeds, texts, objectives, rule)
+    return Setup(config, read, file, space, task, own, seeds, texts, objectives, rule)
 
 
 def _check_for(task: Task, config: Config) -> None:
@@ -140,16 +162,25 @@ def _check_for(task: Task, config: Config) -> None:
         raise ConfigError(str(error).replace("recipe.", "final.", 1)) from None
 
 
-def _objectives(space: Space, task: Any, config: Config, header: Mapping[str, Any] | None) -> tuple[Objective, ...]:
+def _objectives(
+    space: Space, task: Any, config: Config, own: Operators, header: Mapping[str, Any] | None
+) -> tuple[Objective, ...]:
     """What the search optimises: as asked, else the task's metric. Raises ConfigError where there is no such thing."""
     asked = config.search.objectives
+    mine = measures.own(map(measures.name_of, asked), own.own("measure"))
+    context = Context(space, task, config.recipe, Resources(), measures=mine)
+    known = evaluator(context, _evaluator(config, own)).measures
     if header is not None:
         return measures.recorded(header, asked)
-    known = evaluator(Context(space, task, config.recipe, Resources())).measures
     for text in asked:
         if isinstance(task, Task) and measures.name_of(text) not in known:
             raise ConfigError(f"search.objectives: {text}: {task.name} has {', '.join(sorted(known))}")
     return tuple(measures.objective(text, known) for text in asked or (task.metric,))
+
+
+def _evaluator(config: Config, own: Operators) -> Callable[[Context], Evaluator] | None:
+    """The evaluator of the user's own that the configuration names."""
+    return own.get("evaluator", config.evaluator).function if config.evaluator else None
 
 
 def _seed_texts(config: Config, folder: Path | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from evosearch.architecture import Space
+    from evosearch.evaluation.measures import Measure
     from evosearch.evaluation.recipe import Recipe
     from evosearch.evaluation.stopping import StopRule
     from evosearch.score import Score
@@ -59,7 +60,7 @@ class Context:
     """What an evaluator is made with: `Network(context)`. It is the same in the parent and in each worker.
 
     stop: the recipe's stop rule, None where every training goes to its end. signs: the search's objectives, names to 1
-    where larger is better, else -1.
+    where larger is better, else -1. measures: those of the user's own that are among them.
     """
 
     space: Space
@@ -68,6 +69,7 @@ class Context:
     resources: Resources
     stop: StopRule | None = None
     signs: Mapping[str, int] = field(default_factory=dict)
+    measures: tuple[Measure, ...] = ()
 
 
 class Evaluator(Protocol):

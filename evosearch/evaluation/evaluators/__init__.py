@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from evosearch import grammar
+from evosearch import grammar, plugins
 from evosearch.architecture import Limits
 from evosearch.errors import TaskError
-from evosearch.evaluation import stopping
+from evosearch.evaluation import measures, stopping
 from evosearch.evaluation.evaluators.direct import Direct
 from evosearch.evaluation.evaluators.network import Network
 from evosearch.evaluation.job import Context, Evaluator, Resources
 from evosearch.evaluation.recipe import Recipe
 from evosearch.space import space_of
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
+from evosearch.tasks.kinds import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
-def evaluator(context: Context) -> Evaluator:
-    """The usual evaluator of the context's task: by training a network, or by the task itself."""
+def evaluator(context: Context, own: Callable[[Context], Evaluator] | None = None) -> Evaluator:
+    """The evaluator of the context's task: a person's own, or by training a network, or by the task itself."""
+    if own is not None:
+        return own(context)
     return Direct(context) if isinstance(context.task, DirectTask) else Network(context)
 
 
@@ -32,6 +39,7 @@ class Spec:
 
     grammar: the grammar file. search_path: folders named for grammars. layers: files of the user's own layers.
     folder: the run's; empty where there is none. signs: the search's objectives, names to 1 or -1.
+    operators: folders of the user's own plug-ins. evaluator, head: of those, by name; empty for the usual ones.
     """
 
     grammar: str
@@ -43,14 +51,20 @@ class Spec:
     recipe: Recipe = field(default_factory=Recipe)
     folder: str = ""
     signs: tuple[tuple[str, int], ...] = ()
+    operators: tuple[str, ...] = ()
+    evaluator: str = ""
+    head: str = ""
 
     def build(self, resources: Resources) -> Evaluator:
-        task = load(self.task, self.data)
+        own = plugins.find(self.operators)
+        task = load(self.task, self.data, named(own.own("kind"), self.data.kind))
         if not isinstance(task, Task | DirectTask):
             raise TaskError(f"task {task.name} neither has data to train on nor scores candidates itself")
-        space = space_of(task, grammar.load(self.grammar, self.search_path), self.layers, self.limits)
-        rule = stopping.find(self.recipe.stop)
-        found = evaluator(Context(space, task, self.recipe, resources, rule, dict(self.signs)))
+        head = own.get("head", self.head).function if self.head else None
+        space = space_of(task, grammar.load(self.grammar, self.search_path), self.layers, self.limits, head)
+        rule, signs = stopping.find(self.recipe.stop, own.own("stop")), dict(self.signs)
+        context = Context(space, task, self.recipe, resources, rule, signs, measures.own(signs, own.own("measure")))
+        found = evaluator(context, own.get("evaluator", self.evaluator).function if self.evaluator else None)
         found.prepare(Path(self.folder) if self.folder else None)
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from evosearch.errors import ArchitectureError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from evosearch.evaluation.fit import Trained
     from evosearch.layers.builder import Working
     from evosearch.tasks import Task
 
@@ -37,7 +39,8 @@ class Network:
 
     @property
     def measures(self) -> Mapping[str, int]:
-        return {measure.name: measure.sign for measure in measures.of_networks(self.task)}
+        known = (*measures.of_networks(self.task), *self.context.measures)
+        return {measure.name: measure.sign for measure in known}
 
     def prepare(self, folder: Path | None) -> None:
         """Torch's threads set and its libraries loaded. Raises ConfigError where the recipe is not for the task."""
@@ -73,7 +76,18 @@ class Network:
             rule=self.context.stop,
             brief=job.brief,
         )
-        return Evaluation(trained.score, trained.log)
+        return Evaluation(self._measured(trained), trained.log)
+
+    def _measured(self, trained: Trained) -> Score:
+        """The score with the measures of the person's own."""
+        if trained.score.status != "ok":
+            return trained.score
+        values = {measure.name: measure.value(trained, self.task) for measure in self.context.measures}
+        found = {name: float(value) for name, value in values.items() if value is not None}
+        if bad := [name for name, value in found.items() if not math.isfinite(value)]:
+            said = f"{bad[0]} is {found[bad[0]]}"
+            return replace(trained.score, status="nan", objectives={}, error=said)
+        return replace(trained.score, objectives={**trained.score.objectives, **found})
 
     def memory(self, params: int, working: Working, recipe: Recipe) -> int:
         """Bytes of the device's memory that a training is estimated to take; on a GPU with what is there besides."""

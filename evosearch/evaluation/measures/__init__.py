@@ -22,7 +22,7 @@ from evosearch.evaluation.measures.params import Params
 from evosearch.evaluation.measures.seconds import Seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from evosearch.evaluation.fit import Trained
     from evosearch.tasks.base import Task
@@ -75,6 +75,11 @@ def of_networks(task: Task) -> tuple[Measure, ...]:
     """The measures of networks that are trained on a task, its metric first."""
     rate = (Error(),) if task.measure.error else ()
     return (Metric(task.metric, task.measure.sign), *rate, *OF_ANY)
+
+
+def own(names: Iterable[str], classes: Mapping[str, Callable[[], Measure]]) -> tuple[Measure, ...]:
+    """The measures of a person's own among the names; each is made without arguments."""
+    return tuple(classes[name]() for name in names if name in classes)
 
 
 def name_of(text: str) -> str:
@@ -154,6 +159,7 @@ __all__ = [
     "name_of",
     "objective",
     "of_networks",
+    "own",
     "recorded",
     "timed",
     "unit",

@@ -128,7 +128,7 @@ class Report:
             read = language.load(self.run.grammar_file)
             if self.run.config.get("layers") and not self.layers:
                 return f"the run uses own layers; evolve report {self.name} --layers FILE.py names their file"
-            outputs = header.get("outputs")
+            outputs = None if header.get("head") else header.get("outputs")  # a head of one's own is code
             head = None if outputs is None else MeanLinear(int(outputs))
             columns = Columns.unpacked(header["columns"]) if "columns" in header else None
             return open_space(read, self.layers, tuple(header["input"]), head=head, columns=columns)

@@ -7,7 +7,7 @@ derives from one of these, or answers the protocol.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -140,6 +140,11 @@ class Kinds(Mapping[str, Kind]):
 
 
 BUNDLED = Kinds()
+
+
+def named(own: Mapping[str, Callable[[], Kind]], name: str) -> Kinds:
+    """The bundled kinds, and of a person's own the one that is named; each is made without arguments."""
+    return Kinds({name: own[name]()}) if name in own else BUNDLED
 
 
 def usual(*, classes: bool) -> Kind:

@@ -1,0 +1,260 @@
+"""Plug-ins: finding their files, loading those that a run uses.
+
+A plug-in is one file `operators/<kind>/<name>.py` with one function of the file's name:
+
+    initialise  (space, seeds, rng) -> iterator of Derivation     candidates for one place in the first population
+    mutate      (parent, space, rng) -> Derivation | None         None: cannot apply here
+    crossover   (a, b, space, rng) -> Derivation | None
+    select      (population, k, rng) -> list of Individual        may take `size=` too, the tournament's size
+
+or with one class of the file's name in CamelCase (`operators/strategy/my_way.py` defines `MyWay`):
+
+    strategy    evosearch.search.Strategy                         which candidate comes next
+    evaluator   evosearch.evaluation.job.Evaluator                how a candidate is scored
+    stop        evosearch.evaluation.stopping.StopRule            when a training ends before its last epoch
+    measure     evosearch.evaluation.measures.Measure             what a search may optimise
+    kind        evosearch.tasks.Kind                              what a task's targets are
+    head        evosearch.layers.base.Leaf                        what stands behind every network
+    log         evosearch.logs.Log                                what is written of a run as it goes on
+
+Files are loaded by path, never as top-level import names, and only when one is asked for. Where two folders of the
+search path hold the same kind and name, the first one counts: a user's `redraw.py` takes the place of the bundled one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from evosearch import paths
+from evosearch.errors import OperatorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "initialise": ("space", "seeds", "rng"),
+    "mutate": ("parent", "space", "rng"),
+    "crossover": ("a", "b", "space", "rng"),
+    "select": ("population", "k", "rng"),
+}
+# Kinds whose files define a class, with what it must have.
+CLASSES: Mapping[str, tuple[str, ...]] = {
+    "strategy": ("Settings", "needs_history", "candidates", "fold", "pack", "unpack"),
+    "evaluator": ("digest", "measures", "prepare", "__call__"),
+    "stop": ("relative", "brief", "stop"),
+    "measure": ("name", "sign", "unit", "timed", "value"),
+    "kind": ("name", "classes", "metrics", "head", "loss", "predict"),
+    "head": ("shape", "params", "flops", "emit"),
+    "log": ("add", "close"),
+}
+BEHAVIOUR = "BEHAVIOUR"  # a bundled file's constant: raised where it comes to do something else; 1 where it has none
+
+
+@dataclass(frozen=True, eq=False)
+class Operator:
+    """One plug-in: its function or class, its file, and the digest (32 hex digits) of that file's bytes.
+
+    version: what a run that uses it must find again: a bundled one's version of behaviour, the digest of any other.
+    """
+
+    kind: str
+    name: str
+    function: Callable[..., Any]
+    path: Path
+    digest: str
+    version: str = ""
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        return self.function(*arguments, **keywords)
+
+
+class Named(Mapping[str, Operator]):
+    """The plug-ins of one kind by name, in alphabetical order; a file is run when it is asked for, and once."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.files = dict(sorted(files.items()))
+        self.loaded: dict[str, Operator] = {}
+
+    def __getitem__(self, name: str) -> Operator:
+        """Raises OperatorError for a file that does not load or breaks the contract, in one line."""
+        found = self.loaded.get(name)
+        if found is None:
+            found = self.loaded[name] = load(self.files[name])
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.files
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+class Operators:
+    """Every plug-in found, by kind and name. What was asked for so far is what a run uses (`used`)."""
+
+    def __init__(self, files: Mapping[str, Mapping[str, Path]]) -> None:
+        self._kinds = {kind: Named(files.get(kind, {})) for kind in (*KINDS, *CLASSES)}
+
+    def of(self, kind: str) -> Mapping[str, Operator]:
+        return self._kinds.get(kind) or Named({})
+
+    def get(self, kind: str, name: str) -> Operator:
+        """Raises OperatorError with the names that there are."""
+        if name not in self.of(kind):
+            raise OperatorError(f"no {kind} operator named {name!r}; {paths.offer(name, tuple(self.of(kind)))}")
+        return self.of(kind)[name]
+
+    def own(self, kind: str) -> Mapping[str, Any]:
+        """The functions or classes of a kind by name, for whoever asks for one by its name."""
+        return _Functions(self.of(kind))
+
+    def __iter__(self) -> Iterator[Operator]:
+        """All of them, loaded."""
+        for named in self._kinds.values():
+            yield from named.values()
+
+    def files(self) -> Iterator[tuple[str, str, Path]]:
+        """(kind, name, file) of all of them; nothing is run."""
+        for kind, named in self._kinds.items():
+            yield from ((kind, name, path) for name, path in named.files.items())
+
+    @property
+    def used(self) -> dict[str, str]:
+        """What was asked for so far: "kind/name" and the version. Logs are left out: no part of what a run finds."""
+        return {
+            f"{kind}/{name}": named.loaded[name].version
+            for kind, named in sorted(self._kinds.items())
+            for name in sorted(named.loaded)
+            if kind != "log"
+        }
+
+
+class _Functions(Mapping[str, Any]):
+    def __init__(self, operators: Mapping[str, Operator]) -> None:
+        self._operators = operators
+
+    def __getitem__(self, name: str) -> Any:
+        return self._operators[name].function
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._operators
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._operators)
+
+    def __len__(self) -> int:
+        return len(self._operators)
+
+
+def find(named: Iterable[Path | str] = ()) -> Operators:
+    """All plug-ins on the search path: the named folders (`DIR/mutate/x.py`), the user's project, the bundled ones."""
+    files: dict[str, dict[str, Path]] = {kind: {} for kind in (*KINDS, *CLASSES)}
+    for root in paths.folders("operators", named):
+        for kind, found in files.items():
+            for path in sorted((root / kind).glob("*.py")):
+                if not path.name.startswith("_"):
+                    found.setdefault(path.stem, path)
+    return Operators(files)
+
+
+def is_bundled(path: Path) -> bool:
+    """Whether a plug-in's file came with evosearch."""
+    return path.resolve().is_relative_to((paths.bundled() / "operators").resolve())
+
+
+def load(path: Path | str) -> Operator:
+    """The operator in one file; its kind is the folder's name, its function the file's. Runs the file."""
+    path = Path(path)
+    kind, name = path.parent.name, path.stem
+    if kind not in KINDS and kind not in CLASSES:
+        kinds = ", ".join((*KINDS, *CLASSES))
+        raise OperatorError(f"{path}: the folder of an operator must be named {kinds}; this one is {kind!r}")
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
+    digest = hashlib.blake2b(source, digest_size=16).hexdigest()
+    module = _module(path, kind, name, digest)
+    function = _class(path, kind, name, module) if kind in CLASSES else _function(path, kind, name, module)
+    version = f"version {getattr(module, BEHAVIOUR, 1)}" if is_bundled(path) else digest
+    return Operator(kind, name, function, path, digest, version)
+
+
+def _module(path: Path, kind: str, name: str, digest: str) -> ModuleType:
+    module_name = f"_evosearch_operator_{kind}_{name}_{digest}"
+    module = sys.modules.get(module_name)
+    if module is None:
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        if spec is None or spec.loader is None:
+            raise OperatorError(f"{path}: not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module  # before it runs: a dataclass looks its own module up
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            del sys.modules[module_name]
+            line = getattr(error, "lineno", None) or _line_in(error, path)
+            where = f"{path}:{line}" if line else str(path)
+            raise OperatorError(f"{where}: does not load: {type(error).__name__}: {_first_line(error)}") from error
+    return module
+
+
+def _function(path: Path, kind: str, name: str, module: ModuleType) -> Callable[..., Any]:
+    function = getattr(module, name, None)
+    expected = f"{name}({', '.join(KINDS[kind])})"
+    if not inspect.isfunction(function):
+        raise OperatorError(f"{path}: no function named {name!r}; a {kind} operator's file defines {expected}")
+    line = function.__code__.co_firstlineno
+    parameters = list(inspect.signature(function).parameters.values())
+    required = [
+        p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    keyword = [p for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
+    if len(required) != len(KINDS[kind]) or keyword:
+        raise OperatorError(f"{path}:{line}: takes ({', '.join(p.name for p in parameters)}); write {expected}")
+    if not (function.__doc__ or "").strip():
+        raise OperatorError(f"{path}:{line}: {name} has no docstring; say what it does and what it keeps true")
+    return function
+
+
+def class_name(stem: str) -> str:
+    """The class that a plug-in's file defines: `my_way` -> MyWay."""
+    return "".join(part.capitalize() for part in stem.split("_"))
+
+
+def _class(path: Path, kind: str, name: str, module: ModuleType) -> type:
+    wanted = class_name(name)
+    found = getattr(module, wanted, None)
+    if not inspect.isclass(found):
+        raise OperatorError(f"{path}: no class named {wanted!r}; a {kind}'s file {path.name} defines one")
+    stated = {member for base in found.__mro__ for member in (*vars(base), *inspect.get_annotations(base))}
+    if lacking := [member for member in CLASSES[kind] if member not in stated]:
+        raise OperatorError(f"{path}: {wanted} has no {', '.join(lacking)}; see docs/operators.md, A {kind}")
+    if not (vars(found).get("__doc__") or "").strip():
+        raise OperatorError(f"{path}: {wanted} has no docstring; say what it does and where it is from")
+    return found
+
+
+def _line_in(error: BaseException, path: Path) -> int | None:
+    """The last line of `path` on the error's traceback."""
+    found, step = None, error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_filename == str(path):
+            found = step.tb_lineno
+        step = step.tb_next
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or "no message").splitlines()[0]

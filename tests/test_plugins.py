@@ -1,0 +1,184 @@
+"""A strategy, an evaluator, a stop rule, a measure, a task kind, a head and a log are each one new file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from evosearch import config as configuration
+from evosearch import engine, plugins
+from evosearch.cli import main
+from evosearch.errors import RunChanged
+from evosearch.store.run import Run, equal_journals
+from tests.conftest import ROOT
+from tests.golden.make_project import PROJECT
+from tests.own import project
+from tests.watch import Silent
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = project(tmp_path / "project")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("head", "code"), [("", "torch.tanh"), ("plain", "bias=False")])
+def test_a_search_uses_one_plug_in_of_each_kind(head: str, code: str, here: Path) -> None:
+    """Found in the project, named in the configuration, told apart in the run's header; no line of evosearch has one.
+
+    The head is that of the task's kind, or one that is named.
+    """
+    summary = engine.start(configuration.load(Path("run.toml"), {"head": head}), Path("run"), Silent())
+    run = Run.open(Path("run"))
+    own = {name for name, version in run.header["operators"].items() if not version.startswith("version")}
+    assert own == {
+        *({"head/plain"} if head else ()), "evaluator/counted", "kind/ordered", "measure/tensors", "mutate/anew",
+        "select/any_one", "stop/hopeless", "strategy/alternating",
+    }  # fmt: skip
+    records = list(run.records())
+    scores = [record for record in records if record["kind"] == "score"]
+    assert len(scores) == summary.evaluated == 8
+    assert all(record["objectives"]["tensors"] >= 1 for record in scores if record["status"] == "ok")
+    assert {record["operator"] for record in records if record["kind"] == "proposal"} == {"anew", "sample"}
+    assert (run.folder / "evaluated.txt").read_text().count("\n") == 8
+    assert (run.folder / "scores.txt").read_text().count("\n") == 8
+    assert code in (run.folder / "best" / "model.py").read_text()
+    assert engine.verify(run.folder) == []
+    assert main(["report", "run", "--layers", "scaled.py"]) == 0
+    known = {f"{kind}/{name}" for kind, name, path in plugins.find().files() if not plugins.is_bundled(path)}
+    assert own | {"head/plain", "log/plain_text"} == known  # all that the project has
+
+
+def test_it_is_interrupted_and_ends_as_the_one_that_was_not(here: Path) -> None:
+    """The strategy's state, the stop rule's brief and all else come back."""
+    settings = configuration.load(Path("run.toml"))
+    engine.start(settings, Path("whole"), Silent())
+
+    class Left(Exception):
+        pass
+
+    class Leaving(Silent):
+        def progress(self, progress: engine.Progress) -> None:
+            if progress.evaluated >= 4:
+                raise Left
+
+    with pytest.raises(Left):
+        engine.start(settings, Path("run"), Leaving())
+    engine.resume(Path("run"), Silent())
+    assert equal_journals(Run.open(Path("run")), Run.open(Path("whole")))
+
+
+# -- what a run does not use may come and go ------------------------------------------------------------------------
+
+
+def unused(folder: Path) -> None:
+    """Plug-ins that no run of here uses, one that does not even load."""
+    for kind in ("select", "strategy", "measure"):
+        (folder / "operators" / kind).mkdir(parents=True, exist_ok=True)
+        (folder / "operators" / kind / "new.py").write_text("import no_such_module\n")
+
+
+@pytest.mark.parametrize("name", ["table", "unfinished-table", "function", "unfinished-operator"])
+def test_a_file_that_a_run_does_not_use_leaves_it_resumable(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of an early commit, and one of this version; where it was started beside such files, they may go."""
+    folder = tmp_path / "project"
+    shutil.copytree(PROJECT, folder)
+    monkeypatch.chdir(folder)
+    unused(folder)
+    engine.resume(folder / name, Silent())
+    config = configuration.recorded((folder / name / "config.toml").read_text())
+    engine.start(config, folder / "new", Silent())
+    shutil.rmtree(folder / "operators")
+    budget = config.search.budget + 3
+    assert engine.resume(folder / "new", Silent(), budget=budget).evaluated == budget
+    assert engine.verify(folder / name) == []
+
+
+def test_an_operator_that_a_run_uses_must_be_what_it_was(here: Path) -> None:
+    """Changed, gone or new: named in one line. Bundled ones count by their version."""
+    engine.start(configuration.load(Path("run.toml")), Path("run"), Silent())
+    file = Path("operators/select/any_one.py")
+    was = file.read_text()
+    file.write_text(was + "# another word\n")
+    with pytest.raises(RunChanged, match=r"the operators changed: select/any_one changed since the run was started"):
+        engine.resume(Path("run"), Silent(), budget=9)
+    file.write_text(was)
+    assert engine.resume(Path("run"), Silent(), budget=9).evaluated == 9
+
+
+def test_a_mutation_more_is_used_by_a_run_that_names_none(here: Path) -> None:
+    engine.start(configuration.load(Path("run.toml"), {"search.mutations": []}), Path("run"), Silent())
+    shutil.copy("operators/mutate/anew.py", "operators/mutate/again.py")
+    Path("operators/mutate/again.py").write_text(Path("operators/mutate/again.py").read_text().replace("anew", "again"))
+    with pytest.raises(RunChanged, match="mutate/again is new"):
+        engine.resume(Path("run"), Silent(), budget=9)
+
+
+ADDED = {  # by file: after which line, and the new key
+    "evosearch/search/settings.py": ("    budget: int = 500\n", "novelty"),
+    "evosearch/evaluation/recipe.py": ("    batch: int = 256\n", "mixup"),
+    "evosearch/tasks/base.py": ('    target: str = ""\n', "folds"),
+}
+
+
+def test_a_setting_with_a_default_leaves_old_runs_resumable(tmp_path: Path) -> None:
+    """The next version has three keys more, whose defaults do something: old runs go on as if there were none."""
+    for part in ("evosearch", "operators", "grammars", "tests"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name, (before, key) in ADDED.items():
+        text = (tmp_path / name).read_text()
+        assert text.count(before) == 1
+        text = text.replace(before, f"{before}    {key}: float = field(default=0.5, metadata=NEUTRAL)\n")
+        header = "from dataclasses import field\n\nNEUTRAL = {'neutral': 0.0}\n"
+        text = text.replace("from __future__ import annotations\n", "from __future__ import annotations\n\n" + header)
+        (tmp_path / name).write_text(text)
+    script = """
+import sys
+import tomllib
+from pathlib import Path
+from evosearch import config, engine
+from tests.watch import Silent
+assert config.load(None).search.novelty == config.load(None).recipe.mixup == 0.5
+for name in sys.argv[1:]:
+    engine.resume(Path(name), Silent())
+    assert engine.verify(Path(name)) == [], name
+old = config.recorded(Path("unfinished-digits/config.toml").read_text())
+assert old.search.novelty == old.recipe.mixup == old.final.mixup == old.data.folds == 0.0
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, "unfinished-table", "unfinished-digits", "unfinished-operator"],
+        cwd=tmp_path / "tests" / "golden" / "project", env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_key_that_came_since_has_a_neutral_value() -> None:
+    """Keys that the golden runs' configuration lacks: a run without them could not go on as it was."""
+    old = tomllib.loads((PROJECT / "digits" / "config.toml").read_text())
+    for name, info in configuration.Config.model_fields.items():
+        extra = info.json_schema_extra
+        assert name in old or (isinstance(extra, dict) and "neutral" in extra), name
+        if name in configuration.tables():
+            for field in dataclasses.fields(info.annotation):  # type: ignore[arg-type]
+                known = field.name in old[name] or (name, field.name) in configuration.FROM_SEED
+                assert known or "neutral" in field.metadata, f"{name}.{field.name}"
+
+
+def test_a_configuration_that_differs_is_told_key_by_key() -> None:
+    text = (PROJECT / "digits" / "config.toml").read_text()
+    config = configuration.recorded(text)
+    assert configuration.differences(text, config) == []
+    other = config.model_copy(update={"search": dataclasses.replace(config.search, window=7, budget=99), "name": "x"})
+    assert configuration.differences(text, other) == ["search.window: 50 then, 7 now"]
