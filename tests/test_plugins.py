@@ -125,9 +125,9 @@ def test_a_mutation_more_is_used_by_a_run_that_names_none(here: Path) -> None:
 
 
 ADDED = {  # by file: after which line, and the new key
-    "evosearch/search/settings.py": ("    budget: int = 500\n", "novelty"),
-    "evosearch/evaluation/recipe.py": ("    batch: int = 256\n", "mixup"),
-    "evosearch/tasks/base.py": ('    target: str = ""\n', "folds"),
+    "evosearch/search/settings.py": ("    budget: int = 500\n", "tomorrow"),
+    "evosearch/evaluation/recipe.py": ("    batch: int = 256\n", "tomorrow"),
+    "evosearch/tasks/base.py": ('    target: str = ""\n', "tomorrow"),
 }
 
 
@@ -149,12 +149,12 @@ import tomllib
 from pathlib import Path
 from evosearch import config, engine
 from tests.watch import Silent
-assert config.load(None).search.novelty == config.load(None).recipe.mixup == 0.5
+assert config.load(None).search.tomorrow == config.load(None).recipe.tomorrow == 0.5
 for name in sys.argv[1:]:
     engine.resume(Path(name), Silent())
     assert engine.verify(Path(name)) == [], name
 old = config.recorded(Path("unfinished-digits/config.toml").read_text())
-assert old.search.novelty == old.recipe.mixup == old.final.mixup == old.data.folds == 0.0
+assert old.search.tomorrow == old.recipe.tomorrow == old.final.tomorrow == old.data.tomorrow == 0.0
 """
     done = subprocess.run(
         [sys.executable, "-c", script, "unfinished-table", "unfinished-digits", "unfinished-operator"],
