@@ -1,6 +1,8 @@
 """evosearch: write a grammar, get a trained network.
 
     import evosearch
+    model = evosearch.EvoSearchClassifier(budget=30).fit(X, y)      # as scikit-learn's
+    study = evosearch.Study(task="data.csv", grammar="mlp")         # all that the command line can
     network = evosearch.load("runs/demo")     # a torch.nn.Module with its trained weights
 
 This module stays light: nothing heavy is imported before it is used.
@@ -8,20 +10,31 @@ This module stays light: nothing heavy is imported before it is used.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from torch import nn
+    from evosearch.estimators import EvoSearchClassifier, EvoSearchRegressor
+    from evosearch.results import load
+    from evosearch.study import Study
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["EvoSearchClassifier", "EvoSearchRegressor", "Study", "__version__", "load"]
+
+_HOMES = {
+    "EvoSearchClassifier": "estimators",
+    "EvoSearchRegressor": "estimators",
+    "Study": "study",
+    "load": "results",
+}
 
 
-def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
-    """The best network of a run with its trained weights, in evaluation mode; see `evosearch.results.load`."""
-    from evosearch import results
+def __getattr__(name: str) -> object:
+    """A public name, its module imported when somebody asks for it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
-    return results.load(folder, layers)
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,214 @@
+"""scikit-learn's estimators: `EvoSearchClassifier(budget=30).fit(X, y)`, in a Pipeline, a grid search, cross_val_score.
+
+`fit` is a run (evosearch.study) in a folder that is gone afterwards: a part of the rows judges candidates, and the best
+one is trained on all of them. What is kept is the run's best/, the code of the network and its weights, so that a
+fitted estimator is pickled as plain values.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from evosearch.study import Study
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FEWEST = 5  # rows: some to train on, and some to judge by
+GRAMMARS = {2: "mlp", 3: "einspace_1d", 4: "tiny_cnn"}  # by the number of axes of X
+
+
+class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes no types
+    """What classifier and regressor have in common; the docstrings of both say what the parameters are."""
+
+    def __init__(
+        self,
+        *,
+        budget: int | None = None,
+        grammar: str | None = None,
+        n_jobs: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        settings: Mapping[str, Any] | None = None,
+        folder: str | Path | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.budget = budget
+        self.grammar = grammar
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.settings = settings
+        self.folder = folder
+        self.verbose = verbose
+
+    def _search(self, X: Array, y: Array, kind: str) -> Self:
+        """Run a search on rows X with targets y as a task takes them, and keep what came of it."""
+        if len(X) < FEWEST:
+            raise ValueError(f"n_samples={len(X)} is too few to search with; at least {FEWEST} are needed")
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31))
+        # A task has test rows. Here they are with whoever calls `score`; a few of those to fit on stand in for them.
+        rows = np.unique(y[:, 0] if y.ndim == 2 else y, return_index=True)[1][:100]
+        task = {"x_train": X, "y_train": y, "x_test": X[rows], "y_test": y[rows]}
+        with TemporaryDirectory(prefix="evosearch-") as place:
+            folder = Path(place) / "run" if self.folder is None else Path(self.folder)
+            settings = {"data.kind": kind, **self._workers(), **dict(self.settings or {})}
+            grammar = self.grammar or GRAMMARS[X.ndim]
+            study = Study(task=task, folder=folder, grammar=grammar, seed=self.seed_, **settings)
+            with _threads_as_they_were():
+                summary = study.optimize(budget=self.budget, progress=bool(self.verbose))
+            self.source_ = (folder / "best" / "model.py").read_text(encoding="utf-8")
+            self.weights_ = (folder / "best" / "weights.safetensors").read_bytes()
+        self.architecture_, self.fitness_ = summary.best_text, summary.fitness
+        self._load()
+        return self
+
+    def _workers(self) -> dict[str, Any]:
+        """One evaluation at a time in this process, or so many processes; -1 is one for each core."""
+        jobs = 1 if self.n_jobs is None else self.n_jobs
+        if jobs < -1 or jobs == 0:
+            raise ValueError(f"n_jobs={jobs}: say how many processes, or -1 for one for each core")
+        return {"workers.pool": "inline"} if jobs == 1 else {"workers.workers": max(jobs, 0)}
+
+    def _load(self) -> None:
+        """The network of the kept code and weights."""
+        from safetensors.torch import load
+
+        self._model = _module(self.source_)
+        self._network: nn.Module = self._model.Network()
+        self._network.load_state_dict(load(self.weights_))
+        self._network.eval()
+
+    def _outputs(self, X: Any) -> Array:
+        """(N, outputs) of the network, float64."""
+        import torch
+
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, allow_nd=True, dtype="numeric")
+        if X.ndim != self._axes or X.shape[1:] != self._shape:
+            raise ValueError(f"X has shape {X.shape}, and was (N, {', '.join(map(str, self._shape))}) when fitted")
+        # In float64, where it costs nothing that counts: a row's answer then does not hang on the rows beside it.
+        dtype = torch.float64 if X.ndim == 2 else torch.float32
+        network = self._network.to(dtype)
+        with torch.no_grad():
+            parts = [network(self._prepared(part).to(dtype)) for part in np.array_split(X, -(-len(X) // 1000))]
+        found: Array = torch.cat(parts).double().numpy()
+        return found
+
+    def _prepared(self, X: Array) -> Any:
+        """Rows as the network takes them, a tensor."""
+        return self._model.preprocess(np.array(X, dtype=np.float64))
+
+    def _remember(self, X: Array) -> None:
+        self._axes, self._shape = X.ndim, X.shape[1:]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what `_load` makes anew."""
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in ("_model", "_network")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "weights_" in state:
+            self._load()
+
+
+class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # scikit-learn publishes no types
+    """A classifier that searches for a network.
+
+    budget: candidates to evaluate; None for the configuration's. grammar: name or path of a grammar; None for one that
+    fits X: (N, D) rows of a table, (N, S, D) series, (N, C, H, W) images. n_jobs: evaluations at a time; None is one,
+    in this process, -1 one for each core. random_state: of all randomness; the same int finds the same network.
+    settings: other keys of the configuration, dotted: {"recipe.epochs": 20}. folder: where the run is to stay; None
+    keeps what is needed to predict alone. verbose: 1 to watch.
+
+    Fitted: classes_, n_features_in_, architecture_ (the network's sentence), fitness_ (on the rows that judged it),
+    source_ and weights_ (the network as PyTorch code and safetensors), seed_.
+    """
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, and classes y (N,).
+
+        Raises ValueError where they are no data to classify, EvosearchError where a setting is wrong.
+        """
+        X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric")
+        check_classification_targets(y)
+        self._remember(X)
+        self.classes_, numbers = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y holds one class, {self.classes_[0]!r}; there is nothing to classify")
+        return self._search(X, numbers, "classification")
+
+    def predict_proba(self, X: Any) -> Array:
+        """(N, classes): the probability of each of `classes_`."""
+        out = self._outputs(X)
+        exponents = np.exp(out - out.max(1, keepdims=True))
+        found: Array = exponents / exponents.sum(1, keepdims=True)
+        return found
+
+    def predict(self, X: Any) -> Array:
+        """(N,): the likeliest class of each row."""
+        out = self._outputs(X)
+        found: Array = self.classes_[out.argmax(1)]
+        return found
+
+
+class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # scikit-learn publishes no types
+    """A regressor that searches for a network; the parameters and what is fitted are EvoSearchClassifier's.
+
+    y may have several columns, which are predicted together.
+    """
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, and targets y, (N,) or (N, outputs).
+
+        Raises ValueError where they are no numbers, EvosearchError where a setting is wrong.
+        """
+        X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", multi_output=True, y_numeric=True)
+        self._remember(X)
+        self._flat = y.ndim == 1
+        return self._search(X, np.asarray(y, np.float64), "regression")
+
+    def predict(self, X: Any) -> Array:
+        """The targets of each row, of the shape that y had."""
+        out = self._outputs(X)
+        found: Array = out * self._model.TARGET_STD.double().numpy() + self._model.TARGET_MEAN.double().numpy()
+        return found[:, 0] if self._flat else found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def _module(source: str) -> types.ModuleType:
+    """The code of best/model.py as a module."""
+    module = types.ModuleType("evosearch.generated")
+    exec(compile(source, "<model.py>", "exec"), vars(module))  # noqa: S102 - what evosearch itself has written
+    return module
+
+
+@contextlib.contextmanager
+def _threads_as_they_were() -> Iterator[None]:
+    """Puts back torch's number of threads, which evaluations in this process set."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+__all__ = ["EvoSearchClassifier", "EvoSearchRegressor"]

@@ -1,0 +1,160 @@
+"""Tasks that a program holds in memory: data it has loaded, a function it has defined.
+
+Workers find a task by its name, since they are processes of their own. So data are written to a file once, whose
+contents are part of the run's digests like any other file's. A function that a worker could not import (of a script, a
+notebook, a lambda) is kept here, under a name that says what it does: `evosearch.given:NAME`. Only this process can
+call it, which is where functions are evaluated unless workers are asked for.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import inspect
+import io
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evosearch.errors import TaskError
+from evosearch.store.disk import Disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+TOLD = "told_"
+TARGET = "target"  # the column of a table's targets, where they have no name of their own
+
+_functions: dict[str, Callable[..., Any]] = {}
+
+
+def spec(task: object, file: Path) -> tuple[str, dict[str, str]]:
+    """What a configuration says of a task: its name, and what else of [data] follows from it.
+
+    task: a name or path as `--task` takes it; a function `(text, derivation, seed) -> fitness`; a pair (X, y) of
+    arrays, or of a DataFrame and its targets; a mapping of arrays named x_train, y_train, x_test, ...; a torch Dataset
+    of pairs (x, y). file: where data are written, with the suffix of their format. Raises TaskError.
+    """
+    if isinstance(task, str | Path):
+        return str(task), {}
+    if isinstance(task, Mapping):
+        return str(_save(file.with_suffix(".npz"), {str(name): np.asarray(array) for name, array in task.items()})), {}
+    if isinstance(task, tuple) and len(task) == 2:
+        x, y = task
+        if hasattr(x, "columns"):
+            return _save_table(file.with_suffix(".csv"), x, y)
+        return str(_save(file.with_suffix(".npz"), {"x": np.asarray(x), "y": np.asarray(y)})), {}
+    if hasattr(task, "__getitem__") and hasattr(task, "__len__"):
+        return str(_save(file.with_suffix(".npz"), _stacked(task[row] for row in range(len(task))))), {}
+    if callable(task):
+        return _function(task), {}
+    raise TaskError(
+        f"a task of type {type(task).__name__}: give a name or path, a pair (X, y), a mapping of arrays, a torch "
+        "Dataset or a function"
+    )
+
+
+def _stacked(examples: Iterable[Any]) -> dict[str, Array]:
+    """The arrays of a data set's pairs (x, y)."""
+    pairs = list(examples)
+    if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
+        raise TaskError("a data set must hold pairs (example, target), and one at least")
+    try:
+        x, y = (np.stack([np.asarray(pair[part]) for pair in pairs]) for part in (0, 1))
+    except ValueError as error:
+        raise TaskError(f"the examples of a data set must be of one shape: {error}") from None
+    return {"x": x, "y": y}
+
+
+def _save(file: Path, arrays: Mapping[str, Array]) -> Path:
+    """Write the archive, whole or not at all. Raises TaskError for arrays of objects, StorageError."""
+    for name, array in arrays.items():
+        if array.dtype.kind not in "biuf":
+            raise TaskError(f"{name} holds {array.dtype} values; give numbers, and number classes from 0")
+    disk = Disk()
+    disk.mkdir(file.parent)
+    with disk.replacing(file) as beside, beside.open("wb") as opened:
+        np.savez(opened, allow_pickle=False, **arrays)
+    return file.resolve()
+
+
+def _save_table(file: Path, frame: Any, y: Any) -> tuple[str, dict[str, str]]:
+    """A DataFrame and its targets as a CSV with a header, the target last; an empty cell where there is no value."""
+    target = str(getattr(y, "name", None) or TARGET)
+    names = [str(name) for name in frame.columns]
+    if target in names:
+        raise TaskError(f"column '{target}' of X has the name of the target; rename one of them")
+    columns: list[Sequence[Any]] = [frame[name].to_numpy().tolist() for name in frame.columns]
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow([*names, target])
+    for cells in zip(*columns, np.asarray(y).tolist(), strict=True):
+        table.writerow(["" if cell is None or cell != cell else cell for cell in cells])
+    disk = Disk()
+    disk.mkdir(file.parent)
+    with disk.replacing(file) as beside:
+        disk.write_new(beside, text.getvalue().encode("utf-8"))
+    return str(file.resolve()), {"target": target, "header": "yes"}
+
+
+# --- functions ------------------------------------------------------------------------------------------------------
+
+
+def _function(function: Callable[..., Any]) -> str:
+    """The name by which tasks.load finds a function."""
+    module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if module and module != "__main__" and getattr(sys.modules.get(module), name, None) is function:
+        return f"{module}:{name}"
+    plain = getattr(function, "__name__", "")
+    stem = plain if plain.isidentifier() else "function"
+    kept = f"{stem}_{hashlib.blake2b(_code(function), digest_size=6).hexdigest()}"
+    _functions[kept] = function
+    return f"{__name__}:{kept}"
+
+
+def _code(function: Callable[..., Any]) -> bytes:
+    """What tells a function from another: its source, else its instructions and constants, else its type's source."""
+    try:
+        return inspect.getsource(function).encode()
+    except (OSError, TypeError):
+        code = getattr(function, "__code__", None)
+        if code is None:
+            return inspect.getsource(type(function)).encode()
+        return (
+            bytes(code.co_code)
+            + repr((code.co_names, [c for c in code.co_consts if not hasattr(c, "co_code")])).encode()
+        )
+
+
+def told(metric: str, shape: tuple[int, ...] | None) -> str:
+    """The task of candidates that are evaluated elsewhere, networks at an input shape or sentences of a language.
+
+    Its name says all there is to it, so that any process can read such a run.
+    """
+    return f"{__name__}:{TOLD}{metric}{'_at_' + 'x'.join(map(str, shape)) if shape else ''}"
+
+
+def _told(metric: str, shape: str | None) -> Callable[..., Any]:
+    def elsewhere(text: str, derivation: object, seed: int) -> float:  # noqa: ARG001 - what a fitness function takes
+        raise TaskError("candidates of this run are evaluated elsewhere: Study.ask gives them, Study.tell scores them")
+
+    vars(elsewhere).update(metric=metric, input_shape=tuple(map(int, shape.split("x"))) if shape else None)
+    return elsewhere
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """The kept function of this name, as tasks.load asks for it."""
+    if name in _functions:
+        return _functions[name]
+    if found := re.fullmatch(rf"{TOLD}(\w+?)(?:_at_(\d+(?:x\d+)*))?", name):
+        return _told(found[1], found[2])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["spec", "told"]

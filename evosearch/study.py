@@ -1,0 +1,344 @@
+"""A search from Python: what `evolve run` and `evolve resume` do, as an object of a script or a notebook.
+
+    study = Study(task="data.csv", grammar="mlp", folder="runs/mine")
+    study.optimize(budget=50)
+    study.best.text, study.network()
+
+A study is a run's folder. Whatever it finds is there for the commands too, and `Study.resume(folder)` goes on with any
+run. Workers are processes of their own which never import the script, so it needs no `if __name__ == "__main__"`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from evosearch import config as configuration
+from evosearch import engine, given, paths
+from evosearch.cost import Cost
+from evosearch.engine import lifecycle
+from evosearch.engine.replay import recorded
+from evosearch.errors import RunError, UsageError
+from evosearch.report.reading import Candidate, read_run
+from evosearch.score import Score
+from evosearch.store.disk import unused
+from evosearch.store.run import JOURNAL_FILE, Run
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from evosearch.architecture import Architecture
+    from evosearch.config import Config
+    from evosearch.engine.session import Session
+    from evosearch.watch import Progress, Summary
+
+ENDLESS = 1_000_000_000  # candidates of a study that is asked and told, where nobody says how many
+
+Callback = Callable[["Study", "Progress"], object]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate that `ask` gave: number it has in the run, text, canonical key, seed for its evaluation.
+
+    architecture: with shapes and cost, None for a language without layers.
+    """
+
+    number: int
+    text: str
+    key: str
+    seed: int
+    architecture: Architecture | None
+
+    def network(self) -> nn.Module:
+        """The network, freshly initialised by torch's generator. Raises UsageError where the candidate is none."""
+        if self.architecture is None:
+            raise UsageError("this grammar's sentences are no networks (`input: none`)")
+        from evosearch import network
+
+        return network.build(self.architecture)
+
+
+class Study:
+    """A search and its folder.
+
+    config: a TOML file as `evolve run` takes it. folder: the run's, made by the first `optimize` or `ask`; a fresh one
+    in runs/ where nothing is said. task: as `--task` takes it, or a pair (X, y) of arrays or of a DataFrame and its
+    targets, a mapping of arrays named x_train, y_train, ..., a torch Dataset of pairs (x, y), or a function
+    `(text, derivation, seed) -> fitness`; data are written beside the run's folder. input: in place of a task, the
+    shape of the networks that `ask` gives, or "none" for a language without layers.
+    settings: the configuration's other keys, tables as mappings: `grammar="mlp", seed=1, search={"population": 10}`.
+
+    Raises EvosearchError where a key or a task is wrong. Usable as a context manager, which closes what `ask` holds.
+    """
+
+    def __init__(
+        self,
+        config: Path | str | None = None,
+        *,
+        folder: Path | str | None = None,
+        task: object = None,
+        input: Sequence[int] | Literal["none"] | None = None,
+        **settings: Any,
+    ) -> None:
+        path = None if config is None else Path(config)
+        read = configuration.load(path, settings)
+        base = read.name or f"{Path(read.grammar).stem}-study"
+        self.folder = Path(folder) if folder is not None else unused(Path("runs") / base)
+        if self.folder.exists():
+            raise UsageError(f"{self.folder} exists; go on with Study.resume({str(self.folder)!r}), or name another")
+        if input is not None:
+            if task is not None:
+                raise UsageError("a study has a task, or the input shape of networks that others evaluate; not both")
+            settings = {
+                "search.budget": ENDLESS,
+                **settings,
+                "task": given.told(_objective(read), None if input == "none" else tuple(input)),
+            }
+        elif task is not None:
+            name, data = given.spec(task, self.folder.with_name(f"{self.folder.name}-data"))
+            settings = {**settings, **{f"data.{key}": value for key, value in data.items()}, "task": name}
+        self._configure(configuration.load(path, settings))
+
+    def _configure(self, config: Config) -> None:
+        self.config = config
+        self.summary: Summary | None = None
+        self._session: Session | None = None
+        self._open = contextlib.ExitStack()
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path | str,
+        *,
+        task: object = None,
+        layers: Sequence[Path | str] = (),
+        operators: Sequence[Path | str] = (),
+    ) -> Self:
+        """The study of a run that is there, by whatever it was begun.
+
+        task: the function again, where it is one of a script or a notebook. layers, operators: files and folders of the
+        run's own code, as `evolve resume` takes them. Raises RunError where there is no run.
+        """
+        at = Path(folder)
+        config = recorded(Run.open(at))
+        if task is not None and (name := given.spec(task, at)[0]) != config.task:
+            raise UsageError(f"{at}: its task is {config.task}, and this one is {name}; give the function it was")
+        study = cls.__new__(cls)
+        study.folder = at
+        study._configure(
+            config.model_copy(
+                update={
+                    "layers": paths.own_code("layers", config.layers, layers, run=at),
+                    "operators": paths.own_code("operators", config.operators, operators, run=at),
+                }
+            )
+        )
+        return study
+
+    # -- searching
+
+    def optimize(
+        self, *, budget: int | None = None, callbacks: Sequence[Callback] = (), progress: bool = True
+    ) -> Summary:
+        """Search, then train the best candidate on all but the test rows and test it once; the run's end is in best/.
+
+        budget: candidates more than the study has evaluated; the configuration's at first where nothing is said, later
+        what is left of it. callbacks: called as `callback(study, progress)` some ten times a second and with the last
+        candidate; what one raises ends the search, and `optimize` goes on from there. progress: draw a bar in a
+        notebook, a panel in a terminal. Raises EvosearchError.
+        """
+        if self._session is not None:
+            raise UsageError(f"{self.folder}: this study is asked and told; close() it, then resume and optimize")
+        view = _view(progress)
+        watch = _Watch(self, view, tuple(callbacks))
+        try:
+            if not self._begun:
+                if budget is not None:
+                    search = replace(self.config.search, budget=budget)
+                    self.config = self.config.model_copy(update={"search": search})
+                self.summary = engine.start(self.config, self.folder, watch)
+            else:
+                there = read_run(self.folder)
+                total = max(there.budget, len(there.scored()) + (budget or 0))
+                config = self.config
+                self.summary = engine.resume(
+                    self.folder, watch, budget=total, layers=config.layers, operators=config.operators
+                )
+        finally:
+            gc.unfreeze()  # a run freezes what is loaded; in a program that goes on this would never be collected
+            view.close()
+        return self.summary
+
+    def ask(self) -> Trial | None:
+        """A candidate to evaluate; several may be out at a time. None where the budget is spent, or where the oldest of
+        `search.lookahead` candidates must be told first. Raises SpaceExhausted, EvosearchError.
+        """
+        session = self._opened()
+        proposal = session.ask()
+        if proposal is None:
+            return None
+        space = session.setup.space
+        architecture = space.read(proposal.derivation) if space.input is not None else None
+        return Trial(proposal.number, proposal.text, proposal.key, proposal.seed, architecture)
+
+    def tell(self, trial: Trial, value: float | Mapping[str, float] | None, error: str = "") -> None:
+        """What came of a trial: the objective, or several by name; None for a failure, which `error` may explain.
+
+        It is on the disk when this returns. Raises UsageError for a trial that is not out.
+        """
+        session = self._opened()
+        cost = trial.architecture.cost if trial.architecture is not None else Cost()
+        sizes = {"params": float(cost.params), "flops": float(cost.flops)} if trial.architecture is not None else {}
+        if value is None:
+            score = Score(trial.key, "crashed", cost=cost, seed=trial.seed, error=error or "no value")
+        else:
+            found = value if isinstance(value, Mapping) else {session.search.objectives[0].name: value}
+            objectives = {**sizes, **{name: float(number) for name, number in found.items()}}
+            bad = [name for name, number in objectives.items() if not math.isfinite(number)]
+            score = Score(trial.key, "ok", objectives, cost=cost, seed=trial.seed)
+            if bad:
+                said = f"{bad[0]} is {objectives[bad[0]]}"
+                score = Score(trial.key, "nan", cost=cost, seed=trial.seed, error=said)
+        session.tell(trial.number, score)
+
+    def _opened(self) -> Session:
+        if self._session is None:
+            silent = _Watch(self, _view(False), ())
+            if self._begun:
+                config = self.config
+                context = lifecycle.reopened(self.folder, silent, layers=config.layers, operators=config.operators)
+            else:
+                context = lifecycle.begun(engine.prepare(self.config), self.folder, silent)
+            self._session = self._open.enter_context(context)
+            self._open.callback(self._session.close)
+            self._open.callback(self._session.save)
+        return self._session
+
+    def close(self) -> None:
+        """Let go of the run's folder, which `ask` holds; everything told is in it."""
+        self._session = None
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- what was found
+
+    @property
+    def _begun(self) -> bool:
+        return (self.folder / JOURNAL_FILE).is_file()
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate in best/; before the first end of `optimize` the best so far. Raises RunError without one."""
+        found = read_run(self.folder).best_candidate() if self._begun else None
+        if found is None:
+            raise RunError(f"{self.folder}: no candidate has succeeded yet")
+        return found
+
+    def pareto(self, against: str = "params") -> list[Candidate]:
+        """The candidates that no other one beats in fitness and in `against`, the smallest first."""
+        return read_run(self.folder).front(against) if self._begun else []
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A flat mapping for each candidate in the order proposed: number, key, text, operator, parents, status, error,
+        seconds; its objectives and its cost by their names.
+        """
+        return [_row(one) for one in read_run(self.folder).candidates] if self._begun else []
+
+    def to_frame(self) -> Any:
+        """`rows` as a pandas DataFrame. Raises UsageError where pandas is not installed."""
+        try:
+            import pandas as pd  # type: ignore[import-untyped, import-not-found, unused-ignore]
+        except ImportError:
+            raise UsageError("pandas is not installed; install it, or take rows()") from None
+        return pd.DataFrame(self.rows())
+
+    def network(self) -> nn.Module:
+        """The best network with its trained weights; see `evosearch.load`."""
+        from evosearch.results import load
+
+        return load(self.folder, self.config.layers)
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    score = candidate.score or {}
+    return {
+        "number": candidate.number,
+        "key": candidate.key,
+        "text": candidate.text,
+        "operator": candidate.operator,
+        "parents": list(candidate.parents),
+        "status": candidate.status,
+        "error": score.get("error", ""),
+        "seconds": score.get("seconds"),
+        **candidate.cost,
+        **candidate.objectives,
+    }
+
+
+def _objective(config: Config) -> str:
+    """The first objective's name with its sign, as it is said; fitness where nothing is."""
+    return config.search.objectives[0].lstrip("+-") if config.search.objectives else "fitness"
+
+
+# --- who watches ----------------------------------------------------------------------------------------------------
+
+
+class _View(engine.Watch, Protocol):
+    """A Watch that draws."""
+
+    def close(self) -> None: ...
+
+
+@dataclass
+class _Watch:
+    """Tells a view and the callbacks."""
+
+    study: Study
+    view: _View
+    callbacks: tuple[Callback, ...]
+
+    def started(self, info: Mapping[str, Any]) -> None:
+        self.view.started(info)
+
+    def progress(self, progress: Progress) -> None:
+        self.view.progress(progress)
+        for callback in self.callbacks:
+            callback(self.study, progress)
+
+    def note(self, text: str) -> None:
+        self.view.note(text)
+
+    def finished(self, summary: Summary) -> None:
+        self.view.finished(summary)
+
+
+def _view(wanted: bool) -> _View:
+    """A bar in a notebook, a panel in a terminal; elsewhere what went otherwise than asked alone, on stderr."""
+    from evosearch.report.live import LiveView, QuietView
+    from evosearch.report.notebook import NotebookView, in_notebook
+
+    if wanted and in_notebook():
+        return NotebookView()
+    if wanted and sys.stdout.isatty():
+        from rich.console import Console
+
+        return LiveView(Console())
+    return QuietView(sys.stderr)
+
+
+__all__ = ["Study", "Trial"]

@@ -1,0 +1,145 @@
+"""The estimators keep scikit-learn's contract, and are a run whose seed, grammar and settings can be said."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
+
+from evosearch import EvoSearchClassifier, EvoSearchRegressor, Study
+from evosearch.errors import ConfigError
+
+QUICK: dict[str, Any] = {
+    "recipe.epochs": 8,
+    "recipe.batch": 16,
+    "recipe.optimizer": "adamw",
+    "recipe.lr": 0.01,
+    "final.epochs": 40,
+    "search.population": 2,
+    "search.tournament": 2,
+    "workers.device": "cpu",
+}
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVOSEARCH_CACHE", str(tmp_path / "ledger"))
+
+
+def classifier(**more: Any) -> EvoSearchClassifier:
+    return EvoSearchClassifier(**{"budget": 2, "random_state": 0, "settings": QUICK, **more})
+
+
+def blobs(rows: int = 60) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(0)
+    kinds = np.arange(rows) % 3
+    return rng.normal(size=(rows, 4)) + 3 * kinds[:, None], np.array(["ant", "bee", "cat"])[kinds]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [EvoSearchClassifier, EvoSearchRegressor])
+def test_scikit_learns_own_checks_pass(kind: Any) -> None:
+    """All of check_estimator with a fixed budget; it asks for better than 0.83 on blobs and 0.5 on a plane."""
+    results = estimator_checks.check_estimator(kind(budget=2, settings=QUICK), on_skip=None)
+    assert len(results) > 50
+    assert {one["check_name"] for one in results if one["status"] != "passed"} <= {"check_array_api_input"}
+
+
+@pytest.mark.parametrize("kind", [EvoSearchClassifier, EvoSearchRegressor])
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_no_attributes_set_in_init",
+        "check_estimators_unfitted",
+        "check_estimators_pickle",
+        "check_fit_idempotent",
+        "check_dict_unchanged",
+        "check_estimators_nan_inf",
+        "check_methods_subset_invariance",
+    ],
+)
+def test_scikit_learns_checks_that_found_something(kind: Any, check: str) -> None:
+    """Those of check_estimator that failed while this was written, and their like."""
+    getattr(estimator_checks, check)(kind.__name__, kind(budget=2, settings=QUICK))
+
+
+def test_labels_of_any_type_come_back_with_probabilities() -> None:
+    x, y = blobs()
+    model = classifier().fit(x, y)
+    assert model.score(x, y) > 0.9
+    assert list(model.classes_) == ["ant", "bee", "cat"]
+    chances = model.predict_proba(x)
+    assert np.allclose(chances.sum(1), 1)
+    assert (model.classes_[chances.argmax(1)] == model.predict(x)).all()
+
+
+def test_it_works_where_estimators_work() -> None:
+    """In a pipeline, cross-validated; cloned; pickled, without evosearch's folder."""
+    x, y = blobs()
+    pipeline = make_pipeline(StandardScaler(), classifier())
+    assert cross_val_score(pipeline, x, y, cv=2).min() > 0.8
+    fitted = pipeline.fit(x, y)
+    joblib.dump(fitted, file := io.BytesIO())
+    again = joblib.load(io.BytesIO(file.getvalue()))
+    assert (again.predict_proba(x) == fitted.predict_proba(x)).all()
+    assert clone(fitted[-1]).get_params() == fitted[-1].get_params()
+
+
+def test_the_random_state_decides_what_is_found() -> None:
+    x, y = blobs()
+    one, same, other = (classifier(random_state=seed).fit(x, y) for seed in (1, 1, 2))
+    assert one.source_ == same.source_
+    assert one.weights_ == same.weights_
+    assert one.weights_ != other.weights_
+
+
+def test_images_and_series_find_a_grammar_that_fits_them() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    images = rng.normal(size=(40, 1, 6, 6)) + y[:, None, None, None]
+    model = classifier().fit(images, y)
+    assert model.predict(images).shape == (40,)
+    with pytest.raises(ValueError, match="when fitted"):
+        model.predict(images[:, :, :4])
+    assert classifier().fit(images[:, 0], y).predict(images[:, 0]).shape == (40,)
+
+
+def test_several_targets_are_predicted_together_in_their_own_units() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 3))
+    y = np.stack([100 * x[:, 0] + 1000, x[:, 1]], 1)
+    model = EvoSearchRegressor(budget=2, random_state=0, settings=QUICK).fit(x, y)
+    assert model.predict(x).shape == (200, 2)
+    assert abs(model.predict(x)[:, 0].mean() - 1000) < 50
+    assert model.score(x, y) > 0.5
+    assert EvoSearchRegressor(budget=2, settings=QUICK).fit(x, y[:, 0]).predict(x).shape == (200,)
+
+
+def test_the_run_can_be_kept_and_evaluated_by_processes(tmp_path: Path) -> None:
+    x, y = blobs()
+    threads = torch.get_num_threads()
+    model = classifier(folder=tmp_path / "run", n_jobs=2).fit(x, y)
+    assert torch.get_num_threads() == threads
+    assert Study.resume(tmp_path / "run").best.text == model.architecture_
+    with pytest.raises(ValueError, match="n_jobs=0"):
+        classifier(n_jobs=0).fit(x, y)
+
+
+def test_what_cannot_be_fitted_is_said() -> None:
+    x, y = blobs()
+    with pytest.raises(ValueError, match="one class"):
+        classifier().fit(x, np.zeros(60, int))
+    with pytest.raises(ValueError, match="n_samples=4"):
+        classifier().fit(x[:4], y[:4])
+    with pytest.raises(ConfigError, match=r"recipe\.epoch"):
+        classifier(settings={"recipe.epoch": 3}).fit(x, y)

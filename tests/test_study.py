@@ -1,0 +1,266 @@
+"""A study is a run, from Python: data in memory, functions, ask and tell, going on; from any kind of interpreter."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import TensorDataset
+
+import evosearch
+from evosearch import engine, given
+from evosearch.errors import RunError, TaskError, UsageError
+from evosearch.report import notebook
+from evosearch.report.reading import read_run
+from evosearch.study import Study
+from evosearch.watch import Progress
+
+QUICK: dict[str, Any] = {
+    "recipe": {"epochs": 1, "batch": 16},
+    "final": {"epochs": 2},
+    "search": {"budget": 3, "population": 2, "tournament": 2},
+    "workers": {"pool": "inline", "device": "cpu"},
+}
+WORDS = '// input: none\nstart: word+ // more=0.8\nword: "a" | "b"\n'
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVOSEARCH_CACHE", str(tmp_path / "ledger"))
+    monkeypatch.chdir(tmp_path)
+
+
+def blobs(rows: int = 60) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(0)
+    y = np.arange(rows) % 3
+    return (rng.normal(size=(rows, 4)) + 3 * y[:, None]).astype(np.float32), y
+
+
+def language(tmp_path: Path) -> str:
+    (tmp_path / "words.lark").write_text(WORDS)
+    return str(tmp_path / "words.lark")
+
+
+def test_a_pair_of_arrays_is_searched_and_gone_on_with(tmp_path: Path) -> None:
+    """As many candidates more as asked for, best/ written anew; another process can go on from the folder alone."""
+    x, y = blobs()
+    study = Study(task=(x, y), grammar="mlp", folder=tmp_path / "runs/blobs", **QUICK)
+    seen: list[int] = []
+    summary = study.optimize(callbacks=[lambda study, progress: seen.append(progress.evaluated)], progress=False)
+    assert summary.evaluated == 3
+    assert seen[-1] == 3
+    assert "accuracy" in summary.test_metric
+    assert study.best.key == summary.best_key
+    assert study.network()(torch.zeros(2, 4)).shape == (2, 3)
+    assert Study.resume(study.folder).optimize(budget=2, progress=False).evaluated == 5
+    assert [row["number"] for row in study.rows()] == [0, 1, 2, 3, 4]
+    assert {"params", "accuracy", "status", "text"} <= set(study.rows()[0])
+    front = study.pareto()
+    assert front
+    assert all(one.status == "ok" for one in front)
+
+
+def test_the_same_seed_finds_the_same(tmp_path: Path) -> None:
+    first, second = (Study(task=blobs(), grammar="mlp", folder=tmp_path / name, seed=5, **QUICK) for name in "ab")
+    first.optimize(progress=False)
+    second.optimize(progress=False)
+    assert [row["text"] for row in first.rows()] == [row["text"] for row in second.rows()]
+
+
+def test_changed_data_are_noticed(tmp_path: Path) -> None:
+    """The file beside the run is what the run was started with, or the run does not go on."""
+    x, y = blobs()
+    study = Study(task=(x, y), grammar="mlp", folder=tmp_path / "a", **QUICK)
+    study.optimize(progress=False)
+    given.spec((x + 1, y), tmp_path / "a-data")
+    with pytest.raises(RunError, match="task changed"):
+        Study.resume(study.folder).optimize(budget=1, progress=False)
+
+
+def test_a_torch_data_set_and_a_mapping_are_tasks(tmp_path: Path) -> None:
+    x, y = blobs()
+    data = TensorDataset(torch.from_numpy(x), torch.from_numpy(y))
+    assert Study(task=data, grammar="mlp", folder=tmp_path / "a", **QUICK).optimize(progress=False).evaluated == 3
+    arrays = {"x_train": x[:40], "y_train": y[:40], "x_test": x[40:], "y_test": y[40:]}
+    study = Study(task=arrays, grammar="mlp", folder=tmp_path / "b", **QUICK)
+    assert study.optimize(progress=False).test_metric
+    with np.load(study.config.task) as saved:
+        assert (saved["x_test"] == x[40:]).all()
+
+
+def test_a_data_frame_is_written_with_its_columns(tmp_path: Path) -> None:
+    """Its names, words and gaps; the targets last, by their own name."""
+
+    class Column:
+        def __init__(self, values: list[Any]) -> None:
+            self.values = values
+
+        def to_numpy(self) -> np.ndarray[Any, Any]:
+            return np.array(self.values, dtype=object)
+
+    class Frame(dict[str, Column]):
+        columns = property(list)
+
+    frame = Frame(age=Column([31, float("nan")]), job=Column(["smith", None]))
+    task, data = given.spec((frame, np.array(["yes", "no"])), tmp_path / "people")
+    assert Path(task).read_bytes() == b"age,job,target\r\n31,smith,yes\r\n,,no\r\n"
+    assert data == {"target": "target", "header": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (3, "of type int"),
+        ((np.array(["a", "b"]), np.array([0, 1])), "x holds <U1 values"),
+        ([1, 2], "pairs"),
+        ([(np.zeros(2), 0), (np.zeros(3), 1)], "one shape"),
+    ],
+)
+def test_what_is_no_task_is_said(task: object, said: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=said):
+        Study(task=task, grammar="mlp", folder=tmp_path / "a")
+
+
+def test_any_function_is_a_task(tmp_path: Path) -> None:
+    """A closure too; a run of it is gone on with by whoever gives the function again."""
+
+    def count(text: str, derivation: object, seed: int) -> float:
+        return float(text.count("a"))
+
+    settings: dict[str, Any] = {"search": {"budget": 20, "population": 5, "tournament": 2}}
+    study = Study(task=count, grammar=language(tmp_path), folder=tmp_path / "a", **settings)
+    summary = study.optimize(progress=False)
+    assert summary.fitness == study.best.text.count("a")
+    assert Study.resume(study.folder, task=count).optimize(budget=5, progress=False).evaluated == 25
+    with pytest.raises(UsageError, match="give the function it was"):
+        Study.resume(study.folder, task=lambda text, derivation, seed: 0.0)
+
+
+def test_what_a_callback_raises_ends_the_search_which_goes_on_from_there(tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop(study: Study, progress: Progress) -> None:
+        raise Enough
+
+    study = Study(task=blobs(), grammar="mlp", folder=tmp_path / "a", **QUICK)
+    with pytest.raises(Enough):
+        study.optimize(callbacks=[stop], progress=False)
+    assert study.optimize(progress=False).evaluated == 3
+
+
+def test_asked_and_told_a_study_finds_what_a_run_finds(tmp_path: Path) -> None:
+    """The same candidates as `optimize`, whether or not somebody closes and resumes it meanwhile."""
+    grammar = language(tmp_path)
+    settings: dict[str, Any] = {"search": {"budget": 30, "population": 5, "tournament": 2}}
+
+    def count(text: str, derivation: object, seed: int) -> float:
+        return float(text.count("a")) - 0.5 * text.count("b")
+
+    whole = Study(task=count, grammar=grammar, folder=tmp_path / "whole", **settings)
+    whole.optimize(progress=False)
+    study = Study(input="none", grammar=grammar, folder=tmp_path / "asked", **settings)
+    told = 0
+    while (trial := study.ask()) is not None:
+        if told == 12:
+            study.close()
+            study = Study.resume(tmp_path / "asked")
+            again = study.ask()
+            assert again is not None
+            assert again.number == trial.number
+        study.tell(trial, count(trial.text, None, trial.seed))
+        told += 1
+    study.close()
+    assert [row["text"] for row in study.rows()] == [row["text"] for row in whole.rows()]
+    assert study.best.text == whole.best.text
+    assert engine.verify(study.folder) == []
+
+
+def test_networks_are_asked_for_at_an_input_shape(tmp_path: Path) -> None:
+    with Study(grammar="tiny_cnn", input=(3, 16, 16), folder=tmp_path / "a", search={"lookahead": 2}) as study:
+        first, second, third = (study.ask() for _ in range(3))
+        assert first is not None
+        assert second is not None
+        assert third is not None
+        assert study.ask() is None  # three are out
+        assert first.network()(torch.zeros(2, 3, 16, 16)).shape[0] == 2
+        study.tell(first, {"fitness": 0.5})
+        study.tell(second, None, "too slow")
+        study.tell(third, float("nan"))
+        with pytest.raises(UsageError, match="waits for no score"):
+            study.tell(first, 1.0)
+    assert [one.status for one in read_run(study.folder).scored()] == ["ok", "crashed", "nan"]
+    assert study.best.cost["params"] == first.architecture.cost.params  # type: ignore[union-attr]
+
+
+def test_to_frame_is_what_pandas_makes_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))  # pandas need not be installed
+    study = Study(input="none", grammar=language(tmp_path), folder=tmp_path / "a")
+    study.ask()
+    study.close()
+    assert study.to_frame() == study.rows()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(UsageError, match="pandas is not installed"):
+        study.to_frame()
+
+
+def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(UsageError, match=r"Study\.resume"):
+        Study(folder=tmp_path / "a")
+    with pytest.raises(RunError):
+        Study.resume(tmp_path / "a")
+    with pytest.raises(RunError, match="no candidate has succeeded yet"):
+        _ = Study(folder=tmp_path / "b").best
+
+
+SCRIPT = """
+import numpy as np
+from evosearch import Study
+x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
+study = Study(task=(x, (x[:, 0] > 0).astype(int)), grammar="mlp", folder="run", recipe={"epochs": 1},
+              search={"budget": 3, "population": 2}, workers={"workers": 1, "device": "cpu"})
+print(study.optimize().evaluated)
+"""
+
+
+def test_a_plain_python_reads_it_from_a_pipe(tmp_path: Path) -> None:
+    """Workers are processes that never import the program: `python -` needs no file and no guard."""
+    done = subprocess.run(
+        [sys.executable, "-"], input=SCRIPT, capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "3\n"
+
+
+def test_a_notebook_gets_one_bar_that_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[str, str]] = []
+    handle = SimpleNamespace(update=lambda html: drawn.append(("update", html)))
+
+    def display(html: str, display_id: bool) -> object:
+        drawn.append(("display", html))
+        return handle
+
+    assert not notebook.in_notebook()
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object())))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(HTML=str, display=display))
+    assert notebook.in_notebook()
+    view = notebook.NotebookView()
+    view.started({"run": "<a>"})
+    for number in (1, 2):
+        view.progress(Progress(number, 4, "0" * 32, 0.5, 10, 1.0, 2.0, {}, 0, 0, (), {}, 1, "search"))
+    assert [how for how, _ in drawn] == ["display", "update"]
+    assert '<progress value="2" max="4">' in drawn[1][1]
+    assert "&lt;a&gt;" in drawn[0][1]
+
+
+def test_the_package_gives_it_without_loading_anything_early() -> None:
+    assert evosearch.Study is Study
+    with pytest.raises(AttributeError):
+        _ = evosearch.Nothing
