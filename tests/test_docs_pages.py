@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 from tests.docpages import Block, Reader, blocks, exact, form, matches
 
 DOCS = ROOT / "docs"
-QUICK = ("index", "howto/data", "howto/export", "howto/layer", "howto/mutation")
+QUICK = ("index", "library", "howto/data", "howto/export", "howto/layer", "howto/mutation")
 SLOW = ("tutorial", "howto/compare", "howto/objectives", "howto/resume")  # they train for a minute or more
 
 

@@ -85,7 +85,7 @@ def test_labels_of_any_type_come_back_with_probabilities() -> None:
 
 def test_it_works_where_estimators_work() -> None:
     """In a pipeline, cross-validated; cloned; pickled, without evosearch's folder."""
-    x, y = blobs()
+    x, y = blobs(150)
     pipeline = make_pipeline(StandardScaler(), classifier())
     assert cross_val_score(pipeline, x, y, cv=2).min() > 0.8
     fitted = pipeline.fit(x, y)
