@@ -60,7 +60,7 @@ bench: $(STAMP) ## benchmarks, their figures printed
 arena: $(STAMP) ## searches beside other models on real data: what is not measured yet, hours the first time
 	$(BIN)/python -m tests.bench.arena $(ARENA_FLAGS)
 
-reference: $(STAMP) ## write docs/cli.md and docs/config.md from the code
+reference: $(STAMP) ## write docs/cli.md, docs/config.md and docs/layers.md from the code
 	$(BIN)/python docs/reference.py
 
 docs: $(STAMP) ## the pages of docs/ as a site, in site/; a broken link is an error

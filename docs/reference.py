@@ -1,4 +1,4 @@
-"""Writes docs/cli.md and docs/config.md from the code: `make reference`. A test holds them together."""
+"""Writes docs/cli.md, docs/config.md and docs/layers.md from the code: `make reference`. A test holds them together."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import typer
 
 from evosearch import config as configuration
 from evosearch.cli.commands import app
+from evosearch.cli.layers import described
+from evosearch.layers.catalogue import Entry, catalogue
 
 DOCS = Path(__file__).parent
 
@@ -138,7 +140,48 @@ def _listed(lines: list[str]) -> str:
     return "\n".join(found) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": commands, "config.md": settings}
+LAYERS = """\
+# The layers
+
+What a grammar may say, as `evolve layers` lists it. A grammar says a name as an alternative's alias, `-> linear`;
+numbers at the end of an alias that is no name itself are arguments, `-> max_pool2`. Layers of your own come
+[from a file](howto/layer.md).
+
+What a layer does is shown at one input shape of each mode that it stands in: `16x32x32` for images, `64x16` for
+sequences, `16` for vectors, with the first arguments that it takes there.
+"""
+
+
+def layers() -> str:
+    """docs/layers.md as it should be."""
+    parts = [LAYERS]
+    for kind, title in (("layer", "Layers"), ("combinator", "Combinators"), ("word", "Words")):
+        parts.append(f"## {title}\n\n{KINDS[kind]}\n")
+        parts += [_layer(entry) for entry in catalogue() if entry.kind == kind]
+    return "\n".join(parts)
+
+
+KINDS = {
+    "layer": "One tensor in, one out.",
+    "combinator": "They hold parts, which are sentences themselves.",
+    "word": "Arguments of combinators: how an input is split, branches are merged, a tensor is rearranged.",
+}
+
+
+def _layer(entry: Entry) -> str:
+    about = "\n\n".join(" ".join(block.split()) for block in entry.about.split("\n\n")) if entry.about else ""
+    lines = [f"- `{name}`: {what}" for name, what in entry.arguments]
+    lines += [f"- {mode}: `{described(entry, use)}`" for mode, use in entry.uses.items()]
+    blocks = [f"### {entry.name}", f"`{entry.call()}`", _escaped(about), "\n".join(lines)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _escaped(text: str) -> str:
+    """A docstring's text as Markdown takes it to the letter."""
+    return re.sub(r"([*_<\[\]])", r"\\\1", text)
+
+
+PAGES: dict[str, Callable[[], str]] = {"cli.md": commands, "config.md": settings, "layers.md": layers}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

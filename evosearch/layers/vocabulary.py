@@ -201,15 +201,15 @@ def _spec(
     for (what, source), (field_name, kind) in zip(arguments, open_fields, strict=False):
         if isinstance(source, Terminal):
             if kind not in CONVERSIONS:
-                raise mistake(f"{name!r}: {field_name} must be {_called(kind)}; the terminal {what} is text")
+                raise mistake(f"{name!r}: {field_name} must be {called(kind)}; the terminal {what} is text")
             for text, _ in source.representatives():
                 if not _converts(kind, text):
-                    raise mistake(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {text!r}")
+                    raise mistake(f"{name!r}: {field_name} must be {called(kind)}; {what} can be {text!r}")
         else:
             for other in _word_classes(grammar, source, classes):
                 if not (isinstance(kind, type) and issubclass(other, kind)):
-                    raise mistake(f"{name!r}: {field_name} must be {_called(kind)}; {what} can be {other.__name__}")
-    least, most = _part_counts(cls)
+                    raise mistake(f"{name!r}: {field_name} must be {called(kind)}; {what} can be {other.__name__}")
+    least, most = part_counts(cls)
     found = sum(rule not in words for rule in alternative.rules)
     spliced = any(rule not in words and _splices(grammar, rule) for rule in alternative.rules)
     if not spliced and not least <= found <= most:
@@ -233,7 +233,7 @@ def _instance(spec: Spec, arguments: tuple[Any, ...]) -> Any:
         try:
             values.append(CONVERSIONS[kind](argument) if isinstance(argument, str) else argument)
         except ValueError:
-            raise ValueError(f"{name} must be {_called(kind)}, not {argument!r}") from None
+            raise ValueError(f"{name} must be {called(kind)}, not {argument!r}") from None
     return spec.cls(*spec.constants, *values)
 
 
@@ -276,7 +276,7 @@ def _splices(grammar: Grammar, rule: str, seen: frozenset[str] = frozenset()) ->
     return False
 
 
-def _part_counts(cls: type) -> tuple[int, float]:
+def part_counts(cls: type) -> tuple[int, float]:
     """How many parts `shape` takes after x: (at least, at most)."""
     if issubclass(cls, Word):
         return 0, 0
@@ -297,12 +297,12 @@ def _converts(kind: type, text: str) -> bool:
     return True
 
 
-def _called(kind: Any) -> str:
+def called(kind: Any) -> str:
     return {int: "a whole number", float: "a number", str: "text"}.get(kind, f"a {getattr(kind, '__name__', kind)}")
 
 
 def _signature(wanted: list[tuple[str, type]]) -> str:
-    return ", ".join(f"{name} ({_called(kind)})" for name, kind in wanted) or "no arguments"
+    return ", ".join(f"{name} ({called(kind)})" for name, kind in wanted) or "no arguments"
 
 
 def _frames(error: BaseException) -> Iterator[Any]:
