@@ -43,6 +43,14 @@ def _space(name: str, shape: Shape) -> Space:
     return Space(read, vocabulary(read), shape, Limits(max_nodes=1000))
 
 
+OWN_SEEDS = ("images", "series", "tables")  # grammars whose seeds begin with their name; all others are einspace's
+
+
+def language_of(seed: str) -> str:
+    """The grammar that a bundled seed is written in."""
+    return next((name for name in OWN_SEEDS if seed.startswith(f"{name}_")), "einspace")
+
+
 def seed(name: str, shape: Shape | None = None) -> Architecture:
     """A bundled seed, in einspace's language."""
     there = space("einspace", shape)

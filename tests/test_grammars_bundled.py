@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING
 import lark
 import numpy as np
 import pytest
+import torch
 
 from evosearch import network
 from evosearch.grammar.core import Derivation
-from tests.spaces import GRAMMARS, SHAPES, headed, samples, seed, space
+from tests.spaces import GRAMMARS, SHAPES, headed, language_of, samples, seed, space
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Shape
 
 NAMES = sorted(path.stem for path in GRAMMARS.glob("*.lark"))
-SEEDS = sorted(path.stem for path in (GRAMMARS / "seeds").glob("*.arch"))
+FILES = sorted(path.stem for path in (GRAMMARS / "seeds").glob("*.arch"))
+SEEDS = [name for name in FILES if language_of(name) == "einspace"]
 
 
 def test_every_bundled_grammar_is_tested() -> None:
@@ -204,6 +206,22 @@ def test_seeds_fit_every_image_size(name: str, shape: Shape) -> None:
 @pytest.mark.parametrize("name", SEEDS)
 def test_seeds_differ(name: str) -> None:
     assert [other for other in SEEDS if seed(other).key == seed(name).key] == [name]
+
+
+@pytest.mark.parametrize("name", sorted(set(FILES) - set(SEEDS)))
+def test_a_grammars_own_seeds_fit_what_it_is_for(name: str) -> None:
+    """Read, built and run at the usual size of their grammar; no two are one network."""
+    language = language_of(name)
+    there = space(language)
+    found = {}
+    for other in FILES:
+        if language_of(other) == language:
+            read = there.read(there.parse((GRAMMARS / "seeds" / f"{other}.arch").read_text()))
+            found[other] = read.key
+            if other == name:
+                output = network.build(read)(torch.zeros(2, *SHAPES[language]))
+                assert tuple(output.shape) == (2, *read.output)
+    assert len(set(found.values())) == len(found)
 
 
 def test_the_small_seed_learns_the_digits() -> None:

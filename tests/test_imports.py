@@ -20,7 +20,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("study", "estimators"),
     ("engine", "bench", "final"),
     ("config", "report", "logs", "formats", "export"),
-    ("results", "given"),
+    ("results", "given", "auto"),
     ("search",),
     ("runs", "store", "workers", "cache", "operators", "variation", "framing", "storage"),
     ("evaluation",),

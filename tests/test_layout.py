@@ -11,14 +11,14 @@ from evosearch import grammar
 from evosearch.cli import main
 from evosearch.errors import ArchitectureError
 from evosearch.grammar import layout
-from tests.spaces import GRAMMARS, SHAPES, space
+from tests.spaces import GRAMMARS, SHAPES, language_of, space
 
 SEEDS = sorted((GRAMMARS / "seeds").glob("*.arch"))
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda path: path.stem)
 def test_seeds_keep_their_meaning_and_fit_the_width(seed: Path) -> None:
-    language, text = space("einspace").grammar, seed.read_text()
+    language, text = space(language_of(seed.stem)).grammar, seed.read_text()
     written = layout(language, text, 80)
     assert grammar.parse(language, written) is grammar.parse(language, text)
     assert layout(language, written, 80) == written

@@ -1,0 +1,81 @@
+"""What is known of a task and a machine before anything is trained, as far as settings depend on it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evosearch.errors import ConfigError
+from evosearch.layers.base import mode
+
+if TYPE_CHECKING:
+    from evosearch.layers.base import Shape
+    from evosearch.layers.columns import Columns
+    from evosearch.tasks.base import Task
+
+FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # processors that multiply bfloat16 faster than float32
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All that a plan depends on; equal facts make equal plans.
+
+    shape: of one example. rows: examples that may be trained on, validation among them. outputs: classes, or numbers
+    to predict; classes: which of the two. images: whether mirrored and shifted examples are still examples.
+    seconds: for all of it, search and final training. columns: of a table. fast_bfloat16: whether the processor
+    multiplies it faster. speed: FLOPs a second of a training on one core (or GPU) where that has been measured; 0 where
+    not.
+    """
+
+    shape: Shape
+    rows: int
+    outputs: int
+    classes: bool
+    images: bool = False
+    device: str = "cpu"
+    cores: int = 1
+    seconds: float = 600.0
+    columns: Columns | None = None
+    fast_bfloat16: bool = False
+    speed: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 4), ("outputs", 1), ("cores", 1), ("seconds", 1), ("speed", 0)):
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+
+    @property
+    def mode(self) -> str:
+        """image, column (a series) or vector (a row of a table)."""
+        return mode(self.shape)
+
+
+def facts_of(task: Task, *, device: str = "cpu", cores: int = 0, seconds: float = 600.0, speed: float = 0.0) -> Facts:
+    """The facts of a task on this machine. cores: 0 for all that this process may use."""
+    from evosearch.space import table_of
+
+    return Facts(
+        shape=task.input_shape,
+        rows=len(task.train) + len(task.validation),
+        outputs=task.outputs,
+        classes=task.kind.classes,
+        images=task.images,
+        device=device,
+        cores=cores or len(os.sched_getaffinity(0)),
+        seconds=seconds,
+        columns=table_of(task),
+        fast_bfloat16=_fast_bfloat16(),
+        speed=speed,
+    )
+
+
+def _fast_bfloat16() -> bool:
+    """As Linux tells the processor's flags; where it does not, False."""
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    flags = next((line.split() for line in told.splitlines() if line.startswith("flags")), [])
+    return any(flag in flags for flag in FAST_BFLOAT16)

@@ -1,0 +1,341 @@
+"""Facts -> settings, each with the reason for it. A pure function: nothing is trained, measured or read but grammars.
+
+Figures in the tables below were measured on Adult, Fashion-MNIST (10,000 rows each), ArrowHead, ItalyPowerDemand,
+diabetes, wine, breast cancer, and on made tables and series (`docs/decisions.md`). No rule asks for a data set's name.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from evosearch import grammar as language
+from evosearch import paths
+from evosearch.errors import ConfigError, ShapeError
+from evosearch.layers.base import show
+from evosearch.space import open_space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from evosearch.architecture import Architecture
+    from evosearch.auto.facts import Facts
+    from evosearch.grammar.core import Grammar
+
+
+class Choice(NamedTuple):
+    """A setting's value and why it has it, in one line."""
+
+    value: Any
+    reason: str
+
+
+class Estimate(NamedTuple):
+    """Seconds of wall-clock time that a plan is expected to take."""
+
+    search: float
+    final: float
+
+
+class Validation(NamedTuple):
+    """How candidates are judged: by a held-out share of the rows (folds 1), or by k-fold."""
+
+    folds: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do: choices by the key of the configuration that they set, how to validate, and how long it takes."""
+
+    choices: Mapping[str, Choice]
+    validation: Choice
+    estimate: Estimate
+
+    def settings(self) -> dict[str, Any]:
+        """The keys' values, as `config.load` takes them for overrides."""
+        return {key: choice.value for key, choice in self.choices.items()}
+
+    def lines(self) -> Iterator[str]:
+        """One line for each choice: the key, its value, the reason."""
+        width = max(map(len, self.choices))
+        for key, choice in self.choices.items():
+            yield f"{key:{width}}  {choice.value}: {choice.reason}"
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """What was measured to be good for one mode of input.
+
+    grammar: by name. seeds: by name, the best first. steps: of a candidate's training at least, so that few rows are
+    seen often enough. epochs: at least, so that many are. most: epochs at most. longer: the final training's epochs, as
+    a multiple. batches: the smallest and largest batch. flops: a second on one core of x86-64 (AVX-512, shared with
+    others), forward and backward, float32; a tenth of them for what is between the layers is in it.
+    """
+
+    grammar: str
+    seeds: tuple[str, ...]
+    steps: int
+    epochs: int
+    most: int
+    longer: float
+    batches: tuple[int, int]
+    lr: float
+    augment: tuple[str, ...]
+    flops: float
+    what: str
+
+
+RULES: Mapping[str, _Rules] = {
+    # 10,000 rows of Fashion-MNIST, 6 epochs: images_small 0.896 (29 s), images_medium 0.901 (40 s, one core, bfloat16).
+    "image": _Rules(
+        "images",
+        ("images_medium", "images_small", "images_wide", "images_large", "images_tiny"),
+        steps=300,
+        epochs=6,
+        most=40,
+        longer=2.5,
+        batches=(16, 128),
+        lr=8e-3,
+        augment=("crop", "flip"),
+        flops=7e10,
+        what="images",
+    ),
+    # 300 steps of batch 16 for 36 rows; time warps and noise helped one series and hurt another, so there are none.
+    "column": _Rules(
+        "series",
+        ("series_inception", "series_resnet", "series_long"),
+        steps=300,
+        epochs=6,
+        most=400,
+        longer=1.0,
+        batches=(16, 64),
+        lr=2e-3,
+        augment=(),
+        flops=1.2e10,
+        what="series",
+    ),
+    # 300 to 400 steps of batch 256 for 10,000 rows; at 1,200 a network knows them by heart (0.849 in place of 0.857).
+    "vector": _Rules(
+        "tables",
+        ("tables_bins", "tables_waves", "tables_plain"),
+        steps=300,
+        epochs=8,
+        most=400,
+        longer=1.0,
+        batches=(16, 256),
+        lr=2e-3,
+        augment=(),
+        flops=2.5e10,
+        what="rows of a table",
+    ),
+}
+
+GPU_FLOPS = 5e11  # a second, small networks; not measured
+FASTER = 2.0  # bfloat16 against float32 for images, where the processor multiplies it; 12.4 s in place of 24
+OVERHEAD = 0.5  # seconds for a candidate besides its training: building it, judging it, handing it over
+FORWARD_AND_BACKWARD = 3  # times the FLOPs of forward
+START_UP = 8.0  # seconds until the first candidate is trained: processes, libraries, data
+FINAL_SHARE = 0.45  # of the time, kept back for the final training
+FEWEST = 12  # candidates below which a search is hardly one; trainings are shortened to get so many
+FEW_ROWS = 2000  # below which a held-out part is too small to tell candidates apart
+FEWEST_OF_FEW = 6  # candidates where there are few rows: to judge each well is worth more than to judge many
+FOLDS = (5, 3, 1)  # as many as leave each training half of its epochs
+PLAIN_ROWS = 1000  # below which numbers are best left as they are: 0.495 against 0.471 (r2, diabetes, 442 rows)
+LAST_PLACES = (3, 12)  # places a side that the last stage of a network for images may see
+
+
+def fitting(mode: str) -> str:
+    """The bundled grammar for inputs of a mode, for errors that say what fits."""
+    return RULES[mode].grammar
+
+
+def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
+    """What to do with such data, on such a machine, in such a time.
+
+    given: settings that are fixed already, by their keys; they are kept, and what depends on them follows.
+    Raises ConfigError where a given grammar does not take such input, or none of the grammar's seeds fits it.
+    """
+    given = given or {}
+    rules = RULES[facts.mode]
+    grammar = str(given.get("grammar", rules.grammar))
+    _check_grammar(grammar, facts)
+    few = facts.rows < FEW_ROWS
+    share = 0.2 if facts.rows < 50_000 else 10_000 / facts.rows
+    rows = round(facts.rows * (1 - share))
+    batch = int(given.get("recipe.batch", _batch(rows, rules)))
+    bfloat16 = facts.mode == "image" and (facts.fast_bfloat16 or facts.device != "cpu")
+    speed = facts.speed or (GPU_FLOPS if facts.device != "cpu" else rules.flops * (FASTER if bfloat16 else 1.0))
+    for_final = facts.seconds * FINAL_SHARE
+    for_search = max(facts.seconds - for_final - START_UP, facts.seconds * 0.1)
+    slot = for_search * facts.cores / (FEWEST_OF_FEW if few else FEWEST)  # seconds that one candidate may take
+
+    wanted = _epochs(rows, batch, rules)
+    seeds = _seeds(facts, rules) if grammar == rules.grammar else {}
+    one_epoch = {name: _seconds(found, rows, batch, speed) for name, found in seeds.items()}
+    chosen = [name for name in seeds if one_epoch[name] * wanted <= slot] or sorted(seeds, key=one_epoch.__getitem__)[
+        :1
+    ]
+    slowest = max((one_epoch[name] for name in chosen), default=slot / wanted)
+    folds = next(n for n in FOLDS if n == 1 or (few and n * (OVERHEAD + slowest * wanted / 2) <= slot))
+    most = max(1, math.floor((slot / folds - OVERHEAD) / slowest))
+    epochs = int(given.get("recipe.epochs", min(wanted, most)))
+    typical = sum(one_epoch[name] for name in chosen) / len(chosen) if chosen else slowest
+    each = folds * (OVERHEAD + epochs * typical)
+    budget = int(given.get("search.budget", max(len(chosen), 2, math.floor(for_search * facts.cores / each))))
+    population = max(2, min(20, budget // 3))
+    final_epoch = slowest * facts.rows / rows
+    final = max(1, min(round(wanted * rules.longer), math.floor(for_final / final_epoch)))
+    most_flops = _limit(slot / folds, epochs, rows, batch, speed)
+    validation = _validation(facts, folds, share)
+
+    choices = {
+        "grammar": Choice(grammar, f"the examples are {rules.what} ({show(facts.shape)})"),
+        "seeds": Choice(tuple(chosen), _why_seeds(facts, chosen, seeds)),
+        "recipe.optimizer": Choice("adamw", "needs the least tuning; SGD was 1 point behind"),
+        "recipe.schedule": Choice("onecycle", "learns most in few steps"),
+        "recipe.lr": Choice(rules.lr, f"good for {rules.what} at any batch that is chosen here"),
+        "recipe.weight_decay": Choice(0.05, "ten times more or less changed nothing that could be measured"),
+        "recipe.clip": Choice(1.0, "a candidate that nobody has seen may have steep gradients"),
+        "recipe.batch": Choice(
+            batch, f"about an eighth of {rows:,} rows, from {rules.batches[0]} to {rules.batches[1]}"
+        ),
+        "recipe.epochs": Choice(epochs, _why_epochs(epochs, wanted, rows, batch, rules)),
+        "recipe.augment": Choice(*_augment(facts, rules)),
+        "recipe.precision": Choice(*_precision(facts, bfloat16)),
+        "recipe.stop": Choice(
+            "median" if budget >= 30 else "off",
+            "half of the candidates end early" if budget >= 30 else f"{budget} candidates are too few for a median",
+        ),
+        "final.epochs": Choice(
+            final, f"{round(wanted * rules.longer)} are good for so many rows, and {for_final:.0f} s are kept for it"
+        ),
+        "limits.max_flops": Choice(most_flops, f"no training takes longer than twice {slot / folds:.1f} s"),
+        "search.budget": Choice(budget, f"about {each:.1f} s each, {facts.cores} at a time, in {for_search:.0f} s"),
+        "search.population": Choice(population, "a third of the candidates, at most 20"),
+        "search.tournament": Choice(max(2, population // 3), "a third of the population: the seeds are good already"),
+        "search.initial": Choice(max(1, min(population, budget // 4)), "at most a quarter is spent on random samples"),
+        "search.lookahead": Choice(
+            min(8, 2 * facts.cores) if facts.cores > 1 else 1, "enough that no core waits, and no proposal is stale"
+        ),
+        "workers.workers": Choice(facts.cores if facts.device == "cpu" else 0, "one for each core, of one thread each"),
+        "data.validation": Choice(validation.value.share, validation.reason),
+    }
+    kept = {key: choice for key, choice in choices.items() if key not in given}
+    search = START_UP + budget * each / facts.cores
+    return Plan(kept, validation, Estimate(search, final * final_epoch))
+
+
+def _check_grammar(name: str, facts: Facts) -> None:
+    takes = _grammar(name).input
+    if takes not in (facts.mode, "none"):
+        raise ConfigError(
+            f"{name} takes {takes} input, and the examples are {RULES[facts.mode].what} ({show(facts.shape)}); "
+            f"say grammar = {fitting(facts.mode)}"
+        )
+
+
+@cache
+def _grammar(name: str) -> Grammar:
+    return language.load(paths.find("grammars", name, ".lark"))
+
+
+def _seeds(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
+    """The mode's seeds that fit the examples, the best first."""
+    space = open_space(_grammar(rules.grammar), input=facts.shape, columns=facts.columns)
+    found = {}
+    for name in rules.seeds:
+        derivation = space.parse(paths.read_arch(paths.find("grammars/seeds", name, ".arch")))
+        try:
+            found[name] = space.read(derivation)
+        except ShapeError:
+            continue  # made for larger examples
+    if not found:
+        raise ConfigError(f"none of {', '.join(rules.seeds)} fits examples of {show(facts.shape)}")
+    if facts.mode == "image":
+        least, most = LAST_PLACES
+        places = {name: _last_places(architecture) for name, architecture in found.items()}
+        good = {name: found[name] for name in found if least <= places[name] <= most}
+        nearest = min(found, key=lambda name: abs(math.log(max(places[name], 1) / 6)))
+        return good or {nearest: found[nearest]}
+    if facts.mode == "vector" and facts.rows < PLAIN_ROWS:
+        return dict(sorted(found.items(), key=lambda item: item[0] != "tables_plain"))
+    return found
+
+
+def _last_places(architecture: Architecture) -> int:
+    """Places on the shorter side of the last image inside a network."""
+    return min(next(part.output[1:] for part in reversed(architecture.root.parts) if len(part.output) == 3))
+
+
+def _seconds(architecture: Architecture, rows: int, batch: int, speed: float) -> float:
+    """Of one epoch on one core; an incomplete last batch is left out of it."""
+    shown = rows // batch * batch or rows
+    return FORWARD_AND_BACKWARD * max(architecture.cost.flops, 1) * shown / speed
+
+
+def _batch(rows: int, rules: _Rules) -> int:
+    """The power of two nearest to an eighth of the rows, within what was tried."""
+    least, most = rules.batches
+    return int(min(max(2 ** round(math.log2(max(rows, 8) / 8)), least), most))
+
+
+def _epochs(rows: int, batch: int, rules: _Rules) -> int:
+    """As many as give the steps and the epochs that a good training needs."""
+    steps = max(rows // batch, 1)
+    return min(max(rules.epochs, math.ceil(rules.steps / steps)), rules.most)
+
+
+def _limit(slot: float, epochs: int, rows: int, batch: int, speed: float) -> int:
+    """FLOPs with which a training takes twice the seconds of a slot, to two digits."""
+    shown = rows // batch * batch or rows
+    flops = 2 * slot * speed / (FORWARD_AND_BACKWARD * epochs * shown)
+    digits = 10 ** max(math.floor(math.log10(flops)) - 1, 0)
+    return max(int(flops // digits * digits), 1000)
+
+
+def _validation(facts: Facts, folds: int, share: float) -> Choice:
+    held = f"{round(share * facts.rows):,} of {facts.rows:,} rows, by class at random"
+    if folds > 1:
+        return Choice(
+            Validation(folds, share), f"{facts.rows:,} rows: {folds} folds, fixed before the search, for less noise"
+        )
+    few = "; too few to judge by, and no time for folds" if facts.rows < FEW_ROWS else ""
+    return Choice(Validation(1, share), held + few)
+
+
+def _precision(facts: Facts, bfloat16: bool) -> tuple[str, str]:
+    if bfloat16:
+        return "bfloat16", "multiplied faster here than float32: half of the time at the same accuracy"
+    if facts.mode == "image":
+        return "auto", "float32: this processor does not multiply bfloat16"
+    return "auto", f"bfloat16 saves nothing for {RULES[facts.mode].what}"
+
+
+def _augment(facts: Facts, rules: _Rules) -> tuple[tuple[str, ...], str]:
+    if not rules.augment:
+        return (), f"what was tried for {rules.what} helped some and hurt others"
+    if not facts.images:
+        return (), "the task does not say that shifted and mirrored examples are still examples"
+    if min(facts.shape[1:]) < 16:
+        return ("crop",), "small images are often signs, which a mirror changes"
+    return rules.augment, "half of a point to a point on photographs, at no cost"
+
+
+def _why_seeds(facts: Facts, chosen: list[str], fitting_ones: Mapping[str, Architecture]) -> str:
+    if not chosen:
+        return "the grammar is your own choice: its samples are the beginning"
+    if len(chosen) < len(fitting_ones):
+        return f"good networks to start from, as large as the time allows; {len(fitting_ones)} fit the examples"
+    if facts.mode == "vector" and facts.rows < PLAIN_ROWS:
+        return f"good networks to start from; plain numbers first, for {facts.rows:,} rows"
+    return "good networks to start from; better than what a short search finds from nothing"
+
+
+def _why_epochs(epochs: int, wanted: int, rows: int, batch: int, rules: _Rules) -> str:
+    steps = epochs * max(rows // batch, 1)
+    if epochs < wanted:
+        return f"{steps} steps; {wanted} epochs would be better, and leave time for fewer than {FEWEST} candidates"
+    return f"{steps} steps: at least {rules.steps}, and at least {rules.epochs} epochs"

@@ -1,0 +1,161 @@
+"""Plans: every choice is one that the task can be run with, and what they take is within the time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evosearch import config as configuration
+from evosearch import grammar, paths
+from evosearch.auto import Facts, facts_of, fitting, plan
+from evosearch.auto.plan import RULES
+from evosearch.errors import ConfigError
+from evosearch.evaluation import recipe
+from evosearch.layers.columns import columns_of
+from evosearch.space import open_space
+from evosearch.tasks import Split, Task, load, make_task
+
+SHAPES: st.SearchStrategy[tuple[int, ...]] = st.one_of(
+    st.tuples(st.integers(1, 3), st.integers(6, 128), st.integers(6, 128)),
+    st.tuples(st.integers(8, 2000), st.integers(1, 8)),
+    st.tuples(st.integers(1, 300)),
+)
+FACTS = st.builds(
+    Facts,
+    shape=SHAPES,
+    rows=st.integers(20, 200_000),
+    outputs=st.integers(1, 50),
+    classes=st.booleans(),
+    images=st.booleans(),
+    device=st.sampled_from(["cpu", "cuda"]),
+    cores=st.integers(1, 64),
+    seconds=st.floats(60, 20_000),
+    fast_bfloat16=st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(FACTS)
+def test_a_plan_is_a_configuration(facts: Facts) -> None:
+    """Its keys are known and their values taken; the seeds are in the grammar, fit the examples and the limits."""
+    found = plan(facts)
+    config = configuration.load(None, found.settings())
+    space = open_space(
+        grammar.load(paths.find("grammars", config.grammar, ".lark")),
+        input=facts.shape,
+        limits=config.limits,
+        columns=facts.columns,
+    )
+    assert config.seeds
+    for name in config.seeds:
+        architecture = space.read(space.parse(paths.read_arch(paths.find("grammars/seeds", name, ".arch"))))
+        if found.estimate.search <= facts.seconds:
+            assert space.within(architecture) is None, name
+
+
+@settings(max_examples=100, deadline=None)
+@given(FACTS)
+def test_a_plan_is_done_in_its_time(facts: Facts) -> None:
+    """By its own estimate; where not even the smallest training fits, it is the smallest that there is."""
+    found = plan(facts)
+    chosen = found.settings()
+    if found.estimate.search > facts.seconds * 0.75:
+        assert chosen["recipe.epochs"] == 1
+        assert chosen["search.budget"] <= 12
+    if found.estimate.final > facts.seconds * 0.5:
+        assert chosen["final.epochs"] == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(FACTS, st.floats(1.5, 10))
+def test_more_time_is_used(facts: Facts, times: float) -> None:
+    """For the same networks and trainings more candidates; left to itself, at least as much of everything at once."""
+    more_facts = replace(facts, seconds=facts.seconds * times)
+    fixed = {"grammar": {"image": "tiny_cnn", "column": "einspace_1d", "vector": "mlp"}[facts.mode]}
+    less, more = (plan(each, fixed).settings() for each in (facts, more_facts))
+    assert more["recipe.epochs"] >= less["recipe.epochs"]
+    assert more["search.budget"] >= less["search.budget"]
+    assert len(plan(more_facts).settings()["seeds"]) >= len(plan(facts).settings()["seeds"])
+
+
+@settings(max_examples=30, deadline=None)
+@given(FACTS)
+def test_every_choice_has_its_reason_in_one_line(facts: Facts) -> None:
+    found = plan(facts)
+    assert list(plan(facts).lines()) == list(found.lines())
+    assert len(list(found.lines())) == len(found.choices)
+    for line, key in zip(found.lines(), found.choices, strict=True):
+        assert line.startswith(key)
+        assert "\n" not in line
+        assert len(found.choices[key].reason) > 10
+
+
+def _task(kind: str, *shape: int, images: bool = False) -> Task:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, *shape)).astype(np.float32)
+    y = np.arange(200) % 2 if kind == "classification" else rng.normal(size=(200, 1)).astype(np.float32)
+    parts = [Split(x[rows], y[rows]) for rows in np.split(np.arange(200), [120, 160])]
+    return make_task("made", *parts, kind=kind, images=images)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+@pytest.mark.parametrize(
+    ("shape", "images"),
+    [((5,), False), ((30, 2), False), ((1, 12, 12), True), ((1, 12, 12), False), ((3, 32, 32), True)],
+)
+def test_recipes_are_for_the_task(kind: str, shape: tuple[int, ...], images: bool) -> None:
+    task = _task(kind, *shape, images=images)
+    config = configuration.load(None, plan(facts_of(task, cores=2)).settings())
+    recipe.check(task, config.recipe)
+    recipe.check(task, config.final)
+
+
+def test_a_task_says_its_facts() -> None:
+    task = load("digits")
+    assert isinstance(task, Task)
+    facts = facts_of(task, cores=3, seconds=60)
+    assert (facts.mode, facts.shape, facts.outputs, facts.classes) == ("image", (1, 8, 8), 10, True)
+    assert facts.rows == len(task.train) + len(task.validation)
+    assert facts.columns is None
+    table = facts_of(_task("regression", 5))
+    assert table.columns is not None
+    assert table.columns.numbers == (0, 1, 2, 3, 4)
+
+
+def test_what_is_given_is_kept_and_not_chosen() -> None:
+    facts = Facts(shape=(14,), rows=3000, outputs=2, classes=True)
+    found = plan(facts, {"recipe.epochs": 7, "grammar": "mlp", "search.budget": 9})
+    assert not {"recipe.epochs", "grammar", "search.budget"} & set(found.settings())
+    assert found.settings()["seeds"] == ()
+    assert found.settings()["search.population"] <= 9
+
+
+def test_a_grammar_for_other_inputs_is_refused_with_what_fits() -> None:
+    for shape, wrong in (((14,), "einspace"), ((3, 32, 32), "mlp"), ((100, 2), "images")):
+        facts = Facts(shape=shape, rows=3000, outputs=2, classes=True)
+        with pytest.raises(ConfigError, match=f"say grammar = {fitting(facts.mode)}"):
+            plan(facts, {"grammar": wrong})
+
+
+def test_rules_are_there_for_every_mode_and_name_what_exists() -> None:
+    for mode, rules in RULES.items():
+        read = grammar.load(paths.find("grammars", rules.grammar, ".lark"))
+        assert read.input == mode
+        for name in rules.seeds:
+            grammar.parse(read, paths.read_arch(paths.find("grammars/seeds", name, ".arch")))
+
+
+def test_a_small_table_is_judged_by_folds_and_begins_with_plain_numbers() -> None:
+    x = np.random.default_rng(0).normal(size=(400, 10))
+    small: dict[str, Any] = {"shape": (10,), "outputs": 1, "classes": False, "columns": columns_of(x), "seconds": 600}
+    few, many = plan(Facts(rows=400, **small)), plan(Facts(rows=20_000, **small))
+    assert few.validation.value.folds > 1
+    assert many.validation.value.folds == 1
+    assert few.settings()["seeds"][0] == "tables_plain"
+    assert many.settings()["seeds"][0] != "tables_plain"
+    assert few.settings()["recipe.batch"] < many.settings()["recipe.batch"]
