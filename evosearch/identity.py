@@ -1,7 +1,7 @@
 """The canonical key: one key for all architectures that are known to mean the same (DESIGN, section 6).
 
-The rules belong to the layers: each gives its form from its parts' forms (`Layer.canonical`). Here the forms of a whole
-tree are made, from the leaves up and without recursion, and hashed.
+The rules belong to the layers: each gives its form from its parts' forms (`Layer.canonical`); `layers.canonical` makes
+the form of a whole tree. Here it is hashed.
 """
 
 from __future__ import annotations
@@ -9,33 +9,13 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+from evosearch.layers.canonical import canonical_form
 from evosearch.layers.forms import Form, Operation, Sum, Zero, digest, join, sum_of
 
 if TYPE_CHECKING:
     from evosearch.layers.node import Node
 
 RULES = 1  # version of the rules by which forms are made; part of every key
-
-
-def canonical_form(root: Node) -> Form:
-    """The canonical form of a tree. Equal forms mean equal functions, once the weights are copied across.
-
-    One exception is `layers.nasbench201.Cell`'s, which follows its benchmark.
-    """
-    forms: dict[int, Form] = {}
-    stack = [root]
-    while stack:
-        node = stack[-1]
-        if id(node) in forms:
-            stack.pop()
-            continue
-        waiting = [part for part in node.parts if id(part) not in forms]
-        if waiting:
-            stack += waiting
-            continue
-        stack.pop()
-        forms[id(node)] = node.layer.canonical(node, [forms[id(part)] for part in node.parts])
-    return forms[id(root)]
 
 
 def canonical_key(root: Node, layer_digests: str = "", *, stem: Node | None = None, head: Node | None = None) -> str:

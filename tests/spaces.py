@@ -30,6 +30,10 @@ SHAPES: dict[str, Shape] = {
     "images": (1, 28, 28),
     "series": (96, 2),
     "tables": (40,),
+    "convnets": (3, 32, 32),
+    "mobile": (3, 32, 32),
+    "vit": (3, 32, 32),
+    "hybrid": (3, 32, 32),
 }
 
 

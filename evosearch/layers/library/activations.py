@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.cost import Cost
-from evosearch.layers.base import Form, Leaf, Shape, WrittenLeaf, register
+from evosearch.layers.base import Form, Leaf, Shape, WrittenLeaf, register, require, width
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from evosearch.layers.base import Emission
     from evosearch.layers.builder import Builder
@@ -93,3 +94,138 @@ class Softmax(Pointwise):
     saves: ClassVar[str] = "out"
     float32: ClassVar[bool] = True
     code: ClassVar[str] = "F.softmax({}, dim=-1)"
+
+
+@register("sigmoid")
+@dataclass(frozen=True)
+class Sigmoid(Pointwise):
+    saves: ClassVar[str] = "out"
+    code: ClassVar[str] = "torch.sigmoid({})"
+
+
+@register("hard_sigmoid")
+@dataclass(frozen=True)
+class HardSigmoid(Pointwise):
+    """relu6(x + 3) / 6."""
+
+    code: ClassVar[str] = "F.hardsigmoid({})"
+
+
+@register("hard_swish")
+@dataclass(frozen=True)
+class HardSwish(Pointwise):
+    """x relu6(x + 3) / 6 (Howard et al. 2019)."""
+
+    keeps_zero: ClassVar[bool] = True
+    code: ClassVar[str] = "F.hardswish({})"
+
+
+@register("relu6")
+@dataclass(frozen=True)
+class ReLU6(Pointwise):
+    keeps_zero: ClassVar[bool] = True
+    code: ClassVar[str] = "F.relu6({})"
+
+
+@register("elu")
+@dataclass(frozen=True)
+class ELU(Pointwise):
+    keeps_zero: ClassVar[bool] = True
+    code: ClassVar[str] = "F.elu({})"
+
+
+@register("softplus")
+@dataclass(frozen=True)
+class Softplus(Pointwise):
+    float32: ClassVar[bool] = True
+    code: ClassVar[str] = "F.softplus({})"
+
+
+@register("mish")
+@dataclass(frozen=True)
+class Mish(Pointwise):
+    keeps_zero: ClassVar[bool] = True
+    code: ClassVar[str] = "F.mish({})"
+
+
+@register("exp")
+@dataclass(frozen=True)
+class Exp(Pointwise):
+    saves: ClassVar[str] = "out"
+    float32: ClassVar[bool] = True
+    code: ClassVar[str] = "torch.exp({})"
+
+
+@register("abs")
+@dataclass(frozen=True)
+class Abs(Pointwise):
+    keeps_zero: ClassVar[bool] = True
+    code: ClassVar[str] = "torch.abs({})"
+
+
+@register("square")
+@dataclass(frozen=True)
+class Square(Pointwise):
+    keeps_zero: ClassVar[bool] = True
+    float32: ClassVar[bool] = True
+    code: ClassVar[str] = "torch.square({})"
+
+
+@register("sin")
+@dataclass(frozen=True)
+class Sin(Pointwise):
+    keeps_zero: ClassVar[bool] = True
+    code: ClassVar[str] = "torch.sin({})"
+
+
+@register("cos")
+@dataclass(frozen=True)
+class Cos(Pointwise):
+    code: ClassVar[str] = "torch.cos({})"
+
+
+@register("neg")
+@dataclass(frozen=True)
+class Negative(Pointwise):
+    keeps_zero: ClassVar[bool] = True
+    saves: ClassVar[str] = ""
+    code: ClassVar[str] = "-{}"
+
+
+@register("prelu")
+@dataclass(frozen=True)
+class PReLU(WrittenLeaf):
+    """Leaky ReLU with a learned slope for each channel or feature, 0.25 at first (He et al. 2015)."""
+
+    keeps_zero: ClassVar[bool] = True
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def params(self, x: Shape) -> int:
+        return width(x)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        inputs = node.inputs
+        module = build.module(f"nn.PReLU({width(inputs)})", "prelu")
+        code = f"{module}({{}})" if len(inputs) != 2 else f"{module}({{}}.transpose(1, 2)).transpose(1, 2)"
+        return build.line(code, x, shape=node.output, keeps="in")
+
+
+ACTIVATIONS: Mapping[str, type[Leaf]] = MappingProxyType(
+    {
+        "relu": ReLU,
+        "relu6": ReLU6,
+        "silu": SiLU,
+        "hswish": HardSwish,
+        "gelu": GELU,
+        "leaky": LeakyReLU,
+        "none": Identity,
+    }
+)  # by the names that blocks take
+
+
+def activation(name: str) -> Leaf:
+    """The activation of a name that a block takes; raises ValueError, which lists them."""
+    require(name in ACTIVATIONS, f"an activation is one of {', '.join(ACTIVATIONS)}, not {name!r}")
+    return ACTIVATIONS[name]()

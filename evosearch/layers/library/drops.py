@@ -1,0 +1,96 @@
+"""Dropout of whole branches and channels, and layers that are not trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
+
+if TYPE_CHECKING:
+    from evosearch.layers.base import Emission
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
+
+DROP_PATH = '''
+def drop_path(x, rate, training):
+    """A whole example is zero with probability `rate`, the others are scaled up."""
+    if not training or rate == 0:
+        return x
+    kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= rate
+    return x * (kept / (1 - rate)).to(x.dtype)
+'''
+
+
+@register("drop_path")
+@dataclass(frozen=True)
+class DropPath(WrittenLeaf):
+    """Stochastic depth, for the end of a residual branch (Huang et al. 2016)."""
+
+    rate: float
+    keeps_zero: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(0 <= self.rate < 1, f"the rate is at least 0 and below 1, not {self.rate}")
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        build.helper(DROP_PATH)
+        return build.line(f"drop_path({{}}, {self.rate!r}, self.training)", x, shape=node.output, extra=1)
+
+
+@register("drop_channels")
+@dataclass(frozen=True)
+class DropChannels(WrittenLeaf):
+    """Each channel is zero with probability `rate` while training, the others are scaled up (Tompson et al. 2015)."""
+
+    rate: float
+    keeps_zero: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(0 <= self.rate < 1, f"the rate is at least 0 and below 1, not {self.rate}")
+
+    def shape(self, x: Shape) -> Shape:
+        if len(x) == 1:
+            raise ShapeError("drop_channels: {} has no places", x)
+        return x
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        axes = len(node.inputs) - 1
+        module = build.module(f"nn.Dropout{axes}d({self.rate!r})", "dropout", trained=False)
+        code = f"{module}({{}})" if axes == 2 else f"{module}({{}}.transpose(1, 2)).transpose(1, 2)"
+        return build.line(code, x, shape=node.output, extra=width(node.inputs))
+
+
+@register("fixed_linear")
+@dataclass(frozen=True)
+class FixedLinear(WrittenLeaf):
+    """(..., d) -> (..., width): a random projection that is never trained (hourglass networks, arXiv 2510.01796)."""
+
+    width: int
+    keeps_zero: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"the width is at least 1, not {self.width}")
+
+    def shape(self, x: Shape) -> Shape:
+        return (*x[:-1], self.width)
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def flops(self, x: Shape) -> int:
+        return 2 * size(x) * self.width
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        d = node.inputs[-1]
+        weight = build.buffer(f"torch.randn({self.width}, {d}) * {d} ** -0.5", "projection")
+        return build.line(f"F.linear({{0}}, {weight}.to({{0}}.dtype))", x, shape=node.output)

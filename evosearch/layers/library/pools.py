@@ -1,0 +1,152 @@
+"""Pooling: overlapping windows, and over all places at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
+
+if TYPE_CHECKING:
+    from evosearch.layers.base import Emission
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
+
+
+class Pooling(WrittenLeaf):
+    """Of an image or a column; no weights."""
+
+    keeps_zero: ClassVar[bool] = True
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def _places(self, x: Shape) -> Shape:
+        if len(x) == 1:
+            raise ShapeError("{}: {} has no places", self.name, x)
+        return x
+
+
+class Window(Pooling):
+    """(C, H, W) -> (C, H / stride, W / stride), (S, D) -> (S / stride, D), rounded up; windows of an odd size."""
+
+    function: ClassVar[str]
+    returns_places: ClassVar[bool] = False
+    kernel: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        require(self.kernel >= 1 and self.kernel % 2 == 1, f"the window is odd, not {self.kernel}")
+        require(self.stride >= 1, f"the stride is at least 1, not {self.stride}")
+
+    def shape(self, x: Shape) -> Shape:
+        if len(self._places(x)) == 2:
+            return ((x[0] - 1) // self.stride + 1, x[1])
+        return (x[0], (x[1] - 1) // self.stride + 1, (x[2] - 1) // self.stride + 1)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        axes = len(node.inputs) - 1
+        settings = f"{self.kernel}, stride={self.stride}, padding={self.kernel // 2}"
+        if axes == 2:
+            code = f"{self.function}{axes}d({{}}, {settings})"
+        else:
+            code = f"{self.function}{axes}d({{}}.transpose(1, 2), {settings}).transpose(1, 2)"
+        extra = size(node.output) if self.returns_places else 0
+        return build.line(code, x, shape=node.output, keeps="in", extra=extra)
+
+
+@register("max_window")
+@dataclass(frozen=True)
+class MaxWindow(Window):
+    kernel: int
+    stride: int = 1
+    function: ClassVar[str] = "F.max_pool"
+    returns_places: ClassVar[bool] = True
+
+
+@register("avg_window")
+@dataclass(frozen=True)
+class AvgWindow(Window):
+    """Places outside count as zeros."""
+
+    kernel: int
+    stride: int = 1
+    function: ClassVar[str] = "F.avg_pool"
+
+
+@register("global_pool")
+@dataclass(frozen=True)
+class GlobalPool(Pooling):
+    """The mean over all places: (C, H, W) -> (C,), (S, D) -> (D,)."""
+
+    def shape(self, x: Shape) -> Shape:
+        return (width(self._places(x)),)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        axes = "(2, 3)" if len(node.inputs) == 3 else "1"
+        return build.line(f"{{}}.mean(dim={axes})", x, shape=node.output)
+
+
+@register("global_max")
+@dataclass(frozen=True)
+class GlobalMax(Pooling):
+    """The maximum over all places: (C, H, W) -> (C,), (S, D) -> (D,)."""
+
+    def shape(self, x: Shape) -> Shape:
+        return (width(self._places(x)),)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        axes = "(2, 3)" if len(node.inputs) == 3 else "1"
+        return build.line(f"{{}}.amax(dim={axes})", x, shape=node.output, keeps="in", extra=size(node.output))
+
+
+@register("squeeze")
+@dataclass(frozen=True)
+class Squeeze(Pooling):
+    """The mean over all places, which stay as one: (C, H, W) -> (C, 1, 1), (S, D) -> (1, D)."""
+
+    def shape(self, x: Shape) -> Shape:
+        return (x[0], 1, 1) if len(self._places(x)) == 3 else (1, x[1])
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        axes = "(2, 3)" if len(node.inputs) == 3 else "1"
+        return build.line(f"{{}}.mean(dim={axes}, keepdim=True)", x, shape=node.output)
+
+
+@register("adaptive_pool")
+@dataclass(frozen=True)
+class AdaptivePool(Pooling):
+    """(C, H, W) -> (C, size, size): means over windows of as equal a size as can be."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        require(self.size >= 1, f"the size is at least 1, not {self.size}")
+
+    def shape(self, x: Shape) -> Shape:
+        if len(x) != 3:
+            raise ShapeError("adaptive_pool: {} is not an image", x)
+        return (x[0], self.size, self.size)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return build.line(f"F.adaptive_avg_pool2d({{}}, {self.size})", x, shape=node.output, keeps="in")
+
+
+@register("avg_pool_column")
+@dataclass(frozen=True)
+class AvgPoolColumn(Pooling):
+    """(S, D) -> (S // size, D): means of windows that do not overlap."""
+
+    size: int
+
+    def __post_init__(self) -> None:
+        require(self.size >= 1, f"the window is at least 1, not {self.size}")
+
+    def shape(self, x: Shape) -> Shape:
+        if len(x) != 2 or x[0] < self.size:
+            raise ShapeError("avg_pool_column: {} has no window of {}", x, self.size)
+        return (x[0] // self.size, x[1])
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        code = f"F.avg_pool1d({{}}.transpose(1, 2), {self.size}).transpose(1, 2)"
+        return build.line(code, x, shape=node.output, keeps="in")

@@ -1,0 +1,437 @@
+"""The networks of the literature as sentences: published counts, and equality with what their papers say by hand."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from evosearch import grammar, network
+from evosearch.architecture import Architecture, Space
+from evosearch.errors import ShapeError
+from evosearch.layers import vocabulary
+from evosearch.layers.library import NAMES
+from evosearch.layers.library.mean_linear import MeanLinear
+from evosearch.layers.node import Node
+from evosearch.layers.shapes import Shape, size
+from tests.published import PUBLISHED, Published
+from tests.spaces import GRAMMARS
+from tests.test_network import words_of_grammars
+
+if TYPE_CHECKING:
+    from evosearch.layers.base import Leaf
+
+SEEDS = GRAMMARS / "seeds"
+
+
+@cache
+def space_of(name: str, shape: Shape, outputs: int | None) -> Space:
+    read = grammar.load(GRAMMARS / f"{name}.lark")
+    return Space(read, vocabulary(read), shape, head=None if outputs is None else MeanLinear(outputs))
+
+
+def seed_of(row: Published, shape: Shape | None = None) -> Architecture:
+    there = space_of(row.grammar, shape or row.shape, row.outputs)
+    return there.read(there.parse((SEEDS / row.grammar / f"{row.seed}.arch").read_text()))
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row.seed)
+def test_a_seed_has_the_parameters_that_were_published(row: Published) -> None:
+    cost = seed_of(row).cost
+    assert cost.params == row.params
+    if row.gflops is not None:
+        assert cost.flops / 1e9 == pytest.approx(row.gflops, abs=1e-3)
+
+
+def test_every_seed_of_the_gallery_has_its_row() -> None:
+    listed = {(row.grammar, row.seed) for row in PUBLISHED}
+    assert listed == {(path.parent.name, path.stem) for path in SEEDS.glob("*/*.arch")}
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
+    *(
+        (name, (), shape)
+        for name in ("sigmoid", "hard_sigmoid", "hard_swish", "relu6", "elu", "softplus", "mish", "exp")
+        for shape in ((6,),)
+    ),
+    *((name, (), (4, 5)) for name in ("abs", "square", "sin", "cos", "neg")),
+    *(("prelu", (), shape) for shape in ((6,), (5, 6), (6, 4, 5))),
+    *(
+        (name, (), shape)
+        for name in ("batch_norm", "layer_norm", "rms_norm", "affine", "layer_scale", "l2_norm")
+        for shape in ((6,), (5, 6), (6, 4, 5))
+    ),
+    *(("group_norm", (3,), shape) for shape in ((5, 6), (6, 4, 5))),
+    *(("instance_norm", (), shape) for shape in ((5, 6), (6, 4, 5))),
+    ("grn", (), (6, 4, 5)),
+    ("conv_free", (8, 3), (6, 5, 7)),
+    ("conv_free", (8, 3, 2, 2, 2, 1), (6, 9, 7)),
+    ("conv_free", (8, 3, 2, 2), (9, 6)),
+    ("conv_norm_act", (8, 3, 2, "silu"), (9, 6)),
+    ("depthwise_conv", (5, 2, 1, 1), (6, 9, 7)),
+    ("depthwise_conv", (3, 1, 2), (9, 6)),
+    ("depthwise_norm_act", (3, 2, "relu6"), (6, 9, 7)),
+    *((name, (3, 2), shape) for name in ("max_window", "avg_window") for shape in ((9, 6), (6, 9, 7))),
+    *((name, (), shape) for name in ("global_pool", "global_max", "squeeze") for shape in ((9, 6), (6, 9, 7))),
+    ("adaptive_pool", (2,), (6, 9, 7)),
+    ("avg_pool_column", (2,), (9, 6)),
+    *(("flatten", (), shape) for shape in ((6,), (5, 6), (6, 4, 5))),
+    ("reshape", (2, 3), (18,)),
+    ("tokens", (), (6, 4, 5)),
+    ("untokens", (4,), (8, 6)),
+    ("class_token", (), (5, 6)),
+    ("first_token", (), (5, 6)),
+    ("last_token", (), (5, 6)),
+    ("space_to_depth", (2,), (3, 4, 6)),
+    ("pixel_shuffle", (2,), (8, 4, 6)),
+    ("upsample", (2, "bilinear"), (3, 4, 6)),
+    ("channel_shuffle", (2,), (6, 4, 5)),
+    ("conv_up", (5, 4, 2), (3, 4, 6)),
+    ("attention", (2,), (7, 6)),
+    ("attention", (3, 1, 0), (7, 6)),
+    ("cross_attention", (2, 3), (7, 6)),
+    ("window_attention", (2, 4), (6, 8, 8)),
+    ("window_attention", (2, 4, 1), (6, 6, 9)),
+    ("pooled_attention", (2,), (6, 4, 4)),
+    ("pooled_attention", (2, 2), (6, 4, 6)),
+    ("drop_path", (0.3,), (6, 4, 5)),
+    ("drop_channels", (0.3,), (6, 4, 5)),
+    ("drop_channels", (0.3,), (5, 6)),
+    ("fixed_linear", (9,), (5, 6)),
+    ("basic_block", (8, 2), (6, 9, 7)),
+    ("bottleneck", (8, 2, 2), (6, 9, 7)),
+    ("bottleneck", (8, 1, 1, 64, "ibn"), (32, 5, 7)),
+    ("pooled_bottleneck", (4, 2), (6, 9, 7)),
+    ("regnet_block", (16, 2, 8, 0.25), (8, 9, 7)),
+    ("se_bottleneck", (8, 2), (6, 8, 6)),
+    ("squeeze_excite", (3, "silu", "hsigmoid"), (6, 4, 5)),
+    *(("mbconv", (3.0, 8, 3, 1, "hswish", se), (8, 6, 5)) for se in ("none", "in4", "mid4", "mid4s")),
+    ("mbconv", (1.0, 16, 5, 2, "relu", "none", 1), (8, 6, 5)),
+    ("fused_mbconv", (4.0, 8, 3), (8, 6, 5)),
+    ("same_mbconv", (4.0, 3), (8, 6, 5)),
+    ("patches", (8, 2), (3, 8, 6)),
+    ("convnext_block", (7,), (8, 9, 7)),
+    ("dense_layer", (4,), (8, 6, 5)),
+    ("transition", (), (8, 6, 5)),
+    ("fire", (3, 5), (8, 6, 5)),
+    ("shuffle_down", (16,), (8, 6, 5)),
+    ("shuffle_unit", (), (8, 6, 5)),
+    ("convmixer_block", (5,), (8, 6, 5)),
+    ("poolformer_block", (2,), (8, 6, 5)),
+    ("encoder", (2,), (7, 6)),
+    ("encoder", (2, 1.5, 1), (7, 6)),
+    ("post_encoder", (2,), (7, 6)),
+    ("mixer", (5, 9), (7, 6)),
+    ("gmlp_block", (12,), (7, 6)),
+    ("resmlp_block", (2.0,), (7, 6)),
+    ("swin_block", (2, 4, 1), (6, 8, 8)),
+    ("merge_patches", (), (6, 8, 8)),
+    ("pooled_encoder", (2, 2), (6, 4, 6)),
+]
+
+
+def word(name: str, *arguments: object) -> Leaf:
+    made: Leaf = NAMES[name](*arguments)
+    return made
+
+
+def alone(leaf: Leaf, x: Shape) -> Architecture:
+    return Architecture(Node(leaf, x, leaf.shape(x)), x, leaf.name, None)  # type: ignore[arg-type]
+
+
+def saved_scalars(module: nn.Module, x: torch.Tensor) -> int:
+    """Scalars for one example that autograd saves, parameters and buffers not counted, as Cost.activations counts."""
+    own = {tensor.data_ptr() for tensor in (*module.parameters(), *module.buffers())}
+    counted = 0
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal counted
+        if tensor.data_ptr() not in own and tensor.dim():
+            counted += tensor.numel()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        module(x).sum().backward()
+    return counted // len(x)
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape"), WORDS, ids=str)
+def test_a_word_costs_and_puts_out_what_it_states(name: str, arguments: tuple[object, ...], shape: Shape) -> None:
+    """Parameters, output shape and FLOPs are torch's own; what backward saves is within 1.5 and a few scalars of it."""
+    leaf = word(name, *arguments)
+    architecture = alone(leaf, shape)
+    module = network.build(architecture)
+    assert sum(p.numel() for p in module.parameters()) == architecture.cost.params
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        output = module.eval()(torch.randn(2, *shape))
+    assert tuple(output.shape[1:]) == architecture.output
+    assert counter.get_total_flops() == 2 * architecture.cost.flops
+    counted = saved_scalars(module.train(), torch.randn(64, *shape, requires_grad=True))
+    allowed = 2 * size(shape)  # of the smallest layers, masks and statistics
+    assert counted / 1.5 - allowed <= architecture.cost.activations <= 1.5 * counted + allowed
+
+
+def test_every_word_of_the_gallery_is_checked() -> None:
+    """The list above and the grammars whose samples are checked hold all there are; merges and combinators follow."""
+    merges = {"mul", "sub", "div", "max", "gate", "stack"}
+    combinators = {"skip", "skip_pool", "parallel", "ladder", "cascade", "highway", "both_ways"}
+    assert set(NAMES) - {name for name, _, _ in WORDS} - words_of_grammars() - merges - combinators == set()
+
+
+# -- combinators and merges -------------------------------------------------------------------------------------------
+
+COMPOSED = """
+// input: image
+start: step (";" step)*                        -> chain
+?step: "conv(" WIDTH "," KERNEL "," N ")"      -> conv_norm_act
+     | "plain(" WIDTH "," KERNEL "," N ")"     -> conv_free
+     | "bn" -> batch_norm | "relu" -> relu | "tokens" -> tokens | "linear(" WIDTH ")" -> linear | "gap" -> global_pool
+     | "skip(" start ")"                       -> skip
+     | "skippool(" start ")"                   -> skip_pool
+     | "all(" merge (":" start)+ ")"           -> parallel
+     | "ladder(" start (":" start)* ")"        -> ladder
+     | "cascade(" N "," start ")"              -> cascade
+     | "highway(" start ")"                    -> highway
+     | "bothways(" merge "," start ")"         -> both_ways
+     | "basic(" WIDTH "," N ")"                -> basic_block
+     | "repeat(" N "," step ")"                -> repeat
+merge: "add" -> add | "mul" -> mul | "sub" -> sub | "div" -> div | "max" -> max | "gate" -> gate | "stack" -> stack
+WIDTH: "8" | "16" | "32"
+KERNEL: "1" | "3"
+N: "1" | "2" | "4"
+"""
+
+
+@cache
+def composed(text: str, shape: Shape = (8, 6, 6)) -> Architecture:
+    read = grammar.loads(COMPOSED, name="composed.lark")
+    there = Space(read, vocabulary(read), shape)
+    return there.read(there.parse(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "skip(conv(16,3,2))",
+        "skip(conv(8,3,1);relu)",
+        "skippool(conv(16,3,2))",
+        *(f"all({merge}:conv(8,3,1):plain(8,1,1))" for merge in ("add", "mul", "sub", "div", "max", "gate")),
+        "all(stack:gap:conv(8,3,2);gap:gap)",
+        "ladder(conv(8,3,1):bn:conv(8,1,1):relu)",
+        "cascade(4,relu;bn)",
+        "tokens;highway(linear(8))",
+        "tokens;bothways(add,linear(16);relu)",
+    ],
+)
+def test_a_combinator_costs_and_puts_out_what_it_states(text: str) -> None:
+    architecture = composed(text)
+    module = network.build(architecture)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        output = module.eval()(torch.randn(2, *architecture.input))
+    assert tuple(output.shape[1:]) == architecture.output
+    assert sum(p.numel() for p in module.parameters()) == architecture.cost.params
+    assert counter.get_total_flops() == 2 * architecture.cost.flops
+    counted = saved_scalars(module.train(), torch.randn(64, *architecture.input, requires_grad=True))
+    allowed = 3 * size(architecture.input)
+    assert counted / 1.5 - allowed <= architecture.cost.activations <= 1.5 * counted + allowed
+
+
+SAME = [
+    ("basic(16,2)", "skip(conv(16,3,2);plain(16,3,1);bn);relu"),
+    ("basic(8,1)", "skip(plain(8,3,1);bn;relu;plain(8,3,1);bn);relu"),
+    ("repeat(2,basic(8,1))", "basic(8,1);basic(8,1)"),
+    ("skip(conv(16,3,2))", "all(add:conv(16,3,2):plain(16,1,2);bn)"),
+]
+
+
+@pytest.mark.parametrize(("block", "written"), SAME)
+def test_a_block_has_the_key_of_what_it_is_made_of(block: str, written: str) -> None:
+    assert composed(block).key == composed(written).key
+
+
+def test_blocks_that_differ_in_an_argument_have_two_keys() -> None:
+    assert composed("basic(16,1)").key != composed("basic(16,2)").key
+
+
+def test_what_does_not_fit_in_a_block_is_told_with_its_name() -> None:
+    with pytest.raises(ShapeError, match="transition: width is at least 1, not 0"):
+        word("transition").shape((1, 8, 8))
+
+
+# -- equality with independent references -----------------------------------------------------------------------------
+
+
+def double(leaf: Leaf, shape: Shape) -> nn.Module:
+    torch.manual_seed(0)
+    return network.build(alone(leaf, shape)).double().eval()
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+def test_attention_is_torchs_own(causal: int) -> None:
+    ours = double(word("attention", 2, causal), (7, 6))
+    theirs = nn.MultiheadAttention(6, 2, batch_first=True).double()
+    state = ours.state_dict()
+    theirs.load_state_dict(
+        {
+            "in_proj_weight": state["qkv1.weight"],
+            "in_proj_bias": state["qkv1.bias"],
+            "out_proj.weight": state["out1.weight"],
+            "out_proj.bias": state["out1.bias"],
+        }
+    )
+    x = torch.randn(3, 7, 6, dtype=torch.float64)
+    mask = torch.triu(torch.ones(7, 7, dtype=torch.bool), 1) if causal else None
+    torch.testing.assert_close(ours(x), theirs(x, x, x, attn_mask=mask)[0], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "first"), [("encoder", True), ("post_encoder", False)])
+def test_an_encoder_is_torchs_own(name: str, first: bool) -> None:
+    ours = double(word(name, 2, 4.0), (7, 6))
+    theirs = nn.TransformerEncoderLayer(6, 2, 24, 0.0, "gelu", batch_first=True, norm_first=first).double().eval()
+    state = ours.state_dict()
+    names = {"self_attn.in_proj_": "qkv1.", "self_attn.out_proj.": "out1."}
+    names |= {f"{part}{n}.": f"{part}{n}." for part in ("linear", "norm") for n in (1, 2)}
+    theirs.load_state_dict({t + k: state[o + k] for t, o in names.items() for k in ("weight", "bias")})
+    x = torch.randn(3, 7, 6, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
+
+
+def test_window_attention_is_a_loop_over_windows() -> None:
+    """Each place sees those of its rolled window that lay there before the roll, with a bias by relative position."""
+    heads, window, shift, c, side = 2, 4, 1, 6, 8
+    module = double(word("window_attention", heads, window, shift), (c, side, side))
+    x = torch.randn(2, c, side, side, dtype=torch.float64)
+    qkv, out = module.get_submodule("qkv1"), module.get_submodule("out1")
+    table = module.get_parameter("bias1")
+    rows = qkv(x.permute(0, 2, 3, 1)).unflatten(3, (3, heads, c // heads))  # (N, H, W, 3, heads, c / heads)
+    expected = torch.zeros(2, side, side, c, dtype=torch.float64)
+
+    def home(i: int, j: int) -> tuple[int, int, int, int]:
+        """Of a place: its window after the roll, and in which strip the rolled place lies."""
+        a, b = (i - shift) % side, (j - shift) % side
+        strip = [0 if at < side - window else 1 if at < side - shift else 2 for at in (a, b)]
+        return a // window, b // window, strip[0], strip[1]
+
+    places = [(i, j) for i in range(side) for j in range(side)]
+    for i, j in places:
+        seen = [(k, m) for k, m in places if home(k, m) == home(i, j)]
+        for head in range(heads):
+            scores = []
+            for k, m in seen:
+                di = (i - shift) % side - (k - shift) % side + window - 1
+                dj = (j - shift) % side - (m - shift) % side + window - 1
+                dot = (rows[:, i, j, 0, head] * rows[:, k, m, 1, head]).sum(-1) / (c // heads) ** 0.5
+                scores.append(dot + table[di * (2 * window - 1) + dj, head])
+            weights = torch.stack(scores, 1).softmax(1)
+            values = torch.stack([rows[:, k, m, 2, head] for k, m in seen], 1)
+            part = slice(head * (c // heads), (head + 1) * (c // heads))
+            expected[:, i, j, part] = (weights[..., None] * values).sum(1)
+    torch.testing.assert_close(module(x), out(expected).permute(0, 3, 1, 2), rtol=0, atol=1e-10)
+
+
+def trained_statistics(module: nn.Module) -> nn.Module:
+    """With statistics of batch norm that are not 0 and 1, so that a missing norm shows."""
+    for norm in module.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    return module
+
+
+class HandBottleneck(nn.Module):
+    """He et al. 2016, with the stride at the 3x3 as in torchvision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(6, 8, 1, bias=False), nn.BatchNorm2d(8)
+        self.conv2, self.norm2 = nn.Conv2d(8, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8)
+        self.conv3, self.norm3 = nn.Conv2d(8, 32, 1, bias=False), nn.BatchNorm2d(32)
+        self.conv4, self.norm4 = nn.Conv2d(6, 32, 1, 2, bias=False), nn.BatchNorm2d(32)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.norm1(self.conv1(x)).relu()
+        out = self.norm2(self.conv2(out)).relu()
+        added: torch.Tensor = self.norm3(self.conv3(out)) + self.norm4(self.conv4(x))
+        return added.relu()
+
+
+class HandMBConv(nn.Module):
+    """MobileNetV3's block with squeeze-and-excitation (Howard et al. 2019)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(8, 32, 1, bias=False), nn.BatchNorm2d(32)
+        self.conv2, self.norm2 = nn.Conv2d(32, 32, 3, 1, 1, groups=32, bias=False), nn.BatchNorm2d(32)
+        self.conv3, self.conv4 = nn.Conv2d(32, 8, 1), nn.Conv2d(8, 32, 1)
+        self.conv5, self.norm3 = nn.Conv2d(32, 8, 1, bias=False), nn.BatchNorm2d(8)
+        self.swish = nn.Hardswish()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.swish(self.norm1(self.conv1(x)))
+        out = self.swish(self.norm2(self.conv2(out)))
+        gate = self.conv4(self.conv3(out.mean((2, 3), keepdim=True)).relu())
+        added: torch.Tensor = x + self.norm3(self.conv5(out * ((gate + 3).clamp(0, 6) / 6)))
+        return added
+
+
+class HandConvNeXt(nn.Module):
+    """Liu et al. 2022, figure 4."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(8, 8, 7, padding=3, groups=8), nn.LayerNorm(8)
+        self.conv2, self.conv3 = nn.Conv2d(8, 32, 1), nn.Conv2d(32, 8, 1)
+        self.scale1 = nn.Parameter(torch.zeros(8, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.norm1(self.conv1(x).movedim(1, 3)).movedim(3, 1)
+        added: torch.Tensor = x + self.scale1 * self.conv3(nn.functional.gelu(self.conv2(out)))
+        return added
+
+
+BY_HAND: list[tuple[str, tuple[object, ...], Shape, type[nn.Module]]] = [
+    ("bottleneck", (8, 2), (6, 9, 7), HandBottleneck),
+    ("mbconv", (4.0, 8, 3, 1, "hswish", "mid4"), (8, 6, 5), HandMBConv),
+    ("convnext_block", (), (8, 9, 7), HandConvNeXt),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "shape", "hand"), BY_HAND, ids=lambda value: str(value)[:20])
+def test_a_block_is_the_one_written_by_hand(
+    name: str, arguments: tuple[object, ...], shape: Shape, hand: type[nn.Module]
+) -> None:
+    ours = trained_statistics(double(word(name, *arguments), shape))
+    theirs = hand().double().eval()
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(3, *shape, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
+
+
+def test_a_ladder_is_its_recurrence() -> None:
+    """r_i = r_(i-1) + y_(i-2); the output is the last r and what was not added yet."""
+    architecture = composed("tokens;ladder(linear(8):linear(8):linear(8):linear(8))")
+    module = network.build(architecture).double()
+    x = torch.randn(2, 8, 6, 6, dtype=torch.float64)
+    r, outputs = x.flatten(2).mT, [torch.zeros(()), torch.zeros(())]
+    for number in (1, 2, 3, 4):
+        r = r + outputs[-2]
+        outputs.append(module.get_submodule(f"linear{number}")(r))
+    torch.testing.assert_close(module(x), r + outputs[-2] + outputs[-1], rtol=0, atol=1e-12)
+
+
+def test_a_cascade_is_res2nets_loop() -> None:
+    architecture = composed("tokens;cascade(2,linear(8))", (16, 2, 2))
+    module = network.build(architecture).double()
+    x = torch.randn(2, 16, 2, 2, dtype=torch.float64)
+    first, last = x.flatten(2).mT.chunk(2, 2)
+    expected = torch.cat([module.get_submodule("linear1")(first), last], 2)
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-12)
