@@ -13,13 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evosearch import network
 from evosearch.errors import ExportError, RunError, StorageError
 from evosearch.evaluation.fit import final_train
 from evosearch.store.run import Run
 from evosearch.tasks.baseline import linear_baseline
+from evosearch.tasks.source import answer_source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -106,49 +105,14 @@ def files(finished: Finished, task: Task, more: Mapping[str, Any]) -> dict[str, 
         "architecture.arch": finished.architecture.text + "\n",
         "model.py": source,
         "weights.safetensors": save(state),
+        "data.json": json.dumps(task.description(), indent=2) + "\n",
         "metrics.json": json.dumps({**finished.metrics, **more}, indent=2) + "\n",
     }
 
 
 def model_source(architecture: Architecture, task: Task) -> str:
-    """network.source, and below it what the task's examples are normalised by. Needs torch alone."""
-    lines = [
-        network.source(architecture),
-        "",
-        f"# Of the train split of {task.name}. One example is {'x'.join(map(str, task.input_shape))}, batch first.",
-        f"MEAN = {_literal(task.mean)}",
-        f"STD = {_literal(task.std)}",
-    ]
-    if task.labels:
-        lines.append(f"LABELS = {list(task.labels)!r}")
-    lines += [f"{name.upper()} = {_literal(value)}" for name, value in task.kind.constants(task).items()]
-    lines += [
-        "",
-        "",
-        "def preprocess(examples):",
-        '    """A batch of raw examples (array or tensor) as the network takes it."""',
-        f"    return {_PREPROCESS[task.mean.dtype.name]}",
-        "",
-        "",
-        "def predict(network, examples):",
-        f'    """{task.kind.answer_doc}"""',
-        "    with torch.no_grad():",
-        f"        return {task.kind.answer.format(out='network(preprocess(examples))')}",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-# Examples that float32 would not tell apart are centred and scaled before they become float32.
-_PREPROCESS = {
-    "float32": "(torch.as_tensor(examples).float() - MEAN) / STD",
-    "float64": "((torch.as_tensor(examples, dtype=torch.float64) - MEAN) / STD).float()",
-}
-
-
-def _literal(array: np.ndarray[Any, np.dtype[Any]]) -> str:
-    if array.dtype == np.float64:
-        return f"torch.tensor({array.tolist()!r}, dtype=torch.float64)"
-    return f"torch.tensor({array.astype(float).tolist()!r})"
+    """network.source, and below it what makes raw examples its input, and its output answers."""
+    return f"{network.source(architecture)}\n{answer_source(task)}"
 
 
 def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:

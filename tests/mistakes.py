@@ -1032,9 +1032,24 @@ TASKS = [
         at=arrays(x=X, y=np.array(["a", "b"] * 10)),
     ),
     usage(
-        f"{TASK} data.npz --set data.kind=classification",
-        "class labels of dtype <U1",
-        at=arrays(x=X, y=np.array(["a", "b"] * 10)),
+        f"{TASK} data.npz",
+        "data.npz[y_train]: class labels are words in one file and numbers in another; write them alike",
+        at=arrays(x_train=X, y_train=np.array(["a", "b"] * 10), x_test=X, y_test=Y),
+    ),
+    usage(
+        f"{TASK} data.npz",
+        "data.npz[y_test]: row 1: class 'c' is not one of a, b",
+        at=arrays(x_train=X, y_train=np.array(["a", "b"] * 10), x_test=X, y_test=np.array(["a", "c"] * 10)),
+    ),
+    usage(
+        f"{TASK} data.npz",
+        "data.npz[y]: 1100 different classes; choose another target",
+        at=arrays(x=np.zeros((1100, 2)), y=np.array([f"w{n}" for n in range(1100)])),
+    ),
+    usage(
+        f"{TASK} data",
+        "train_y.npy: row 1: class 1; there are 1 classes, numbered from 0",
+        at=both(npy(train_x=X, train_y=Y), write("data/metadata", '{"num_classes": 1}')),
     ),
     usage(f"{TASK} data.npz", "split is empty; give more data", at=arrays(x=X[:2], y=Y[:2])),
     usage(

@@ -28,9 +28,12 @@ from evosearch.evaluation.recipe import Recipe
 from evosearch.tasks import Split, Task, TaskSettings, load, make_task
 from evosearch.tasks.assemble import Part, assemble
 from evosearch.tasks.base import Reading, cut
+from evosearch.tasks.encode import encode
 from evosearch.tasks.encode import number as number_of
+from evosearch.tasks.folds import fold, fold_rows
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.metrics import metric_of
+from evosearch.tasks.source import answer_source
 
 
 def task_of(spec: Path | str, **settings: Any) -> Task:
@@ -235,6 +238,90 @@ def test_npz_with_and_without_splits(tmp_path: Path) -> None:
         [60, 20, 20],
     )
     assert task_of(tmp_path / "bare.npz").kind.name == "regression"
+
+
+LABELLED: list[tuple[Any, tuple[str, ...], tuple[Any, ...]]] = [
+    (np.array(["no", "yes"] * 20), ("no", "yes"), ("no", "yes")),
+    (np.array([b"no", b"yes"] * 20), ("no", "yes"), ("no", "yes")),
+    (np.array([True, False] * 20), ("0", "1"), (False, True)),
+    (np.array([-1, 1] * 20), ("-1", "1"), (-1, 1)),
+    (np.array([[1], [2]] * 20), ("1", "2"), (1, 2)),
+    (np.array([5000, 0] * 20), ("0", "5000"), (0, 5000)),
+    (np.arange(40) % 3, ("0", "1", "2"), (0, 1, 2)),
+]
+
+
+@pytest.mark.parametrize(("y", "labels", "values"), LABELLED)
+def test_labels_of_arrays_keep_their_type(
+    tmp_path: Path, y: Any, labels: tuple[str, ...], values: tuple[Any, ...]
+) -> None:
+    np.savez(tmp_path / "a.npz", x=rng().normal(size=(40, 3)), y=y)
+    task = task_of(tmp_path / "a.npz")
+    assert (task.kind.name, task.labels, task.values) == ("classification", labels, values)
+    assert list(map(type, task.values)) == list(map(type, values))
+
+
+@pytest.mark.parametrize(
+    ("y", "kind"),
+    [
+        (np.arange(40) % 10, "classification"),
+        (np.arange(40) % 10 * 7, "classification"),
+        (np.arange(40) % 20 * 3, "regression"),  # each comes twice
+        (np.arange(40) % 20, "classification"),
+        (np.arange(2000) % 100, "classification"),  # counted from 0
+        (np.arange(2000) % 100 + 1, "classification"),
+        (np.arange(2000) % 100 + 17, "regression"),  # ages
+        (np.arange(40) / 2, "regression"),
+    ],
+)
+def test_the_kind_is_told_from_the_data(tmp_path: Path, y: Any, kind: str) -> None:
+    """Alike from arrays and from a table; said where there are more than two, and never in silence."""
+    x = rng().normal(size=(len(y), 1))
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    (tmp_path / "a.csv").write_text("x,y\n" + "".join(f"{a},{b}\n" for [a], b in zip(x, y, strict=True)))
+    for name in ("a.npz", "a.csv"):
+        task = task_of(tmp_path / name)
+        assert task.kind.name == kind
+        if y.dtype.kind == "i":
+            assert any(f"{len(np.unique(y))} different whole numbers" in note for note in task.notes)
+
+
+def test_the_diabetes_target_is_a_number(tmp_path: Path) -> None:
+    from sklearn.datasets import load_diabetes
+
+    x, y = load_diabetes(return_X_y=True)
+    np.savetxt(tmp_path / "diabetes.csv", np.c_[x, y], delimiter=",", fmt=["%.6f"] * 10 + ["%d"])
+    assert task_of(tmp_path / "diabetes.csv").kind.name == "regression"
+
+
+def test_a_summary_says_what_was_made_of_the_data(tmp_path: Path) -> None:
+    said = "\n".join(table_of(tmp_path / "people.csv", PLAIN).summary())
+    assert "classification of 'label' by accuracy: 2 classes (n, y)" in said
+    assert "examples of 4 numbers from 1 columns of numbers and 1 of words" in said
+    assert "36 rows to train on, 12 to judge on, 12 to test" in said
+    assert "no validation or test split: cut from the train rows by seed 0" in said
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_folds_cover_all_rows_once_class_by_class(kind: str) -> None:
+    """Fixed from the rows: the same at every call; each fold has its share of every class; none has a test row."""
+    y = np.sort(np.arange(103) % 3)
+    part = Part(rng().normal(size=(103, 2)), y if kind == "classification" else y / 7, "x", "y")
+    task = assemble("sorted", {"train": part}, Reading(kind=BUNDLED[kind]))
+    rows = [fold_rows(task, 5) for _ in range(2)]
+    assert all(np.array_equal(one, other) for one, other in zip(*rows, strict=True))
+    known = len(task.train) + len(task.validation)
+    np.testing.assert_array_equal(np.sort(np.concatenate(rows[0])), np.arange(known))
+    folds = [fold(task, number, 5) for number in range(5)]
+    assert len({one.digest for one in (task, *folds)}) == 6
+    for one in folds:
+        assert len(one.train) + len(one.validation) == known
+        assert len(one.validation) == pytest.approx(known / 5, abs=1)
+        assert one.test_split() is task.test_split()
+        assert one.mean == pytest.approx(one.train.x.mean(0), abs=1e-6)
+        if kind == "classification":
+            counts = np.bincount(one.validation.y, minlength=3)
+            assert counts.max() - counts.min() <= 2
 
 
 def test_unseen_nas_folder(tmp_path: Path) -> None:
@@ -499,11 +586,6 @@ def test_a_split_may_lack_the_first_class(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", **arrays)
     task = task_of(tmp_path / "data.npz")
     assert (task.outputs, task.validation.y.tolist(), task.test_split().y.tolist()) == (4, [1, 2], [2, 3])
-    np.savez(tmp_path / "data.npz", **{name: array + name.startswith("y") for name, array in arrays.items()})
-    with pytest.raises(
-        TaskError, match=r"data.npz\[y_train\]: row 0: the smallest class is 1; number the classes from 0"
-    ):
-        load(str(tmp_path / "data.npz"))
 
 
 SERIES = """# a comment
@@ -696,6 +778,71 @@ def test_hugging_face_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (task.name, task.labels, task.input_shape, sum(sizes(task))) == ("beans", ("no", "yes"), (4, 4, 3), 26)
 
 
+# -- what a model is given ----------------------------------------------------------------------------------------
+
+MIXED = "age,job,hours,note,earns\n" + "".join(
+    f"{20 + n},{['clerk', 'nurse', '?'][n % 3]},{'' if n % 5 == 0 else n / 2},{'x' if n % 2 else 'y'},{n % 2}\n"
+    for n in range(60)
+)
+ASKED = """
+import sys
+sys.modules["evosearch"] = None
+import json, numpy as np, pandas as pd
+import model
+rows = pd.read_csv(sys.argv[1])
+network = lambda x: model.torch.stack([-x[:, 0], x[:, 0]], 1)  # old ones earn
+text = [dict(zip(rows.columns, line.split(","))) for line in open(sys.argv[1]).read().splitlines()[1:]]
+inputs = rows.drop(columns=["earns", "note"])
+for given in (rows, text, rows.to_dict("records"), rows.to_numpy(object), inputs.to_numpy(object)):
+    assert model.torch.equal(model.preprocess(given), model.preprocess(text)), given
+found = model.predict(network, rows[rows.age > 60])
+assert found == [1] * len(found) and type(found[0]) is int, found
+assert model.predict_proba(network, text).shape == (60, 2)
+assert model.predict(network, model.encode(model.COLUMNS, rows))[-1] == 1
+description = json.load(open("data.json"))
+assert np.array_equal(model.encode(description["columns"], text), model.encode(model.COLUMNS, text))
+try:
+    model.predict(network, [{"age": "old", "job": "nurse", "hours": 3}])
+except ValueError as error:
+    print(error)
+print(model.preprocess(text).tolist())
+"""
+
+
+def test_a_model_takes_rows_as_they_are(tmp_path: Path) -> None:
+    """Raw rows in, labels in their own type out, without evosearch: what was trained on is what is asked."""
+    task = table_of(tmp_path / "mixed.csv", MIXED, drop=("note",), test=0.1, validation=0.1)
+    (tmp_path / "model.py").write_text(f"import torch\n\n\n{answer_source(task)}")
+    (tmp_path / "data.json").write_text(json.dumps(task.description()))
+    (tmp_path / "asked.py").write_text(ASKED)
+    done = subprocess.run(
+        [sys.executable, "asked.py", "mixed.csv"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said, numbers = done.stdout.splitlines()
+    assert said == "row 0: 'old' in column 'age', which holds numbers"
+    x = np.concatenate([split.x for split in (task.train, task.validation, task.test_split())])
+    expected = task.normalise(x[np.argsort(x[:, 0])])
+    np.testing.assert_allclose(np.array(json.loads(numbers)), expected, atol=1e-6)
+
+
+def test_rows_of_another_shape_are_said() -> None:
+    columns = [{"name": "a", "type": "number", "decimal": ".", "fill": 2.0, "flag": True}]
+    assert encode(columns, [{"a": None}, {"a": 3}, {"a": "4"}, {"a": float("nan")}]).tolist() == [
+        [2, 1],
+        [3, 0],
+        [4, 0],
+        [2, 1],
+    ]
+    for rows, said in (
+        ([{"b": 1}], "row 0: no value for column 'a'"),
+        ([[1, 2, 3]], "row 0: 3 values; the columns are a"),
+        ([["1e999"]], "row 0: 1e999 in column 'a' is too large"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            encode(columns, rows, ("a", "b"))
+
+
 # -- mistakes -----------------------------------------------------------------------------------------------------
 
 
@@ -723,17 +870,15 @@ ARRAY_MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {},
         r"data.npz\[x\]: row 0: a value is too large for float64",
     ),
-    ({"y": np.arange(20) % 2 + 1}, {}, r"data.npz\[y\]: row 0: the smallest class is 1; number the classes from 0"),
-    ({"y": np.arange(20) - 1}, {}, r"data.npz\[y\]: row 0: the smallest class is -1"),
     ({"y": np.zeros(20, int)}, {}, "only one class in the train split"),
     ({"y": np.arange(19) % 2}, {}, r"data.npz\[y\]: 19 targets for 20 examples in .*data.npz\[x\]"),
-    ({"y": np.array(["a", "b"] * 10)}, {}, r"class labels|targets of dtype <U1"),
+    ({"y": np.array(["a", "b"] * 10)}, {"kind": "regression"}, r"targets of dtype <U1"),
     ({"x": np.array([["a"] * 3] * 20)}, {}, r"data.npz\[x\]: examples of dtype <U1"),
     ({"x": np.array([[None] * 3] * 20)}, {}, r"holds Python objects; save plain numbers"),
     ({"x": np.zeros(20)}, {}, r"an array of shape \(20,\); examples are rows"),
     ({"y": np.arange(20) % 2 / 2}, {"kind": "classification"}, r"row 1: 0.5 is no class number"),
     ({"y": np.where(np.arange(20) == 4, np.inf, 0.5)}, {}, r"data.npz\[y\]: row 4: a value is not a finite"),
-    ({"y": np.arange(20) * 100}, {}, r"row 10: class 1000 of over 1000; .*Say kind = regression"),
+    ({"y": np.zeros(20, "V1")}, {}, r"data.npz\[y\]: .*dtype \|V1"),
     ({"x": np.zeros((0, 3)), "y": np.zeros(0, int)}, {}, r"data.npz\[x\]: holds no examples"),
 ]
 

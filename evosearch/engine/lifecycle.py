@@ -110,6 +110,8 @@ def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
         header["columns"] = columns.packed()
     with Run.create(folder, header=header, files=files) as run:
         watch.started({"run": folder, **_facts(setup)})
+        for line in setup.task.summary() if isinstance(setup.task, Task) else ():
+            watch.note(line)
         if first is not None:
             run.append_proposal(first.pack())
         yield Session(setup, search, run, watch, logs)

@@ -68,9 +68,7 @@ def description(original: Original) -> dict[str, Any]:
         "input": list(architecture.input),
     }
     if task is not None:
-        found |= {"task": task.name, "outputs": task.outputs, "labels": list(task.labels)}
-        constants = {"mean": task.mean, "std": task.std, **task.kind.constants(task)}
-        found |= {name: np.asarray(values, dtype=np.float64).tolist() for name, values in constants.items()}
+        found |= task.description()
     return found
 
 

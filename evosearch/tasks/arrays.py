@@ -107,7 +107,7 @@ def _task(name: str, where: str, found: Mapping[str, tuple[str, Array]], reading
         there = ", ".join(sorted(found)) or "none"
         raise TaskError(f"{where}: no arrays called x_train and y_train, or x and y; there are: {there}")
     labels = [str(number) for number in range(classes)]
-    return assemble(name, parts, reading, labels=labels, images=images)
+    return assemble(name, parts, reading, labels=labels, values=range(classes), images=images)
 
 
 def _classes_of(folder: Path) -> int:

@@ -9,11 +9,14 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.base import Array, Reading, Split, Task, Value, cut, make_task, require_one_shape
-from evosearch.tasks.kinds import usual
+from evosearch.tasks.kinds import are_classes, looks, usual
+from evosearch.tasks.labels import classes_of
 from evosearch.tasks.rows import channel_axes, finite_rows, stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from evosearch.tasks.kinds import Kind
 
 # Whole numbers that are kept as such, and the dtype of torch's that holds them.
 WHOLE = {"bool": np.uint8, "uint8": np.uint8, "int8": np.int8, "int16": np.int16, "uint16": np.int32}
@@ -40,16 +43,16 @@ def assemble(
     images: bool = False,
     values: Sequence[Value] = (),
     columns: Sequence[Mapping[str, Any]] = (),
+    names: Sequence[str] = (),
     target: str = "",
     notes: Sequence[str] = (),
 ) -> Task:
     """The task of these parts; a validation or test split that no file brings is cut from the others' rows.
 
-    labels: the classes' names, where y holds their numbers. values, columns, target, notes: as in Task. Raises
+    labels: the classes' names, where y holds their numbers. values, columns, names, target, notes: as in Task. Raises
     TaskError with file and row.
     """
     settings = reading.settings
-    kind = reading.kind or usual(classes=parts["train"].y.dtype.kind in "biu")
     for part in parts.values():
         if len(part.x) != len(part.y):
             raise TaskError(
@@ -58,11 +61,16 @@ def assemble(
             )
         if not len(part.x):
             raise TaskError(f"{part.x_file}: holds no examples")
-    require_one_shape(name, [part.x for part in parts.values()])
-    targets = kind.store([(part.y, part.y_file) for part in parts.values()], len(labels))
-    examples = _examples(parts.values())
-    splits = {title: Split(x, y) for title, x, y in zip(parts, examples, targets, strict=True)}
     told = list(notes)
+    kind = reading.kind or _kind(parts["train"].y, bool(labels), told)
+    require_one_shape(name, [part.x for part in parts.values()])
+    targets = [(part.y, part.y_file) for part in parts.values()]
+    if kind.classes and not labels:
+        numbers, labels, values = classes_of(targets)
+        targets = [(y, file) for y, (_, file) in zip(numbers, targets, strict=True)]
+    stored_targets = kind.store(targets, (len(labels) or len(values)) if kind.classes else 0)
+    examples = _examples(parts.values())
+    splits = {title: Split(x, y) for title, x, y in zip(parts, examples, stored_targets, strict=True)}
     shares: dict[Name, float] = {"validation": settings.validation, "test": settings.test}
     missing = {title: share for title, share in shares.items() if title not in splits}
     if missing:
@@ -84,9 +92,22 @@ def assemble(
         images=images,
         values=values if kind.classes else (),
         columns=columns,
+        names=names,
         target=target,
         notes=told,
     )
+
+
+def _kind(y: Array, named: bool, notes: list[str]) -> Kind:
+    """The kind that targets have by their looks, said where one could think otherwise."""
+    if named or y.dtype.kind in "bUS":
+        return usual(classes=True)
+    if y.dtype.kind not in "iu" or (y.ndim == 2 and y.shape[1] > 1):
+        return usual(classes=y.dtype.kind in "iu")  # several whole numbers an example are refused as classes
+    classes = are_classes(y)
+    if note := looks(np.unique(y), len(y), classes):
+        notes.append(note)
+    return usual(classes=classes)
 
 
 def _absent(splits: Mapping[Name, Split], labels: Sequence[str]) -> Iterator[str]:

@@ -35,8 +35,8 @@ class TaskSettings:
     header: whether a CSV's first row names its columns; `auto` looks at it.
     separator: what stands between a CSV's cells; where empty, whichever of comma, semicolon, tab and bar fits.
     encoding: of text files, as Python calls it; UTF-8, or what a byte-order mark says, where empty.
-    kind: classification, regression or a kind of the user's own; `auto` takes whole numbers and words for classes,
-        other numbers for targets.
+    kind: classification, regression or a kind of the user's own; `auto` takes words for classes, and whole numbers of
+        which there are few different ones, or that are counted from 0 or 1; other numbers are what is to be predicted.
     metric: one of the kind's: accuracy, balanced_accuracy, macro_f1, auc, log_loss; r2, mse, rmse,
         mae. The kind's first where empty.
     validation, test: shares of the data for splits that the files do not bring.
@@ -138,7 +138,7 @@ class Task:
     images: whether mirrored and shifted examples are still examples (image augmentation may be used).
     values: the labels in their own type; empty where targets are numbers.
     columns: of a table, as `evosearch.tasks.encode` describes them; empty where examples are arrays.
-    target: the name of the column that is predicted, or empty.
+    names, target: of all columns of the table's files, in their order; of the one that is predicted. Empty likewise.
     notes: what its reader has to tell, a line each.
     """
 
@@ -158,6 +158,7 @@ class Task:
     images: bool
     values: tuple[Value, ...]
     columns: tuple[Mapping[str, Any], ...]
+    names: tuple[str, ...]
     target: str
     notes: tuple[str, ...]
     _test: Split = field(repr=False)
@@ -174,6 +175,46 @@ class Task:
     def measure(self) -> Metric:
         """The metric itself."""
         return metric_of(self.kind.metrics, self.kind.name, self.metric)
+
+    def summary(self) -> list[str]:
+        """What was made of the data, in lines: kind, metric, classes, shape and rows first, then its reader's notes."""
+        shown = ", ".join(self.labels[:8]) + (", ..." if len(self.labels) > 8 else "")
+        goal = f"{self.outputs} classes ({shown})" if self.labels else f"{self.outputs} numbers"
+        of = f" of '{self.target}'" if self.target else ""
+        rows = (
+            f"{len(self.train):,} rows to train on, {len(self.validation):,} to judge on, {len(self._test):,} to test"
+        )
+        shape = "x".join(map(str, self.input_shape))
+        table = ""
+        if self.columns:
+            numbers = sum(column["type"] == "number" for column in self.columns)
+            table = f" from {numbers} columns of numbers and {len(self.columns) - numbers} of words"
+        return [
+            f"{self.kind.name}{of} by {self.metric}: {goal}",
+            f"examples of {shape} numbers{table}; {rows}",
+            *self.notes,
+        ]
+
+    def description(self) -> dict[str, Any]:
+        """What a user of a network needs to know of its examples and answers, as plain data that JSON can hold.
+
+        input: one example's shape. labels: the classes in their own type. columns, names, target: of a table, for
+        `evosearch.tasks.encode`. mean, std: to normalise encoded examples; target_mean, target_std: of the answers,
+        where these are numbers.
+        """
+        constants = {"mean": self.mean, "std": self.std, **self.kind.constants(self)}
+        return {
+            "task": self.name,
+            "kind": self.kind.name,
+            "metric": self.metric,
+            "input": list(self.input_shape),
+            "outputs": self.outputs,
+            "labels": list(self.values),
+            "columns": [dict(column) for column in self.columns],
+            "names": list(self.names),
+            "target": self.target,
+            **{name: np.asarray(values, np.float64).tolist() for name, values in constants.items()},
+        }
 
     def judge(self, y: Array, out: Array) -> float:
         """The metric's value: y (N, ...) stored targets, out (N, outputs) what the network gave for their examples."""
@@ -192,6 +233,7 @@ def make_task(
     images: bool = False,
     values: Sequence[Value] = (),
     columns: Sequence[Mapping[str, Any]] = (),
+    names: Sequence[str] = (),
     target: str = "",
     notes: Sequence[str] = (),
 ) -> Task:
@@ -227,12 +269,18 @@ def make_task(
         target_mean=targets.mean,
         target_std=targets.std,
         images=images and len(shape) == 3,
-        values=tuple(values) or labels or tuple(range(len(targets.labels))),
+        values=_padded(values, targets.labels),
         columns=tuple(columns),
+        names=tuple(names),
         target=target,
         notes=tuple(notes),
         _test=test,
     )
+
+
+def _padded(values: Sequence[Value], labels: tuple[str, ...]) -> tuple[Value, ...]:
+    """A value for each label: those given, or the labels themselves."""
+    return tuple(values) if len(values) == len(labels) else labels
 
 
 def require_one_shape(name: str, x: Iterable[Array]) -> None:

@@ -16,6 +16,8 @@ from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.cells import DECIMAL_COMMA, Cells, read
 from evosearch.tasks.encode import RowError, encode, missing, number
+from evosearch.tasks.kinds import are_classes, looks
+from evosearch.tasks.labels import MOST_CLASSES
 from evosearch.tasks.rows import PRECISION
 from evosearch.tasks.sources import sibling, stem
 
@@ -52,7 +54,7 @@ def load_csv(path: Path, reading: Reading) -> Task:
     if not inputs:
         raise TaskError(f"{path}: no column is left beside the target '{train.names[target]}'")
     columns = [_column(train, index, notes) for index in inputs]
-    goal = _target(train, target, reading)
+    goal = _target(train, target, reading, notes)
     parts = {}
     for title, table in tables.items():
         try:
@@ -68,6 +70,7 @@ def load_csv(path: Path, reading: Reading) -> Task:
         labels=goal.labels,
         values=goal.values,
         columns=columns,
+        names=train.names,
         target=train.names[target],
         notes=notes,
     )
@@ -202,7 +205,7 @@ def _require_words(table: Cells, index: int, cells: Sequence[str], decimal: str)
         )
 
 
-def _target(table: Cells, index: int, reading: Reading) -> _Target:
+def _target(table: Cells, index: int, reading: Reading, notes: list[str]) -> _Target:
     """What the column to predict is, as the settings say it, or as it looks."""
     cells, name = table.column(index), table.names[index]
     known = [cell for cell in cells if not missing(cell)]
@@ -210,7 +213,13 @@ def _target(table: Cells, index: int, reading: Reading) -> _Target:
     coded = any(CODE.fullmatch(cell.lstrip("+-")) for cell in known)
     numbers = bool(known) and not coded and all(number(cell, decimal) is not None for cell in known)
     whole = numbers and decimal == "." and all(float(cell).is_integer() for cell in known)
-    if not (reading.kind.classes if reading.kind else whole or not numbers):
+    classes = reading.kind.classes if reading.kind else not numbers
+    if reading.kind is None and whole:
+        amounts = np.array([float(cell) for cell in known])
+        classes = are_classes(amounts)
+        if note := looks(np.unique(amounts), len(known), classes):
+            notes.append(note)
+    if not classes:
         return _Target(decimal=decimal)
     if reading.kind is None and not numbers and not coded:
         _require_words(table, index, cells, decimal)
@@ -226,7 +235,7 @@ def _target(table: Cells, index: int, reading: Reading) -> _Target:
         truths = {"true": True, "false": False}
         boolean = len(labels) == 2 and {word.lower() for word in labels} == set(truths)
         values = [truths[word.lower()] if boolean else word for word in labels]
-    if len(labels) > MOST_WORDS:
+    if len(labels) > MOST_CLASSES:
         said = "say kind = regression" if numbers else "choose another target"
         raise TaskError(f"{table.path}: {len(labels)} different classes in column '{name}'; {said}")
     return _Target(tuple(labels), tuple(values))

@@ -50,14 +50,24 @@ class Targets:
     std: Array
 
 
+@dataclass(frozen=True)
+class Answer:
+    """A function of model.py that answers a batch: its name, what it gives in a sentence, and Python source of that.
+
+    source: with {out} for what the network gave, (B, outputs); may use LABELS and the kind's constants, in capitals.
+    """
+
+    name: str
+    doc: str
+    source: str
+
+
 class Kind(Protocol):
     """What a task's targets are: how they are read, trained on and judged. Holds no state.
 
     name: what `data.kind` says. classes: whether readers give the numbers of named classes, or numbers.
     metrics: what a network can be judged by; the first is the usual one.
-    baseline_name: of the model that `baseline` fits, in words.
-    answer: Python source of the answers to a batch, with {out} for what the network gave; may use LABELS and the
-        constants, in capitals. answer_doc: what it is, in a sentence.
+    baseline_name: of the model that `baseline` fits, in words. answers: what model.py can be asked, `predict` first.
     """
 
     @property
@@ -69,15 +79,13 @@ class Kind(Protocol):
     @property
     def baseline_name(self) -> str: ...
     @property
-    def answer(self) -> str: ...
-    @property
-    def answer_doc(self) -> str: ...
+    def answers(self) -> Sequence[Answer]: ...
 
     def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
         """The targets of all splits as they are kept, each (N,) int64 or (N, outputs) floats.
 
-        targets: (array, file) of each, of the split to train on first. classes: how many have names, or 0. Raises
-        TaskError with file and row where they are none of this kind.
+        targets: (array, file) of each, of the split to train on first; whole numbers (N,) where the kind has classes.
+        classes: how many there are, or 0. Raises TaskError with file and row where they are none of this kind.
         """
 
     def describe(self, name: str, splits: Sequence[Array], labels: Sequence[str]) -> Targets:
@@ -96,7 +104,7 @@ class Kind(Protocol):
         """What a network gave, (N, outputs), as the metrics take it."""
 
     def constants(self, task: Task) -> Mapping[str, Array]:
-        """The constants that `answer` needs, by name in small letters."""
+        """The constants that the answers need, by name in small letters."""
 
     def head(self, task: Task) -> Leaf:
         """The layer behind every network's body, whose output is (outputs,) for one example."""
@@ -112,10 +120,10 @@ class Kind(Protocol):
 
 
 class Kinds(Mapping[str, Kind]):
-    """The kinds by name: the bundled ones, loaded when they are asked for, and a person's own, which come first."""
+    """The kinds by name: the bundled ones and a person's own, which come first. Each is loaded when it is asked for."""
 
-    def __init__(self, own: Mapping[str, Kind] | None = None) -> None:
-        self._own = dict(own or {})
+    def __init__(self, own: Mapping[str, Callable[[], Kind]] | None = None) -> None:
+        self._own = {} if own is None else own
 
     def __iter__(self) -> Any:
         bundled = (path.stem for path in Path(__file__).parent.glob("*.py") if not path.name.startswith("_"))
@@ -126,7 +134,7 @@ class Kinds(Mapping[str, Kind]):
 
     def __getitem__(self, name: str) -> Kind:
         if name in self._own:
-            return self._own[name]
+            return self._own[name]()
         if name not in set(self):
             raise KeyError(name)
         made: Kind = getattr(importlib.import_module(f"{__name__}.{name}"), "".join(map(str.title, name.split("_"))))()
@@ -150,3 +158,28 @@ def named(own: Mapping[str, Callable[[], Kind]], name: str) -> Kinds:
 def usual(*, classes: bool) -> Kind:
     """The kind of a task that says none: classification of classes, regression of numbers."""
     return BUNDLED["classification" if classes else "regression"]
+
+
+FEW = 20  # different whole numbers that are classes where each comes a few times
+
+
+def are_classes(values: Array) -> bool:
+    """Whether whole numbers, (N,), look like classes rather than like amounts.
+
+    Two different ones are; up to 20 are, where each comes three times on average, or twice and they run from 0 or 1
+    without a gap; more are, where they do that and come ten times each on average: numbers that are names are given
+    from the start on. The diabetes data's 214 values on 442 rows are amounts, and so are ages from 17 to 90.
+    """
+    known = np.unique(values)
+    each = len(values) / max(1, len(known))
+    counted = bool(known[0] in (0, 1) and known[-1] - known[0] == len(known) - 1)
+    few = len(known) <= FEW
+    return len(known) <= 2 or (few and each >= (2 if counted else 3)) or (counted and each >= 10)
+
+
+def looks(known: Array, rows: int, classes: bool) -> str:
+    """What was made of whole numbers and how to say otherwise, in a line; nothing of two classes."""
+    if classes and len(known) <= 2:
+        return ""
+    made, other = ("classes", "regression") if classes else ("numbers to predict", "classification")
+    return f"the target's {len(known)} different whole numbers on {rows} rows are {made}; say kind = {other} otherwise"

@@ -9,9 +9,8 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks import metrics as measured
-from evosearch.tasks.kinds import Targets
+from evosearch.tasks.kinds import Answer, Targets
 from evosearch.tasks.metrics import Metric
-from evosearch.tasks.rows import finite_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from evosearch.tasks.kinds import Training
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-MOST_CLASSES = 1000  # more are surely a number to predict, or an identifier
 
 
 class Classification:
@@ -40,15 +37,14 @@ class Classification:
         Metric("log_loss", -1, measured.log_loss),
     )
     baseline_name = "logistic regression"
-    answer = "[LABELS[i] for i in {out}.argmax(1)]"
-    answer_doc = "The label of each raw example."
+    answers = (
+        Answer("predict", "The label of each raw example.", "[LABELS[i] for i in {out}.argmax(1)]"),
+        Answer("predict_proba", "(B, classes): how likely each label is, in the order of LABELS.", "{out}.softmax(1)"),
+    )
 
     def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
-        """(N,) int64 each; classes without names are numbered from 0 over all splits, one alone need not hold each."""
-        stored = [_numbers(y, file, classes) for y, file in targets]
-        if not classes and min(int(y.min()) for y in stored) > 0:
-            raise _misnumbered(targets[0][1], stored[0])
-        return stored
+        """(N,) int64 each."""
+        return [_numbers(y, file, classes) for y, file in targets]
 
     def describe(self, name: str, splits: Sequence[Array], labels: Sequence[str]) -> Targets:
         """As many outputs as classes; without labels the numbers are their names."""
@@ -105,32 +101,7 @@ class Classification:
 
 
 def _numbers(y: Array, file: str, classes: int) -> Array:
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise TaskError(f"{file}: class labels of shape {y.shape}; one whole number for each example is needed")
-    if y.dtype.kind == "f":
-        finite_rows(y, file)
-        if (broken := y != np.round(y)).any():
-            row = int(broken.argmax())
-            raise TaskError(f"{file}: row {row}: {y[row]} is no class number; use whole numbers, or kind = regression")
-    elif y.dtype.kind not in "biu":
-        raise TaskError(f"{file}: class labels of dtype {y.dtype}; number the classes from 0")
-    y = y.astype(np.int64)
-    if y.min() < 0 and not classes:
-        raise _misnumbered(file, y)
-    most = classes or MOST_CLASSES
-    if y.min() < 0 or y.max() >= most:
-        row = int(((y < 0) | (y >= most)).argmax())
-        raise TaskError(
-            f"{file}: row {row}: class {y[row]}; there are {classes} classes, numbered from 0"
-            if classes
-            else f"{file}: row {row}: class {y[row]} of over {MOST_CLASSES}; is this a number to predict? "
-            "Say kind = regression"
-        )
-    return y
-
-
-def _misnumbered(file: str, y: Array) -> TaskError:
-    row = int(y.argmin())
-    return TaskError(f"{file}: row {row}: the smallest class is {y[row]}; number the classes from 0")
+    if not (y.min() >= 0 and y.max() < classes):
+        row = int(((y < 0) | (y >= classes)).argmax())
+        raise TaskError(f"{file}: row {row}: class {y[row]}; there are {classes} classes, numbered from 0")
+    return y.astype(np.int64)

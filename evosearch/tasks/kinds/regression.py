@@ -8,7 +8,7 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks import metrics as measured
-from evosearch.tasks.kinds import Targets
+from evosearch.tasks.kinds import Answer, Targets
 from evosearch.tasks.metrics import Metric
 from evosearch.tasks.rows import finite_rows, moments, stored
 
@@ -36,8 +36,9 @@ class Regression:
         Metric("mae", -1, measured.mae),
     )
     baseline_name = "ridge regression"
-    answer = "{out} * TARGET_STD + TARGET_MEAN"
-    answer_doc = "The targets of each raw example, in their own units."
+    answers = (
+        Answer("predict", "The targets of each raw example, in their own units.", "{out} * TARGET_STD + TARGET_MEAN"),
+    )
 
     def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
         """(N, outputs) each, float32 where that keeps them apart, else float64."""
