@@ -109,7 +109,7 @@ from safetensors.torch import load_file
 network = model.Network()
 network.load_state_dict(load_file({str(folder / "best" / "weights.safetensors")!r}))
 images = numpy.load({str(tmp_path / "images.npy")!r})
-print(" ".join(model.predict(network.eval(), images)))
+print(*model.predict(network.eval(), images))
 """
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
     task = tasks.load("digits")
