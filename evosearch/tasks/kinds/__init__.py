@@ -152,7 +152,7 @@ BUNDLED = Kinds()
 
 def named(own: Mapping[str, Callable[[], Kind]], name: str) -> Kinds:
     """The bundled kinds, and of a person's own the one that is named; each is made without arguments."""
-    return Kinds({name: own[name]()}) if name in own else BUNDLED
+    return Kinds({name: own[name]}) if name in own else BUNDLED
 
 
 def usual(*, classes: bool) -> Kind:
