@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import paths
 from evosearch.errors import OperatorError
+from evosearch.executed import helpers, noting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -187,8 +188,16 @@ def load(path: Path | str) -> Operator:
     digest = hashlib.blake2b(source, digest_size=16).hexdigest()
     module = _module(path, kind, name, digest)
     function = _class(path, kind, name, module) if kind in CLASSES else _function(path, kind, name, module)
-    version = f"version {getattr(module, BEHAVIOUR, 1)}" if is_bundled(path) else digest
+    version = f"version {getattr(module, BEHAVIOUR, 1)}" if is_bundled(path) else _executed(digest, module)
     return Operator(kind, name, function, path, digest, version)
+
+
+def _executed(digest: str, module: ModuleType) -> str:
+    """The file's digest, with those of the files of the person's project that it imports, where it does."""
+    found = helpers(module)
+    if not found:
+        return digest
+    return hashlib.blake2b(repr((digest, sorted(found.items()))).encode(), digest_size=16).hexdigest()
 
 
 def _module(path: Path, kind: str, name: str, digest: str) -> ModuleType:
@@ -201,7 +210,8 @@ def _module(path: Path, kind: str, name: str, digest: str) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module  # before it runs: a dataclass looks its own module up
         try:
-            spec.loader.exec_module(module)
+            with noting(module_name):
+                spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:
             del sys.modules[module_name]
             line = getattr(error, "lineno", None) or _line_in(error, path)

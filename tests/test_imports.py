@@ -30,6 +30,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("identity",),
     ("grammar", "layers", "score", "individual"),
     ("plugins",),
+    ("executed",),
     ("paths", "cost", "text", "watch"),
     ("errors",),
 )

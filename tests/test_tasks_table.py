@@ -6,6 +6,7 @@ import gzip
 import itertools
 import lzma
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def csv_file(tmp_path: Path) -> Path:
 
 
 def score(task: table.TableTask, text: str) -> Any:
-    return task.evaluate(text, None, "0" * 32, 7)  # type: ignore[arg-type]
+    return task.evaluate(text, None, "0" * 32, 7)
 
 
 @pytest.mark.parametrize(("suffix", "opener"), [("", open), (".gz", gzip.open), (".xz", lzma.open)])
@@ -191,7 +192,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def called(spec: str) -> Any:
-    return function.load(spec, TaskSettings()).evaluate("abc", None, "0" * 32, 5)  # type: ignore[arg-type]
+    return function.load(spec, TaskSettings()).evaluate("abc", None, "0" * 32, 5)
 
 
 def test_a_function_s_number_is_the_fitness(own_module: str) -> None:
@@ -205,7 +206,8 @@ def test_a_function_may_name_its_objectives(own_module: str) -> None:
 def test_what_goes_wrong_inside_is_a_score(own_module: str) -> None:
     assert called(f"{own_module}:nothing").status == "nan"
     failed = called(f"{own_module}:fails")
-    assert (failed.status, failed.error) == ("crashed", "ZeroDivisionError: no rows")
+    assert failed.status == "crashed"
+    assert re.fullmatch(r"ZeroDivisionError: no rows in the sample \(.*_module.py:10, in fails\)", failed.error)
     assert not failed.objectives
 
 
@@ -223,7 +225,7 @@ def test_a_function_that_cannot_be_called_is_refused(own_module: str, name: str,
 
 
 def test_a_result_that_is_no_number_is_refused(own_module: str) -> None:
-    with pytest.raises(TaskError, match="return a number or a mapping of names to numbers"):
+    with pytest.raises(TaskError, match=r"_module.py:11, words: it returned 'a lot'; return a number, or"):
         called(f"{own_module}:words")
 
 

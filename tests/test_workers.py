@@ -287,7 +287,7 @@ def test_inline_pool_answers_and_keeps_logs(tmp_path: Path) -> None:
     scores = answers(pool, ["fine", "say hello", "raise what"])
     assert [score.status for score in scores] == ["ok", "crashed", "crashed"]
     assert scores[2].error == "ValueError: what"
-    assert (tmp_path / f"{1:032x}" / "log").read_text() == "Traceback"
+    assert (tmp_path / f"{1:032x}" / "log").read_text() == "Tracebackhello\n"  # raised, and printed
     assert "ValueError: what" in (tmp_path / f"{2:032x}" / "log").read_text()
     assert pool.wait(0) == []
     pool.close()

@@ -6,16 +6,19 @@
     0    done
     1    failed: a run that cannot go on, a disk that refuses, a space without new candidates
     2    wrong usage or input: a flag, a config, a grammar, a task, a file that is not there
-    130  interrupted (Ctrl-C); what was evaluated is kept
+    130  interrupted (Ctrl-C); what was evaluated is kept. 143, 129: the same by SIGTERM, SIGHUP
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import select
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -25,13 +28,22 @@ WORKING = ("run", "resume", "train", "bench")  # commands whose work matters mor
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one `evolve` command and return its exit code; never raises for what a person can cause or cure."""
+    from evosearch.cli import output
+
+    _open_streams()
+    arguments = sys.argv[1:] if arguments is None else arguments
+    with _ending_in_order(), output.for_json_alone() if "--json" in arguments else contextlib.nullcontext():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     import typer
 
+    from evosearch.cli import output
     from evosearch.cli.commands import app
     from evosearch.errors import EvosearchError
 
-    _open_streams()
-    out = sys.stdout
+    out = output.target()
     if os.environ.get("EVOSEARCH_DEBUG"):
         return _code(typer.main.get_command(app)(arguments, prog_name="evolve", standalone_mode=False))
     try:
@@ -45,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context else ""
         return _fail(f"{error.format_message().rstrip('.')}{hint}", USAGE)
+    except Terminated as error:
+        return _fail(f"ended by {error}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED)
     except SystemExit as stop:  # how typer leaves where a pipe is closed, after `evolve list | head` has read enough
@@ -54,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(f"code of your own ended the command: sys.exit({stop.code!r}); raise an error there", FAILED)
         if not _is_closed(out):
             return _fail("a pipe between processes broke; try again, and report it where that does not help", FAILED)
-        if next(iter(sys.argv[1:] if arguments is None else arguments), "") in WORKING:
+        if next(iter(arguments), "") in WORKING:
             return _fail("stdout was closed before the work was done; what was done is kept", FAILED)
         return DONE
     except OSError as error:
@@ -82,6 +96,33 @@ def _open_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
+
+
+class Terminated(KeyboardInterrupt):
+    """Another process asked this one to end. What Ctrl-C gives up in order, workers and files, is given up so too."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_code = 128 + number
+
+
+@contextlib.contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have the signals that ask a process to end raise Terminated, where nobody has said what they do."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # the second one would interrupt what the first one has put in order
+        raise Terminated(number)
+
+    here = threading.current_thread() is threading.main_thread()
+    numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if here and signal.getsignal(one) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _is_closed(out: TextIO) -> bool:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from evosearch.report.text import clean
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_json: TextIO | None = None  # where JSON goes while stdout is kept for it
 
 
 def check_target(flag: str, path: Path, *, new_folder: bool = False) -> None:
@@ -32,6 +37,36 @@ def check_target(flag: str, path: Path, *, new_folder: bool = False) -> None:
         raise UsageError(f"{flag} {path}: there is no folder {path.parent}; make it, or choose another place")
 
 
+@contextlib.contextmanager
+def for_json_alone() -> Iterator[None]:
+    """Stdout is for what `as_json` prints; everything else, of a person's own code too, goes to stderr inside."""
+    global _json  # noqa: PLW0603 - like sys.stdout, which it stands for
+    real, errors = sys.stdout, sys.stderr
+    number = kept = -1
+    if (real, errors) == (sys.__stdout__, sys.__stderr__):  # for what writes to the descriptor: C, a child process
+        real.flush()
+        number = real.fileno()
+        kept = os.dup(number)
+        os.dup2(errors.fileno(), number)
+        real = os.fdopen(os.dup(kept), "w", encoding=real.encoding, errors=real.errors)
+    _json = real
+    try:
+        with contextlib.redirect_stdout(errors):
+            yield
+    finally:
+        _json = None
+        if kept >= 0:
+            with contextlib.suppress(BrokenPipeError):
+                real.close()
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+def target() -> TextIO:
+    """Where a command's answer goes."""
+    return _json or sys.stdout
+
+
 def console() -> Console:
     """A console on stdout that takes text as it is, without guessing at markup. Respects NO_COLOR."""
     from rich.console import Console
@@ -48,6 +83,11 @@ def say(text: str = "") -> None:
     print(clean(text), flush=True)
 
 
+def warn(text: str) -> None:
+    """One line on stderr, as a command's last word or beside what it prints."""
+    print(f"evolve: {clean(' '.join(text.split()))}", file=sys.stderr, flush=True)
+
+
 def fitted(text: str, indent: int) -> str:
     """Lines broken at blanks where a terminal would break them anywhere, and gone on with after an indent.
 
@@ -62,12 +102,13 @@ def fitted(text: str, indent: int) -> str:
 
 def as_json(data: Any) -> None:
     """Plain data as JSON on stdout; escaped where stdout cannot say every letter."""
+    out = target()
     text = json.dumps(data, indent=2, ensure_ascii=False, default=_plain, allow_nan=False)
     try:
-        text.encode(sys.stdout.encoding or "ascii")
+        text.encode(out.encoding or "ascii")
     except UnicodeEncodeError:
         text = json.dumps(data, indent=2, default=_plain, allow_nan=False)
-    print(text, flush=True)
+    print(text, file=out, flush=True)
 
 
 def _plain(value: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evosearch.cli import INTERRUPTED, output
+from evosearch.cli import INTERRUPTED, Terminated, output
 from evosearch.cli.help import Command
 from evosearch.report.text import count, duration, short, shortened
 
@@ -263,11 +264,13 @@ def _watched(
         view = PlainView(sys.stdout)
     try:
         summary = work(view)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         view.close()
         go_on = f"; go on with: evolve resume {folder}" if folder.is_dir() else ""
-        print(f"evolve: interrupted{go_on}", file=sys.stderr, flush=True)
-        return INTERRUPTED
+        how = f"ended by {stop}" if isinstance(stop, Terminated) else "interrupted"
+        with contextlib.suppress(OSError):  # a terminal that has hung up
+            output.warn(f"{how}{go_on}")
+        return stop.exit_code if isinstance(stop, Terminated) else INTERRUPTED
     finally:
         view.close()
     if as_json:

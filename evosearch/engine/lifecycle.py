@@ -96,6 +96,7 @@ def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
         "evosearch": metadata.version("evosearch"),
         "digests": setup.digests,
         "operators": used,
+        "code": setup.code,
         "seed": config.seed,
         "grammar_file": next(iter(setup.grammar.source)),
         "task": setup.task.name,

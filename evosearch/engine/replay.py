@@ -143,10 +143,18 @@ def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
             f"{run.folder}: its scores were made on {device} with {was.workers.threads} threads; "
             f"resume it with --device {device}"
         )
+    if files := _other_files(run.header.get("code", setup.code), setup.code):
+        _changed(run, f"{' and '.join(files)} changed")
     if changed:
         _changed(run, f"the {' and the '.join(changed)} changed")
     if found := configuration.differences(run.text("config.toml"), config):
         _changed(run, f"its configuration changed: {'; '.join(found)}")
+
+
+def _other_files(was: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The files of own code that are not what they were, or are not used on one of the sides."""
+    pairs = [(was.get(part, {}), files) for part, files in now.items()]
+    return sorted({name for then, files in pairs for name in {*then, *files} if then.get(name) != files.get(name)})
 
 
 def search_of(run: Run, setup: Setup) -> Search:

@@ -125,8 +125,7 @@ class Session:
             self.run.append_proposal(proposal.pack())
         self.proposals[proposal.number] = proposal
         if self.ledger is not None:
-            digests = self.setup.digests
-            score = self.ledger.get(proposal.key, digests["task"], digests["recipe"], proposal.seed)
+            score = self.ledger.get(proposal.key, *self.setup.known_as, proposal.seed)
             if score is not None:
                 self.known += 1
                 self.arrived.append((proposal.number, replace(score, seconds=0.0)))
@@ -176,7 +175,7 @@ class Session:
         self.run.append_scores(records)
         records = [decode(encode(record)) for record in records]  # as whoever reads the journal will find them
         scored = [logs.Scored(self.proposals[record["number"]].pack(), record) for record in records]
-        digests = self.setup.digests
+        task, recipe = self.setup.known_as
         for number, score in scores:
             del self.proposals[number]
             self.search.tell(number, score)
@@ -186,7 +185,7 @@ class Session:
                 self.failures[score.status] += 1
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
             if self.ledger is not None and score.seconds:
-                self.ledger.put(score, task=digests["task"], recipe=digests["recipe"])
+                self.ledger.put(score, task=task, recipe=recipe)
         self.logs.add(scored)
         unsaved = self.search.evaluated - self.saved[0]
         if unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
@@ -209,8 +208,9 @@ class Session:
     def _pool(self) -> workers.Pool:
         if self.pool is None:
             settings = self.setup.config.workers
-            if not isinstance(self.setup.task, Task) and not settings.workers:
-                settings = replace(settings, pool="inline")  # a table or a function gains nothing from a process
+            task = self.setup.task
+            if not isinstance(task, Task) and not task.own_code and not settings.workers:
+                settings = replace(settings, pool="inline")  # a table gains nothing from a process, and harms none
             spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)
             self.pool = workers.open_pool(spec, settings, self.run.folder / "candidates")
         return self.pool

@@ -18,6 +18,7 @@ from evosearch.evaluation.job import Context, Evaluator, Resources
 from evosearch.evaluation.recipe import check
 from evosearch.search import Search
 from evosearch.space import space_of
+from evosearch.store.ledger import known_as
 from evosearch.tasks import Task
 from evosearch.tasks.kinds import named
 
@@ -81,6 +82,20 @@ class Setup:
         if not own:
             return usual
         return hashlib.blake2b(json.dumps([usual, own]).encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def code(self) -> dict[str, dict[str, str]]:
+        """The files of the person's project that own code executes, with their digests: of the task and the layers.
+
+        An operator's version covers its own.
+        """
+        layers = self.space.vocabulary.code if self.space.vocabulary else {}
+        return {"layers": dict(layers), "task": dict(getattr(self.task, "code", {}))}
+
+    @cached_property
+    def known_as(self) -> tuple[str, str]:
+        """The task's and the recipe's digests as the ledger has them."""
+        return self.digests["task"], known_as(self.digests["recipe"], self.code["layers"])
 
     @property
     def logs(self) -> dict[str, logs.Maker]:

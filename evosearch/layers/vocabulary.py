@@ -22,6 +22,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from evosearch.errors import ArchitectureError, LayerError
+from evosearch.executed import helpers, noting
 from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
 from evosearch.layers.base import Combinator, Leaf, Word, registered
 from evosearch.layers.columns import Columns, ReadsColumns
@@ -52,13 +53,15 @@ class Vocabulary:
     """A grammar's layers.
 
     classes: class by the name that the grammar uses, words included. digest: blake2b-128 over the files of own layers
-    in use, "" where there are none. columns: what the table holds that layers read, where it is one.
+    in use, "" where there are none. code: the digests of the files of the person's project that these import, by path.
+    columns: what the table holds that layers read, where it is one.
     """
 
     classes: Mapping[str, type]
     specs: Mapping[Alternative, Spec]
     digest: str
     columns: Columns | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
     _made: dict[tuple[Alternative, tuple[Any, ...]], Any] = field(default_factory=dict)
 
     def spec(self, alternative: Alternative) -> Spec:
@@ -105,7 +108,8 @@ def vocabulary(grammar: Grammar, extra: Mapping[str, type] | None = None, column
     specs = {a: _spec(grammar, a, classes, constants, words) for a in alternatives}
     digests = sorted({getattr(cls, "source_digest", "") for cls in classes.values()} - {""})
     digest = blake2b("\n".join(digests).encode(), digest_size=16).hexdigest() if digests else ""
-    return Vocabulary(MappingProxyType(classes), MappingProxyType(specs), digest, columns)
+    code = {name: one for cls in classes.values() for name, one in getattr(cls, "source_code", {}).items()}
+    return Vocabulary(MappingProxyType(classes), MappingProxyType(specs), digest, columns, MappingProxyType(code))
 
 
 def load_layers(path: str | Path) -> dict[str, type]:
@@ -124,7 +128,8 @@ def load_layers(path: str | Path) -> dict[str, type]:
         module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
         module.__file__ = str(path)
         sys.modules[module.__name__] = module  # dataclasses look their own module up
-        exec(loader.source_to_code(source, str(path)), module.__dict__)  # noqa: S102 - the file that was asked for
+        with noting(name):
+            exec(loader.source_to_code(source, str(path)), module.__dict__)  # noqa: S102 - the file that was asked for
         found = registered(module)
     except LayerError:
         raise
@@ -135,11 +140,12 @@ def load_layers(path: str | Path) -> dict[str, type]:
         raise LayerError(f"{type(error).__name__}: {error}", file=str(path), line=line) from error
     if not found:
         raise LayerError('it registers no layer; write @register("name") above the class', file=str(path))
-    digest = blake2b(source, digest_size=16).hexdigest()
+    digest, code = blake2b(source, digest_size=16).hexdigest(), helpers(module)
     for cls in found.values():
         if not issubclass(cls, Word) and getattr(cls, "shape", Leaf.shape) is Leaf.shape:
             raise LayerError(f"{cls.__name__} has no `shape`; state what shape it gives for which", file=str(path))
         cls.source_digest = digest  # type: ignore[attr-defined]
+        cls.source_code = code  # type: ignore[attr-defined]
     return found
 
 

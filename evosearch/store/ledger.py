@@ -518,6 +518,16 @@ def _parts(frames: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, 
         yield part
 
 
+def known_as(recipe: str, code: Mapping[str, str]) -> str:
+    """The recipe's digest as the ledger has it: with the files that own layers import, which no key takes in.
+
+    code: their digests by path; empty for most runs, and then it is the recipe's.
+    """
+    if not code:
+        return recipe
+    return hashlib.blake2b(repr((recipe, sorted(code.items()))).encode(), digest_size=16).hexdigest()
+
+
 def _framed(score: Score, task: str, recipe: str, at: float) -> bytes:
     """A score as the ledger holds it. at: seconds since 1970."""
     record = {"task": task, "recipe": recipe, "at": at, "score": score.pack()}
@@ -526,10 +536,11 @@ def _framed(score: Score, task: str, recipe: str, at: float) -> bytes:
 
 def _journaled(run: Run) -> Iterator[bytes]:
     """The scores of a run's journal as the ledger holds them."""
-    digests = run.header["digests"]
+    task = run.header["digests"]["task"]
+    recipe = known_as(run.header["digests"]["recipe"], run.header.get("code", {}).get("layers", {}))
     for record in run.records():
         if record["kind"] == "score" and record["status"] in KEPT:
-            yield _framed(Score.unpack(record), digests["task"], digests["recipe"], float(record["at"]))
+            yield _framed(Score.unpack(record), task, recipe, float(record["at"]))
 
 
 def _known(found: Frame) -> dict[str, Any] | None:

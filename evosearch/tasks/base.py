@@ -105,7 +105,15 @@ class DirectTask(AnyTask, Protocol):
         said. A score's objectives may be named with their signs too: `-tokens`.
         """
 
-    def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
+    @property
+    def own_code(self) -> bool:
+        """Whether evaluating runs a person's code, which may do anything to its process."""
+
+    @property
+    def uses_derivation(self) -> bool:
+        """Whether `evaluate` looks at the derivation; where it does not, none is parsed for it."""
+
+    def evaluate(self, text: str, derivation: Derivation | None, key: str, seed: int) -> Score:
         """The candidate's score. Deterministic in its arguments."""
 
 

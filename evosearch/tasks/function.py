@@ -10,21 +10,26 @@ which count. What is better of an objective that evosearch does not know is said
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import importlib
 import inspect
 import math
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from evosearch import paths
 from evosearch.errors import TaskError
+from evosearch.executed import executed, noting
 from evosearch.score import Score
+from evosearch.text import blamed
 
 if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
@@ -40,6 +45,7 @@ class FunctionTask:
     """A task that calls a function; see the module's docstring.
 
     name: the spec it was loaded by. digest: 32 hex digits of the module's source file and the function's name.
+    code: the files of the person's project that it executes, with their digests (`executed.executed`).
     metric: "fitness", or what the function's own attribute `metric` says. sign: 1 or -1 where that begins with + or -,
         else 0.
     input_shape: the function's attribute of that name, for grammars of networks; else None.
@@ -51,32 +57,49 @@ class FunctionTask:
     function: Callable[..., Any]
     input_shape: Shape | None
     sign: int = 0
+    code: Mapping[str, str] = field(default_factory=dict)
+    own_code: ClassVar[bool] = True
 
     @property
     def signs(self) -> Mapping[str, int]:
         return {self.metric: self.sign}
 
-    def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
+    @cached_property
+    def uses_derivation(self) -> bool:
+        return reads_second(self.function)
+
+    def evaluate(self, text: str, derivation: Derivation | None, key: str, seed: int) -> Score:
         """Call the function. What it raises is a crashed score with the error in a line; NaN or infinity a nan one."""
         started = time.perf_counter()
         try:
             result = self.function(text, derivation, seed)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a person's function may raise anything; the search goes on
-            first = (str(error).strip() or "no message").splitlines()[0]
-            return self._failed(key, seed, "crashed", f"{type(error).__name__}: {first}", started)
+            traceback.print_exc()  # into the candidate's log
+            return self._failed(
+                key, seed, "oom" if isinstance(error, MemoryError) else "crashed", blamed(error), started
+            )
         if isinstance(result, Mapping):
             objectives = {str(name): _number(value) for name, value in result.items()}
         else:
             objectives = {self.metric: _number(result)}
         wrong = [name for name, value in objectives.items() if value is None]
         if wrong or not objectives:
-            what = f"{wrong[0]!r} is no number" if wrong else "an empty mapping"
-            raise TaskError(f"{self.name}: returned {what}; return a number or a mapping of names to numbers")
+            what = repr(result[wrong[0]] if wrong and isinstance(result, Mapping) else result)[:80]
+            named = f" for {wrong[0]!r}" if wrong and isinstance(result, Mapping) else ""
+            raise TaskError(
+                f"{self._where}: it returned {what}{named}; return a number, or a mapping of names to numbers"
+            )
         values = {name: value for name, value in objectives.items() if value is not None}
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             return self._failed(key, seed, "nan", f"{bad[0]} is {values[bad[0]]}", started)
         return Score(key, "ok", values, seconds=time.perf_counter() - started, seed=seed)
+
+    @property
+    def _where(self) -> str:
+        """File, line and name of the function, as far as Python knows them."""
+        code = getattr(inspect.unwrap(self.function), "__code__", None)
+        return f"{code.co_filename}:{code.co_firstlineno}, {code.co_name}" if code is not None else self.name
 
     def _failed(self, key: str, seed: int, status: Any, error: str, started: float) -> Score:
         return Score(key, status, seconds=time.perf_counter() - started, seed=seed, error=error)
@@ -98,7 +121,8 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
         if (around := paths.run_around(file)) is not None:
             raise TaskError(f"{spec}: {file} lies in a run's folder, {around}, where no code is run; move it elsewhere")
     try:
-        module = importlib.import_module(module_name)
+        with noting(module_name):
+            module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise TaskError(f"no module {error.name!r} for task {spec!r}, here or installed") from error
@@ -123,6 +147,7 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
         function,
         None if shape is None else tuple(map(int, shape)),
         SIGNS.get(said[:1], 0),
+        executed(module),
     )
 
 
@@ -164,7 +189,21 @@ def _digest(module: Any, function_name: str) -> str:
     return hashlib.blake2b(source + b"\0" + function_name.encode(), digest_size=16).hexdigest()
 
 
+def reads_second(function: Callable[..., Any]) -> bool:
+    """Whether a function may look at its second argument; False only where its code surely does not."""
+    code = getattr(function, "__code__", None)
+    if code is None or code.co_argcount < 2 or inspect.ismethod(function) or hasattr(function, "__wrapped__"):
+        return True
+    name = code.co_varnames[1]
+    if name in code.co_cellvars or {"locals", "vars", "eval", "exec", "sys"} & {*code.co_names}:
+        return True
+    read = (i.argval for i in dis.get_instructions(code) if i.opname.startswith("LOAD_FAST"))
+    return any(name == one or (isinstance(one, tuple) and name in one) for one in read)
+
+
 def _number(value: object) -> float | None:
+    if isinstance(value, str | bytes):
+        return None  # a text that reads as a number is a mistake all the same
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):

@@ -18,7 +18,7 @@ import re
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch import paths
 from evosearch.errors import TaskError
@@ -64,12 +64,14 @@ class TableTask:
     rows: Mapping[str, tuple[float, ...]]
     input_shape: Shape | None
     sign: int = 0
+    own_code: ClassVar[bool] = False
+    uses_derivation: ClassVar[bool] = False
 
     @property
     def signs(self) -> Mapping[str, int]:
         return {**dict.fromkeys(self.columns, 0), self.metric: self.sign}
 
-    def evaluate(self, text: str, derivation: Derivation, key: str, seed: int) -> Score:
+    def evaluate(self, text: str, derivation: Derivation | None, key: str, seed: int) -> Score:
         """The row of this very text, whatever other text has its key; `invalid` where the table has none."""
         row = self.rows.get(normalise(text))
         if row is None:

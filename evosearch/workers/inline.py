@@ -1,7 +1,13 @@
-"""Evaluate in this process. For tests, tables and functions: nothing is contained."""
+"""Evaluate in this process: for tables, and where it is asked for by name.
+
+What a candidate raises is its score, and what it prints by Python's means its log. Nothing else is contained: one that
+hangs, exits, crashes or fills the memory takes the search with it.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import time
 from collections import deque
 from typing import TYPE_CHECKING
@@ -35,8 +41,10 @@ class InlinePool:
         done: list[tuple[int, Score]] = []
         while self._jobs:
             job = self._jobs.popleft()
-            score, log = contained(self._evaluate, job)
-            keep(self._candidates, score, log)
+            said = io.StringIO()
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                score, log = contained(self._evaluate, job)
+            keep(self._candidates, score, f"{log}{said.getvalue()}")
             done.append((job.number, score))
             if time.monotonic() >= until:
                 break

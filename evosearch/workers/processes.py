@@ -7,6 +7,9 @@ cooperation from a candidate, which may be stuck anywhere. What ends a worker de
     over its time (the worker looks too, at every step)        timeout
     exit, abort, segmentation fault: its own doing             crashed
     SIGKILL, SIGTERM, ...: from outside                        tried once more, the second time crashed
+
+Candidates of less than a millisecond travel in batches, or sending them would take longer than they do. Where a worker
+ends under a batch, for whatever reason, its candidates are run again one by one.
 """
 
 from __future__ import annotations
@@ -40,6 +43,9 @@ log = logging.getLogger(__name__)
 WATCH = 0.05  # seconds between looks; a core fills about 100 MB of fresh memory in that time
 GRACE = 1.0  # seconds over the time limit in which a worker may still say so itself, which spares a new worker
 STARTING = 300.0  # seconds in which a worker must be ready
+BATCH = 0.01  # seconds of work that are given to a worker at a time, where candidates take less
+SHORT = 0.001  # seconds: candidates that take longer are given one by one
+MOST = 64  # candidates in a batch
 BROKEN_STARTS = 3  # workers in a row that ended before they were ready: no other will fare better
 SHOT_STARTS = 10  # the same where something outside ends them, which may stop doing so
 # What a worker runs. It finds modules where this process does, from the first import on: evosearch in a checkout, a
@@ -60,7 +66,7 @@ class _Worker:
     started: float
     ready: bool = False
     leaving: bool = False
-    job: Job | None = None
+    jobs: tuple[Job, ...] = ()
     held: int = 0  # bytes of its device's memory, when last looked at
     ended_for: tuple[Status, str] | None = None
 
@@ -153,11 +159,13 @@ class _Watch:
         self._shared, self._woken = shared, woken
         self._workers: list[_Worker] = []
         self._killed: dict[int, int] = {}  # job number -> workers that were killed from outside under it
+        self._alone: set[int] = set()  # numbers of jobs that a batch was ended under
+        self._pace = SHORT  # seconds that a candidate took lately
         self._broken_starts = 0
         self._folder = Path()
 
     def run(self) -> None:
-        with tempfile.TemporaryDirectory(prefix="evosearch-workers-") as folder:
+        with tempfile.TemporaryDirectory(prefix="evosearch-workers-", ignore_cleanup_errors=True) as folder:
             self._folder = Path(folder)
             try:
                 for seat in range(len(self._resources)):
@@ -177,8 +185,8 @@ class _Watch:
 
     def _turn(self) -> None:
         for worker in self._workers:
-            if worker.ready and not worker.leaving and worker.job is None and self._shared.jobs:
-                self._give(worker, self._shared.jobs.popleft())
+            if worker.ready and not worker.leaving and not worker.jobs and self._shared.jobs:
+                self._give(worker, self._next())
         for heard in wait([self._woken, *(worker.connection for worker in self._workers)], WATCH):
             if heard is self._woken:
                 self._woken.recv(4096)
@@ -194,7 +202,7 @@ class _Watch:
     def _start(self, seat: int) -> None:
         ours, theirs = socket.socketpair()
         path = self._folder / f"{seat}-{time.monotonic_ns()}.log"
-        with path.open("ab") as output:
+        with path.open("a+b") as output:  # readable too: the worker sends what a candidate printed
             process = subprocess.Popen(
                 [sys.executable, "-P", "-u", "-c", SERVE, str(theirs.fileno()), *map(str, sys.path)],
                 pass_fds=[theirs.fileno()],
@@ -210,10 +218,21 @@ class _Watch:
         worker = _Worker(seat, self._resources[seat], process, connection, path, time.monotonic())
         self._workers.append(worker)
 
-    def _give(self, worker: _Worker, job: Job) -> None:
-        worker.job, worker.started = job, time.monotonic()
+    def _next(self) -> tuple[Job, ...]:
+        """The next job, and as many behind it as make a batch: short ones, shared fairly among the workers."""
+        jobs = self._shared.jobs
+        most = 1
+        if self._pace < SHORT:
+            most = min(MOST, int(BATCH / max(self._pace, BATCH / MOST)), -(-len(jobs) // len(self._workers)))
+        found = [jobs.popleft()]
+        while len(found) < most and jobs and not {found[0].number, jobs[0].number} & self._alone:
+            found.append(jobs.popleft())
+        return tuple(found)
+
+    def _give(self, worker: _Worker, jobs: tuple[Job, ...]) -> None:
+        worker.jobs, worker.started = jobs, time.monotonic()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            worker.connection.send(job)
+            worker.connection.send(jobs)
 
     def _hear(self, worker: _Worker) -> None:
         while True:
@@ -230,11 +249,15 @@ class _Watch:
             else:
                 raise WorkerError(str(rest[0]))
 
-    def _done(self, worker: _Worker, number: int, score: Score, trace: str, leave: bool, held: int) -> None:
-        worker.job, worker.leaving = None, leave
+    def _done(self, worker: _Worker, answers: list[tuple[int, Score, str]], leave: bool, held: int) -> None:
+        taken = (time.monotonic() - worker.started) / len(answers)
+        self._pace += 0.2 * (taken - self._pace) if taken < self._pace else taken - self._pace
+        worker.jobs, worker.leaving = (), leave
         worker.held = held or worker.held
-        self._killed.pop(number, None)
-        self._answer(number, score, f"{trace}{_tail(worker.log)}")
+        for number, score, said in answers:
+            self._killed.pop(number, None)
+            self._alone.discard(number)
+            self._answer(number, score, said)
         if leave:
             _kill(worker)  # what a candidate left behind could hang its exit, and with it the seat
 
@@ -259,8 +282,11 @@ class _Watch:
                     f"{self._broken_starts} workers in a row ended before they were ready ({_ending(code)}); "
                     f"the last one said: {last[0]}"
                 )
-        elif worker.job is not None:
-            self._answer_for(worker, worker.job)
+        elif len(worker.jobs) > 1:
+            self._alone.update(job.number for job in worker.jobs)
+            self._shared.jobs.extendleft(reversed(worker.jobs))
+        elif worker.jobs:
+            self._answer_for(worker, worker.jobs[0])
         worker.log.unlink(missing_ok=True)
         self._start(worker.seat)
 
@@ -278,6 +304,7 @@ class _Watch:
         else:
             status, reason = "crashed", f"its process ended by itself: {_ending(code)}"
         self._killed.pop(job.number, None)
+        self._alone.discard(job.number)
         seconds = time.monotonic() - worker.started
         score = Score(key=job.key, status=status, seconds=seconds, seed=job.seed, error=reason)
         self._answer(job.number, score, _tail(worker.log))
@@ -300,7 +327,7 @@ def _over(worker: _Worker) -> tuple[Status, str] | None:
     taken, limits = time.monotonic() - worker.started, worker.resources
     if not worker.ready:
         return ("timeout", f"not ready after {STARTING:g} s") if taken > STARTING else None
-    if worker.job is None:
+    if not worker.jobs:
         return None
     if limits.time_limit and taken > limits.time_limit + GRACE:
         return "timeout", f"time limit of {limits.time_limit:g} s reached"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNEVENTFUL = ("ok", "stopped")  # statuses of which nothing is kept
 LONGEST_LOG = 64 * 1024  # bytes, from the end
 
 
@@ -29,7 +30,9 @@ def contained(evaluate: Callable[[Job], Evaluation], job: Job) -> Evaluation:
     begun = time.monotonic()
     try:
         return evaluate(job)
-    except (Exception, SystemExit) as failure:  # noqa: BLE001 - a candidate's own code may raise anything, and call exit
+    except KeyboardInterrupt:
+        raise  # a person's, where no process of its own is between
+    except BaseException as failure:  # noqa: BLE001 - a candidate's own code may raise anything, and call exit
         seconds = time.monotonic() - begun
         score = Score(job.key, failed(failure), seconds=seconds, seed=job.seed, error=one_line(failure))
         return Evaluation(score, traceback.format_exc())
@@ -41,7 +44,7 @@ def keep(candidates: Path | None, score: Score, output: str, disk: Disk | None =
     Nothing depends on these files: they are not synced, no symbolic link is followed to write them, and where the disk
     refuses, the log says so and the score counts as ever.
     """
-    if candidates is None or score.status in ("ok", "stopped"):
+    if candidates is None or score.status in UNEVENTFUL:
         return
     folder, disk = candidates / score.key, disk or Disk()
     files = {"error.txt": f"{score.status}: {score.error}\n"}

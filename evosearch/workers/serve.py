@@ -6,6 +6,7 @@ does, so no worker outlives the process that started it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -18,9 +19,9 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
-from evosearch.workers.records import contained
+from evosearch.workers.records import LONGEST_LOG, UNEVENTFUL, contained
 
 if TYPE_CHECKING:
     from evosearch.workers import Resources
@@ -49,18 +50,54 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()  # what is loaded now stays: collections after each candidate need not walk through it
     connection.send(("ready",))
+    printed = _Printed()
     while True:
-        job = jobs.get()
-        os.ftruncate(1, 0)
-        score, log = contained(evaluate, job)
+        batch = jobs.get()
+        answers = []
+        for job in batch:
+            printed.forget()
+            score, log = contained(evaluate, job)
+            answers.append((job.number, score, "" if score.status in UNEVENTFUL else f"{log}{printed.tail()}"))
         gc.collect()
         if release is not None:
             release(0)
         held, broken = _held(resources.device) if resources.device != "cpu" else (0, False)
-        leave = broken or "CUDA error" in score.error or _resident() > LEAVE_ABOVE * resources.memory > 0
-        connection.send(("done", job.number, score, log, leave, held))
+        ruined = broken or any("CUDA error" in score.error for _, score, _ in answers)
+        leave = ruined or _resident() > LEAVE_ABOVE * resources.memory > 0
+        connection.send(("done", answers, leave, held))
         if leave:
             return
+
+
+class _Printed:
+    """What a candidate prints: this process's stdout and stderr are one file, begun anew for each.
+
+    A candidate may close them, or put others in their place: they are there again for the next.
+    """
+
+    def __init__(self) -> None:
+        self.file = os.dup(1)
+        self.streams = sys.stdout, sys.stderr
+
+    def forget(self) -> None:
+        for descriptor in (1, 2):
+            os.dup2(self.file, descriptor)
+        sys.stdout, sys.stderr = (stream if not stream.closed else _stream() for stream in self.streams)
+        self.streams = sys.stdout, sys.stderr
+        os.ftruncate(self.file, 0)
+
+    def tail(self) -> str:
+        """The end of it, with what Python's own streams hold still."""
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # a candidate may have put anything in their place
+                stream.flush()
+        size = os.fstat(self.file).st_size
+        return os.pread(self.file, LONGEST_LOG, max(0, size - LONGEST_LOG)).decode("utf-8", "replace")
+
+
+def _stream() -> TextIO:
+    """What stands for stdout or stderr where a candidate has closed it."""
+    return os.fdopen(1, "w", encoding="utf-8", errors="backslashreplace", buffering=1, closefd=False)
 
 
 def _own(error: BaseException) -> bool:

@@ -39,7 +39,7 @@ class Direct:
 
     def __call__(self, job: Job) -> Evaluation:
         try:
-            derivation = self.context.space.parse(job.text)
+            derivation = self.context.space.parse(job.text) if self.task.uses_derivation else None
         except ArchitectureError as error:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
         score = self.task.evaluate(job.text, derivation, job.key, job.seed)

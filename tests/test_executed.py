@@ -1,0 +1,163 @@
+"""A score is known only for the code that gave it: digests see what is executed, wherever it lies in the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from evosearch.cli import DONE, FAILED, main
+
+GRAMMAR = '// input: none\nstart: "a" | "b" | both\nboth: "(" start "," start ")"\n'
+FILES = {
+    "evosearch.toml": "",
+    "lang.lark": GRAMMAR,
+    "pkg/__init__.py": "from .impl import fitness\n",
+    "pkg/impl.py": """
+import importlib
+from pkg import tables
+from . import deeper as renamed
+import pkg_apart.far
+late = importlib.import_module("pkg_dynamic")
+
+def fitness(text, derivation, seed):
+    from pkg.inside import lengthen
+    return float(tables.OF["x"] * lengthen(text) + renamed.NOTHING + pkg_apart.far.NOTHING + late.NOTHING)
+""",
+    "pkg/tables.py": "OF = {'x': 1}\n",
+    "pkg/deeper/__init__.py": "from pkg.deeper.last import NOTHING\n",
+    "pkg/deeper/last.py": "NOTHING = 0\n",
+    "pkg/inside.py": "def lengthen(text):\n    return len(text)\n",
+    "pkg/unused.py": "HERE = 1\n",
+    "pkg_apart/far.py": "NOTHING = 0\n",
+    "pkg_dynamic.py": "NOTHING = 0\n",
+}
+EXECUTED = [name for name in FILES if name.startswith("pkg") and name != "pkg/unused.py"]
+
+RUN = ["run", "--task", "pkg:fitness", "--grammar", "lang.lark", "--budget", "10", "-q", "--workers", "1"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EVOSEARCH_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules and import paths as a new process has them, put back after."""
+    import sys
+
+    for name in [name for name in sys.modules if name.startswith("pkg")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for name in [name for name in sys.modules if name.split(".")[0] in ("pkg", "pkg_apart", "pkg_dynamic")]:
+        del sys.modules[name]
+
+
+def test_a_run_whose_function_s_code_changed_says_which_file(
+    project: Path, fresh: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imported by its package, by itself, in the function, by name at run time: each file counts, and no other."""
+    assert (
+        main(
+            [
+                "run",
+                "--task",
+                "pkg:fitness",
+                "--grammar",
+                "lang.lark",
+                "--budget",
+                "10",
+                "--name",
+                "r",
+                "-q",
+                "--workers",
+                "1",
+            ]
+        )
+        == DONE
+    )
+    for name in EXECUTED:
+        forget(monkeypatch)
+        before = (project / name).read_text()
+        (project / name).write_text(f"{before}# another\n")
+        capsys.readouterr()
+        assert main(["resume", "r", "--budget", "12", "-q", "--workers", "1"]) == FAILED, name
+        assert f"{name} changed since the run was started" in capsys.readouterr().err
+        (project / name).write_text(before)
+    forget(monkeypatch)
+    (project / "pkg/unused.py").write_text("HERE = 2\n")
+    assert main(["resume", "r", "--budget", "12", "-q", "--workers", "1"]) == DONE
+    forget(monkeypatch)
+
+
+def test_a_run_of_before_is_compared_as_it_was(project: Path, fresh: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its header has no list of files: what its digests cover is what is asked for."""
+    from evosearch.engine.setup import Setup
+    from evosearch.store.run import Run
+
+    created = Run.create
+
+    def without(folder: Path, *, header: dict[str, object], **rest: object) -> Run:
+        return created(folder, header={k: v for k, v in header.items() if k != "code"}, **rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "create", without)
+        assert (
+            main(
+                [
+                    "run",
+                    "--task",
+                    "pkg:fitness",
+                    "--grammar",
+                    "lang.lark",
+                    "--budget",
+                    "10",
+                    "--name",
+                    "r",
+                    "-q",
+                    "--workers",
+                    "1",
+                ]
+            )
+            == DONE
+        )
+    assert "code" not in Run.open(project / "runs/r").header
+    assert hasattr(Setup, "code")
+    forget(monkeypatch)
+    (project / "pkg/tables.py").write_text("OF = {'x': 1}  # another\n")
+    assert main(["resume", "r", "--budget", "12", "-q", "--workers", "1"]) == DONE
+    forget(monkeypatch)
+
+
+def test_an_operator_s_helper_belongs_to_it(
+    project: Path, fresh: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    (project / "operators" / "mutate").mkdir(parents=True)
+    (project / "pkg_help.py").write_text("from evosearch.variation import one_of\nFIRST = 0\n")
+    (project / "operators" / "mutate" / "mine.py").write_text(
+        'import pkg_help\n\ndef mine(parent, space, rng):\n    """Draw anew."""\n    return space.draw(rng)\n'
+    )
+    monkeypatch.setattr(sys, "path", [str(project), *sys.path])
+    assert main([*RUN, "--name", "r"]) == DONE
+    sys.modules.pop("pkg_help")
+    (project / "pkg_help.py").write_text("FIRST = 1\n")
+    for name in [name for name in sys.modules if name.startswith("_evosearch")]:
+        del sys.modules[name]
+    capsys.readouterr()
+    assert main(["resume", "r", "--budget", "12", "-q", "--workers", "1"]) == FAILED
+    assert "mutate/mine changed" in capsys.readouterr().err
+    sys.modules.pop("pkg_help", None)
+    forget(monkeypatch)
