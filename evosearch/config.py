@@ -25,6 +25,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -46,7 +48,15 @@ BUILT_IN = ("digits",)  # tasks whose name comes before a folder of that name
 FROM_SEED = (("search", "seed"), ("recipe", "seed"), ("final", "seed"))  # set by the one `seed` at the top
 NO_LIMIT = "none"  # TOML has no null
 OPEN = ("strategy",)  # tables whose keys a plug-in's own settings check
-FREE = ("name", "workers", "log", "layers", "operators")  # no part of what a run finds, or compared by their digests
+FREE = (
+    "name",
+    "workers",
+    "log",
+    "layers",
+    "operators",
+    "time",
+)  # no part of what a run finds, or compared by their digests
+NO_END = 1_000_000_000  # the budget of a run that ends with its time
 FINAL_EPOCHS = 4  # the final training's epochs, as a multiple of a candidate's, where [final] does not say
 
 
@@ -64,6 +74,8 @@ class Config(pydantic.BaseModel):
     layers, operators: files and folders of the user's own; code, so never taken from a run's folder.
     log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard", and the names of
         logs of the user's own (operators/log/NAME.py). No part of what a run finds.
+    time: how long the run may take, the final training included: "10m", "90s", "1h30m"; empty: as long as its
+        candidates do. It decides when a run ends and nothing else. With a time and no budget, the budget has no end.
     evaluator: how a candidate is scored, of the user's own; empty: by training it, or by the task itself.
     head: what stands behind every network, of the user's own; empty: the head that the kind of task has.
     strategy: what the search's strategy has of settings of its own.
@@ -80,6 +92,7 @@ class Config(pydantic.BaseModel):
     layers: tuple[str, ...] = ()
     operators: tuple[str, ...] = ()
     log: Annotated[tuple[str, ...], _neutral([])] = ()
+    time: Annotated[str, _neutral("")] = ""
     evaluator: Annotated[str, _neutral("")] = ""
     head: Annotated[str, _neutral("")] = ""
     search: SearchSettings = SearchSettings()
@@ -100,13 +113,40 @@ class Config(pydantic.BaseModel):
         epochs = recipe.get("epochs", Recipe().epochs)
         follow = {**recipe, "epochs": epochs * FINAL_EPOCHS if isinstance(epochs, int) else epochs, "stop": "off"}
         limits = {key: None if value == NO_LIMIT else value for key, value in data.get("limits", {}).items()}
+        time = data.get("time", "")
+        budget = {"budget": NO_END} if time else DEFAULTS["search"]
         return {
             **data,
-            "search": {**DEFAULTS["search"], **data.get("search", {}), "seed": seed},
+            "time": str(time),
+            "search": {**budget, **data.get("search", {}), "seed": seed},
             "limits": limits,
             "recipe": recipe,
             "final": {**follow, **data.get("final", {}), "seed": seed},
         }
+
+    @pydantic.field_validator("time")
+    @classmethod
+    def _a_time(cls, text: str) -> str:
+        if text:
+            seconds(text)
+        return text
+
+
+def seconds(text: str) -> float:
+    """The seconds of a time as people write it: 90, 90s, 10m, 1h30m, 1.5h. Raises ValueError."""
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    found = re.fullmatch(r"(?:[0-9]*\.?[0-9]+\s*[hms]\s*)+", text.strip())
+    if found:
+        parts = re.findall(r"([0-9]*\.?[0-9]+)\s*([hms])", text)
+        total = sum(float(number) * units[unit] for number, unit in parts)
+    else:
+        try:
+            total = float(text)
+        except ValueError:
+            raise ValueError("a time is written as 10m, 90s or 1h30m") from None
+    if not (total > 0 and math.isfinite(total)):
+        raise ValueError("a time is above 0, as 10m, 90s or 1h30m")
+    return total
 
 
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -342,4 +382,15 @@ def _restored(data: Any) -> Any:
     return [_restored(value) for value in data] if isinstance(data, list) else data
 
 
-__all__ = ["Config", "check_keys", "differences", "dumps", "load", "loads", "parse_setting", "recorded", "validate"]
+__all__ = [
+    "Config",
+    "check_keys",
+    "differences",
+    "dumps",
+    "load",
+    "loads",
+    "parse_setting",
+    "recorded",
+    "seconds",
+    "validate",
+]

@@ -9,6 +9,7 @@ best/metrics.json         test metric, baseline, fitness, cost, seeds, versions
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,8 +51,11 @@ class Final:
     device: str
     threads: int
 
-    def train(self, architecture: Architecture) -> Finished:
-        """Train and test once. The same architecture, recipe, device kind and number of threads give the same again."""
+    def train(self, architecture: Architecture, finish_by: float = math.inf) -> Finished:
+        """Train and test once. The same architecture, recipe, device kind and number of threads give the same again.
+
+        finish_by: a time.monotonic(); a schedule that is not done by then is shortened, and repeats no more.
+        """
         import torch
 
         threads = torch.get_num_threads()
@@ -65,6 +69,7 @@ class Final:
                 seed=self.recipe.training_seed(architecture.key),
                 key=architecture.key,
                 cost=architecture.cost,
+                finish_by=finish_by,
             )
         finally:
             torch.set_num_threads(threads)

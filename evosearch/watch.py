@@ -15,6 +15,7 @@ class Progress:
     rate: evaluations a second in this session. seconds_left: None until there is a rate.
     failures: by status. duplicates: redrawn before any work was done. known: scores that another run had paid for.
     recent: the latest fitnesses, NaN for failures. earned: by mutation, (trials, mean reward). phase: search or final.
+    time: seconds that the run was given, 0 for no limit. endless: whether only its time ends it, not its budget.
     device: what candidates are trained on. memory: bytes that the workers take of its memory, and may take.
     """
 
@@ -34,14 +35,17 @@ class Progress:
     phase: str
     device: str = ""
     memory: tuple[int, int] = (0, 0)
+    time: float = 0.0
+    endless: bool = False
 
 
 @dataclass(frozen=True)
 class Summary:
     """The result of a run.
 
-    fitness: the best candidate's on the validation split. test_metric: of the final network, by metric name; empty
-    where the task has no network. baseline: likewise, of a linear model on the same splits.
+    fitness: the best candidate's on the validation split; None where the time was over before any had a score.
+    test_metric: of the final network, by metric name; empty where the task has no network.
+    baseline: likewise, of a linear model on the same splits.
     """
 
     folder: Path
@@ -49,7 +53,7 @@ class Summary:
     distinct: int
     best_key: str
     best_text: str
-    fitness: float
+    fitness: float | None
     test_metric: Mapping[str, float]
     baseline: Mapping[str, float]
     seconds: float

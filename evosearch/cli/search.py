@@ -64,6 +64,9 @@ def run(
     max_params: Annotated[int | None, option("N", SPACE, "Most trainable parameters.", min=0)] = None,
     max_flops: Annotated[int | None, option("N", SPACE, "Most FLOPs of one example.", min=0)] = None,
     budget: Annotated[int | None, option("N", SEARCH, "Candidates to evaluate.", min=1)] = None,
+    time: Annotated[
+        str | None, option("TIME", SEARCH, "That the run may take, as 10m or 1h30m; with no --budget it ends then.")
+    ] = None,
     strategy: Annotated[
         str | None, option("NAME", SEARCH, "aging, nsga2, or random as the baseline.", default="aging")
     ] = None,
@@ -110,6 +113,7 @@ def run(
         "operators": [str(path) for path in operators] if operators else None,
         "name": name,
         "log": _without_none(log),
+        "time": time,
         "search.budget": budget,
         "search.strategy": strategy,
         "search.order": order,
@@ -149,6 +153,7 @@ def resume(
     budget: Annotated[
         int | None, option("N", None, "A larger number of candidates, to go on from there.", min=1)
     ] = None,
+    time: Annotated[str | None, option("TIME", None, "That the whole run may take, more than it was given.")] = None,
     workers: Annotated[int | None, option("N", None, "Processes that evaluate; 0: one for each core.", min=0)] = None,
     device: Annotated[str | None, option("NAME", None, "cpu, cuda, cuda:1.", default="the run's")] = None,
     layers: Annotated[list[Path] | None, option("FILE.py", None, "The run's own layers; again for more.")] = None,
@@ -171,6 +176,7 @@ def resume(
         flags = {
             "name": fork,
             "search.budget": budget,
+            "time": time,
             "workers.workers": workers,
             "workers.device": device,
             "layers": [str(path) for path in layers] if layers else None,
@@ -188,6 +194,7 @@ def resume(
             folder,
             watch,
             budget=budget,
+            time=time,
             workers=workers,
             device=device,
             layers=tuple(str(path) for path in layers or ()),
@@ -311,7 +318,7 @@ def print_summary(summary: Summary) -> None:
     output.facts(
         [
             ("best", f"{short(summary.best_key)}  {shortened(summary.best_text)}"),
-            ("validation", f"{summary.fitness:.4f}"),
+            ("validation", "none in time" if summary.fitness is None else f"{summary.fitness:.4f}"),
             ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
             ("failed", f"{failed} ({kinds})" if failed else ""),
             ("duplicates", f"{summary.duplicates} redrawn before any work was done" if summary.duplicates else ""),
@@ -340,7 +347,7 @@ def status(
             ("run", f"{state['folder']}  {state['phase']}"),
             ("grammar", Path(state["grammar"]).name.removesuffix(".lark")),
             ("task", _stem(state["task"])),
-            ("evaluated", f"{state['evaluated']} of {state['budget']}"),
+            ("evaluated", evaluated_of(state, " of ")),
             ("failed", ", ".join(f"{number} {kind}" for kind, number in sorted(state["failures"].items()))),
             (
                 "best",
@@ -353,6 +360,13 @@ def status(
         ]
     )
     return 0
+
+
+def evaluated_of(state: dict[str, Any], of: str) -> str:
+    """How many candidates have a score, and of how many where their number ends the run."""
+    from evosearch.config import NO_END
+
+    return str(state["evaluated"]) if state["budget"] >= NO_END else f"{state['evaluated']}{of}{state['budget']}"
 
 
 def list_runs(
@@ -385,7 +399,7 @@ def list_runs(
             (
                 Path(state["folder"]).name,
                 state["phase"],
-                f"{state['evaluated']}/{state['budget']}" if "evaluated" in state else "",
+                evaluated_of(state, "/") if "evaluated" in state else "",
                 f"{best['fitness']:.4f}" if best else "",
                 ", ".join(f"{value:.4f}" for value in state.get("test", {}).values()),
                 Path(state.get("grammar", "")).name.removesuffix(".lark"),

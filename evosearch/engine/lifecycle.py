@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import platform
 import subprocess
 import time
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import config as configuration
 from evosearch import workers as pools
-from evosearch.engine.replay import largest_budget, recorded, replayed, resumed_config, setup_of
+from evosearch.engine import timing
+from evosearch.engine.replay import largest_budget, longest_time, recorded, replayed, resumed_config, setup_of
 from evosearch.engine.session import Session
 from evosearch.engine.setup import prepare
+from evosearch.engine.timing import TimeBudget
 from evosearch.errors import ArchitectureError, UsageError
 from evosearch.store.run import Run
 from evosearch.tasks import Task
@@ -30,7 +33,8 @@ if TYPE_CHECKING:
 
 def start(config: Config, folder: Path, watch: Watch) -> Summary:
     """A new run in `folder`, to its end. Raises EvosearchError; where nothing could begin, no folder is left."""
-    return _begin(prepare(config), folder, watch)
+    began = time.monotonic()
+    return _begin(prepare(config), folder, watch, began)
 
 
 def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
@@ -38,6 +42,7 @@ def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
 
     What the new grammar or limits do not admit is left out, and said. Raises UsageError where nothing is admitted.
     """
+    began = time.monotonic()
     texts = _population(Run.open(parent))
     empty = prepare(config, seed_texts={})
     admitted: dict[str, str] = {}
@@ -56,7 +61,7 @@ def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
     if not admitted:
         raise UsageError(f"{parent}: none of the {len(texts)} individuals of its population can start the new run")
     config = config.model_copy(update={"seeds": tuple(admitted)})
-    return _begin(prepare(config, seed_texts=admitted), folder, watch)
+    return _begin(prepare(config, seed_texts=admitted), folder, watch, began)
 
 
 def _population(run: Run) -> dict[int, str]:
@@ -75,14 +80,18 @@ def _population(run: Run) -> dict[int, str]:
     return {number: texts[number] for number in kept}
 
 
-def _begin(setup: Setup, folder: Path, watch: Watch) -> Summary:
-    with begun(setup, folder, watch) as session:
+def _begin(setup: Setup, folder: Path, watch: Watch, began: float) -> Summary:
+    with begun(setup, folder, watch, began) as session:
         return session.go_on()
 
 
 @contextlib.contextmanager
-def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
-    """A new run in `folder`, open for work, its first candidate proposed. Raises EvosearchError."""
+def begun(setup: Setup, folder: Path, watch: Watch, began: float | None = None) -> Iterator[Session]:
+    """A new run in `folder`, open for work, its first candidate proposed. Raises EvosearchError.
+
+    began: a time.monotonic() from which the run's time counts; now by default.
+    """
+    began = time.monotonic() if began is None else began
     config = setup.config
     logs = setup.logs
     search = setup.search()
@@ -115,7 +124,7 @@ def begun(setup: Setup, folder: Path, watch: Watch) -> Iterator[Session]:
             watch.note(line)
         if first is not None:
             run.append_proposal(first.pack())
-        yield Session(setup, search, run, watch, logs)
+        yield Session(setup, search, run, watch, logs, _time_of(config, 0.0, began))
 
 
 def resume(
@@ -123,6 +132,7 @@ def resume(
     watch: Watch,
     *,
     budget: int | None = None,
+    time: str | None = None,
     workers: int | None = None,
     device: str | None = None,
     layers: Sequence[str] = (),
@@ -131,11 +141,12 @@ def resume(
 ) -> Summary:
     """Go on with a run, to the end it would have had. Raises EvosearchError and then leaves the folder as it was.
 
-    budget: more candidates than the run was started with. workers, device: as in WorkerSettings.
+    budget: more candidates than the run was started with. time: longer than it was given, as "10m".
+    workers, device: as in WorkerSettings.
     layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
     log: as in Config; the run's own where it is None.
     """
-    changes = (budget, workers, device, layers, operators, log)
+    changes = (budget, time, workers, device, layers, operators, log)
     with reopened(folder, watch, *changes) as session:
         return session.go_on()
 
@@ -145,15 +156,17 @@ def reopened(
     folder: Path,
     watch: Watch,
     budget: int | None = None,
+    given: str | None = None,
     workers: int | None = None,
     device: str | None = None,
     layers: Sequence[str] = (),
     operators: Sequence[str] = (),
     log: Sequence[str] | None = None,
 ) -> Iterator[Session]:
-    """A run as it was when it stopped, open for work; arguments and errors as of `resume`."""
+    """A run as it was when it stopped, open for work; arguments and errors as of `resume`, `given` for its time."""
+    began = time.monotonic()
     with Run.open(folder, write=True) as run:
-        config = resumed_config(run, budget, workers, device, layers, operators, log)
+        config = resumed_config(run, budget, given, workers, device, layers, operators, log)
         setup = setup_of(run, config)
         logs = setup.logs
         if cut := run.cut_torn_tail():
@@ -162,7 +175,14 @@ def reopened(
         search, saved, curves = replayed(run, setup)
         if budget is not None and budget > largest_budget(run):
             run.append_note({"budget": budget})
-        yield Session(setup, search, run, watch, logs, saved, curves)
+        used = timing.used_seconds(run.records()) if config.time else 0.0
+        if given is not None and given != longest_time(run):
+            run.append_note({"time": given})
+        yield Session(setup, search, run, watch, logs, _time_of(config, used, began), saved, curves)
+
+
+def _time_of(config: Config, used: float, began: float) -> TimeBudget:
+    return TimeBudget(configuration.seconds(config.time) if config.time else math.inf, used, began)
 
 
 def _environment(setup: Setup) -> dict[str, Any]:
@@ -185,10 +205,13 @@ def _environment(setup: Setup) -> dict[str, Any]:
 
 def _facts(setup: Setup) -> dict[str, Any]:
     settings = setup.settings
+    size = f"for {settings_time}" if (settings_time := setup.config.time) else ""
+    if settings.budget < configuration.NO_END:
+        size = f"{settings.budget} candidates{', at most ' + size if size else ''}"
     order = "; folded as they arrive, so not repeatable" if settings.order == "arrival" else ""
     return {
         "grammar": setup.grammar.name,
         "task": setup.task.name,
-        "search": f"{settings.strategy}, {settings.budget} candidates, seed {setup.config.seed}{order}",
+        "search": f"{settings.strategy}, {size}, seed {setup.config.seed}{order}",
         "device": setup.device,
     }

@@ -90,9 +90,16 @@ def largest_budget(run: Run) -> int:
     return max((int(note["budget"]) for note in notes if "budget" in note), default=0)
 
 
+def longest_time(run: Run) -> str:
+    """The longest time that an earlier resume gave it, else the one it was started with; empty where it has none."""
+    given = [recorded(run).time, *(note["time"] for note in run.notes if "time" in note)]
+    return max(filter(None, given), key=configuration.seconds, default="")
+
+
 def resumed_config(
     run: Run,
     budget: int | None,
+    time: str | None,
     workers: int | None,
     device: str | None,
     layers: Sequence[str],
@@ -104,6 +111,9 @@ def resumed_config(
     asked = max(largest_budget(run), config.search.budget)
     if budget is not None and budget < asked:
         raise UsageError(f"--budget {budget}: the run was given {asked} already; name a larger one")
+    given = longest_time(run)
+    if time is not None and given and configuration.seconds(time) < configuration.seconds(given):
+        raise UsageError(f"--time {time}: the run was given {given} already; say a longer one")
     settings = config.workers
     if workers is not None:
         settings = replace(settings, workers=workers)
@@ -116,6 +126,7 @@ def resumed_config(
             "layers": paths.own_code("layers", config.layers, layers, run=run.folder),
             "operators": paths.own_code("operators", config.operators, operators, run=run.folder),
             "log": config.log if log is None else tuple(log),
+            "time": time or given,
         }
     )
 
@@ -218,7 +229,7 @@ def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:
     """The run's search before its first proposal. Raises RunChanged where what the run needs is not there any more."""
     # Nothing is evaluated: the device is the one that the scores were made on, whether it is here or not.
     device = str(json.loads(run.text("environment.json"))["device"])
-    setup = setup_of(run, resumed_config(run, None, None, None, layers, operators), device)
+    setup = setup_of(run, resumed_config(run, None, None, None, None, layers, operators), device)
     return search_of(run, setup)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
+import math
+import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
@@ -11,19 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evosearch import logs, workers
+from evosearch.config import NO_END
+from evosearch.engine import timing
 from evosearch.engine.replay import NOTHING, Saved
+from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, UsageError
+from evosearch.individual import Individual
 from evosearch.results import Final, Finished, files
 from evosearch.store.framing import decode, encode
 from evosearch.store.ledger import Ledger
 from evosearch.tasks import Task
+from evosearch.tasks.baseline import linear_baseline
 from evosearch.watch import Progress, Summary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from evosearch.engine.setup import Setup
-    from evosearch.individual import Individual
     from evosearch.score import Score
     from evosearch.search import Proposal, Search
     from evosearch.store.run import Run
@@ -37,6 +44,26 @@ RECENT = 40  # scores shown as a sparkline
 FINALISTS = 5  # individuals tried for best/, where the final training of a better one fails
 
 
+class Aside:
+    """A figure that is worked out beside the search, on one thread; nothing where it has not come when it is wanted."""
+
+    def __init__(self, work: Callable[[], dict[str, float]]) -> None:
+        self._work = work
+        self._found: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._run, name="evosearch-baseline", daemon=True)
+        self._thread.start()
+
+    def result(self) -> dict[str, float]:
+        self._thread.join(timeout=0)
+        return self._found
+
+    def _run(self) -> None:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # the other cores are the workers'
+            self._found = self._work()
+
+
 @dataclass
 class Session:
     """One process's work on a run. saved: what its newest checkpoint holds."""
@@ -46,14 +73,23 @@ class Session:
     run: Run
     watch: Watch
     log_makers: Mapping[str, logs.Maker]
+    time: TimeBudget = field(default_factory=lambda: TimeBudget(begun=time.monotonic()))
     saved: Saved = NOTHING
     curves: dict[int, tuple[float, ...]] = field(default_factory=dict)
     pool: workers.Pool | None = None
     known: int = 0
+    baseline: Aside | None = None
     arrived: list[tuple[int, Score]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.begun = time.monotonic()
+        self.begun = self.time.begun
+        self.trained_in: dict[
+            str, float
+        ] = {}  # seconds that ok candidates took, by key: for an estimate of the final training
+        if self.time.limited:
+            self.run.append_note(timing.opened(time.time() - (time.monotonic() - self.begun)))
+            scores = (record for record in self.run.records() if record["kind"] == "score")
+            self.trained_in = {r["key"]: r["seconds"] for r in scores if r["status"] == "ok" and r["seconds"]}
         self.evaluated_before = self.search.evaluated
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.recent: deque[float] = deque(maxlen=RECENT)
@@ -80,6 +116,8 @@ class Session:
         try:
             for proposal in self.search.pending:
                 self.submit(proposal, journal=False)
+            if self.time.limited and isinstance(self.setup.task, Task):
+                self.baseline = Aside(functools.partial(linear_baseline, self.setup.task))
             self._search()
             self._checkpoint()
         finally:
@@ -87,6 +125,8 @@ class Session:
                 self.pool.close()
             self.close()
         summary = self._finish()
+        if self.time.limited:
+            self.run.append_note(timing.closed(time.time()))
         self.watch.finished(summary)
         return summary
 
@@ -135,12 +175,12 @@ class Session:
 
     def _search(self) -> None:
         gc.freeze()  # what was loaded so far stays: no collection needs to look through torch and numba again
-        while not self.search.done:
+        while not self.search.done and time.monotonic() < (ends := self.time.search_end(self._final_seconds())):
             if not self._propose() and not self.search.pending:
                 break
             scores, self.arrived = self.arrived, []
             if not scores and self.search.pending:
-                scores = self._pool().wait(WAIT)
+                scores = self._pool().wait(min(WAIT, max(0.0, ends - time.monotonic())))
             if scores:
                 self._acknowledge(scores)
             if time.monotonic() - self.shown_at >= SHOWN or self.search.done:
@@ -183,6 +223,8 @@ class Session:
                 self.curves[number] = score.curve
             if score.status != "ok":
                 self.failures[score.status] += 1
+            elif score.seconds and self.time.limited:
+                self.trained_in[score.key] = score.seconds
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
             if self.ledger is not None and score.seconds:
                 self.ledger.put(score, task=task, recipe=recipe)
@@ -223,6 +265,16 @@ class Session:
         below = number - settings.lookahead if settings.order == "proposal" else number
         return self.setup.rule.brief(self.curves[n] for n in sorted(self.curves) if n < below)
 
+    def _final_seconds(self) -> float:
+        """What the final training of the best candidate is estimated to take, by what its evaluation took."""
+        if not (self.time.limited and isinstance(self.setup.task, Task) and self.trained_in):
+            return 0.0
+        best, config, task = self.search.best(), self.setup.config, self.setup.task
+        # One whose score another run paid for took no time here: as much as the slowest, to be safe.
+        took = self.trained_in.get(best.key if best else "", max(self.trained_in.values()))
+        rows = (len(task.train) + len(task.validation)) / len(task.train)
+        return took * rows * config.final.epochs / config.recipe.epochs
+
     def _progress(self, phase: str) -> Progress:
         search, seconds = self.search, time.monotonic() - self.begun
         done = search.evaluated - self.evaluated_before
@@ -237,7 +289,7 @@ class Session:
             best_fitness=self._fitness(best) if best else None,
             best_params=self._params(best) if best else None,
             rate=rate,
-            seconds_left=(budget - search.evaluated) / rate if rate else None,
+            seconds_left=self._seconds_left(budget - search.evaluated, rate),
             failures=dict(self.failures),
             duplicates=sum(tally.duplicates for tally in tallies.values()),
             known=self.known,
@@ -251,7 +303,15 @@ class Session:
             phase=phase,
             device=self.setup.device.partition(":")[0],
             memory=self.pool.memory if self.pool is not None else (0, 0),
+            time=self.time.total if self.time.limited else 0.0,
+            endless=budget >= NO_END,
         )
+
+    def _seconds_left(self, candidates: int, rate: float) -> float | None:
+        """Until the budget is spent, as fast as so far, or the time is over."""
+        by_rate = candidates / rate if rate else math.inf
+        left = min(by_rate, max(0.0, self.time.end - time.monotonic())) if self.time.limited else by_rate
+        return left if math.isfinite(left) else None
 
     def _fitness(self, individual: Individual) -> float:
         """The first objective as the task measures it, without the sign that selection gave it."""
@@ -265,37 +325,34 @@ class Session:
     # -- the end
 
     def _finish(self) -> Summary:
-        best = self.search.best()
-        if best is None:
+        finalists = self._finalists()
+        if not finalists:
             kinds = ", ".join(f"{count} {status}" for status, count in sorted(self.failures.items()))
             raise RunError(
                 f"{self.run.folder}: none of {self.search.evaluated} candidates succeeded ({kinds}); "
                 f"candidates/ in it holds their errors"
             )
         test: dict[str, float] = {}
-        baseline: dict[str, float] = {}
+        baseline: Mapping[str, float] = {}
         if isinstance(self.setup.task, Task):
             self.watch.progress(self._progress("final"))
             config = self.setup.config
             final = Final(self.setup.task, config.final, self.setup.device, config.workers.threads)
-            best, trained = self._trained(final)
-            test, baseline = dict(trained.test), final.baseline()
-            fitness = {"fitness": self._fitness(best), "metric": self.setup.task.metric, "baseline": baseline}
+            best, trained = self._trained(final, finalists)
+            test, baseline = dict(trained.test), self._baseline(final)
+            fitness = {"fitness": self._fitness_of(best), "metric": self.setup.task.metric, "baseline": baseline}
             self.run.write_best(files(trained, self.setup.task, fitness))
         else:
-            self.run.write_best(
-                {
-                    "architecture.arch": best.text + "\n",
-                    "metrics.json": json.dumps({"key": best.key, "fitness": self._fitness(best), "test": {}}) + "\n",
-                }
-            )
+            best = finalists[0]
+            metrics: dict[str, Any] = {"key": best.key, "fitness": self._fitness_of(best), "test": {}}
+            self.run.write_best({"architecture.arch": best.text + "\n", "metrics.json": json.dumps(metrics) + "\n"})
         return Summary(
             folder=_near(self.run.folder),
             evaluated=self.search.evaluated,
             distinct=self.search.known,
             best_key=best.key,
             best_text=best.text,
-            fitness=self._fitness(best),
+            fitness=self._fitness_of(best),
             test_metric=test,
             baseline=baseline,
             seconds=time.monotonic() - self.begun,
@@ -303,14 +360,36 @@ class Session:
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
         )
 
-    def _trained(self, final: Final) -> tuple[Individual, Finished]:
-        """The best candidate that survives the final training, with the result of that."""
-        for individual in self.search.front()[:FINALISTS]:
-            finished = final.train(self.setup.space.read(individual.derivation))
+    def _finalists(self) -> list[Individual | Proposal]:
+        """What may become the best network, the best first: the front; where the time was over before any candidate had
+        a score, the candidates that were under way, in the order proposed: what the run starts from comes first.
+        """
+        front = self.search.front()[:FINALISTS]
+        if front or not (self.time.limited and isinstance(self.setup.task, Task)):
+            return list(front)
+        under_way = list(self.search.pending[:FINALISTS])
+        if under_way:
+            self.watch.note("the time was over before any candidate had a score; the first one is trained")
+        return under_way
+
+    def _fitness_of(self, one: Individual | Proposal) -> float | None:
+        """None of a candidate that has no score."""
+        return self._fitness(one) if isinstance(one, Individual) else None
+
+    def _trained(
+        self, final: Final, finalists: Sequence[Individual | Proposal]
+    ) -> tuple[Individual | Proposal, Finished]:
+        """The best candidate that survives the final training, with the result."""
+        for one in finalists:
+            finished = final.train(self.setup.space.read(one.derivation), self.time.final_end)
             if finished.network is not None:
-                return individual, finished
-            self.watch.note(f"{individual.key[:8]}: final training failed ({finished.error}); trying the next best")
+                return one, finished
+            self.watch.note(f"{one.key[:8]}: final training failed ({finished.error}); trying the next best")
         raise RunError(f"{self.run.folder}: none of the best candidates survived the final training; see [final]")
+
+    def _baseline(self, final: Final) -> Mapping[str, float]:
+        """The linear model's figure; of a run that was given a time, where it has come by now."""
+        return self.baseline.result() if self.baseline is not None else final.baseline()
 
 
 def _near(folder: Path) -> Path:

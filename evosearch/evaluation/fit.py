@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+UNTIMED = 2  # steps at the start that tell nothing of those to come
+JUDGING = 0.5  # what a batch takes forwards, of a step on it, at the most
 CHECK_EVERY = 20  # steps between looks at the loss; a look waits for the device
 
 
@@ -86,16 +88,19 @@ def final_train(
     key: str = "",
     cost: Cost = Cost(),
     deadline: float = math.inf,
+    finish_by: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """Train on train and validation together, then evaluate once on the test split.
+
+    finish_by: a time of `clock`; a schedule that would go on beyond, as its first steps tell, is shortened to end then.
 
     The score's objective is the test metric, under the task's metric name; metrics hold it again as test_<metric>.
     """
     both = Split(np.concatenate([task.train.x, task.validation.x]), np.concatenate([task.train.y, task.validation.y]))
     trained = _attempt(
         lambda fit: fit.run(both, task.test_split(), curve=False),
-        _Fit(build, task, recipe, device, seed, deadline, None, None, clock),
+        _Fit(build, task, recipe, device, seed, deadline, None, None, clock, finish_by),
         key,
         cost,
     )
@@ -169,9 +174,12 @@ class _Fit:
     rule: StopRule | None
     brief: Any
     clock: Callable[[], float]
+    finish_by: float = math.inf
 
     def __post_init__(self) -> None:
         self.curve: list[float] = []
+        self.planned = 0  # steps of the whole schedule
+        self.timed = (0, 0.0)  # the step from which steps are timed, and when it began
         self.network: nn.Module | None = None
 
     def run(self, train: Split, judge: Split, curve: bool) -> tuple[float, dict[str, float]]:
@@ -201,14 +209,18 @@ class _Fit:
             judged = Batches(self.task, judge, self.recipe, self.device, layout)
             step = Step(network, batches, self.task, self.recipe, self.device)
             epochs, metric, loss = self.recipe.epochs, math.nan, math.nan
+            self.planned = batches.steps * epochs
             for epoch in range(epochs):
-                train_loss = self._epoch(step, batches, epoch)
-                if curve or epoch == epochs - 1:
+                train_loss = self._epoch(step, batches, epoch, judged.count / judged.size)
+                last = (epoch + 1) * batches.steps >= self.planned
+                if curve or last:
                     with step.weights_to_judge():
                         metric, loss = self._evaluate(network, judged)
                     self._fold(metric, loss, epoch, curve)
+                if last:
+                    break
             step.keep_average()
-        metrics = {"loss": loss, "train_loss": train_loss, "epochs": float(epochs)}
+        metrics = {"loss": loss, "train_loss": train_loss, "epochs": self.planned / batches.steps}
         if step.graph_failed:
             metrics["graph_fallbacks"] = 1.0
         if self.device.startswith("cuda"):
@@ -216,8 +228,8 @@ class _Fit:
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files want weights
         return metric, metrics
 
-    def _epoch(self, step: Step, batches: Batches, epoch: int) -> float:
-        """One pass; returns the mean training loss."""
+    def _epoch(self, step: Step, batches: Batches, epoch: int, judging: float) -> float:
+        """One pass, or the rest of the schedule; returns the mean training loss. judging: batches after the last."""
         import torch
 
         step.network.train()
@@ -225,13 +237,35 @@ class _Fit:
         total = torch.zeros((), device=self.device)
         for number in range(batches.steps):
             at = epoch * batches.steps + number
-            step.set_rate(rate(self.recipe, at, batches.steps * self.recipe.epochs))
+            step.set_rate(rate(self.recipe, at, self.planned))
             total += step(order[number * batches.size : (number + 1) * batches.size])
             if self.clock() > self.deadline:
                 raise Stopped("timeout", f"time limit reached in epoch {epoch + 1}, step {number + 1}")
-            if (at + 1) % CHECK_EVERY == 0 or number == batches.steps - 1:
+            if math.isfinite(self.finish_by):
+                self._shorten(at, judging)
+            last = at + 1 >= self.planned
+            if (at + 1) % CHECK_EVERY == 0 or number == batches.steps - 1 or last:
                 step.check(total, at)
-        return float(total) / batches.steps
+            if last:
+                break
+        return float(total) / (number + 1)
+
+    def _shorten(self, at: int, judging: float) -> None:
+        """Plan no more steps than there is time for, as the steps so far tell; looked at after 1, 2, 4, ... of them.
+
+        The first two are not counted: memory is taken and kernels are chosen in them.
+        """
+        now = self.clock()
+        if at == UNTIMED - 1:
+            self.timed = (at, now)
+        if now >= self.finish_by:
+            self.planned = min(self.planned, at + 1)
+        taken = at - self.timed[0]
+        if at < UNTIMED or taken & (taken - 1):
+            return
+        each = (now - self.timed[1]) / taken
+        left = self.finish_by - now - JUDGING * judging * each
+        self.planned = min(self.planned, at + 1 + max(0, int(left / max(each, 1e-9))))
 
     def _evaluate(self, network: nn.Module, judged: Batches) -> tuple[float, float]:
         """The task's metric and the mean loss over all examples of the split."""

@@ -47,6 +47,20 @@ def best_line(progress: Progress) -> str:
     return f"{progress.best_fitness:.4f}  ({short(progress.best_key)}{size})"
 
 
+def evaluated(progress: Progress) -> str:
+    """How many candidates have a score, and of how many, where that ends the run: `12/80`, `12`."""
+    if progress.endless:
+        return f"{progress.evaluated:>4}"
+    return f"{progress.evaluated:>{len(str(progress.budget))}}/{progress.budget}"
+
+
+def share_done(progress: Progress) -> float:
+    """Of the budget, or of the time where that ends the run, 0 to 1."""
+    if progress.endless and progress.time:
+        return min(1.0, 1 - (progress.seconds_left or 0.0) / progress.time)
+    return progress.evaluated / max(progress.budget, 1)
+
+
 def rate_text(rate: float) -> str:
     """Evaluations a second, or a minute where that is the clearer number."""
     return f"{rate:.1f}/s" if rate >= 1 else f"{rate * 60:.1f}/min"
@@ -82,7 +96,7 @@ class PlainView:
 
     def progress(self, progress: Progress) -> None:
         better = progress.best_key is not None and progress.best_key != self._best
-        done = progress.evaluated >= progress.budget
+        done = progress.evaluated >= progress.budget or progress.phase != "search"
         now = self.clock()
         if not (better or done or now - self._printed >= max(self.every, SHARE * (now - self._began))):
             return
@@ -93,10 +107,9 @@ class PlainView:
             return
         self._best, self._printed = progress.best_key, now
         left = "" if progress.seconds_left is None or done else f"  {duration(progress.seconds_left)} left"
-        width = len(str(progress.budget))
         phase = "" if progress.phase == "search" else f"{progress.phase}  "
         rate = f"  {rate_text(progress.rate)}" if progress.rate else ""
-        line = f"{progress.evaluated:>{width}}/{progress.budget}  {phase}best {best_line(progress)}{rate}{left}"
+        line = f"{evaluated(progress)}  {phase}best {best_line(progress)}{rate}{left}"
         if line != self._line:
             self._say(line)
         self._line = line
@@ -173,8 +186,8 @@ class LiveView:
             bar.add_column(width=28)
             bar.add_column(no_wrap=True)
             bar.add_row(
-                ProgressBar(total=max(seen.budget, 1), completed=seen.evaluated, width=28),
-                f"{seen.evaluated}/{seen.budget}{rate}{left}",
+                ProgressBar(total=1.0, completed=share_done(seen), width=28),
+                f"{evaluated(seen)}{rate}{left}",
             )
             grid.add_row(seen.phase or "search", bar)
             grid.add_row("best", Text(best_line(seen), style="green"))

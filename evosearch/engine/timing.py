@@ -1,0 +1,74 @@
+"""The time that a run was given: what is left of it, and what of it the final training needs.
+
+A run that was given a time ends when that is over, and what it was given decides nothing else: of two runs with one
+seed the candidates of one are the first of the other's. An earlier session's time is read from the journal: it began
+at a note, and was at work until the last record behind it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+LEAST, MOST = 0.1, 0.5  # of the whole time, kept back for the final training
+SPARE = 1.1  # on the estimate of the final training: its rows are loaded, its network is tested and saved
+WRITING = 0.01  # of the whole time, for the files and the report
+
+
+@dataclass(frozen=True)
+class TimeBudget:
+    """total: seconds given, infinite where no time was; used: in earlier sessions; begun: when this one began."""
+
+    total: float = math.inf
+    used: float = 0.0
+    begun: float = 0.0
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+    @property
+    def limited(self) -> bool:
+        return math.isfinite(self.total)
+
+    @property
+    def end(self) -> float:
+        """When the run has to be at its end, as the clock says; a final training gets its least share in any case."""
+        return self.begun + max(self.total - self.used, LEAST * self.total)
+
+    @property
+    def final_end(self) -> float:
+        """When the final training has to be."""
+        return self.end - WRITING * self.total if self.limited else math.inf
+
+    def search_end(self, final: float) -> float:
+        """When the search has to be, where the final training is estimated to take so many seconds."""
+        if not self.limited:
+            return math.inf
+        return self.end - min(max(SPARE * final, LEAST * self.total), MOST * self.total) - WRITING * self.total
+
+
+def opened(at: float) -> dict[str, Any]:
+    """The note of a session that begins, at a Unix time."""
+    return {"opened": at}
+
+
+def closed(at: float) -> dict[str, Any]:
+    """The note of a session that ends."""
+    return {"closed": at}
+
+
+def used_seconds(records: Iterable[Mapping[str, Any]]) -> float:
+    """Seconds that the sessions behind these journal records were at work."""
+    total, began, last = 0.0, None, 0.0
+    for record in records:
+        if "opened" in record:
+            total += max(last - began, 0.0) if began is not None else 0.0
+            began = last = float(record["opened"])
+        elif "closed" in record:
+            last = float(record["closed"])
+        elif record.get("kind") == "score":
+            last = float(record.get("at", last))
+    return total + (max(last - began, 0.0) if began is not None else 0.0)
