@@ -12,7 +12,7 @@ from evosearch.cli import DONE, output
 from evosearch.cli.grammars import InputOption, JsonOption, LayersOption
 from evosearch.cli.help import Command
 from evosearch.cli.search import RUN_ARGUMENT
-from evosearch.report.text import count, short
+from evosearch.report.text import count, figure, short
 
 if TYPE_CHECKING:
     from evosearch.architecture import Architecture
@@ -39,7 +39,7 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
         [
             ("key", found["key"]),
             ("text", found["text"]),
-            ("validation", f"{found['fitness']:.4f}"),
+            ("validation", figure(found["fitness"])),
             *((f"test {name}", f"{value:.4f}") for name, value in found["test"].items()),
             *((f"baseline {name}", f"{value:.4f}") for name, value in found["baseline"].items()),
             ("parameters", f"{found['params']:,}"),

@@ -11,7 +11,7 @@ import typer
 
 from evosearch.cli import INTERRUPTED, Terminated, output
 from evosearch.cli.help import Command
-from evosearch.report.text import count, duration, short, shortened
+from evosearch.report.text import count, duration, figure, short, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -318,7 +318,7 @@ def print_summary(summary: Summary) -> None:
     output.facts(
         [
             ("best", f"{short(summary.best_key)}  {shortened(summary.best_text)}"),
-            ("validation", "none in time" if summary.fitness is None else f"{summary.fitness:.4f}"),
+            ("validation", figure(summary.fitness)),
             ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
             ("failed", f"{failed} ({kinds})" if failed else ""),
             ("duplicates", f"{summary.duplicates} redrawn before any work was done" if summary.duplicates else ""),
@@ -351,7 +351,7 @@ def status(
             ("failed", ", ".join(f"{number} {kind}" for kind, number in sorted(state["failures"].items()))),
             (
                 "best",
-                f"{best['fitness']:.4f}  {short(best['key'])}  {count(best['params'])} parameters"
+                f"{figure(best['fitness'])}  {short(best['key'])}  {count(best['params'])} parameters"
                 if best
                 else "none yet",
             ),
@@ -400,7 +400,7 @@ def list_runs(
                 Path(state["folder"]).name,
                 state["phase"],
                 evaluated_of(state, "/") if "evaluated" in state else "",
-                f"{best['fitness']:.4f}" if best else "",
+                figure(best["fitness"]) if best else "",
                 ", ".join(f"{value:.4f}" for value in state.get("test", {}).values()),
                 Path(state.get("grammar", "")).name.removesuffix(".lark"),
                 _stem(state["task"]) if "task" in state else "",

@@ -367,7 +367,7 @@ class Session:
         front = self.search.front()[:FINALISTS]
         if front or not (self.time.limited and isinstance(self.setup.task, Task)):
             return list(front)
-        under_way = list(self.search.pending[:FINALISTS])
+        under_way: list[Individual | Proposal] = list(self.search.pending[:FINALISTS])
         if under_way:
             self.watch.note("the time was over before any candidate had a score; the first one is trained")
         return under_way

@@ -215,14 +215,16 @@ class RunReading:
         }
 
     def _summary(self, candidate: Candidate) -> dict[str, Any]:
+        scored = self.objective[0] in candidate.objectives  # else its run's time was over before any had a score
+        cost = candidate.cost or self.metrics.get("cost", {})
         return {
             "number": candidate.number,
             "key": candidate.key,
             "text": candidate.text,
             "objective": self.objective[0],
-            "fitness": self.fitness(candidate),
-            "params": candidate.cost["params"],
-            "flops": candidate.cost["flops"],
+            "fitness": self.fitness(candidate) if scored else None,
+            "params": cost.get("params", 0),
+            "flops": cost.get("flops", 0),
             "operator": candidate.operator,
         }
 

@@ -25,6 +25,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def figure(value: float | None) -> str:
+    """A fitness with four decimals; `none` where there is no score."""
+    return "none" if value is None else f"{value:.4f}"
+
+
 def short(key: str) -> str:
     """The first eight digits of a key: enough to tell a run's candidates apart."""
     return key[:8]
@@ -35,4 +40,4 @@ def shortened(text: str, length: int = 56) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-__all__ = ["clean", "count", "duration", "short", "shortened"]
+__all__ = ["clean", "count", "duration", "figure", "short", "shortened"]

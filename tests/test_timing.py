@@ -1,0 +1,157 @@
+"""A run that was given a time ends when it is over, and the time decides nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evosearch import config as configuration
+from evosearch import engine
+from evosearch.cli import main
+from evosearch.engine.timing import TimeBudget, closed, opened, used_seconds
+from evosearch.errors import ConfigError, UsageError
+from evosearch.evaluation.fit import final_train
+from evosearch.evaluation.recipe import Recipe
+from evosearch.store.run import Run
+from evosearch.tasks import Task, load
+from tests.chaos.sessions import words
+from tests.watch import Silent
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("90", 90), ("90s", 90), ("10m", 600), ("1h30m", 5400), ("1.5h", 5400), ("2m 5s", 125), (".5", 0.5)],
+)
+def test_times_as_people_write_them(text: str, expected: float) -> None:
+    assert configuration.seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-5", "10 minutes", "inf", "m"])
+def test_what_is_no_time_is_refused_with_how_to_say_one(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"time: .*10m"):
+        configuration.load(None, {"time": text})
+
+
+def test_a_time_without_a_budget_has_a_budget_without_end() -> None:
+    assert configuration.load(None, {"time": "10m"}).search.budget == configuration.NO_END
+    assert configuration.load(None, {"time": "10m", "search.budget": 7}).search.budget == 7
+    assert configuration.load(None).search.budget == 80
+
+
+@given(total=st.floats(1, 1e6), used=st.floats(0, 2e6), final=st.floats(0, 1e7))
+def test_the_search_ends_before_the_final_training_and_that_before_the_end(
+    total: float, used: float, final: float
+) -> None:
+    budget = TimeBudget(total, used, begun=100.0)
+    assert budget.search_end(final) < budget.final_end < budget.end
+    assert budget.final_end - budget.search_end(final) >= 0.1 * total * (1 - 1e-9)
+    if used <= 0.9 * total:
+        assert math.isclose(budget.end, 100.0 + total - used)
+
+
+def test_no_time_has_no_end() -> None:
+    assert not TimeBudget().limited
+    assert TimeBudget().search_end(3.0) == TimeBudget().final_end == math.inf
+
+
+def test_used_is_what_each_session_worked_until_its_last_record() -> None:
+    score = {"kind": "score"}
+    records = [
+        opened(100.0), {**score, "at": 103.0}, {**score, "at": 107.0},  # killed after 7 seconds
+        opened(500.0), {"kind": "proposal"}, closed(511.0),
+        opened(900.0),
+    ]  # fmt: skip
+    assert used_seconds(records) == 18.0
+
+
+def _candidates(folder: Path) -> list[str]:
+    return [record["key"] for record in Run.open(folder).records() if record["kind"] == "proposal"]
+
+
+def _config(table: Path, **settings: object) -> configuration.Config:
+    overrides = {"grammar": str(table / "words.lark"), "task": f"table:{table / 'words.csv'}", "seeds": [], **settings}
+    return configuration.load(None, overrides)
+
+
+def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_other(tmp_path: Path) -> None:
+    """Also of one that is given more time later, and the time it had counts."""
+    table = words(tmp_path / "table", letters=5)
+    engine.start(_config(table, **{"search.budget": 2000}), tmp_path / "long", Silent())
+    expected = _candidates(tmp_path / "long")
+
+    folder = tmp_path / "short"
+    began = time.monotonic()
+    engine.start(_config(table, time="0.6s"), folder, Silent())
+    first = _candidates(folder)
+    assert (folder / "best" / "architecture.arch").is_file()
+    assert first
+    assert first == expected[: len(first)]
+    assert used_seconds(Run.open(folder).records()) <= time.monotonic() - began
+
+    with pytest.raises(UsageError, match=r"0\.6s already"):
+        engine.resume(folder, Silent(), time="0.5s")
+    engine.resume(folder, Silent(), time="1.2s")
+    more = _candidates(folder)
+    assert len(more) > len(first)
+    length = min(len(more), len(expected))
+    assert more[:length] == expected[:length]
+
+
+def test_a_run_whose_time_is_over_before_any_candidate_has_a_score_hands_back_a_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = f"run --grammar tiny_cnn --task digits --time 0.01s --runs {tmp_path} --name r".split()
+    assert main([*arguments, "--set", "workers.workers=1", "--quiet"]) == 0
+    metrics = json.loads((tmp_path / "r" / "best" / "metrics.json").read_text())
+    assert metrics["fitness"] is None
+    assert metrics["test"]["accuracy"] >= 0
+    for command in ("status", "best", "report", "verify"):
+        assert main([command, str(tmp_path / "r")]) == 0
+    assert main(["list", str(tmp_path)]) == 0
+    assert "Traceback" not in capsys.readouterr().err
+
+
+class _Clock:
+    """A second for each time it is asked."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_a_final_training_without_time_is_shortened_and_still_gives_a_network() -> None:
+    task = load("digits")
+    assert isinstance(task, Task)
+    steps: list[float] = []
+
+    class Counting(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if self.training:
+                steps.append(0.0)
+            return super().forward(x.flatten(1))
+
+    def trained(finish_by: float) -> tuple[int, float]:
+        steps.clear()
+        result = final_train(
+            lambda: Counting(64, 10), task, Recipe(epochs=5, batch=64), finish_by=finish_by, clock=_Clock()
+        )
+        assert result.score.status == "ok"
+        return len(steps), result.score.metrics["epochs"]
+
+    counts = [trained(finish_by) for finish_by in (3.0, 30.0, 80.0, math.inf)]
+    assert all(a[0] < b[0] for a, b in pairwise(counts))
+    a_pass = (len(task.train) + len(task.validation)) // 64
+    assert counts[-1] == (5 * a_pass, 5.0)
+    for number, epochs in counts:
+        assert math.isclose(number / a_pass, epochs)
