@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from evosearch.individual import Individual
 
 
+def global_generators() -> tuple[Any, ...]:
+    """The states of Python's and numpy's global generators, to see that nobody drew from them."""
+    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - read, never drawn from
+    return (random.getstate(), name, np.asarray(keys).tobytes(), *rest)
+
+
 @contextmanager
 def seeded_random(rng: np.random.Generator) -> Iterator[None]:
     """Python's global `random`, seeded from `rng` inside the block and put back after it. For DEAP's selection."""
@@ -81,7 +87,7 @@ def _offspring(
     seed: tuple[int, int],
 ) -> list[Any]:
     rng = np.random.default_rng(seed)
-    before = random.getstate(), _numpy_state()
+    before = global_generators()
     if operator.kind == "initialise":
         made = list(islice(operator(space, tuple(parents), rng), len(parents) + 3))
     elif operator.kind == "select":
@@ -97,14 +103,9 @@ def _offspring(
         chosen = [one_of(parents, rng) for _ in range(count)]
         child = operator(*chosen, space, rng)
         made = [] if child is None else [child]
-    if (random.getstate(), _numpy_state()) != before:
+    if global_generators() != before:
         raise _broken(operator, "drew from a global generator; draw from the rng it is given")
     return made
-
-
-def _numpy_state() -> tuple[Any, ...]:
-    name, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002 - read to see that nobody drew from it
-    return (name, np.asarray(keys).tobytes(), *rest)
 
 
 def _check_child(operator: Operator, space: Space, child: object) -> None:
