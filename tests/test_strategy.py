@@ -14,9 +14,10 @@ from evosearch.architecture import Limits, Space
 from evosearch.cost import Cost
 from evosearch.errors import ConfigError, OperatorError, SpaceExhausted
 from evosearch.score import Score, evaluation_seed
-from evosearch.search import Candidate, Proposal, Search, SearchSettings
+from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.search.conformance import conform
 from evosearch.search.history import Archive
+from evosearch.search.proposal import identity
 
 EXPRESSIONS = """
 // input: none
@@ -145,10 +146,9 @@ def test_at_neutral_values_keys_seeds_and_records_are_as_they_were(expressions: 
 
 
 @pytest.mark.parametrize(("fidelity", "repeat"), [(0.0, 0), (1.5, 0), (float("nan"), 0), (1.0, -1)])
-def test_a_fidelity_that_is_none_is_refused(expressions: Space, fidelity: float, repeat: int) -> None:
-    derivation = expressions.draw(np.random.default_rng(0))
+def test_a_fidelity_that_is_none_is_refused(fidelity: float, repeat: int) -> None:
     with pytest.raises(ValueError, match="above 0 and at most 1"):
-        Candidate(derivation, "x", fidelity=fidelity, repeat=repeat)
+        identity("0" * 32, fidelity, repeat)
 
 
 def test_a_strategy_that_ends_ends_the_search(expressions: Space, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class Archive:
     """The identities of all evaluations proposed so far, in that order.
 
     A hash table with open addressing over one row of bytes: 25 to 35 bytes an identity, where a dict of bytes takes
-    94 to 124. Identities are digests, so their last bytes are spread evenly.
+    94 to 124.
     """
 
     def __init__(self, packed: bytes = b"") -> None:
@@ -50,12 +50,12 @@ class Archive:
         if 2 * len(self) > len(self._slots):
             self._slots = array("I", bytes(2 * 4 * len(self._slots)))
             for place in range(len(self)):
-                self._slots[self._slot(self._packed[place * SIZE : (place + 1) * SIZE])] = place + 1
+                self._slots[self._slot(bytes(self._packed[place * SIZE : (place + 1) * SIZE]))] = place + 1
 
-    def _slot(self, identity: bytes | bytearray) -> int:
+    def _slot(self, identity: bytes) -> int:
         """The slot that holds an identity, or the free one where it would go."""
         slots, packed, mask = self._slots, self._packed, len(self._slots) - 1
-        slot = int.from_bytes(identity[8:], "big") & mask
+        slot = hash(identity) & mask
         while (held := slots[slot]) and packed[held * SIZE - SIZE : held * SIZE] != identity:
             slot = (slot + 1) & mask
         return slot

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 FULL, FIRST = 1.0, 0  # a candidate's fidelity and repeat where nothing else is said
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """What a strategy would have evaluated next; the search decides whether it may be.
 
     operator: what made it; its tally counts it. parents: the first one is what its score is compared with.
@@ -35,13 +34,6 @@ class Candidate:
     given: bool = False
     fidelity: float = FULL
     repeat: int = FIRST
-
-    def __post_init__(self) -> None:
-        if not 0 < self.fidelity <= 1 or self.repeat < 0:
-            raise ValueError(
-                f"{self.operator}: fidelity {self.fidelity}, repeat {self.repeat}: a candidate's fidelity is above 0 "
-                "and at most 1, its repeat a whole number from 0"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +103,7 @@ class InFlight:
     score: Score | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluated:
+class Evaluated(NamedTuple):
     """A proposal and the result of its evaluation. individual: None for a failure."""
 
     proposal: Proposal
@@ -130,7 +121,15 @@ def identify(space: Space, derivation: Derivation) -> tuple[str, str | None]:
 
 
 def identity(key: str, fidelity: float = FULL, repeat: int = FIRST) -> bytes:
-    """What the archive knows an evaluation by, 16 bytes: the key itself at full fidelity the first time."""
+    """What the archive knows an evaluation by, 16 bytes: the key itself at full fidelity the first time.
+
+    Raises ValueError for a fidelity or a repeat that is none.
+    """
     if fidelity == FULL and repeat == FIRST:
         return bytes.fromhex(key)
+    if not 0 < fidelity <= 1 or repeat < 0:
+        raise ValueError(
+            f"fidelity {fidelity}, repeat {repeat}: a candidate's fidelity is above 0 and at most 1, its repeat a whole "
+            "number from 0"
+        )
     return hashlib.blake2b(f"{key}:{fidelity!r}:{repeat}".encode(), digest_size=16).digest()

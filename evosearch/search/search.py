@@ -16,6 +16,7 @@ and log book are DEAP's.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -92,6 +93,7 @@ class Search:
             policy or adaptive.make(settings.policy, alpha=settings.alpha, gamma=settings.gamma, floor=settings.floor),
         )
         self.strategy = self._strategy(tuple(seeds.values()), own or {})
+        self._fold_draws = len(inspect.signature(self.strategy.fold).parameters) > 1
         self.history = History(len(self.objectives), kept=history or self.strategy.needs_history)
 
     # What the outside sees
@@ -345,7 +347,7 @@ class Search:
             tally.over_limit += 1
             limits[limit] = limits.get(limit, 0) + 1
             return None
-        if not self.settings.replacement and identity(key, candidate.fidelity, candidate.repeat) in self._archive:
+        if identity(key, candidate.fidelity, candidate.repeat) in self._archive and not self.settings.replacement:
             tally.duplicates += 1
             limits[""] = 1
             return None
@@ -407,7 +409,8 @@ class Search:
         if individual is not None and individual.full:
             self._join_hall(individual)
         before = [*self.population, individual] if self.settings.gamma and individual is not None else []
-        self.strategy.fold(Evaluated(entry.proposal, individual), self._stream(SURVIVING, number))
+        draws = (self._stream(SURVIVING, number),) if self._fold_draws else ()
+        self.strategy.fold(Evaluated(entry.proposal, individual), *draws)
         if before:
             self.credit.left(before, self.population)
         if individual is not None and self.population and (number + 1) % self.settings.population == 0:

@@ -90,7 +90,10 @@ class Strategy(Protocol):
         ...
 
     def fold(self, evaluated: Evaluated, rng: np.random.Generator) -> None:
-        """Take in the result of one evaluation, a failure too. rng: of the proposal's number, another one."""
+        """Take in the result of one evaluation, a failure too. rng: of the proposal's number, another one.
+
+        A `fold` that draws nothing may leave `rng` out: to make one takes as long as all else that the loop does.
+        """
 
     def pack(self) -> dict[str, Any]:
         """Its state as plain values for msgpack; `population`, if there is one, under that name."""

@@ -38,7 +38,7 @@ class Random:
         while True:
             yield Candidate(self.space.draw(rng), "random")
 
-    def fold(self, evaluated: Evaluated, rng: np.random.Generator) -> None:
+    def fold(self, evaluated: Evaluated) -> None:
         pass
 
     def pack(self) -> dict[str, Any]:
