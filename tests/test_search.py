@@ -428,6 +428,17 @@ def test_telling_twice_or_out_of_the_blue_is_an_error(expressions: Space, bundle
             search.tell(number, 1.0)
 
 
+@pytest.mark.parametrize("seed", [0, 7, 2**32, 2**63 + 5, 2**130])
+def test_each_proposal_s_stream_is_numpy_s_spawned_one(
+    expressions: Space, bundled: operators.Operators, seed: int
+) -> None:
+    """Journals are replayed with these streams: they are SeedSequence(seed, spawn_key=(stream, number))'s."""
+    search = Search(expressions, SearchSettings(seed=seed), bundled)
+    for stream, number in ((0, 0), (1, 77), (0, 2**31)):
+        spawned = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, number)))
+        assert search._stream(stream, number).random(4).tolist() == spawned.random(4).tolist()
+
+
 def test_the_evaluation_seed_depends_on_seed_and_key_alone() -> None:
     assert evaluation_seed(1, "ab") == evaluation_seed(1, "ab")
     assert len({evaluation_seed(s, k) for s in (1, 2) for k in ("ab", "cd")}) == 4

@@ -249,9 +249,9 @@ def test_an_archive_knows_what_it_was_given_in_its_order() -> None:
     identities = [rng.bytes(16) for _ in range(3000)] + [bytes(8) + i.to_bytes(8, "big") for i in range(500)]
     identities += [i.to_bytes(8, "big") + bytes(8) for i in range(50)]
     archive, known = Archive(), dict.fromkeys(identities[::2])
-    for identity in [*identities[::2], *identities[:100:2]]:
-        archive.add(identity)
-    assert [identity in archive for identity in identities] == [identity in known for identity in identities]
+    for one in [*identities[::2], *identities[:100:2]]:
+        archive.add(one)
+    assert [one in archive for one in identities] == [one in known for one in identities]
     assert bytes(archive) == b"".join(known) == bytes(Archive(bytes(archive)))
     assert len(archive) == len(known)
 

@@ -129,7 +129,7 @@ def identity(key: str, fidelity: float = FULL, repeat: int = FIRST) -> bytes:
         return bytes.fromhex(key)
     if not 0 < fidelity <= 1 or repeat < 0:
         raise ValueError(
-            f"fidelity {fidelity}, repeat {repeat}: a candidate's fidelity is above 0 and at most 1, its repeat a whole "
-            "number from 0"
+            f"fidelity {fidelity}, repeat {repeat}: a candidate's fidelity is above 0 and at most 1, its repeat a "
+            "whole number from 0"
         )
     return hashlib.blake2b(f"{key}:{fidelity!r}:{repeat}".encode(), digest_size=16).digest()

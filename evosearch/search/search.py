@@ -81,6 +81,7 @@ class Search:
         self._identities: dict[Derivation, tuple[str, str | None]] = {}
         self._archive = Archive()
         self._inflight: dict[int, InFlight] = {}
+        self._seed_words = _words(settings.seed)
         self._next = 0
         self._folded = 0
         self._halls: Any = None
@@ -437,8 +438,8 @@ class Search:
     # Parts
 
     def _stream(self, stream: int, number: int) -> np.random.Generator:
-        sequence = np.random.SeedSequence(self.settings.seed, spawn_key=(stream, number))
-        return np.random.Generator(np.random.PCG64(sequence))
+        words = np.array([*self._seed_words, stream, number], dtype=np.uint32)
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
     def _hall(self) -> Any:
         if self._halls is None:
@@ -507,3 +508,12 @@ class Search:
 
 def _values(data: Sequence[float] | None) -> tuple[float, ...] | None:
     return None if data is None else tuple(data)
+
+
+def _words(seed: int) -> list[int]:
+    """A seed as numpy's SeedSequence takes it in before a spawn key: 32 bits a word, at least four.
+
+    SeedSequence(words + [stream, number]) is SeedSequence(seed, spawn_key=(stream, number)), made in half the time.
+    """
+    words = [seed >> shift & 0xFFFFFFFF for shift in range(0, max(seed.bit_length(), 1), 32)]
+    return words + [0] * (4 - len(words))
