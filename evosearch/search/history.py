@@ -41,16 +41,18 @@ class Archive:
     def __bytes__(self) -> bytes:
         return bytes(self._packed)
 
-    def add(self, identity: bytes) -> None:
+    def add(self, identity: bytes) -> bool:
+        """Whether it is new; it is known from now on."""
         slot = self._slot(identity)
         if self._slots[slot]:
-            return
+            return False
         self._packed += identity
         self._slots[slot] = len(self)
         if 2 * len(self) > len(self._slots):
             self._slots = array("I", bytes(2 * 4 * len(self._slots)))
             for place in range(len(self)):
                 self._slots[self._slot(bytes(self._packed[place * SIZE : (place + 1) * SIZE]))] = place + 1
+        return True
 
     def _slot(self, identity: bytes) -> int:
         """The slot that holds an identity, or the free one where it would go."""
@@ -84,14 +86,13 @@ class Row:
 class History:
     """What has been folded in, for whoever models the search: strategies, stop rules, estimators.
 
-    folded: evaluations folded in. in_flight: proposals that are not, told or not. known: distinct evaluations
-    proposed. Rows and columns are there only where somebody said that they need them (`kept`); they are rebuilt from
-    the run's journal, and are no part of a checkpoint.
+    folded: evaluations folded in. in_flight: proposals that are not, told or not. Rows and columns are there only where
+    somebody said that they need them (`kept`); they are rebuilt from the run's journal, and no part of a checkpoint.
     """
 
     def __init__(self, objectives: int, *, kept: bool = False) -> None:
         self.kept = kept
-        self.folded = self.in_flight = self.known = 0
+        self.folded = self.in_flight = 0
         self.objectives = objectives
         self.numbers = array("q")
         self.texts: list[str] = []

@@ -299,7 +299,7 @@ class Search:
     def _propose(self, number: int, rng: np.random.Generator) -> InFlight:
         limits: dict[str, int] = {}
         drawn = 0
-        self.history.in_flight, self.history.known = len(self._inflight), len(self._archive)
+        self.history.in_flight = len(self._inflight)
         for candidate in islice(self.strategy.candidates(self.history, rng), self.settings.draws):
             drawn += 1
             if candidate is None:
@@ -316,9 +316,8 @@ class Search:
         raise SpaceExhausted(self._why_exhausted(limits))
 
     def _entry(self, number: int, candidate: Candidate, key: str) -> InFlight:
-        """An admitted candidate as a proposal, known from now on."""
+        """An admitted candidate as a proposal."""
         fidelity, repeat = candidate.fidelity, candidate.repeat
-        self._archive.add(identity(key, fidelity, repeat))
         proposal = Proposal(
             number,
             candidate.derivation,
@@ -334,7 +333,7 @@ class Search:
         return InFlight(proposal, candidate.parents[0].values if candidate.parents else None)
 
     def _admit(self, candidate: Candidate, tally: Tally, limits: dict[str, int]) -> str | None:
-        """The candidate's key if it may be proposed; else None, and the tally says why."""
+        """The candidate's key if it may be proposed, known from now on; else None, and the tally says why."""
         derivation = candidate.derivation
         if candidate.given and self._seeds_by_derivation[derivation] in self._archive:
             return None  # an initialiser yields its seeds for every place; those that have theirs are no duplicates
@@ -348,7 +347,8 @@ class Search:
             tally.over_limit += 1
             limits[limit] = limits.get(limit, 0) + 1
             return None
-        if identity(key, candidate.fidelity, candidate.repeat) in self._archive and not self.settings.replacement:
+        new = self._archive.add(identity(key, candidate.fidelity, candidate.repeat))
+        if not new and not self.settings.replacement:
             tally.duplicates += 1
             limits[""] = 1
             return None
