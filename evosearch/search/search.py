@@ -419,9 +419,13 @@ class Search:
 
     def _join_hall(self, individual: Individual) -> None:
         hall = self._hall()
-        before = hall[0].values if len(hall) else None
+        first = hall[0] if len(hall) else None
         hall.update([individual])
-        if individual in hall if len(self.objectives) > 1 else hall[0].values != before:
+        if len(self.objectives) > 1:
+            better = individual in hall
+        else:  # of equals, DEAP puts the latest first
+            better = hall[0] is not first and (first is None or hall[0].values != first.values)
+        if better:
             self.credit.since_best = 0
 
     def _record(self, number: int) -> None:
