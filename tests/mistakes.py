@@ -491,6 +491,7 @@ CONFIGS = [
     usage("run --set search.replacement=true", "only random search draws with replacement"),
     usage("run --set search.objectives=['a','-a']", "search.objectives: a, -a: one objective is named twice"),
     usage("run --set search.objectives=['a+b','']", "search.objectives: '': write a name"),
+    usage("run --set strategy.x=1", "strategy.x: strategy 'aging' has no such setting; it has none of its own"),
     usage("run --strategy nsga2 --set search.objectives=['accuracy']", "nsga2 is for several"),
     usage(
         "run --dry-run --set search.objectives=['latency']", "latency: digits has accuracy, activations, error, flops"

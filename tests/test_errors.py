@@ -144,7 +144,7 @@ def run(number: int, seen: Path, folder: Path, capsys: Capture, monkeypatch: pyt
 # By file, function and the beginning of what is raised.
 OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
     "a library's caller alone can do this; the commands refuse it before, in words of their own": [
-        ("adaptive.py", "make", "ConfigError"),
+        ("search/adaptive.py", "make", "ConfigError"),
         ("architecture.py", "Space.__init__", 'LayerError(f"{grammar.name} is read without layers'),
         ("architecture.py", "_no_layers", "LayerError"),
         ("formats/__init__.py", "export", 'ExportError(f"no format'),
@@ -157,8 +157,8 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("store/run.py", "Run._writable", "RunError"),
         ("store/run.py", "Run.open", 'RunError(f"{folder}: not a run folder'),
         ("store/run.py", "Run.open", 'RunError(f"{folder}: there is no such run'),
-        ("search.py", "Search._outcome", "TaskError"),
-        ("search.py", "Search.ask", "SpaceExhausted"),
+        ("search/search.py", "Search._outcome", "TaskError"),
+        ("search/search.py", "Search.ask", "SpaceExhausted"),
         ("tasks/base.py", "Split.__post_init__", "TaskError"),
         ("tasks/base.py", "make_task", 'TaskError(f"{name}: an example has shape'),
         ("evaluation/recipe.py", "Recipe.__post_init__", 'ConfigError(f"recipe.augment: no augmentation'),
@@ -168,6 +168,12 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("operators.py", "_check_child", "_broken"),
         ("operators.py", "_offspring", "_broken"),
         ("operators.py", "conform", "_broken"),
+    ],
+    "a strategy of one's own is needed for it; tests/test_strategy.py": [
+        ("search/conformance.py", "conform", "OperatorError"),
+        ("search/search.py", "Search._propose", 'SpaceExhausted(f"strategy'),
+        ("search/strategy.py", "settings", 'ConfigError(f"strategy.{key}: {message}'),
+        ("search/strategy.py", "settings", "OperatorError"),
     ],
     "a disk that refuses, which tests/chaos, test_runs.py, test_cache.py and test_logs.py put in": [
         ("final.py", "_text", "refusal"),
@@ -212,7 +218,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
             "regexp_parts",
             'mistake("bad-regex", node.place, text=node.raw, reason="it is empty")',
         ),
-        ("search.py", "Search._named", "ConfigError"),
+        ("search/evolution.py", "Evolution.__init__", 'ConfigError("no mutation'),
         ("tasks/function.py", "load", 'TaskError(f"no module {error.name!r}'),
     ],
 }

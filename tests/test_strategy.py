@@ -180,6 +180,12 @@ def test_wrong_settings_of_a_strategy_are_named(
         Search(expressions, SearchSettings(strategy="halving"), own(tmp_path, "halving", HALVING), own=table)
 
 
+def test_settings_that_are_no_dataclass_are_refused(expressions: Space, tmp_path: Path) -> None:
+    found = own(tmp_path, "halving", HALVING.replace("    @dataclass(frozen=True)\n", ""))
+    with pytest.raises(OperatorError, match="Settings of strategy 'halving' is not a dataclass; make it one"):
+        Search(expressions, SearchSettings(strategy="halving"), found)
+
+
 def test_a_bundled_strategy_has_no_settings_of_its_own(expressions: Space) -> None:
     with pytest.raises(ConfigError, match=r"strategy\.x: strategy 'aging' has no such setting; it has none of its own"):
         Search(expressions, SearchSettings(), operators.find(), own={"x": 1})
