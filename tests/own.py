@@ -211,6 +211,7 @@ class Ordered(Classification):
 
 from dataclasses import dataclass
 
+from evosearch.errors import ShapeError
 from evosearch.layers.base import Leaf
 
 
@@ -221,6 +222,8 @@ class Plain(Leaf):
     outputs: int
 
     def shape(self, x):
+        if len(x) != 1:
+            raise ShapeError("a plain head stands behind vectors")
         return (self.outputs,)
 
     def params(self, x):

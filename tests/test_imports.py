@@ -18,7 +18,7 @@ PACKAGE = ROOT / "evosearch"
 LINES: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
     ("study", "estimators"),
-    ("engine", "bench", "final"),
+    ("engine", "bench", "final", "check"),
     ("config", "report", "logs", "formats", "export"),
     ("results", "given", "auto"),
     ("search",),

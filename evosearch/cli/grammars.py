@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evosearch.cli import DONE, USAGE, output
+from evosearch.cli import DONE, FAILED, USAGE, output
 from evosearch.cli.help import Command
 from evosearch.report.text import clean, count
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from evosearch.architecture import Space
+    from evosearch.check import Checked
 
 PANEL = "Grammars"
 
@@ -34,6 +41,10 @@ def check(
     grammar: GrammarArgument,
     input: InputOption = None,
     layers: LayersOption = None,
+    operators: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FOLDER", help="Plug-ins of your own: does each keep its contract? Again for more."),
+    ] = None,
     samples: Annotated[int, typer.Option("--samples", "-n", min=0, help="How many to draw.")] = 1000,
     as_json: JsonOption = False,
 ) -> int:
@@ -61,11 +72,25 @@ def check(
     if not as_json:
         output.say(output.fitted(report.beginning(), 4))
     report = sampled(report, space.grammar, space, samples)
+    checked = [] if not (layers or operators) else _contracts(space, operators or ())
     if as_json:
-        output.as_json(report.to_json())
+        own = {"plugins": [dataclasses.asdict(one) for one in checked]} if layers or operators else {}
+        output.as_json(report.to_json() | own)
     else:
         output.say(output.fitted(report.rest(), 4))
-    return DONE
+        if checked:
+            output.say()
+        for one in checked:
+            output.say(f"{one.kind} {one.name}: {clean(one.error) or 'keeps its contract'}")
+    return FAILED if any(one.error for one in checked) else DONE
+
+
+def _contracts(space: Space, folders: Sequence[Path]) -> list[Checked]:
+    """The layers of a person's own in a space, and the plug-ins in the folders and the project, each tried."""
+    from evosearch import plugins
+    from evosearch.check import check_layers, check_plugins
+
+    return [*check_layers(space), *(check_plugins(plugins.find(folders), space) if folders else ())]
 
 
 def sample(
