@@ -6,12 +6,14 @@ writes its own lines into a Builder.
 
 from __future__ import annotations
 
+import functools
 import linecache
 from collections import OrderedDict
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
+from evosearch.ensemble import Ensemble
 from evosearch.errors import ExportError
 from evosearch.layers.base import Series
 from evosearch.layers.builder import Builder, Working
@@ -19,7 +21,7 @@ from evosearch.layers.shapes import show
 from evosearch.layers.writing import write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from torch import nn
 
@@ -31,26 +33,35 @@ KEPT_SOURCES = 64  # generated files that tracebacks can still show
 _sources: OrderedDict[str, None] = OrderedDict()
 
 
-def source(architecture: Architecture, *, name: str = "Network") -> str:
-    """Plain PyTorch code of the network: a module that needs torch and nothing else.
+def source(architecture: Architecture | Ensemble, *, name: str = "Network") -> str:
+    """Plain PyTorch code of the network, or of an ensemble: a module that needs torch and nothing else.
 
     The class takes a batch of the architecture's input shape and returns what its head gives; without a head, the
     output of its sentence. Its parameters have the names of the module from `build`, so that state dicts load.
     Raises ExportError where an own layer has a `module` and no code.
     """
+    if isinstance(architecture, Ensemble):
+        return _joint_source(architecture, name)
     text, builder = _write(architecture, name)
-    if builder.owned:
-        layers = ", ".join(sorted({layer.name for layer, _ in builder.owned.values()}))
-        raise ExportError(f"cannot write {layers} as plain PyTorch; give the layer an `emit` that writes its code")
+    _refuse_owned(builder)
     return text
 
 
-def build(architecture: Architecture) -> nn.Module:
-    """The network as a torch module, freshly initialised by torch's generator.
+def _refuse_owned(builder: Builder) -> None:
+    """Raise ExportError where a layer is a module of the user's own that has no code."""
+    if builder.owned:
+        layers = ", ".join(sorted({layer.name for layer, _ in builder.owned.values()}))
+        raise ExportError(f"cannot write {layers} as plain PyTorch; give the layer an `emit` that writes its code")
+
+
+def build(architecture: Architecture | Ensemble) -> nn.Module:
+    """The network, or an ensemble, as a torch module, freshly initialised by torch's generator.
 
     Input: a batch of the architecture's input shape. Output: (batch, outputs) of its head; without a head, the output
-    of its sentence. Submodules are named as in `source`.
+    of its sentence. Submodules are named as in `source`; those of an ensemble's members have `members.N.` before them.
     """
+    if isinstance(architecture, Ensemble):
+        return _joint(architecture)
     return _made(*_write(architecture, "Network"))
 
 
@@ -83,11 +94,58 @@ def _series(architecture: Architecture) -> Iterator[Node]:
 
 def _made(text: str, builder: Builder) -> nn.Module:
     """The module that the source defines."""
+    return _executed(text, {"own_layer": _own_layer(builder)})
+
+
+def _executed(text: str, names: Mapping[str, Any]) -> nn.Module:
     filename = f"<network {blake2b(text.encode(), digest_size=8).hexdigest()}>"
     _remember(filename, text)
-    namespace: dict[str, Any] = {"__name__": "evosearch.generated", "own_layer": _own_layer(builder)}
+    namespace: dict[str, Any] = {"__name__": "evosearch.generated", **names}
     exec(compile(text, filename, "exec"), namespace)  # noqa: S102 - the source is ours, written line by line above
     return cast("nn.Module", namespace["Network"]())
+
+
+# --- ensembles ------------------------------------------------------------------------------------------------------
+
+
+def _joint_source(ensemble: Ensemble, name: str) -> str:
+    """A class for each architecture, and below them the one that asks all members."""
+    helpers: dict[str, str] = {}
+    classes: list[str] = []
+    for title, member in _classes(ensemble).items():
+        builder, body = _written(member)
+        _refuse_owned(builder)
+        helpers |= builder.helpers
+        classes += [*_class(builder, body, title), "", ""]
+    return _file(_title(ensemble), helpers, [*classes, *_joint_class(ensemble, name)])
+
+
+def _joint(ensemble: Ensemble) -> nn.Module:
+    made = {title: functools.partial(build, member) for title, member in _classes(ensemble).items()}
+    return _executed(_file(_title(ensemble), {}, _joint_class(ensemble, "Network")), made)
+
+
+def _classes(ensemble: Ensemble) -> dict[str, Architecture]:
+    """The members' architectures by the names of their classes, in the order in which members are first of one."""
+    return {f"Member{number}": one for number, one in enumerate({m.text: m for m in ensemble.members}.values(), 1)}
+
+
+def _joint_class(ensemble: Ensemble, name: str) -> list[str]:
+    names, averaging = {member.text: title for title, member in _classes(ensemble).items()}, ensemble.averaging
+    mean = f"sum(w * {averaging.averaged.format(out='m(x)')} for w, m in zip(self.weights, self.members))"
+    members = ", ".join(f"{names[member.text]}()" for member in ensemble.members)
+    return [
+        f"class {name}(nn.Module):",
+        f"    weights = ({', '.join(map(repr, ensemble.weights))},)",
+        "",
+        "    def __init__(self):",
+        "        super().__init__()",
+        f"        self.members = nn.ModuleList([{members}])",
+        "",
+        "    def forward(self, x):",
+        f"        mean = {mean}",
+        f"        return {averaging.outputs.format(mean='mean')}",
+    ]
 
 
 def held_scalars(architecture: Architecture) -> int:
@@ -113,15 +171,24 @@ def _own_layer(builder: Builder) -> Callable[[str], nn.Module]:
 
 @lru_cache(maxsize=2)  # of one candidate the memory is estimated, then it is built
 def _write(architecture: Architecture, name: str) -> tuple[str, Builder]:
+    builder, body = _written(architecture)
+    return _code(builder, body, _title(architecture), name), builder
+
+
+def _written(architecture: Architecture) -> tuple[Builder, Sequence[str]]:
     build = Builder()
     start = end = build.start(architecture.input)
     for node in (architecture.stem, architecture.root, architecture.head):
         if node is not None:
             end = write(node, end, build)
-    return _code(build, build.forward(start, end), _title(architecture), name), build
+    return build, build.forward(start, end)
 
 
-def _code(build: Builder, body: Sequence[str], title: str, name: str) -> str:
+def _code(build: Builder, body: Iterable[str], title: str, name: str) -> str:
+    return _file(title, build.helpers, _class(build, body, name))
+
+
+def _file(title: str, helpers: Mapping[str, str], classes: Iterable[str]) -> str:
     lines = [
         f'"""{title}"""',
         "",
@@ -129,8 +196,15 @@ def _code(build: Builder, body: Sequence[str], title: str, name: str) -> str:
         "from torch import nn",
         "from torch.nn import functional as F",
         "",
-        *(f"\n{source.strip()}\n" for _, source in sorted(build.helpers.items())),
+        *(f"\n{source.strip()}\n" for _, source in sorted(helpers.items())),
         "",
+        *classes,
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _class(build: Builder, body: Iterable[str], name: str) -> list[str]:
+    return [
         f"class {name}(nn.Module):",
         "    def __init__(self):",
         "        super().__init__()",
@@ -139,7 +213,6 @@ def _code(build: Builder, body: Sequence[str], title: str, name: str) -> str:
         "    def forward(self, x):",
         *(f"        {line}" for line in body),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _attribute(build: Builder, attribute: str) -> str:
@@ -149,7 +222,9 @@ def _attribute(build: Builder, attribute: str) -> str:
     return f"self.{attribute} = {made}"
 
 
-def _title(architecture: Architecture) -> str:
+def _title(architecture: Architecture | Ensemble) -> str:
+    if isinstance(architecture, Ensemble):
+        return f"{_title(architecture.members[0])} {len(architecture.members)} networks that answer as one."
     head = architecture.head
     after = show(architecture.output) if head is None else f"{show(head.output)} outputs"
     return f"{show(architecture.input)} to {after}."

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from evosearch.architecture import Architecture
+    from evosearch.ensemble import Ensemble
     from evosearch.evaluation.recipe import Recipe
     from evosearch.tasks import Task
 
@@ -115,7 +116,7 @@ def files(finished: Finished, task: Task, more: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def model_source(architecture: Architecture, task: Task) -> str:
+def model_source(architecture: Architecture | Ensemble, task: Task) -> str:
     """network.source, and below it what makes raw examples its input, and its output answers."""
     return f"{network.source(architecture)}\n{answer_source(task)}"
 

@@ -31,6 +31,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("grammar", "layers", "score", "individual"),
     ("plugins",),
     ("executed",),
+    ("ensemble",),
     ("paths", "cost", "text", "watch"),
     ("errors",),
 )

@@ -18,6 +18,7 @@ import numpy as np
 
 from evosearch import network
 from evosearch.architecture import Architecture
+from evosearch.ensemble import Ensemble
 from evosearch.errors import EvosearchError, ExportError
 from evosearch.formats.base import Array, Format, Original, runner
 from evosearch.formats.onnx import Onnx
@@ -125,19 +126,22 @@ def _examples(original: Original) -> Iterator[tuple[str, Array]]:
 
 def _culprit(original: Original, format: str, beside: Path) -> str:
     """The layer that fails: from the root down, the innermost one that fails when it is all there is."""
-    node = original.architecture.root
-    if _alone(original, node, format, beside):
+    model = original.architecture
+    members = model.members if isinstance(model, Ensemble) else (model,)
+    member = next((one for one in members if not _alone(one, one.root, format, beside)), None)
+    if member is None:
         return "the network with these weights, though its layers with fresh ones"
+    node = member.root
     while True:
-        inner = next((part for part in dict.fromkeys(node.parts) if not _alone(original, part, format, beside)), None)
+        inner = next((part for part in dict.fromkeys(node.parts) if not _alone(member, part, format, beside)), None)
         if inner is None:
             return f"{node.layer.name} ({show(node.inputs)} to {show(node.output)})"
         node = inner
 
 
-def _alone(original: Original, node: Node, format: str, beside: Path) -> bool:
+def _alone(whole: Architecture, node: Node, format: str, beside: Path) -> bool:
     """Whether the format can say a network of this one layer with its parts."""
-    part = Architecture(node, node.inputs, "", original.architecture.derivation)
+    part = Architecture(node, node.inputs, "", whole.derivation)
     try:
         _written(Original(part, network.build(part).eval(), None), format, beside)
     except Exception:  # noqa: BLE001 - as in _attempt; that it fails is the answer, the reason was told there

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from evosearch.ensemble import Ensemble
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,10 +34,11 @@ TRACED = 3  # the batch size that exporters see
 class Original:
     """What is exported: a network on the CPU in evaluation mode, what it was made from, and the task it was made for.
 
+    architecture: an ensemble where several networks answer as one.
     task: None for a part of a network, which has no head and no examples.
     """
 
-    architecture: Architecture
+    architecture: Architecture | Ensemble
     network: nn.Module
     task: Task | None
 
@@ -67,6 +70,8 @@ def description(original: Original) -> dict[str, Any]:
         "architecture": architecture.text,
         "input": list(architecture.input),
     }
+    if isinstance(architecture, Ensemble):
+        found["members"] = architecture.described()
     if task is not None:
         found |= task.description()
     return found

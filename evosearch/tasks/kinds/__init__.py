@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from evosearch.ensemble import Averaging
     from evosearch.layers.base import Leaf
     from evosearch.tasks.base import Task
     from evosearch.tasks.metrics import Metric
@@ -74,6 +75,10 @@ class Kind(Protocol):
     def name(self) -> str: ...
     @property
     def classes(self) -> bool: ...
+    @property
+    def averaging(self) -> Averaging:
+        """How several networks answer as one."""
+
     @property
     def metrics(self) -> Sequence[Metric]: ...
     @property

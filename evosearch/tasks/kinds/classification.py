@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from evosearch.ensemble import Averaging
 from evosearch.errors import TaskError
 from evosearch.tasks import metrics as measured
 from evosearch.tasks.kinds import Answer, Targets
@@ -29,6 +30,9 @@ class Classification:
 
     name = "classification"
     classes = True
+    averaging = Averaging(
+        "{out}.softmax(1)", "{mean}.clamp_min(1e-38).log()"
+    )  # of probabilities, the means' logarithms
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy", 1, measured.accuracy, error=True),
         Metric("balanced_accuracy", 1, measured.balanced_accuracy, error=True),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from evosearch.ensemble import Averaging
 from evosearch.errors import TaskError
 from evosearch.tasks import metrics as measured
 from evosearch.tasks.kinds import Answer, Targets
@@ -29,6 +30,7 @@ class Regression:
 
     name = "regression"
     classes = False
+    averaging = Averaging()
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("r2", 1, measured.r2),
         Metric("mse", -1, measured.mse),

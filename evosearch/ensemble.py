@@ -1,0 +1,128 @@
+"""Several networks that answer as one, and how they are chosen."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from evosearch.architecture import Architecture
+    from evosearch.cost import Cost
+    from evosearch.layers.base import Shape
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Averaging:
+    """How a mean is taken over networks, in Python source that torch runs.
+
+    averaged: of a network's {out}, (B, outputs), what the mean is taken of. outputs: of that {mean}, what one network
+    alone would have given.
+    """
+
+    averaged: str = "{out}"
+    outputs: str = "{mean}"
+
+    def to_average(self, out: Array) -> Array:
+        """What the mean is taken of, for outputs (N, outputs)."""
+        return self._run(self.averaged.format(out="x"), out)
+
+    def to_outputs(self, mean: Array) -> Array:
+        """A mean, (N, outputs), as outputs."""
+        return self._run(self.outputs.format(mean="x"), mean)
+
+    def _run(self, source: str, x: Array) -> Array:
+        import torch
+
+        found: Array = eval(source, {"torch": torch, "x": torch.from_numpy(x)}).numpy()  # noqa: S307 - a kind's own
+        return found
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Trained networks of which a weighted mean is taken.
+
+    members: the architecture of each, the same one again for each of its seeds; the first is the best single network.
+    weights: of each, above 0, their sum 1.
+    """
+
+    members: tuple[Architecture, ...]
+    weights: tuple[float, ...]
+    averaging: Averaging
+
+    def __post_init__(self) -> None:
+        if not self.members or len(self.members) != len(self.weights) or min(self.weights) <= 0:
+            raise ValueError(f"{len(self.members)} members with weights {self.weights}; each has one above 0")
+
+    @property
+    def key(self) -> str:
+        """Of the first member."""
+        return self.members[0].key
+
+    @property
+    def text(self) -> str:
+        """Of the first member."""
+        return self.members[0].text
+
+    @property
+    def input(self) -> Shape:
+        return self.members[0].input
+
+    @property
+    def head(self) -> Any:
+        return self.members[0].head
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Of all members together."""
+        first, *others = (member.cost for member in self.members)
+        return sum(others, first)
+
+    def described(self) -> list[dict[str, Any]]:
+        """Each member's sentence and weight, as plain data."""
+        return [{"architecture": m.text, "weight": w} for m, w in zip(self.members, self.weights, strict=True)]
+
+
+def select(
+    outputs: Sequence[Array],
+    averaging: Averaging,
+    worth: Callable[[Array], float],
+    *,
+    rounds: int = 25,
+) -> tuple[float, ...]:
+    """The weight of each network in an ensemble, by greedy forward selection with replacement.
+
+    Caruana et al. 2004 ("Ensemble selection from libraries of models"): from nothing, the network is added, again where
+    it is in already, with which the mean is best; of the ensembles on the way the best one is taken, of equals the
+    smallest. Its first step takes the best single network, so that the ensemble is never worse than that one is where
+    it was chosen. The first network wins among equal ones.
+
+    outputs: (N, outputs) of each network on examples that it was not trained on. worth: of outputs; larger is better.
+    rounds: additions at the most. Returns weights that sum to 1; 0 for networks that are left out.
+    """
+    if not outputs:
+        raise ValueError("an ensemble of no networks")
+    each = [averaging.to_average(out) for out in outputs]
+    total = np.zeros_like(each[0], dtype=np.float64)
+    chosen: list[int] = []
+    best, best_size = -np.inf, 0
+    for size in range(1, rounds + 1):
+        values = [worth(averaging.to_outputs(((total + one) / size).astype(one.dtype))) for one in each]
+        number = int(np.argmax(values))
+        total += each[number]
+        chosen.append(number)
+        if values[number] > best:
+            best, best_size = values[number], size
+    counts = Counter(chosen[:best_size] or [0])
+    size = sum(counts.values())
+    return tuple(counts[number] / size for number in range(len(outputs)))
+
+
+__all__ = ["Averaging", "Ensemble", "select"]
