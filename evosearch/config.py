@@ -154,6 +154,11 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
 
     Paths in the file are relative to the file. Raises ConfigError.
     """
+    return validate(*read(path, overrides))
+
+
+def read(path: Path | None, overrides: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
+    """What a TOML file and `overrides` give, as `load` takes it, without the defaults; and where, for errors."""
     data: dict[str, Any] = {}
     where = "command line"
     if path is not None:
@@ -171,7 +176,7 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
         check_keys(data, where)
         data = _with_paths(data, path.parent)
     _override(data, overrides or {})
-    return validate(data, where)
+    return data, where
 
 
 def loads(text: str, where: str = "<text>", overrides: Mapping[str, Any] | None = None) -> Config:
@@ -220,7 +225,7 @@ def differences(text: str, config: Config) -> list[str]:
 
     What a resume may change (FREE) and the budget are left out.
     """
-    then, now = _flat(_parsed(text)), _flat(_parsed(dumps(config)))
+    then, now = flat(_parsed(text)), flat(_parsed(dumps(config)))
     return [
         f"{key}: {value!r} then, {now.get(key)!r} now"
         for key, value in then.items()
@@ -228,13 +233,21 @@ def differences(text: str, config: Config) -> list[str]:
     ]
 
 
-def _flat(data: Mapping[str, Any]) -> dict[str, Any]:
+def flat(data: Mapping[str, Any]) -> dict[str, Any]:
     """Tables as dotted keys."""
     found: dict[str, Any] = {}
     for key, value in data.items():
         inner = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, Mapping) else {key: value}
         found |= inner
     return found
+
+
+def nested(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as tables: the opposite of `flat`."""
+    data: dict[str, Any] = {}
+    for key, value in keys.items():
+        _lay(data, _nest(key, value))
+    return data
 
 
 def parse_setting(text: str) -> tuple[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evosearch.config import Config
+    from evosearch.engine import Chosen
     from evosearch.report.live import LiveView, PlainView
     from evosearch.watch import Summary
 
@@ -50,7 +51,9 @@ def run(
     config: Annotated[
         Path | None, typer.Argument(metavar="CONFIG.toml", help="A run's configuration.", show_default=False)
     ] = None,
-    grammar: Annotated[str | None, option("GRAMMAR", SPACE, "Name or path of the grammar.", default="einspace")] = None,
+    grammar: Annotated[
+        str | None, option("GRAMMAR", SPACE, "Name or path of the grammar.", default="what fits the data")
+    ] = None,
     task: Annotated[
         str | None, option("TASK", SPACE, "digits, a path, table:FILE.csv, package.module:function.", default="digits")
     ] = None,
@@ -127,7 +130,12 @@ def run(
     }
     overrides = {key: value for key, value in flags.items() if value is not None}
     overrides.update(configuration.parse_setting(setting) for setting in settings or ())
-    resolved = configuration.load(config, overrides)
+    from evosearch import engine
+
+    found = engine.chosen(config, overrides)
+    resolved = found.config
+    if not (quiet or as_json):
+        say_chosen(found)
     if dry_run:
         from evosearch.cli.dry import preview
 
@@ -136,11 +144,17 @@ def run(
     folder = new_folder(runs, resolved, name)
 
     def begin(watch: LiveView | PlainView) -> Summary:
-        from evosearch import engine
-
         return engine.start(resolved, folder, watch)
 
     return _watched(begin, folder, quiet, as_json, resolved.layers)
+
+
+def say_chosen(found: Chosen) -> None:
+    """What the data are, and what was chosen for them and why. Comments, as --dry-run prints a configuration below."""
+    for line in found.data:
+        output.say(f"# {line}")
+    for line in found.choices:
+        output.say(f"# {line}")
 
 
 def _without_none(given: list[str] | None) -> list[str] | None:

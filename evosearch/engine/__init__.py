@@ -1,5 +1,6 @@
 """A run from its configuration to its best network: search, workers, journal and ledger put together.
 
+    automatic  settings that nobody gave, chosen from the data, the machine and the time
     setup      read and check everything that a run needs
     lifecycle  start: its folder made. resume: the folder's own config, grammar and seeds, its checkpoint's state, the
                rest of its journal replayed. fork: a new run from the population of another
@@ -10,16 +11,19 @@
 Only this package knows all the parts; none of them knows it.
 """
 
+from evosearch.engine.automatic import Chosen, chosen
 from evosearch.engine.lifecycle import fork, resume, start
 from evosearch.engine.replay import repair, replay, verify
 from evosearch.engine.setup import Setup, prepare
 from evosearch.watch import Progress, Summary, Watch
 
 __all__ = [
+    "Chosen",
     "Progress",
     "Setup",
     "Summary",
     "Watch",
+    "chosen",
     "fork",
     "prepare",
     "repair",

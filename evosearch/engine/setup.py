@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import grammar as language
 from evosearch import logs, paths, plugins, tasks, workers
-from evosearch.errors import ArchitectureError, ConfigError
+from evosearch.auto import fitting
+from evosearch.errors import ArchitectureError, ConfigError, ShapeError
 from evosearch.evaluation import measures, stopping
 from evosearch.evaluation.evaluators import Spec, evaluator
 from evosearch.evaluation.job import Context, Evaluator, Resources
 from evosearch.evaluation.recipe import check
+from evosearch.layers.base import mode, show
 from evosearch.search import Search
 from evosearch.space import space_of
 from evosearch.store.ledger import known_as
@@ -153,6 +155,8 @@ def prepare(
     own = plugins.find(config.operators)
     task = tasks.load(config.task, config.data, named(own.own("kind"), config.data.kind))
     head = own.get("head", config.head).function if config.head else None
+    if isinstance(task, Task):
+        _check_input(read, task)
     space = space_of(task, read, config.layers, config.limits, head)
     if isinstance(task, Task):
         _check_for(task, config)
@@ -166,6 +170,17 @@ def prepare(
         except ArchitectureError as error:
             raise ArchitectureError(f"seed {name}: {error}") from None
     return Setup(config, read, file, space, task, own, seeds, texts, objectives, rule)
+
+
+def _check_input(grammar: Grammar, task: Task) -> None:
+    """Raise ShapeError, with what fits, where the grammar is for other data."""
+    found = mode(task.input_shape)
+    if grammar.input in ("none", found):
+        return
+    raise ShapeError(
+        f"{grammar.name} takes {grammar.input} input; {show(task.input_shape)} is {found}; "
+        f"say --grammar {fitting(found)}, or none: then it is chosen"
+    )
 
 
 def _check_for(task: Task, config: Config) -> None:
