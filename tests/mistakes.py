@@ -1015,6 +1015,12 @@ TASKS = [
     usage(f"{TASK} d.npz", "cannot be read, torn perhaps", at=write("d.npz", b"PK\x03\x04")),
     usage(f"{TASK} d.npz", "this is no .npz archive", at=lambda at: np.save((at / "d.npz").open("wb"), X)),
     usage(f"{TASK} data.npz", "no arrays called x_train and y_train, or x and y; there are: z", at=arrays(z=X)),
+    usage(
+        f"{TASK} data.npz",
+        "data: the test split: a value of ",
+        "too far to be normalised; leave out such rows",
+        at=arrays(x_train=X, y_train=Y, x_test=X * 1e60, y_test=Y),
+    ),
     usage(f"{TASK} data", "there is train_x and no train_y", at=npy(train_x=X)),
     usage(
         f"{TASK} data",

@@ -22,8 +22,17 @@ def load(spec: str, settings: TaskSettings = DEFAULTS, kinds: Kinds = BUNDLED) -
     table:FILE.csv            recorded figures by architecture; nothing is trained
     package.module:function   a person's own fitness function
 
-    Raises TaskError that names the file and, where there is one, the row.
+    Raises TaskError that names the file and, where there is one, the row, in one line whatever the file holds.
     """
+    try:
+        return _load(spec, settings, kinds)
+    except TaskError as error:
+        if len(str(error).splitlines()) > 1:
+            raise TaskError(" ".join(str(error).split())) from None
+        raise
+
+
+def _load(spec: str, settings: TaskSettings, kinds: Kinds) -> AnyTask:
     reading = Reading(settings, None if settings.kind == "auto" else kinds.named(settings.kind))
     if spec == "digits":
         from evosearch.tasks.digits import load_digits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zipfile
 import zlib
 from typing import TYPE_CHECKING
@@ -71,13 +72,13 @@ def read_idx(path: Path) -> Array:
     """One IDX file: two zero bytes, a type byte, the number of axes, big-endian sizes, then the values."""
     with _Reading(path):
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES:
+    if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES or len(data) < 4 + 4 * data[3]:
         raise TaskError(f"{path}: does not begin as an IDX file does")
     dtype, axes = np.dtype(IDX_TYPES[data[2]]), data[3]
     shape = tuple(int(size) for size in np.frombuffer(data[4 : 4 + 4 * axes], ">u4"))
     body = data[4 + 4 * axes :]
-    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-    if len(shape) < axes or len(body) != expected:
+    expected = math.prod(shape) * dtype.itemsize
+    if len(body) != expected:
         row = len(body) // max(1, expected // max(1, shape[0])) if shape else 0
         raise TaskError(f"{path}: row {row}: torn, {len(body)} bytes of values where its head says {expected}")
     return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="))

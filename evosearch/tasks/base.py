@@ -11,7 +11,7 @@ import numpy as np
 from evosearch.errors import TaskError
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.metrics import metric_of
-from evosearch.tasks.rows import channel_axes, moments
+from evosearch.tasks.rows import channel_axes, moments, require_near
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -261,6 +261,9 @@ def make_task(
         raise TaskError(f"{name}: an example has shape {shape}; use (C, H, W), (S, D) or (D,)")
     targets = kind.describe(name, [split.y for split in (train, validation, test)], labels)
     mean, std = moments(train.x, channel_axes(train.x.ndim))
+    for title, split in (("train", train), ("validation", validation), ("test", test)):
+        require_near(split.x, mean, std, channel_axes(split.x.ndim), f"{name}: the {title} split")
+        require_near(split.y, targets.mean, targets.std, (0,), f"{name}: the {title} split's targets")
     mean, std = (array[:, None, None] if len(shape) == 3 else array for array in (mean, std))
     return Task(
         name=name,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 BLOCK = 4096  # rows
+FARTHEST = 1e38  # deviations; what is normalised is float32
 PRECISION = 1e-4  # of a channel's deviation: the largest rounding that is taken for none
 
 
@@ -102,6 +103,22 @@ def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
     if x.dtype != np.float64 and bool((rounded & tame).all()):
         return mean.astype(np.float32), std.astype(np.float32)
     return mean, std
+
+
+def require_near(x: Array, mean: Array, std: Array, axes: tuple[int, ...], where: str) -> None:
+    """Raise TaskError where a number lies so far from those that mean and std are of that float32 cannot say it."""
+    if x.dtype.kind != "f":
+        return
+    low, high = (_over(x, axes, function) for function in (np.minimum, np.maximum))
+    with np.errstate(over="ignore"):
+        reach = [np.abs((end - mean.ravel()) / std.ravel()) for end in (low, high)]
+    for end, far in zip((low, high), reach, strict=True):
+        if (bad := ~(far < FARTHEST)).any():
+            place = int(bad.argmax())
+            raise TaskError(
+                f"{where}: a value of {end[place]:.4g} among some of mean {mean.ravel()[place]:.4g} and deviation "
+                f"{std.ravel()[place]:.4g}, too far to be normalised; leave out such rows"
+            )
 
 
 def _over(x: Array, axes: tuple[int, ...], function: np.ufunc) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +68,7 @@ def _read(path: Path, reading: Reading) -> _File:
     lines: list[int] = []
     labels: tuple[str, ...] = ()
     closed = data = False
-    for line_number, line in enumerate(opened(path, reading.settings.encoding).split("\n"), 1):
+    for line_number, line in enumerate(StringIO(opened(path, reading.settings.encoding), newline=None), 1):
         line = line.strip()
         if not line or line.startswith(("#", "%")):
             continue
