@@ -34,6 +34,8 @@ SHAPES: dict[str, Shape] = {
     "mobile": (3, 32, 32),
     "vit": (3, 32, 32),
     "hybrid": (3, 32, 32),
+    "ofa_mbv3": (3, 64, 64),
+    "sequence": (64, 6),
 }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,9 +25,12 @@ from tests.spaces import GRAMMARS
 from tests.test_network import words_of_grammars
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from evosearch.layers.base import Leaf
 
 SEEDS = GRAMMARS / "seeds"
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @cache
@@ -134,6 +138,34 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("swin_block", (2, 4, 1), (6, 8, 8)),
     ("merge_patches", (), (6, 8, 8)),
     ("pooled_encoder", (2, 2), (6, 4, 6)),
+    *((name, (8,), (20, 6)) for name in ("rnn", "gru", "lstm")),
+    *((name, (2,), (20, 6)) for name in ("gru_diag", "lstm_diag")),
+    ("selective_scan", (4, 2, 3), (20, 6)),
+    ("kan", (8, 5, 3), (6,)),
+    ("kan", (8, 4, 2), (5, 6)),
+    ("cheby_kan", (8, 4), (5, 6)),
+    ("fourier_kan", (8, 3), (5, 6)),
+    ("rbf_kan", (8, 4), (5, 6)),
+    ("snnk", (8, 10), (5, 6)),
+    ("pattention", (9, 8), (5, 6)),
+    ("afno", (2,), (6, 5, 7)),
+    ("gfn", (), (6, 5, 7)),
+    ("fourier_mix", (), (5, 6)),
+    ("dct_mix", (), (5, 6)),
+    ("central_difference", (8, 3, 2, 0.7), (6, 9, 7)),
+    ("reparam_kernel", (7,), (6, 9, 7)),
+    ("reparam_kernel", (9,), (9, 6)),
+    *(("lark", (kernel,), (8, 9, 7)) for kernel in (3, 7)),
+    ("series_activation", (2,), (6, 9, 7)),
+    ("causal_conv", (8, 3, 2), (9, 6)),
+    ("tcn_block", (8, 3, 2), (9, 6)),
+    *(("axis_conv", (3, axis), (6, 5, 7)) for axis in (1, 2)),
+    ("separable", (8, 3, 2), (6, 5, 7)),
+    ("linear_free", (8,), (5, 6)),
+    ("linear_low", (8, 0.5), (5, 6)),
+    ("glu", (12,), (5, 6)),
+    ("activator", (12,), (5, 6)),
+    ("attentive_pool", (5,), (7, 6)),
 ]
 
 
@@ -169,11 +201,12 @@ def test_a_word_costs_and_puts_out_what_it_states(name: str, arguments: tuple[ob
     architecture = alone(leaf, shape)
     module = network.build(architecture)
     assert sum(p.numel() for p in module.parameters()) == architecture.cost.params
-    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        output = module.eval()(torch.randn(2, *shape))
+    with torch.backends.mkldnn.flags(enabled=name != "lstm"):  # its LSTM counts as nothing and saves more
+        with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            output = module.eval()(torch.randn(2, *shape))
+        counted = saved_scalars(module.train(), torch.randn(64, *shape, requires_grad=True))
     assert tuple(output.shape[1:]) == architecture.output
     assert counter.get_total_flops() == 2 * architecture.cost.flops
-    counted = saved_scalars(module.train(), torch.randn(64, *shape, requires_grad=True))
     allowed = 2 * size(shape)  # of the smallest layers, masks and statistics
     assert counted / 1.5 - allowed <= architecture.cost.activations <= 1.5 * counted + allowed
 
@@ -435,3 +468,124 @@ def test_a_cascade_is_res2nets_loop() -> None:
     first, last = x.flatten(2).mT.chunk(2, 2)
     expected = torch.cat([module.get_submodule("linear1")(first), last], 2)
     torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-12)
+
+
+def test_splines_are_scipys() -> None:
+    """Inside the grid, whose knots are float32; a KAN layer is the base and the sum of its splines."""
+    from scipy.interpolate import BSpline
+
+    grid, order = 5, 3
+    module = double(word("kan", 4, grid, order), (3,))
+    x = torch.rand(7, 3, dtype=torch.float64) * 1.98 - 0.99
+    knots = module.get_buffer("knots1").numpy()
+    bases = torch.stack(
+        [torch.from_numpy(BSpline.design_matrix(column.numpy(), knots, order).toarray()) for column in x.T], 1
+    )
+    weight = module.get_parameter("spline1") * module.get_parameter("scale1")
+    expected = nn.functional.silu(x) @ module.get_parameter("base1").T + torch.einsum("nib,oib->no", bases, weight)
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-6)
+
+
+def test_the_cosine_mix_is_scipys() -> None:
+    from scipy.fft import dctn
+
+    module, x = double(word("dct_mix"), (5, 6)), torch.randn(2, 5, 6, dtype=torch.float64)
+    expected = torch.from_numpy(dctn(x.numpy(), axes=(1, 2), norm="ortho"))
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-12)
+
+
+def test_the_fourier_mix_is_numpys() -> None:
+    module, x = double(word("fourier_mix"), (5, 6)), torch.randn(2, 5, 6, dtype=torch.float64)
+    torch.testing.assert_close(module(x), torch.from_numpy(np.fft.fft2(x.numpy()).real), rtol=0, atol=1e-4)
+
+
+def test_an_adaptive_fourier_layer_is_a_loop_over_frequencies() -> None:
+    """With numpy's transform and complex numbers."""
+    c, h, w, blocks, threshold = 4, 5, 6, 2, 0.01
+    module, x = double(word("afno", blocks, threshold), (c, h, w)), torch.randn(2, c, h, w, dtype=torch.float64)
+    layers = []
+    for n in (1, 2):
+        weight, bias = (module.get_parameter(f"{name}{n}").detach().numpy() for name in ("weight", "bias"))
+        layers.append((weight[0] + 1j * weight[1], bias[0] + 1j * bias[1]))
+    f = np.fft.rfft2(x.numpy(), norm="ortho")
+    out = np.zeros_like(f)
+
+    def halves(values: Array, function: Callable[[Array], Array]) -> Array:
+        return np.asarray(function(values.real) + 1j * function(values.imag))
+
+    for block in range(blocks):
+        part = slice(block * c // blocks, (block + 1) * c // blocks)
+        for n in range(2):
+            for i in range(h):
+                for j in range(w // 2 + 1):
+                    z = halves(f[n, part, i, j] @ layers[0][0][block] + layers[0][1][block], lambda v: np.maximum(v, 0))
+                    z = z @ layers[1][0][block] + layers[1][1][block]
+                    out[n, part, i, j] = halves(z, lambda v: np.sign(v) * np.maximum(np.abs(v) - threshold, 0))
+    expected = x.numpy() + np.fft.irfft2(out, s=(h, w), norm="ortho")
+    torch.testing.assert_close(module(x), torch.from_numpy(expected), rtol=0, atol=1e-5)
+
+
+def test_a_central_difference_is_one_convolution_with_another_centre() -> None:
+    module = double(word("central_difference", 4, 3, 2, 0.7), (3, 9, 7))
+    kernel = module.get_parameter("conv1.weight").detach().clone()
+    kernel[:, :, 1, 1] -= 0.7 * kernel.sum((2, 3))
+    x = torch.randn(2, 3, 9, 7, dtype=torch.float64)
+    expected = nn.functional.conv2d(x, kernel, stride=2, padding=1)
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-12)
+
+
+def test_a_reparametrised_kernel_is_one_large_kernel() -> None:
+    """The form that is deployed: norms folded into their kernels, dilated ones spread out, all added."""
+    kernel, c = 9, 4
+    module = trained_statistics(double(word("reparam_kernel", kernel), (c, 12, 11)))
+    total, bias = torch.zeros(c, 1, kernel, kernel, dtype=torch.float64), torch.zeros(c, dtype=torch.float64)
+    for n, dilation in enumerate((1, 1, 2, 3, 4), 1):
+        weight = module.get_parameter(f"conv{n}.weight")
+        norm = module.get_submodule(f"norm{n}")
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        reach = dilation * (weight.shape[-1] // 2)
+        at = slice(kernel // 2 - reach, kernel // 2 + reach + 1, dilation)
+        total[:, :, at, at] += weight * scale[:, None, None, None]
+        bias += norm.bias - norm.running_mean * scale
+    x = torch.randn(2, c, 12, 11, dtype=torch.float64)
+    expected = nn.functional.conv2d(x, total, bias, padding=kernel // 2, groups=c)
+    torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-12)
+
+
+def test_a_diagonal_gru_is_its_plain_loop() -> None:
+    """h' = z tanh(a3 h r + c) + (1 - z) h for each feature on its own."""
+    d, heads, steps = 6, 2, 5
+    module = double(word("gru_diag", heads), (steps, d))
+    weight, state, bias = (module.get_parameter(f"{name}1") for name in ("weight", "state", "bias"))
+    x = torch.randn(3, steps, d, dtype=torch.float64)
+    h, states = torch.zeros(3, d, dtype=torch.float64), []
+    for step in range(steps):
+        inner = d // heads
+        seen = [
+            torch.cat([x[:, step, k * inner : (k + 1) * inner] @ weight[gate, k] for k in range(heads)], 1) + bias[gate]
+            for gate in range(3)
+        ]
+        z, r = torch.sigmoid(seen[0] + state[0] * h), torch.sigmoid(seen[1] + state[1] * h)
+        h = z * torch.tanh(seen[2] + state[2] * h * r) + (1 - z) * h
+        states.append(h)
+    torch.testing.assert_close(module(x), torch.stack(states, 1), rtol=0, atol=1e-12)
+
+
+def test_a_selective_scan_is_the_sum_over_what_came_before() -> None:
+    """y_t = sum over s <= t of c_t . exp(a (steps summed over s+1..t)) b_s steps_s x_s, without any recurrence."""
+    module = double(word("selective_scan", 3, 2, 2), (5, 4))
+    helper = type(module).forward.__globals__["selective_scan"]
+    n, s, e, k = 2, 5, 8, 3
+    x, b, c = (torch.randn(n, s, width, dtype=torch.float64) for width in (e, k, k))
+    steps, a = torch.rand(n, s, e, dtype=torch.float64), -torch.rand(e, k, dtype=torch.float64)
+    skip = torch.randn(e, dtype=torch.float64)
+    expected = skip * x
+    for t in range(s):
+        for at in range(t + 1):
+            decay = torch.exp(steps[:, at + 1 : t + 1].sum(1)[..., None] * a)
+            reach = (decay * b[:, at, None] * c[:, t, None]).sum(2)
+            expected[:, t] += reach * steps[:, at] * x[:, at]
+    torch.testing.assert_close(helper(x, steps, a, b, c, skip), expected, rtol=0, atol=1e-12)

@@ -8,10 +8,11 @@ from types import MappingProxyType
 
 from evosearch.layers.base import Leaf, Shape, register, require, width
 from evosearch.layers.block import Block, Body, both, chain, residual
-from evosearch.layers.library.activations import HardSigmoid, Identity, Sigmoid, activation
+from evosearch.layers.library.activations import HardSigmoid, HardSwish, Identity, Sigmoid, activation
 from evosearch.layers.library.conv_free import ConvNormAct, Convolution, DepthwiseNormAct
 from evosearch.layers.library.elementwise import Multiply
-from evosearch.layers.library.pools import Squeeze
+from evosearch.layers.library.feedforward import LinearFree
+from evosearch.layers.library.pools import GlobalPool, Squeeze
 
 GATES: Mapping[str, type[Leaf]] = MappingProxyType({"sigmoid": Sigmoid, "hsigmoid": HardSigmoid})
 SQUEEZES = ("none", "in4", "mid4", "mid4s")
@@ -122,3 +123,23 @@ class SameMBConv(Block):
 
     def body(self, x: Shape) -> Body:
         return MBConv(self.expand, width(x), self.kernel, 1, self.act, "in4")
+
+
+@register("ofa_stem")
+@dataclass(frozen=True)
+class OnceForAllStem(Block):
+    """What stands before the units of once-for-all's MobileNetV3 space (Cai et al. 2020)."""
+
+    def body(self, x: Shape) -> Body:
+        del x
+        return chain(ConvNormAct(16, 3, 2, "hswish"), MBConv(1, 16, 3, 1, "relu"))
+
+
+@register("ofa_top")
+@dataclass(frozen=True)
+class OnceForAllTop(Block):
+    """What stands behind them."""
+
+    def body(self, x: Shape) -> Body:
+        del x
+        return chain(ConvNormAct(960, 1, act="hswish"), GlobalPool(), LinearFree(1280), HardSwish())

@@ -1,0 +1,132 @@
+"""Perceptrons over the last axis in other forms: without bias, low-rank, gated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size
+from evosearch.layers.block import Block, Body, both, chain, residual
+from evosearch.layers.library.activations import GELU, activation
+from evosearch.layers.library.elementwise import Multiply
+from evosearch.layers.library.linear import Linear
+from evosearch.layers.library.norm import Norm
+from evosearch.layers.library.reshapes import column
+
+if TYPE_CHECKING:
+    from evosearch.layers.base import Emission
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
+
+
+@register("linear_free")
+@dataclass(frozen=True)
+class LinearFree(WrittenLeaf):
+    """(..., d) -> (..., width), without bias."""
+
+    width: int
+    keeps_zero: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"the width is at least 1, not {self.width}")
+
+    def shape(self, x: Shape) -> Shape:
+        return (*x[:-1], self.width)
+
+    def params(self, x: Shape) -> int:
+        return x[-1] * self.width
+
+    def flops(self, x: Shape) -> int:
+        return 2 * size(x) * self.width
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        module = build.module(f"nn.Linear({node.inputs[-1]}, {self.width}, bias=False)", "linear")
+        return build.line(f"{module}({{}})", x, shape=node.output, keeps="in")
+
+
+@register("linear_low")
+@dataclass(frozen=True)
+class LowRankLinear(Block):
+    """A linear layer as two, of a rank that gives `ratio` of its weights (MCUFormer, Liang et al. 2023)."""
+
+    width: int
+    ratio: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(0 < self.ratio <= 1, f"the ratio is above 0 and at most 1, not {self.ratio}")
+        Linear(self.width)
+
+    def body(self, x: Shape) -> Body:
+        rank = max(1, round(self.ratio * x[-1] * self.width / (x[-1] + self.width)))
+        return chain(LinearFree(rank), Linear(self.width))
+
+
+@register("glu")
+@dataclass(frozen=True)
+class GatedUnit(Block):
+    """act(W1 x) * (W2 x), then back to the width, without biases (Shazeer 2020); act "silu" is SwiGLU."""
+
+    hidden: int
+    act: str = "silu"
+
+    def __post_init__(self) -> None:
+        activation(self.act)
+        LinearFree(self.hidden)
+
+    def body(self, x: Shape) -> Body:
+        gate = chain(LinearFree(self.hidden), activation(self.act))
+        return chain(both(Multiply(), gate, LinearFree(self.hidden)), LinearFree(x[-1]))
+
+
+@register("activator")
+@dataclass(frozen=True)
+class Activator(Block):
+    """A gated unit with norms in place of attention, then a perceptron (Abid et al. 2024; no norm is shared)."""
+
+    hidden: int
+
+    def body(self, x: Shape) -> Body:
+        gate = chain(Linear(self.hidden), GELU(), Norm())
+        gated = chain(both(Multiply(), gate, chain(Linear(self.hidden), Norm())), Linear(x[-1]))
+        return chain(residual(Norm(), gated), residual(Norm(), Linear(self.hidden), GELU(), Linear(x[-1])))
+
+
+ATTENTIVE = '''
+def attentive_statistics(x, scores):
+    """Mean and standard deviation over the rows of a column, weighted by the softmax of the scores: (N, 2 D)."""
+    weights = torch.softmax(scores, dim=1)
+    mean = (weights * x).sum(1)
+    variance = (weights * x.square()).sum(1) - mean.square()
+    return torch.cat([mean, variance.clamp(min=1e-7).sqrt()], dim=1)
+'''
+
+
+@register("attentive_pool")
+@dataclass(frozen=True)
+class AttentivePool(WrittenLeaf):
+    """(S, D) -> (2 D,): mean and deviation over the rows, weighted by a small perceptron (Okabe et al. 2018)."""
+
+    hidden: int = 128
+
+    def __post_init__(self) -> None:
+        require(self.hidden >= 1, f"at least 1 hidden feature, not {self.hidden}")
+
+    def shape(self, x: Shape) -> Shape:
+        if column(self, x)[0] < 2:
+            raise ShapeError("attentive_pool: {} has one row", x)
+        return (2 * x[1],)
+
+    def params(self, x: Shape) -> int:
+        return 2 * x[1] * self.hidden + self.hidden + x[1]
+
+    def flops(self, x: Shape) -> int:
+        return 4 * size(x) * self.hidden
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        (s, d), h = node.inputs, self.hidden
+        build.helper(ATTENTIVE)
+        first, second = build.module(f"nn.Linear({d}, {h})", "linear"), build.module(f"nn.Linear({h}, {d})", "linear")
+        scores = build.line(f"torch.tanh({first}({{}}))", x, shape=(s, h), keeps="in", extra=s * h)
+        scores = build.line(f"{second}({{}})", scores, shape=(s, d), keeps="in")
+        code = "attentive_statistics({}, {})"
+        return build.line(code, x, scores, shape=node.output, extra=6 * s * d + 4 * d)
