@@ -22,7 +22,7 @@ PANEL = "Results"
 
 
 def register(app: typer.Typer) -> None:
-    for command in (best, show, why, lineage, pareto):
+    for command in (best, predict, show, why, lineage, pareto):
         app.command(cls=Command, rich_help_panel=PANEL)(command)
 
 
@@ -46,6 +46,38 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
             ("FLOPs", f"{found['flops']:,}"),
             ("saved", f"{found['saved']}: {', '.join(found['files'])}" if found["saved"] else ""),
         ]
+    )
+    return DONE
+
+
+def predict(
+    run: Annotated[str, RUN_ARGUMENT],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, .npz, .npy or .ts; without targets, too.")],
+    to: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.csv", help="Where.", show_default="stdout")
+    ] = None,
+    layers: LayersOption = None,
+) -> int:
+    """Say what a run's network makes of new examples, as they stand in a file.
+
+    As CSV: the prediction for each, and of classes how likely each one is. A table's columns go by their names.
+    """
+    from evosearch import inference
+    from evosearch.cli.runs import folder_of
+    from evosearch.store.disk import Disk
+
+    if to is not None:
+        output.check_target("--output", to)
+    predictor = inference.load(folder_of(run), layers or ())
+    columns = predictor.answers(predictor.examples(file))
+    text = inference.table(columns)
+    if to is None:
+        output.say(text.rstrip("\n"))
+        return DONE
+    with Disk().replacing(to) as beside:
+        beside.write_text(text, encoding="utf-8")
+    output.say(
+        f"wrote {to}: {len(columns['prediction'] if 'prediction' in columns else columns['prediction_0']):,} rows"
     )
     return DONE
 

@@ -14,7 +14,6 @@ from itertools import islice, product
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
-from evosearch.errors import ShapeError
 from evosearch.layers.base import Combinator, Leaf, Shape, Word
 from evosearch.layers.columns import ReadsColumns, usual
 from evosearch.layers.library import NAMES
@@ -103,7 +102,7 @@ def _use(cls: type, x: Shape) -> Use | None:
                 layer = layer.of(usual(x[-1]))
             output = layer.shape(x, *parts)
             params = layer.params(x) if isinstance(layer, Leaf) else 0
-        except (ShapeError, ValueError, NotImplementedError):
+        except Exception:  # noqa: BLE001 - tried with values and shapes that it need not take, however it says so
             continue
         return Use(tuple(map(_said, values)), x, tuple(output), params)
     return None
@@ -141,7 +140,7 @@ def _made(cls: type) -> Iterator[Any]:
     for values in islice(_fillings(cls), MOST_TRIED):
         try:
             yield cls(*values)
-        except ValueError:
+        except Exception:  # noqa: BLE001 - as above
             continue
 
 

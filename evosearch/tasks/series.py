@@ -62,6 +62,15 @@ def load_ts(path: Path, reading: Reading) -> Task:
     return assemble(stem(path), parts, reading, labels=labels, values=typed(labels), notes=notes)
 
 
+def examples(path: Path, reading: Reading, steps: int, dimensions: int) -> Array:
+    """The series of a file as (N, steps, dimensions), as `load_ts` makes them. Raises TaskError for a longer one."""
+    file = _read(path, reading)
+    for case, line in zip(file.cases, file.lines, strict=True):
+        if (most := max(map(len, case))) > steps:
+            raise TaskError(f"{path}: line {line}: {most} steps, and the longest to train on had {steps}")
+    return _stacked(file, dimensions, steps, np.float64)
+
+
 def _read(path: Path, reading: Reading) -> _File:
     cases: list[list[Array]] = []
     ends: list[str] = []
