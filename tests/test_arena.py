@@ -23,6 +23,7 @@ def row(name: str, seed: int, arm: str, value: float) -> dict[str, Any]:
         "metric": "accuracy",
         "value": value,
         "seconds": 1.0,
+        "cpu_seconds": 1.0,
         "date": "2026-01-01",
         "machine": {"processor": "a processor", "cores": 2, "load": 0.5},
         "versions": {"python": "3.11"},

@@ -32,6 +32,12 @@ writes this page.
 """
 
 
+FIGURES = """\
+Accuracy, for diabetes r2; the mean over draws, ± its standard error, and the seconds that one took: of a search by the
+clock, of what runs on one thread on its processor, which other work may share.
+"""
+
+
 def page(rows: Rows) -> str:
     """The whole page."""
     found = _figures(rows)
@@ -43,7 +49,7 @@ def page(rows: Rows) -> str:
     parts = [
         INTRODUCTION,
         "## Test figures\n",
-        "Accuracy, for diabetes r2; the mean over draws, ± its standard error, and the seconds that one took.\n",
+        FIGURES,
         _table(["", *names], [[column, *(_cell(found.get((name, column))) for name in names)] for column in columns]),
         *([f"Not measured: {', '.join(absent)}.\n"] if absent else []),
         "## Mean rank\n",
@@ -78,7 +84,8 @@ def _cell(found: Mapping[int, Mapping[str, Any]] | None) -> str:
     if not found:
         return NONE
     values = [row["value"] for row in found.values()]
-    seconds = statistics.fmean(row["seconds"] for row in found.values())
+    clock = "seconds" if any(row["time"] for row in found.values()) else "cpu_seconds"
+    seconds = statistics.fmean(row[clock] for row in found.values())
     error = f" ± {statistics.stdev(values) / math.sqrt(len(values)):.4f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.4f}{error} ({seconds:.0f} s)"
 
