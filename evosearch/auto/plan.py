@@ -223,6 +223,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
         ),
         "workers.workers": Choice(facts.cores if facts.device == "cpu" else 0, "one for each core, of one thread each"),
         "data.validation": Choice(validation.value.share, validation.reason),
+        "recipe.folds": Choice(folds, validation.reason),
     }
     kept = {key: choice for key, choice in choices.items() if key not in given}
     search = START_UP + budget * each / facts.cores

@@ -170,7 +170,10 @@ class Session:
                 self.known += 1
                 self.arrived.append((proposal.number, replace(score, seconds=0.0)))
                 return
-        job = workers.Job(proposal.number, proposal.text, proposal.key, proposal.seed, self._brief(proposal.number))
+        job = workers.Job(
+            proposal.number, proposal.text, proposal.key, proposal.seed, self._brief(proposal.number),
+            proposal.fidelity, proposal.repeat,
+        )  # fmt: skip
         self._pool().submit(job)
 
     def _search(self) -> None:

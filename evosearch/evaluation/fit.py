@@ -22,6 +22,7 @@ from evosearch.evaluation.recipe import Recipe, check
 from evosearch.evaluation.step import Step
 from evosearch.score import Score, Status
 from evosearch.tasks.base import Split, Task
+from evosearch.tasks.noise import standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from evosearch.evaluation.stopping import StopRule
+    from evosearch.tasks.base import Array
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +40,16 @@ CHECK_EVERY = 20  # steps between looks at the loss; a look waits for the device
 
 
 class Trained(NamedTuple):
-    """The score, the trained network and its metric where the score is ok, and the traceback of what failed."""
+    """The score, the trained network and its metric where the score is ok, and the traceback of what failed.
+
+    outputs: of the network that was kept, (N, outputs) for the examples that it was judged on, where the score is ok.
+    """
 
     score: Score
     network: nn.Module | None
     log: str = ""
     metric: float = math.nan
+    outputs: Array | None = None
 
 
 def train(
@@ -132,6 +138,7 @@ def _attempt(run: Callable[[_Fit], tuple[float, dict[str, float]]], fit: _Fit, k
     error = trace = ""
     try:
         metric, metrics = run(fit)
+        metrics |= fit.error()
     except Stopped as stop:
         status, error = stop.status, str(stop)
     except ShapeError as wrong:
@@ -153,9 +160,9 @@ def _attempt(run: Callable[[_Fit], tuple[float, dict[str, float]]], fit: _Fit, k
         seed=fit.seed,
         error=error,
     )
-    trained = Trained(score, fit.network, trace, metric)
     if status != "ok":
-        return trained
+        return Trained(score, None, trace)
+    trained = Trained(score, fit.network, trace, metric, fit.outputs)
     values = {measure.name: measure.value(trained, fit.task) for measure in of_networks(fit.task)}
     measured = {name: value for name, value in values.items() if value is not None and name not in COUNTED}
     return trained._replace(score=replace(score, objectives=measured))
@@ -181,6 +188,15 @@ class _Fit:
         self.planned = 0  # steps of the whole schedule
         self.timed = (0, 0.0)  # the step from which steps are timed, and when it began
         self.network: nn.Module | None = None
+        self.targets: Array | None = None
+        self.outputs: Array | None = None
+
+    def error(self) -> dict[str, float]:
+        """The standard error of the metric, as the last examples that the network was judged on tell it."""
+        if self.targets is None or self.outputs is None:
+            return {}
+        found = standard_error(self.task.judge, self.targets, self.outputs)
+        return {f"{self.task.metric}_se": found} if math.isfinite(found) else {}
 
     def run(self, train: Split, judge: Split, curve: bool) -> tuple[float, dict[str, float]]:
         """Train on one split, judge on the other: after every epoch (curve) or once at the end.
@@ -281,7 +297,8 @@ class _Fit:
                 out = network(x).to(judged.dtype)
                 loss += task.kind.loss(out, y, plain) * len(rows)
                 outputs.append(out)
-        return task.judge(judged.targets, torch.cat(outputs).cpu().numpy()), float(loss) / judged.count
+        self.targets, self.outputs = judged.targets, torch.cat(outputs).cpu().numpy()
+        return task.judge(self.targets, self.outputs), float(loss) / judged.count
 
     def _fold(self, metric: float, loss: float, epoch: int, curve: bool) -> None:
         if not (math.isfinite(metric) and math.isfinite(loss)):

@@ -22,7 +22,7 @@ class Job:
 
     number: its proposal's. text: its sentence. key: its canonical key. seed: of its training.
     brief: what the recipe's stop rule says of the curves known when it was proposed, in plain values.
-    fidelity: the share of a whole training that it gets, above 0 and up to 1.
+    fidelity: the share of a whole training that it gets, above 0 and up to 1. repeat: as a Proposal's.
     """
 
     number: int
@@ -31,6 +31,7 @@ class Job:
     seed: int = 0
     brief: Any = None
     fidelity: float = 1.0
+    repeat: int = 0
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,9 @@ class Recipe:
     balanced: whether each epoch draws its examples anew, every class as often, in place of each example once.
     ema: the share that stays of a running average of the weights, which is judged and kept, in a step; 0 for none.
     deterministic: same seed, same score; bit for bit on CPU at one thread count.
+    folds: 1: a candidate is trained on the train split and judged on the validation split. k, above 1: train and
+        validation rows together are cut into k folds, by class, fixed before the search; a candidate is trained once
+        for each, on the others, and its score is the mean of what the folds say. For data of few rows.
     stop: off, or a rule that ends trainings early: median ends one whose curve lies under the median of those known
         when it was proposed.
     seed: the training seeds of all candidates derive from it and their keys.
@@ -71,12 +74,21 @@ class Recipe:
     cutmix: float = field(default=0.0, metadata={"neutral": 0.0})
     balanced: bool = field(default=False, metadata={"neutral": False})
     ema: float = field(default=0.0, metadata={"neutral": 0.0})
+    folds: int = field(default=1, metadata={"neutral": 1})
     deterministic: bool = True
     stop: str = "off"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 2), ("weight_decay", 0), ("warmup", 0), ("clip", 0), *ALPHAS):
+        for name, least in (
+            ("epochs", 1),
+            ("batch", 2),
+            ("folds", 1),
+            ("weight_decay", 0),
+            ("warmup", 0),
+            ("clip", 0),
+            *ALPHAS,
+        ):
             if not getattr(self, name) >= least:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least {least}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
@@ -137,6 +149,8 @@ def check(task: Task, recipe: Recipe) -> None:
         if axes not in AUGMENT[name].axes or (axes == 3 and not task.images and name != "noise"):
             meant = "images" if 3 in AUGMENT[name].axes else "series"
             raise ConfigError(f"recipe.augment is for {meant}, and {task.name} has none; leave it empty")
+    if recipe.folds > (rows := len(task.train) + len(task.validation)):
+        raise ConfigError(f"recipe.folds is {recipe.folds}, and {task.name} has {rows} rows to train on; say fewer")
     if recipe.cutmix and not task.images:
         raise ConfigError(f"recipe.cutmix is for images, and {task.name} has none; set it to 0, or say recipe.mixup")
     if recipe.balanced and not task.kind.classes:

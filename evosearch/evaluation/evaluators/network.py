@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, cast
 
 from evosearch.errors import ArchitectureError
 from evosearch.evaluation import measures
+from evosearch.evaluation.crossing import judged
 from evosearch.evaluation.failures import one_line
-from evosearch.evaluation.fit import train, warm_up
+from evosearch.evaluation.fit import warm_up
 from evosearch.evaluation.job import Context, Evaluation, Job
 from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.recipe import Recipe, check
@@ -64,7 +65,7 @@ class Network:
         if room and (needed := self.memory(cost.params, network.working_scalars(architecture), recipe)) > room:
             said = f"would take {needed / 2**30:.2f} GiB to train, and the limit is {room / 2**30:.2f}"
             return Evaluation(Score(job.key, "over_budget", cost=cost, seed=job.seed, error=said))
-        trained = train(
+        trained = judged(
             lambda: network.build(architecture),
             self.task,
             recipe,
@@ -75,6 +76,7 @@ class Network:
             deadline=begun + resources.time_limit if resources.time_limit else math.inf,
             rule=self.context.stop,
             brief=job.brief,
+            repeat=job.repeat,
         )
         return Evaluation(self._measured(trained), trained.log)
 

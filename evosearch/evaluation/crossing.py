@@ -1,0 +1,98 @@
+"""k-fold cross-validation: a candidate is trained once for each fold, and judged on the rows it was not trained on."""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evosearch.cost import Cost
+from evosearch.evaluation.fit import Trained, train
+from evosearch.tasks.folds import fold, fold_rows
+from evosearch.tasks.noise import error_of_folds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import nn
+
+    from evosearch.evaluation.recipe import Recipe
+    from evosearch.evaluation.stopping import StopRule
+    from evosearch.tasks.base import Split, Task
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_made: weakref.WeakKeyDictionary[Split, dict[tuple[int, int], tuple[Task, ...]]] = weakref.WeakKeyDictionary()
+
+
+def folds_of(task: Task, count: int, seed: int = 0) -> tuple[Task, ...]:
+    """The folds of a task, made once for all candidates of a process."""
+    kept = _made.setdefault(task.train, {})
+    if (count, seed) not in kept:
+        kept[count, seed] = tuple(fold(task, number, count, seed) for number in range(count))
+    return kept[count, seed]
+
+
+def judged(
+    build: Callable[[], nn.Module],
+    task: Task,
+    recipe: Recipe,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    key: str = "",
+    cost: Cost = Cost(),
+    deadline: float = math.inf,
+    rule: StopRule | None = None,
+    brief: Any = None,
+    repeat: int = 0,
+    clock: Callable[[], float] = time.monotonic,
+) -> Trained:
+    """A candidate's score by the recipe's validation scheme: on the held-out part, or over `recipe.folds` folds.
+
+    repeat: of the same candidate; each has folds of its own. Other arguments as of `train`. Of folds: the metric is the
+    mean over them, with its standard error; the curve is the mean of theirs; `outputs` are those for every row of train
+    and validation (train first) by the network that was not trained on it; the network is the last fold's. A stop rule
+    is asked in the first fold alone, and a fold that fails ends the rest.
+    """
+    whole = {"device": device, "key": key, "cost": cost, "deadline": deadline, "clock": clock}
+    if recipe.folds < 2:
+        return train(build, task, recipe, seed=seed, rule=rule, brief=brief, **whole)  # type: ignore[arg-type]
+    begun = clock()
+    found: list[Trained] = []
+    rows = fold_rows(task, recipe.folds, repeat)
+    outputs: Array | None = None
+    for number, part in enumerate(folds_of(task, recipe.folds, repeat)):
+        asked = {"rule": rule, "brief": brief} if number == 0 else {}
+        one = train(build, part, recipe, seed=(seed + number) % 2**63, **whole, **asked)  # type: ignore[arg-type]
+        if one.score.status != "ok" or one.outputs is None:
+            score = replace(one.score, seed=seed, seconds=clock() - begun)
+            return one._replace(score=score, network=None)
+        out = task.kind.normalise(task, task.kind.denormalise(part, one.outputs))  # each has constants of its own
+        if outputs is None:
+            outputs = np.empty((sum(map(len, rows)), *out.shape[1:]), out.dtype)
+        outputs[rows[number]] = out
+        found.append(one)
+    return _mean(found, task.metric, outputs, seed, clock() - begun)
+
+
+def _mean(found: list[Trained], metric: str, outputs: Array | None, seed: int, seconds: float) -> Trained:
+    """The folds as one score: the mean of every figure that all have."""
+    first = found[0].score
+    scores = [one.score for one in found]
+    objectives = {n: float(np.mean([s.objectives[n] for s in scores])) for n in first.objectives}
+    metrics = {n: float(np.mean([s.metrics[n] for s in scores])) for n in first.metrics}
+    values = [one.metric for one in found]
+    metrics[f"{metric}_se"] = error_of_folds(values)
+    if "seconds" in objectives:
+        objectives["seconds"] = seconds
+    curve = tuple(float(value) for value in np.mean([s.curve for s in scores], axis=0))
+    score = replace(first, objectives=objectives, metrics=metrics, curve=curve, seconds=seconds, seed=seed)
+    return Trained(score, found[-1].network, "", float(np.mean(values)), outputs)
+
+
+__all__ = ["folds_of", "judged"]
