@@ -55,6 +55,7 @@ FREE = (
     "layers",
     "operators",
     "time",
+    "task",
 )  # no part of what a run finds, or compared by their digests
 NO_END = 1_000_000_000  # the budget of a run that ends with its time
 FINAL_EPOCHS = 4  # the final training's epochs, as a multiple of a candidate's, where [final] does not say

@@ -11,6 +11,7 @@
     │   └── TaskError              a task or its data: missing, torn, of the wrong kind
     ├── SpaceExhausted             no new candidate found, or none within a limit                          (exit 1)
     ├── RunError                   a run folder that cannot be used                                        (exit 1)
+    │   ├── RunExists              there is something already where a new one should be
     │   ├── RunLocked              another live process writes it
     │   ├── RunCorrupt             a frame, checksum or digest that does not check
     │   └── RunChanged             the run's grammar, operators, task or recipe are not those given now
@@ -98,6 +99,10 @@ class SpaceExhausted(EvosearchError):
 
 
 class RunError(EvosearchError):
+    pass
+
+
+class RunExists(RunError):
     pass
 
 

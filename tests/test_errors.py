@@ -188,7 +188,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("store/lock.py", "take", "refusal"),
         ("workers/records.py", "keep", "refusal"),
     ],
-    "two processes at one moment; tests/test_runs.py": [("store/run.py", "_refuse_existing", "RunError")],
+    "two processes at one moment; tests/test_runs.py": [("store/run.py", "_refuse_existing", "RunExists")],
     "a worker process that cannot start takes seconds to be given up; tests/test_workers.py": [
         ("workers/processes.py", "ProcessPool.wait", "self._failed"),
         ("workers/processes.py", "ProcessPool.wait", "result"),

@@ -141,12 +141,7 @@ def run(
 
         preview(resolved, as_json)
         return 0
-    folder = new_folder(runs, resolved, name)
-
-    def begin(watch: LiveView | PlainView) -> Summary:
-        return engine.start(resolved, folder, watch)
-
-    return _watched(begin, folder, quiet, as_json, resolved.layers)
+    return _begun(runs, resolved, name, quiet, as_json)
 
 
 def say_chosen(found: Chosen) -> None:
@@ -170,6 +165,9 @@ def resume(
     time: Annotated[str | None, option("TIME", None, "That the whole run may take, more than it was given.")] = None,
     workers: Annotated[int | None, option("N", None, "Processes that evaluate; 0: one for each core.", min=0)] = None,
     device: Annotated[str | None, option("NAME", None, "cpu, cuda, cuda:1.", default="the run's")] = None,
+    task: Annotated[
+        str | None, option("TASK", None, "Where the run's data lies now.", default="where it lay then")
+    ] = None,
     layers: Annotated[list[Path] | None, option("FILE.py", None, "The run's own layers; again for more.")] = None,
     operators: Annotated[list[Path] | None, option("FOLDER", None, "The run's own operators; again for more.")] = None,
     log: ResumedLogOption = None,
@@ -189,6 +187,7 @@ def resume(
     if fork is not None:
         flags = {
             "name": fork,
+            "task": task,
             "search.budget": budget,
             "time": time,
             "workers.workers": workers,
@@ -214,9 +213,10 @@ def resume(
             layers=tuple(str(path) for path in layers or ()),
             operators=tuple(str(path) for path in operators or ()),
             log=logs,
+            task=task,
         )
 
-    return _watched(go_on, folder, quiet, as_json, [str(path) for path in layers or ()])
+    return _watched(go_on, lambda: folder, quiet, as_json, [str(path) for path in layers or ()])
 
 
 def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -> int:
@@ -235,14 +235,32 @@ def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -
         for kind in ("layers", "operators")
     }
     resolved = resolved.model_copy(update=own)
-    folder = new_folder(parent.parent, resolved, resolved.name)
+    return _begun(parent.parent, resolved, resolved.name, quiet, as_json, parent)
+
+
+def _begun(
+    runs: Path, config: Config, asked: str | None, quiet: bool, as_json: bool, parent: Path | None = None
+) -> int:
+    """A new run, to its end; of one that was not given its name, the next number where another is quicker."""
+    from evosearch.errors import RunExists
+
+    folder = new_folder(runs, config, asked)
 
     def begin(watch: LiveView | PlainView) -> Summary:
+        nonlocal folder
         from evosearch import engine
 
-        return engine.fork(parent, resolved, folder, watch)
+        while True:
+            try:
+                if parent is None:
+                    return engine.start(config, folder, watch)
+                return engine.fork(parent, config, folder, watch)
+            except RunExists:
+                if asked is not None:
+                    raise
+                folder = new_folder(runs, config, asked)
 
-    return _watched(begin, folder, quiet, as_json, resolved.layers)
+    return _watched(begin, lambda: folder, quiet, as_json, config.layers)
 
 
 def new_folder(runs: Path, config: Config, asked: str | None) -> Path:
@@ -269,7 +287,11 @@ def _stem(task: str) -> str:
 
 
 def _watched(
-    work: Callable[[LiveView | PlainView], Summary], folder: Path, quiet: bool, as_json: bool, layers: Sequence[str]
+    work: Callable[[LiveView | PlainView], Summary],
+    folder: Callable[[], Path],
+    quiet: bool,
+    as_json: bool,
+    layers: Sequence[str],
 ) -> int:
     """Do the work under a view that fits the output; on Ctrl-C say how to go on."""
     from evosearch.report.live import LiveView, PlainView, QuietView
@@ -287,7 +309,7 @@ def _watched(
         summary = work(view)
     except KeyboardInterrupt as stop:
         view.close()
-        go_on = f"; go on with: evolve resume {folder}" if folder.is_dir() else ""
+        go_on = f"; go on with: evolve resume {folder()}" if folder().is_dir() else ""
         how = f"ended by {stop}" if isinstance(stop, Terminated) else "interrupted"
         with contextlib.suppress(OSError):  # a terminal that has hung up
             output.warn(f"{how}{go_on}")

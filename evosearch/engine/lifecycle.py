@@ -138,15 +138,16 @@ def resume(
     layers: Sequence[str] = (),
     operators: Sequence[str] = (),
     log: Sequence[str] | None = None,
+    task: str | None = None,
 ) -> Summary:
     """Go on with a run, to the end it would have had. Raises EvosearchError and then leaves the folder as it was.
 
     budget: more candidates than the run was started with. time: longer than it was given, as "10m".
     workers, device: as in WorkerSettings.
     layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
-    log: as in Config; the run's own where it is None.
+    log: as in Config; the run's own where it is None. task: where its data lies, or its function is, now.
     """
-    changes = (budget, time, workers, device, layers, operators, log)
+    changes = (budget, time, workers, device, layers, operators, log, task)
     with reopened(folder, watch, *changes) as session:
         return session.go_on()
 
@@ -162,11 +163,12 @@ def reopened(
     layers: Sequence[str] = (),
     operators: Sequence[str] = (),
     log: Sequence[str] | None = None,
+    task: str | None = None,
 ) -> Iterator[Session]:
     """A run as it was when it stopped, open for work; arguments and errors as of `resume`, `given` for its time."""
     began = time.monotonic()
     with Run.open(folder, write=True) as run:
-        config = resumed_config(run, budget, given, workers, device, layers, operators, log)
+        config = resumed_config(run, budget, given, workers, device, layers, operators, log, task)
         setup = setup_of(run, config)
         logs = setup.logs
         if cut := run.cut_torn_tail():

@@ -12,7 +12,7 @@ from evosearch import config as configuration
 from evosearch import logs, paths
 from evosearch.engine import former
 from evosearch.engine.setup import prepare
-from evosearch.errors import RunChanged, SpaceExhausted, UsageError
+from evosearch.errors import RunChanged, SpaceExhausted, TaskError, UsageError
 from evosearch.score import Score
 from evosearch.store.framing import encode
 from evosearch.store.run import CHECKPOINT_FILE, JOURNAL_FILE, Run
@@ -105,6 +105,7 @@ def resumed_config(
     layers: Sequence[str],
     operators: Sequence[str],
     log: Sequence[str] | None = None,
+    task: str | None = None,
 ) -> Config:
     """The run's config, with what a resume may change."""
     config = recorded(run)
@@ -127,6 +128,7 @@ def resumed_config(
             "operators": paths.own_code("operators", config.operators, operators, run=run.folder),
             "log": config.log if log is None else tuple(log),
             "time": time or given,
+            "task": config.task if task is None else configuration.load(None, {"task": task}).task,
         }
     )
 
@@ -137,7 +139,10 @@ def setup_of(run: Run, config: Config, device: str | None = None) -> Setup:
     device: the one to take its scores to be of; the config's by default.
     """
     grammar = run.folder / "grammar"
-    setup = prepare(config, grammar / str(run.header["grammar_file"]), grammar / "seeds", header=run.header)
+    try:
+        setup = prepare(config, grammar / str(run.header["grammar_file"]), grammar / "seeds", header=run.header)
+    except TaskError as error:
+        raise TaskError(f"{error}; where the run's data lies elsewhere now, resume it with --task") from None
     if device is not None:
         setup = replace(setup, device_used=device)
     _refuse_changes(run, setup, config)

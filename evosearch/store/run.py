@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeGuard
 
-from evosearch.errors import EvosearchError, RunCorrupt, RunError, StorageError
+from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunExists, StorageError
 from evosearch.store import framing, lock
 from evosearch.store.disk import Disk, content, refusal, unused
 from evosearch.store.framing import CHECKPOINT, FORMAT, JOURNAL, MAX_CHECKPOINT, PREAMBLE, Frames, corrupt
@@ -162,7 +162,7 @@ class Run:
 
         header: plain values; `format` and `files` (digests) are added to it. files: content by relative path, which is
         escaped where it is no text (`text.escaped`).
-        Raises RunError where something is there already, StorageError where the disk refuses.
+        Raises RunExists where something is there already, StorageError where the disk refuses.
         """
         folder, disk = Path(folder).absolute(), disk or Disk()
         _refuse_existing(folder)
@@ -187,10 +187,12 @@ class Run:
                 disk.fsync(journal, beside / JOURNAL_FILE)
                 disk.write_tree(beside, contents)
                 _refuse_existing(folder)
-        except BaseException:
+        except BaseException as error:
             for descriptor in (journal, held):
                 if descriptor >= 0:
                     os.close(descriptor)
+            if isinstance(error, StorageError):
+                _refuse_existing(folder)  # another process may have been quicker by a moment
             raise
         run = cls(folder, full_header, FORMAT, disk)
         run._lock, run._journal, run.end = held, journal, len(start)
@@ -565,7 +567,7 @@ def _plain_name(name: str) -> str:
 
 def _refuse_existing(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and not (folder.is_dir() and not any(folder.iterdir()))):
-        raise RunError(
+        raise RunExists(
             f"{folder}: there is something already; go on with it by `evolve resume {folder.name}`, "
             f"or choose another name"
         )
