@@ -39,26 +39,49 @@ def init(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", help="Where; made where it is not there.", show_default="here")
     ] = Path(),
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TASK", help="Your data: a config and a grammar that fit them.", show_default=False),
+    ] = None,
+    target: Annotated[
+        str,
+        typer.Option(
+            metavar="COLUMN", help="Of a CSV, to predict: its name, or number from 0.", show_default="the last"
+        ),
+    ] = "",
 ) -> int:
-    """Write a commented config and a small grammar to start from."""
+    """Write a commented config and a small grammar to start from.
+
+    With --task for data of your own: each setting that follows from them says why it is as it is.
+    """
     from evosearch.errors import UsageError
 
+    if task is None:
+        starters = {name: _starter(name) for name in STARTERS}
+    else:
+        from evosearch.cli import begin
+
+        starters = begin.files(task, target)
     if any(path.is_file() for path in (folder, *folder.parents)):
         raise UsageError(f"{folder}: a file is in the way; choose another folder")
-    taken = [name for name in STARTERS if (folder / name).exists()]
+    taken = [name for name in starters if (folder / name).exists()]
     if taken:
         raise UsageError(f"{folder / taken[0]} is there already; choose another folder, or move it away")
-    for name in STARTERS:
+    for name, text in starters.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        template = resources.files("evosearch.cli").joinpath("starters", path.name)
-        path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         output.say(f"wrote {path}")
     output.say()
     where = "" if folder == Path() else f"cd {folder} && "
-    output.say(f"What it generates:  {where}evolve sample first --input 1x8x8")
+    if task is None:
+        output.say(f"What it generates:  {where}evolve sample first --input 1x8x8")
     output.say(f"Search it:          {where}evolve run evosearch.toml")
     return DONE
+
+
+def _starter(name: str) -> str:
+    return resources.files("evosearch.cli").joinpath("starters", Path(name).name).read_text(encoding="utf-8")
 
 
 def verify(
