@@ -18,7 +18,7 @@ from evosearch.errors import ExportError
 from evosearch.layers.base import Series
 from evosearch.layers.builder import Builder, Working
 from evosearch.layers.shapes import show
-from evosearch.layers.writing import write
+from evosearch.layers.writing import repeated, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,7 +72,7 @@ def segments(architecture: Architecture) -> list[nn.Module]:
     they are made under the same seed. Their parameters have the names of that module's, each in one piece.
     """
     found: list[nn.Module] = []
-    builder = Builder()
+    builder = Builder(repeated=repeated(_nodes(architecture)))
     for node in _series(architecture):
         builder = builder.after()
         start = builder.start(node.inputs)
@@ -83,13 +83,17 @@ def segments(architecture: Architecture) -> list[nn.Module]:
 
 def _series(architecture: Architecture) -> Iterator[Node]:
     """Stem, steps and head, in the order in which they compute. Nested series are laid flat."""
-    stack = [node for node in (architecture.head, architecture.root, architecture.stem) if node is not None]
+    stack = _nodes(architecture)[::-1]
     while stack:
         node = stack.pop()
         if isinstance(node.layer, Series):
             stack += reversed(node.parts)
         else:
             yield node
+
+
+def _nodes(architecture: Architecture) -> list[Node]:
+    return [node for node in (architecture.stem, architecture.root, architecture.head) if node is not None]
 
 
 def _made(text: str, builder: Builder) -> nn.Module:
@@ -113,7 +117,7 @@ def _joint_source(ensemble: Ensemble, name: str) -> str:
     helpers: dict[str, str] = {}
     classes: list[str] = []
     for title, member in _classes(ensemble).items():
-        builder, body = _written(member)
+        builder, body = _written(member, title)
         _refuse_owned(builder)
         helpers |= builder.helpers
         classes += [*_class(builder, body, title), "", ""]
@@ -175,12 +179,13 @@ def _write(architecture: Architecture, name: str) -> tuple[str, Builder]:
     return _code(builder, body, _title(architecture), name), builder
 
 
-def _written(architecture: Architecture) -> tuple[Builder, Sequence[str]]:
-    build = Builder()
+def _written(architecture: Architecture, prefix: str = "") -> tuple[Builder, Sequence[str]]:
+    """What all layers wrote, and the lines of forward. prefix: of the names of blocks' classes."""
+    nodes = _nodes(architecture)
+    build = Builder(repeated=repeated(nodes), prefix=prefix)
     start = end = build.start(architecture.input)
-    for node in (architecture.stem, architecture.root, architecture.head):
-        if node is not None:
-            end = write(node, end, build)
+    for node in nodes:
+        end = write(node, end, build)
     return build, build.forward(start, end)
 
 
@@ -203,9 +208,15 @@ def _file(title: str, helpers: Mapping[str, str], classes: Iterable[str]) -> str
     return "\n".join(lines) + "\n"
 
 
-def _class(build: Builder, body: Iterable[str], name: str) -> list[str]:
+def _class(build: Builder, body: Iterable[str], name: str, remark: str = "") -> list[str]:
+    """The class, behind those of the blocks that it calls."""
+    blocks: list[str] = []
+    for block in {one.name: one for one in build.outlined.values()}.values():
+        inner = block.build.forward(block.start, block.end)
+        blocks += [*_class(block.build, inner, block.name, f"  # {block.title}"), "", ""]
     return [
-        f"class {name}(nn.Module):",
+        *blocks,
+        f"class {name}(nn.Module):{remark}",
         "    def __init__(self):",
         "        super().__init__()",
         *(f"        {_attribute(build, attribute)}" for attribute in build.modules),

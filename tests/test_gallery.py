@@ -14,12 +14,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evosearch import grammar, network
 from evosearch.architecture import Architecture, Space
+from evosearch.ensemble import Ensemble
 from evosearch.errors import ShapeError
 from evosearch.layers import vocabulary
+from evosearch.layers.builder import Builder
 from evosearch.layers.library import NAMES
 from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.layers.node import Node
 from evosearch.layers.shapes import Shape, size
+from evosearch.layers.writing import write
+from evosearch.tasks.kinds import BUNDLED
 from tests.published import PUBLISHED, Published
 from tests.spaces import GRAMMARS
 from tests.test_network import words_of_grammars
@@ -589,3 +593,76 @@ def test_a_selective_scan_is_the_sum_over_what_came_before() -> None:
             reach = (decay * b[:, at, None] * c[:, t, None]).sum(2)
             expected[:, t] += reach * steps[:, at] * x[:, at]
     torch.testing.assert_close(helper(x, steps, a, b, c, skip), expected, rtol=0, atol=1e-12)
+
+
+# -- classes in the written source ------------------------------------------------------------------------------------
+
+
+def row_of(seed: str) -> Published:
+    return next(row for row in PUBLISHED if row.seed == seed)
+
+
+@pytest.mark.parametrize(("seed", "most"), [("vit_b_16", 100), ("convnext_tiny", 160)])
+def test_the_source_of_a_network_of_blocks_is_short(seed: str, most: int) -> None:
+    """A block that stands at least twice is a class; the source runs alone and has the module's parameters."""
+    architecture = seed_of(row_of(seed))
+    text = network.source(architecture)
+    assert len(text.splitlines()) < most
+    namespace: dict[str, Any] = {"__name__": "written"}
+    with torch.device("meta"):
+        exec(compile(text, "written", "exec"), namespace)
+        written, built = namespace["Network"](), network.build(architecture)
+    assert list(written.state_dict()) == list(built.state_dict())
+    assert sum(p.numel() for p in built.parameters()) == row_of(seed).params
+
+
+TWICE = "conv(8,3,1);repeat(2,basic(8,1));basic(16,2);basic(16,1);gap"
+
+
+def test_only_what_stands_twice_becomes_a_class() -> None:
+    text = network.source(composed(TWICE))
+    assert text.count("class BasicBlock(nn.Module):  # 8x6x6 to 8x6x6") == 1
+    assert text.count("class ") == 2
+    assert "self.basic_block1(x)" in text
+    assert "self.basic_block2(" in text
+
+
+def test_a_network_with_classes_computes_and_holds_what_it_does_in_line() -> None:
+    """The same layers, weights in the same order, and the same memory; pieces and places of parameters fit too."""
+    architecture = composed(TWICE)
+    torch.manual_seed(0)
+    module = network.build(architecture)
+    builder = Builder()
+    start = builder.start(architecture.input)
+    end = write(architecture.root, start, builder)
+    assert network.held_scalars(architecture) == builder.held()
+    assert network.working_scalars(architecture) == builder.working()
+    assert end
+    plain = composed(TWICE.replace("repeat(2,basic(8,1))", "skip(conv(8,3,1);plain(8,3,1);bn);relu;basic(8,1)"))
+    torch.manual_seed(0)
+    other = network.build(plain)
+    for ours, theirs in zip(module.state_dict().values(), other.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs)
+    x = torch.randn(2, *architecture.input)
+    assert torch.equal(module(x), other(x))
+    torch.manual_seed(0)
+    pieces = network.segments(architecture)
+    assert torch.equal(nn.Sequential(*pieces).train()(x), network_of(architecture)(x))
+    assert [key for piece in pieces for key in piece.state_dict()] == list(module.state_dict())
+
+
+def network_of(architecture: Architecture) -> nn.Module:
+    torch.manual_seed(0)
+    return network.build(architecture)
+
+
+def test_members_of_an_ensemble_have_classes_of_their_own() -> None:
+    """Blocks of one name in two members do not take each other's place in the joint source."""
+    members = [composed(text) for text in (TWICE, TWICE.replace("basic(8,1)", "basic(16,2)"))]
+    ensemble = Ensemble(tuple(members), (0.5, 0.5), BUNDLED["regression"].averaging)
+    module, namespace = network.build(ensemble), {"__name__": "written"}
+    exec(compile(network.source(ensemble), "written", "exec"), namespace)
+    written = namespace["Network"]()  # type: ignore[operator]
+    written.load_state_dict(module.state_dict())
+    x = torch.randn(2, 8, 6, 6)
+    torch.testing.assert_close(written.eval()(x), module.eval()(x), rtol=0, atol=0)

@@ -75,6 +75,11 @@ class _Named:
         del x
         return self.name.replace("_", " ")
 
+    def inside(self, x: Shape) -> Node | None:
+        """The typed tree that a block stands for at input shape `x`; None for a layer of its own."""
+        del x
+        return None
+
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         """False where the rule can't hold for any shape with so many axes (and such an output): spares trying it."""
         del axes, want_axes

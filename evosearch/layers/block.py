@@ -98,6 +98,9 @@ class Block(Leaf):
         """The typed tree of its body at input shape `x`; raises ShapeError, which names the block."""
         return _expanded(self, x)
 
+    def inside(self, x: Shape) -> Node:
+        return self.at(x)
+
     def shape(self, x: Shape) -> Shape:
         return _output(self, x)
 

@@ -66,23 +66,42 @@ class Origin(NamedTuple):
             at = at.above
         return tuple(reversed(found))
 
+    def below(self, place: Origin) -> Origin:
+        """The same use, of a tree that is the only part of the use `place`."""
+        return Origin(place, 0, 0) if self.above is None else Origin(self.above.below(place), self.part, self.copy)
+
 
 ROOT = Origin(None, 0, 0)
+
+
+class Outlined(NamedTuple):
+    """What a class of its own says: the lines of a block, from the variable `start` to `end`."""
+
+    name: str
+    title: str
+    build: Builder
+    start: str
+    end: str
 
 
 @dataclass
 class Builder:
     """What layers write their code into. Variables are opaque until the whole is written.
 
-    modules: attribute name -> the code that makes it, buffers among them. owned: attribute name -> own layer that has
-    only a `module`. helpers: functions that forward calls, name -> source. place: the use of a layer that is being
-    written, see `Origin`. origins: attribute name -> the use that added it.
+    modules: attribute name -> the code that makes it, buffers among them.
+    owned: attribute name -> own layer that has only a `module`. helpers: functions that forward calls, name -> source.
+    repeated: (layer, input shape) of the blocks that get a class of their own. outlined: these classes, by that and
+    whether gradients reach their input. prefix: of their names.
+    place: the use of a layer that is being written. origins: attribute name -> the use that added it.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
     buffers: set[str] = field(default_factory=set)
     owned: dict[str, tuple[ModuleLayer, Shape]] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
+    outlined: dict[tuple[object, ...], Outlined] = field(default_factory=dict)
+    repeated: frozenset[tuple[object, ...]] = frozenset()
+    prefix: str = ""
     place: Origin = ROOT
     origins: dict[str, Origin] = field(default_factory=dict)
     _lines: list[_Line] = field(default_factory=list)
@@ -92,13 +111,14 @@ class Builder:
     _learned: set[str] = field(default_factory=set)  # variables, modules and parameters that gradients reach
     _extra: int = 0
     _saved: int = 0
+    _widest: int = 0  # line inside a class
     _copies: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
     _taken: set[str] = field(default_factory=set)
 
     def after(self) -> Builder:
         """An empty Builder for the part of a network behind this one: its submodules are numbered on."""
-        return Builder(_counts=self._counts, _taken=self._taken)
+        return Builder(helpers={}, repeated=self.repeated, _counts=self._counts, _taken=self._taken)
 
     def module(self, code: str, name: str, *, trained: bool = True, numbered: bool = True) -> str:
         """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3").
@@ -140,14 +160,14 @@ class Builder:
     ) -> str:
         """Adds `variable = code`, with the inputs put into the code's braces; returns the variable.
 
-        keeps: what backward needs, the inputs ("in") or the output ("out"); extra: further scalars that it needs.
+        keeps: what backward needs, the inputs ("in"), the output ("out") or both ("in out"); extra: further scalars.
         view: the output shows the first input's storage. float32: CUDA's autocast computes it so.
         """
         (output,) = self._add(code, inputs, 1, shape, inputs[0] if view else None)
         if self._learned.intersection((*inputs, *re.findall(r"self\.\w+", code))):
             self._learned.add(output)  # backward comes this way
             if keeps:
-                kept = inputs if keeps == "in" else (output,)
+                kept = (*(inputs if "in" in keeps else ()), *((output,) if "out" in keeps else ()))
                 self._kept.update(self._bases[v] for v in kept)
                 scalars = sum(math.prod(self._shapes[v]) for v in kept)
                 self._saved += scalars
@@ -169,6 +189,29 @@ class Builder:
         self.owned[attribute] = (layer, inputs)
         return self.line(f"self.{attribute}({{}})", x, shape=output, keeps=layer.saves)
 
+    def reached(self, variable: str) -> bool:
+        """Whether gradients reach the variable: backward needs what follows from it."""
+        return variable in self._learned
+
+    def nested(self) -> Builder:
+        """An empty Builder for what is inside a class, which shares the helpers of this one."""
+        return Builder(helpers=self.helpers)
+
+    def call(self, block: Outlined, name: str, x: str, shape: Shape) -> str:
+        """Adds a submodule of an outlined class and the line that calls it; what it keeps inside counts once a call."""
+        inner, start, end = block.build, block.start, block.end
+        code = f"{block.name}()"
+        module = self.module(code, name, trained=bool(inner._learned - {start}))
+        attribute = module.removeprefix("self.")
+        for below, origin in inner.origins.items():
+            self.origins[f"{attribute}.{below}"] = origin.below(self.place)
+        ends = {start: "in", end: "out"} if start != end else {start: "in"}
+        kept = {variable: side for variable, side in ends.items() if variable in inner._kept}
+        extra = inner.held() - sum(math.prod(inner._shapes[variable]) for variable in kept)
+        self._copies += inner._copies
+        self._widest = max(self._widest, inner.working().widest)
+        return self.line(f"{module}({{}})", x, shape=shape, keeps=" ".join(kept.values()), extra=extra)
+
     def shape(self, variable: str) -> Shape:
         return self._shapes[variable]
 
@@ -187,7 +230,7 @@ class Builder:
             for line in self._lines
             if any(self._bases[v] == v for v in line.outputs)  # a view writes nothing
         ]
-        return Working(self.held(), self._copies, max(widths, default=0))
+        return Working(self.held(), self._copies, max([*widths, self._widest]))
 
     def start(self, shape: Shape, *, trained: bool = False) -> str:
         """A variable that is there. trained: whether gradients reach it."""

@@ -25,6 +25,9 @@ class Layer(Protocol):
     def title(self, x: Shape) -> str:
         """What drawings call it at input shape `x`, where it is a stem or a head."""
 
+    def inside(self, x: Shape) -> Node | None:
+        """The typed tree that a block stands for at input shape `x`; None for a layer of its own."""
+
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         """False where the rule can't hold for any shape with so many axes (and such an output): spares trying it."""
 

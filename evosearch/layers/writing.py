@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, cast
 
-from evosearch.layers.builder import Origin
+from evosearch.layers.builder import Origin, Outlined
+from evosearch.layers.shapes import show
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
     from evosearch.layers.builder import Builder
-    from evosearch.layers.node import Node
+    from evosearch.layers.node import Emission, Node
 
 
 def write(root: Node, x: str, build: Builder) -> str:
@@ -35,6 +37,51 @@ def write(root: Node, x: str, build: Builder) -> str:
         build.place = above
 
 
+def repeated(nodes: Iterable[Node]) -> frozenset[tuple[object, ...]]:
+    """(layer, input shape) of the outermost blocks that stand at least twice in the trees."""
+    counts: Counter[tuple[object, ...]] = Counter()
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if node.layer.inside(node.inputs) is None:
+            stack += node.parts
+        else:
+            counts[node.layer, node.inputs] += 1
+    return frozenset(key for key, count in counts.items() if count > 1)
+
+
+def outline(node: Node, x: str, build: Builder) -> str | None:
+    """Have a repeated block call a class of its own, written when it is first met; None where it is to stand in line.
+
+    A block with a layer that has a `module` and no code stands in line: that layer is made outside of the source.
+    """
+    if (node.layer, node.inputs) not in build.repeated:
+        return None
+    key = (node.layer, node.inputs, build.reached(x))
+    found = build.outlined.get(key)
+    if found is None:
+        inner = build.nested()
+        start = inner.start(node.inputs, trained=build.reached(x))
+        inside = node.layer.inside(node.inputs)
+        assert inside is not None
+        end = write(inside, start, inner)
+        if inner.owned:
+            return None
+        twin = build.outlined.get((*key[:2], not key[2]))
+        name = twin.name if twin else _fresh(type(node.layer).__name__, build)
+        title = f"{show(node.inputs)} to {show(node.output)}"
+        found = build.outlined[key] = Outlined(name, title, inner, start, end)
+    return build.call(found, node.layer.name, x, node.output)
+
+
+def _fresh(name: str, build: Builder) -> str:
+    """The class's name, numbered where another has it."""
+    taken = {one.name for one in build.outlined.values()} | {"Network"}
+    name = build.prefix + name
+    numbered = (f"{name}{number}" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], numbered) if free not in taken)
+
+
 class _Open:
     """A layer in the midst of writing: where it stands, and the variable that it is sent next."""
 
@@ -45,7 +92,9 @@ class _Open:
         self.uses: Counter[int] = Counter()
         self.output = cast("str", None)
         self.written: Generator[tuple[Node, str], str, str] | None = None
-        written = node.layer.emit(node, x, build)
+        written: Emission | None = outline(node, x, build) if build.repeated else None
+        if written is None:
+            written = node.layer.emit(node, x, build)
         if isinstance(written, str):
             self.output = written
         else:
