@@ -45,7 +45,7 @@ class Summary:
 
     fitness: the best candidate's on the validation split; None where the time was over before any had a score.
     test_metric: of the final network, by metric name; empty where the task has no network.
-    baseline: likewise, of a linear model on the same splits.
+    baseline: likewise, of a linear model on the same splits; baseline_name: what it is, in words.
     """
 
     folder: Path
@@ -59,6 +59,7 @@ class Summary:
     seconds: float
     failures: Mapping[str, int]
     duplicates: int
+    baseline_name: str = ""
 
 
 class Watch(Protocol):

@@ -1016,6 +1016,26 @@ TASKS = [
     usage(f"{TASK} d.npz", "this is no .npz archive", at=lambda at: np.save((at / "d.npz").open("wb"), X)),
     usage(f"{TASK} data.npz", "no arrays called x_train and y_train, or x and y; there are: z", at=arrays(z=X)),
     usage(
+        f"{TASK} lines.csv",
+        "lines.csv: line 4: column 'a' holds numbers, and here 'x y'",
+        at=write("lines.csv", 'a,b\n1,2\n"x\ny",3\n4,4\n5,5\n'),
+    ),
+    usage(
+        f"{TASK} large.csv",
+        "large.csv: line 3: 1e999 in column 'b' is too large",
+        at=write("large.csv", "a,b\n1,0.5\n2,1e999\n3,0.1\n"),
+    ),
+    usage(
+        f"{TASK} lacking.csv",
+        "lacking.csv: line 3: no value in column 'b', which is the number to predict",
+        at=write("lacking.csv", "a,b\n1,0.5\n2,NA\n3,0.1\n4,0.2\n"),
+    ),
+    usage(
+        f"{TASK} data.npz --set data.kind=classification",
+        "data.npz[y]: class labels of dtype complex128; use words or whole numbers",
+        at=arrays(x=X, y=Y * 1j),
+    ),
+    usage(
         f"{TASK} data.npz",
         "data: the test split: a value of ",
         "too far to be normalised; leave out such rows",

@@ -62,6 +62,7 @@ def summary(folder: Path) -> Summary:
         seconds=131.0,
         failures={"nan": 2},
         duplicates=4,
+        baseline_name="logistic regression",
     )
 
 

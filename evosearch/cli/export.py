@@ -324,7 +324,8 @@ def _print_outcome(outcome: Outcome, folder: Path) -> None:
     failed = len(outcome.finished) - len(outcome.values)
     spread = "" if outcome.deviation is None else f" ± {outcome.deviation:.4f}"
     beside = outcome.baseline.get(metric)
-    against = "" if beside is None else f"   (logistic regression on the same split: {beside:.4f})"
+    name = outcome.subject.task.kind.baseline_name
+    against = "" if beside is None else f"   ({name} on the same split: {beside:.4f})"
     output.say()
     output.say(f"test {metric} {outcome.mean:.4f}{spread}, {len(outcome.values)} seeds{against}")
     output.say()

@@ -346,7 +346,7 @@ def print_summary(summary: Summary) -> None:
     output.say()
     for metric, value in summary.test_metric.items():
         beside = summary.baseline.get(metric)
-        against = "" if beside is None else f"   (logistic regression on the same split: {beside:.4f})"
+        against = "" if beside is None else f"   ({summary.baseline_name} on the same split: {beside:.4f})"
         output.say(f"test {metric} {value:.4f}{against}")
     output.say()
     failed = sum(summary.failures.values())

@@ -361,6 +361,7 @@ class Session:
             seconds=time.monotonic() - self.begun,
             failures=dict(self.failures),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
+            baseline_name=self.setup.task.kind.baseline_name if isinstance(self.setup.task, Task) else "",
         )
 
     def _finalists(self) -> list[Individual | Proposal]:

@@ -187,7 +187,13 @@ class Task:
     def summary(self) -> list[str]:
         """What was made of the data, in lines: kind, metric, classes, shape and rows first, then its reader's notes."""
         shown = ", ".join(self.labels[:8]) + (", ..." if len(self.labels) > 8 else "")
-        goal = f"{self.outputs} classes ({shown})" if self.labels else f"{self.outputs} numbers"
+        goal = (
+            f"{self.outputs} classes ({shown})"
+            if self.labels
+            else "one number"
+            if self.outputs == 1
+            else f"{self.outputs} numbers"
+        )
         of = f" of '{self.target}'" if self.target else ""
         rows = (
             f"{len(self.train):,} rows to train on, {len(self.validation):,} to judge on, {len(self._test):,} to test"
