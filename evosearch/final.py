@@ -22,6 +22,7 @@ from evosearch import network, paths, plugins, tasks, workers
 from evosearch.errors import RunChanged, RunCorrupt, RunError, ShapeError, UsageError
 from evosearch.export import Original
 from evosearch.layers import show
+from evosearch.moments import mean
 from evosearch.results import Final, Finished, files
 from evosearch.space import space_of
 from evosearch.store.disk import Disk, refusal
@@ -95,7 +96,7 @@ class Outcome:
 
     @property
     def mean(self) -> float:
-        return statistics.fmean(self.values)
+        return mean(self.values)
 
     @property
     def deviation(self) -> float | None:

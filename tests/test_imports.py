@@ -32,7 +32,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("plugins",),
     ("executed",),
     ("ensemble",),
-    ("paths", "cost", "text", "watch"),
+    ("paths", "cost", "text", "moments", "watch"),
     ("errors",),
 )
 LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}

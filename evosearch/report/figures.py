@@ -146,7 +146,12 @@ def best_of_draws(sample: Sample, sign: int, most: int) -> Band | None:
     ordered = np.sort(np.array([sign * value for value in sample.values] + [worst] * sample.failed))
     draws = np.unique(np.geomspace(1, upto, DRAWN_DRAWS).round().astype(int))
     below = (np.arange(ordered.size + 1) / ordered.size)[None, :] ** draws[:, None]  # (draws, N + 1)
-    mean = np.diff(below, axis=1) @ ordered
+    weights = np.diff(below, axis=1)
+    largest = float(np.abs(ordered).max())
+    if largest < 1e300:
+        mean = weights @ ordered
+    else:  # sums that may be past all doubles
+        mean = np.clip(weights @ (ordered / largest), -1, 1) * largest
     low, high = (
         ordered[np.minimum((below[:, 1:] < quantile).sum(axis=1), ordered.size - 1)] for quantile in (0.05, 0.95)
     )

@@ -6,10 +6,12 @@ to draw must not end a search, so nothing here computes more than text.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from evosearch.moments import share
 from evosearch.report.text import clean, count, duration, short
 
 if TYPE_CHECKING:
@@ -31,12 +33,14 @@ REFRESH = 4  # panels a second: seen at once, and no flicker over a slow connect
 def sparkline(values: Sequence[float], width: int = 40) -> str:
     """The last `width` values as bars between their least and greatest; a space for NaN."""
     shown = values[-width:]
-    known = [value for value in shown if value == value]
+    known = [value for value in shown if math.isfinite(value)]
     if not known:
         return ""
     low, high = min(known), max(known)
-    step = (high - low) / (len(BARS) - 1)
-    return "".join(" " if v != v else BARS[round((v - low) / step) if step else 0] for v in shown)
+    bars = len(BARS) - 1
+    return "".join(
+        BARS[round(share(v, low, high) * bars) if high > low else 0] if math.isfinite(v) else " " for v in shown
+    )
 
 
 def best_line(progress: Progress) -> str:

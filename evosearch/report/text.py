@@ -26,8 +26,10 @@ def duration(seconds: float) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A fitness with four decimals; `none` where there is no score."""
-    return "none" if value is None else f"{value:.4f}"
+    """A fitness with four decimals, or four digits where it is large or tiny; `none` where there is no score."""
+    if value is None:
+        return "none"
+    return f"{value:.4f}" if value == 0 or 1e-4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
 def short(key: str) -> str:

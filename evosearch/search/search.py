@@ -27,6 +27,7 @@ import numpy as np
 from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
 from evosearch.evaluation.measures import objective
 from evosearch.individual import Individual, fitness_class
+from evosearch.moments import deviation, mean
 from evosearch.score import Score, evaluation_seed
 from evosearch.search import adaptive
 from evosearch.search import strategy as strategies
@@ -434,9 +435,9 @@ class Search:
             folded=number + 1,
             known=self.known,
             min=min(first),
-            mean=math.fsum(first) / len(first),
+            mean=mean(first),
             max=max(first),
-            std=float(np.std(first)),
+            std=deviation(first),
         )
 
     # Parts

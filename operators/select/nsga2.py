@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,8 +25,29 @@ def nsga2(population: Sequence[Individual], k: int, rng: np.random.Generator) ->
     survivors: list[Individual] = []
     for rank, front in enumerate(tools.sortNondominated(population, len(population))):
         tools.emo.assignCrowdingDist(front)
-        for individual in front:
-            individual.rank, individual.crowding = rank, float(individual.fitness.crowding_dist)
+        for individual, distance in zip(front, _distances(front), strict=True):
+            individual.rank, individual.crowding = rank, distance
         front.sort(key=lambda individual: individual.crowding, reverse=True)
         survivors += front
     return survivors[:k]
+
+
+def _distances(front: Sequence[Individual]) -> list[float]:
+    """DEAP's crowding distances; where an objective's range is more than a double holds, the same of its quarter."""
+    found = [float(individual.fitness.crowding_dist) for individual in front]
+    objectives = len(front[0].values)
+    ranges = [
+        objectives * (max(one.values[i] for one in front) - min(one.values[i] for one in front))
+        for i in range(objectives)
+    ]
+    if all(map(math.isfinite, ranges)):
+        return found
+    found = [0.0] * len(front)
+    for i in range(objectives):
+        order = sorted(range(len(front)), key=lambda at: front[at].values[i])
+        values = [front[at].values[i] / (4 * objectives) for at in order]
+        found[order[0]] = found[order[-1]] = math.inf
+        if values[0] < values[-1]:
+            for before, at, after in zip(values, order[1:-1], values[2:], strict=False):
+                found[at] += (after - before) / (values[-1] - values[0]) / objectives
+    return found

@@ -5,9 +5,11 @@ from __future__ import annotations
 import html
 import json
 import math
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from evosearch.moments import share
 from evosearch.report.text import clean
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["linear", "log", "error"]
 Point = tuple[float, float]
 
+TINIEST = -323  # the exponent of the smallest power of ten that a double holds
 ERROR_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999)
 
 
@@ -40,8 +43,8 @@ class Scale:
 
     def __call__(self, value: float) -> float:
         low, high = self._bent(self.low), self._bent(self.high)
-        share = (self._bent(min(max(value, self.low), self.high)) - low) / (high - low) if high > low else 0.5
-        return self.start + share * (self.end - self.start)
+        at = share(self._bent(min(max(value, self.low), self.high)), low, high) if high > low else 0.5
+        return self.start + at * (self.end - self.start)
 
     def _bent(self, value: float) -> float:
         if self.kind == "log":
@@ -64,14 +67,17 @@ class Scale:
             return [value for value in ERROR_TICKS if self.low <= value <= self.high]
         if self.kind == "log":
             first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
-            found = [m * 10.0**e for m in (1, 3, 2, 5) for e in range(first, last + 1)]
+            found = [float(f"{m}e{e}") for m in (1, 3, 2, 5) for e in range(first, last + 1)]  # inf beyond the largest
             return [value for value in found if self.low <= value <= self.high]
         span = self.high - self.low
         if span <= 0:
             return [self.low]
-        rough = abs(span) / max(abs(self.end - self.start) / 60, 2)
-        unit = 10 ** math.floor(math.log10(rough))
+        count = max(abs(self.end - self.start) / 60, 2)
+        rough = abs(span) / count if math.isfinite(span) else self.high / count - self.low / count
+        unit = float(f"1e{max(math.floor(math.log10(rough)), TINIEST)}")
         step = next(factor * unit for factor in (1, 2, 2.5, 5, 10) if factor * unit >= rough * 0.999)
+        if math.isinf(step):
+            return [value for value in (0.0, 1e308, -1e308) if self.low <= value <= self.high]
         first = math.ceil(self.low / step - 1e-9)
         return [step * index for index in range(first, math.floor(self.high / step + 1e-9) + 1)]
 
@@ -97,10 +103,12 @@ def fitting(values: Sequence[float], start: float, end: float, kind: Kind | None
     if kind == "log":
         low = min((value for value in values if value > 0), default=1.0)
         high = max(high, low)
-        margin = max((high / low) ** 0.05, 1.05)
-        return Scale("log", low / margin, high * margin, start, end)
-    margin = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
-    return Scale("linear", low - margin, high + margin, start, end)
+        margin = max((high / low) ** 0.05 if math.isfinite(high / low) else high**0.05 / low**0.05, 1.05)
+        return Scale("log", max(low / margin, math.ulp(0.0)), min(high * margin, sys.float_info.max), start, end)
+    span = high - low
+    margin = (span * 0.05 if math.isfinite(span) else high * 0.05 - low * 0.05) or abs(high) * 0.05 or 1.0
+    most = sys.float_info.max
+    return Scale("linear", max(low - margin, -most), min(high + margin, most), start, end)
 
 
 def short_number(value: float) -> str:
@@ -117,6 +125,8 @@ def exact(value: float | None) -> str:
     """A measured value: four decimals, or four digits where it is large or tiny."""
     if value is None:
         return "–"
+    if not math.isfinite(value):
+        return f"{value}"
     if value == int(value) and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:.4f}" if 1e-3 <= abs(value) < 1e3 else f"{value:.4g}"
