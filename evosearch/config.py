@@ -35,6 +35,7 @@ from typing import Annotated, Any
 import pydantic
 
 from evosearch.architecture import Limits
+from evosearch.ensemble import EnsembleSettings
 from evosearch.errors import ConfigError
 from evosearch.evaluation.recipe import Recipe
 from evosearch.search import SearchSettings
@@ -101,6 +102,7 @@ class Config(pydantic.BaseModel):
     limits: Limits = Limits()
     recipe: Recipe = Recipe()
     final: Recipe = Recipe()
+    ensemble: Annotated[EnsembleSettings, _neutral({})] = EnsembleSettings()
     workers: WorkerSettings = WorkerSettings()
     data: TaskSettings = TaskSettings()
 

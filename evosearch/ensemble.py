@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from evosearch.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +19,26 @@ if TYPE_CHECKING:
     from evosearch.layers.base import Shape
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """How the network that a run keeps is made of several.
+
+    members: networks that are trained for it on held-out data, of which the best mix is chosen; 0: as many as the time
+        allows, and a single one where the run has no time given; 1: a single network.
+    candidates: different candidates among them, at the most.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    members: int = 0
+    candidates: int = 4
+
+    def __post_init__(self) -> None:
+        for name, least in (("members", 0), ("candidates", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"ensemble.{name} is {getattr(self, name)}; it must be at least {least}")
 
 
 @dataclass(frozen=True)
@@ -125,4 +147,4 @@ def select(
     return tuple(counts[number] / size for number in range(len(outputs)))
 
 
-__all__ = ["Averaging", "Ensemble", "select"]
+__all__ = ["Averaging", "Ensemble", "EnsembleSettings", "select"]

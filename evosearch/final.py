@@ -23,17 +23,17 @@ from evosearch.errors import RunChanged, RunCorrupt, RunError, ShapeError, Usage
 from evosearch.export import Original
 from evosearch.layers import show
 from evosearch.moments import mean
-from evosearch.results import Final, Finished, files
+from evosearch.results import Final, Finished, files, model_in
 from evosearch.space import space_of
 from evosearch.store.disk import Disk, refusal
 from evosearch.store.run import JOURNAL_FILE, Run
 from evosearch.tasks import Task
-from evosearch.tasks.kinds import BUNDLED, named
+from evosearch.tasks.kinds import BUNDLED, Kinds, named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from evosearch.architecture import Architecture
+    from evosearch.architecture import Architecture, Space
     from evosearch.config import Config
 
 CONFIG_FILE, METRICS_FILE = "config.toml", "metrics.json"
@@ -49,6 +49,7 @@ class Subject:
     """
 
     architecture: Architecture
+    space: Space
     task: Task
     config: Config
     grammar: Mapping[str, str]
@@ -194,7 +195,7 @@ def subject(config: Config, text: str) -> Subject:
         raise ShapeError(f"this architecture does not fit {task.name}, {show(task.input_shape)}: {error}") from None
     layers = space.vocabulary.digest if space.vocabulary else ""
     digests = {"grammar": grammar.digest, "layers": layers, "task": task.digest}
-    return Subject(architecture, task, config, dict(grammar.source), digests)
+    return Subject(architecture, space, task, config, dict(grammar.source), digests)
 
 
 def same(at: Stored, found: Subject, *names: str) -> None:
@@ -212,13 +213,16 @@ def restore(at: Stored, found: Subject) -> Original:
     from safetensors.torch import load_file
 
     path = at.files / WEIGHTS_FILE
-    module = network.build(found.architecture)
+    model = model_in(
+        at.files, found.space, found.architecture.text, Kinds({found.task.kind.name: lambda: found.task.kind})
+    )
+    module = network.build(model)
     try:
         module.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:  # load_state_dict raises a bare RuntimeError
         reason = str(error).splitlines()[0]
         raise RunCorrupt(f"{path}: not the weights of {found.architecture.key}: {reason}") from error
-    return Original(found.architecture, module.eval(), found.task)
+    return Original(model, module.eval(), found.task)
 
 
 def fresh(found: Subject) -> Original:

@@ -3,6 +3,7 @@
 best/architecture.arch    its sentence
 best/model.py             plain PyTorch code: class Network, and what its input is normalised by
 best/weights.safetensors  its trained weights
+best/ensemble.json        where several networks answer as one: their sentences and weights
 best/metrics.json         test metric, baseline, fitness, cost, seeds, versions
 """
 
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evosearch import network
-from evosearch.errors import ExportError, RunError, StorageError
+from evosearch.ensemble import Ensemble
+from evosearch.errors import ExportError, RunCorrupt, RunError, StorageError
 from evosearch.evaluation.fit import final_train
 from evosearch.store.run import Run
 from evosearch.tasks.baseline import linear_baseline
+from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.source import answer_source
 
 if TYPE_CHECKING:
@@ -26,17 +29,19 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from evosearch.architecture import Architecture
-    from evosearch.ensemble import Ensemble
+    from evosearch.architecture import Architecture, Space
     from evosearch.evaluation.recipe import Recipe
     from evosearch.tasks import Task
+    from evosearch.tasks.kinds import Kinds
+
+MEMBERS_FILE = "ensemble.json"
 
 
 @dataclass(frozen=True)
 class Finished:
     """A final training: the network where it went well, else the error. test: metric on the held-out split, by name."""
 
-    architecture: Architecture
+    architecture: Architecture | Ensemble
     network: nn.Module | None
     test: Mapping[str, float]
     metrics: Mapping[str, Any]
@@ -113,7 +118,35 @@ def files(finished: Finished, task: Task, more: Mapping[str, Any]) -> dict[str, 
         "weights.safetensors": save(state),
         "data.json": json.dumps(task.description(), indent=2) + "\n",
         "metrics.json": json.dumps({**finished.metrics, **more}, indent=2) + "\n",
+        **_members(finished.architecture, task),
     }
+
+
+def _members(model: Architecture | Ensemble, task: Task) -> dict[str, str]:
+    """Of an ensemble, what its module is made of."""
+    if not isinstance(model, Ensemble):
+        return {}
+    return {MEMBERS_FILE: json.dumps({"kind": task.kind.name, "members": model.described()}, indent=2) + "\n"}
+
+
+def model_in(folder: Path, space: Space, text: str, kinds: Kinds = BUNDLED) -> Architecture | Ensemble:
+    """What the weights in a folder are of: the network that the sentence is, or the ensemble that lies beside it.
+
+    Raises StorageError where the file cannot be read, RunCorrupt where it is not what `files` wrote.
+    """
+    path = folder / MEMBERS_FILE
+    if not path.is_file():
+        return space.read(space.parse(text))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        members = tuple(space.read(space.parse(one["architecture"])) for one in found["members"])
+        return Ensemble(
+            members, tuple(float(one["weight"]) for one in found["members"]), kinds[found["kind"]].averaging
+        )
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunCorrupt(f"{path}: not the members of an ensemble: {error!r}") from error
 
 
 def model_source(architecture: Architecture | Ensemble, task: Task) -> str:
@@ -151,6 +184,6 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
         text = (best / "architecture.arch").read_text(encoding="utf-8")
     except OSError as error:
         raise StorageError(f"{best}: cannot be read: {error}") from error
-    module = network.build(space.read(space.parse(text)))
+    module = network.build(model_in(best, space, text))
     module.load_state_dict(state)
     return module.eval()

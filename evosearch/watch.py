@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ class Progress:
     rate: evaluations a second in this session. seconds_left: None until there is a rate.
     failures: by status. duplicates: redrawn before any work was done. known: scores that another run had paid for.
     recent: the latest fitnesses, NaN for failures. earned: by mutation, (trials, mean reward). phase: search or final.
+    doing: how far that phase is, in words.
     time: seconds that the run was given, 0 for no limit. endless: whether only its time ends it, not its budget.
     device: what candidates are trained on. memory: bytes that the workers take of its memory, and may take.
     """
@@ -37,6 +38,7 @@ class Progress:
     memory: tuple[int, int] = (0, 0)
     time: float = 0.0
     endless: bool = False
+    doing: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Summary:
     fitness: the best candidate's on the validation split; None where the time was over before any had a score.
     test_metric: of the final network, by metric name; empty where the task has no network.
     baseline: likewise, of a linear model on the same splits; baseline_name: what it is, in words.
+    networks: in the ensemble that is kept, 0 where a single one is; single: the test metric of its best member.
     """
 
     folder: Path
@@ -60,6 +63,8 @@ class Summary:
     failures: Mapping[str, int]
     duplicates: int
     baseline_name: str = ""
+    single: Mapping[str, float] = field(default_factory=dict)
+    networks: int = 0
 
 
 class Watch(Protocol):

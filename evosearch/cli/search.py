@@ -70,6 +70,9 @@ def run(
     time: Annotated[
         str | None, option("TIME", SEARCH, "That the run may take, as 10m or 1h30m; with no --budget it ends then.")
     ] = None,
+    single: Annotated[
+        bool, typer.Option("--single", rich_help_panel=SEARCH, help="Keep one network, no ensemble, also with --time.")
+    ] = False,
     strategy: Annotated[
         str | None, option("NAME", SEARCH, "aging, nsga2, or random as the baseline.", default="aging")
     ] = None,
@@ -117,6 +120,7 @@ def run(
         "name": name,
         "log": _without_none(log),
         "time": time,
+        "ensemble.members": 1 if single else None,
         "search.budget": budget,
         "search.strategy": strategy,
         "search.order": order,
@@ -347,7 +351,9 @@ def print_summary(summary: Summary) -> None:
     for metric, value in summary.test_metric.items():
         beside = summary.baseline.get(metric)
         against = "" if beside is None else f"   ({summary.baseline_name} on the same split: {beside:.4f})"
-        output.say(f"test {metric} {value:.4f}{against}")
+        alone = summary.single.get(metric)
+        of = "" if alone is None else f", {summary.networks} networks together; the best of them alone {alone:.4f}"
+        output.say(f"test {metric} {value:.4f}{of}{against}")
     output.say()
     failed = sum(summary.failures.values())
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(summary.failures.items()))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from evosearch import logs, workers
 from evosearch.config import NO_END
 from evosearch.engine import timing
+from evosearch.engine.finishing import STARTING, Finishing, wanted
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, UsageError
@@ -79,6 +80,7 @@ class Session:
     pool: workers.Pool | None = None
     known: int = 0
     baseline: Aside | None = None
+    finishing: Finishing | None = None
     arrived: list[tuple[int, Score]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -114,6 +116,19 @@ class Session:
     def go_on(self) -> Summary:
         """To the end of the budget, then best/."""
         try:
+            self._to_the_end()
+            summary = self._finish()
+        finally:
+            if self.finishing is not None:
+                self.finishing.close()
+        if self.time.limited:
+            self.run.append_note(timing.closed(time.time()))
+        self.watch.finished(summary)
+        return summary
+
+    def _to_the_end(self) -> None:
+        """The search, until its budget or its time is spent."""
+        try:
             for proposal in self.search.pending:
                 self.submit(proposal, journal=False)
             if self.time.limited and isinstance(self.setup.task, Task):
@@ -124,11 +139,6 @@ class Session:
             if self.pool is not None:
                 self.pool.close()
             self.close()
-        summary = self._finish()
-        if self.time.limited:
-            self.run.append_note(timing.closed(time.time()))
-        self.watch.finished(summary)
-        return summary
 
     def ask(self) -> Proposal | None:
         """The next candidate, for whoever evaluates it elsewhere; those that nobody was given since the run was opened
@@ -181,6 +191,8 @@ class Session:
         while not self.search.done and time.monotonic() < (ends := self.time.search_end(self._final_seconds())):
             if not self._propose() and not self.search.pending:
                 break
+            if self.finishing is None and ends - time.monotonic() < STARTING and isinstance(self.setup.task, Task):
+                self.finishing = self._finishing()
             scores, self.arrived = self.arrived, []
             if not scores and self.search.pending:
                 scores = self._pool().wait(min(WAIT, max(0.0, ends - time.monotonic())))
@@ -272,13 +284,20 @@ class Session:
         """What the final training of the best candidate is estimated to take, by what its evaluation took."""
         if not (self.time.limited and isinstance(self.setup.task, Task) and self.trained_in):
             return 0.0
-        best, config, task = self.search.best(), self.setup.config, self.setup.task
-        # One whose score another run paid for took no time here: as much as the slowest, to be safe.
-        took = self.trained_in.get(best.key if best else "", max(self.trained_in.values()))
-        rows = (len(task.train) + len(task.validation)) / len(task.train)
-        return took * rows * config.final.epochs / config.recipe.epochs
+        best, config = self.search.best(), self.setup.config
+        took = self._took(best.key if best else "") * config.final.epochs / config.recipe.epochs
+        return wanted(took, self.time.total, self._members(), self.pool.size if self.pool else 1)
 
-    def _progress(self, phase: str) -> Progress:
+    def _took(self, key: str) -> float:
+        """Seconds of a candidate's evaluation; where another run paid for it, those of the slowest, to be safe."""
+        return self.trained_in.get(key, max(self.trained_in.values(), default=0.0))
+
+    def _members(self) -> int:
+        """Networks that the one that is kept is chosen from, as EnsembleSettings says it; 1 of several objectives."""
+        members = self.setup.config.ensemble.members
+        return 1 if len(self.search.objectives) > 1 or not (members or self.time.limited) else members
+
+    def _progress(self, phase: str, doing: str = "") -> Progress:
         search, seconds = self.search, time.monotonic() - self.begun
         done = search.evaluated - self.evaluated_before
         rate = done / seconds if seconds > 0 else 0.0
@@ -304,6 +323,7 @@ class Session:
             },
             workers=self.pool.size if self.pool is not None else 0,
             phase=phase,
+            doing=doing,
             device=self.setup.device.partition(":")[0],
             memory=self.pool.memory if self.pool is not None else (0, 0),
             time=self.time.total if self.time.limited else 0.0,
@@ -337,6 +357,8 @@ class Session:
             )
         test: dict[str, float] = {}
         baseline: Mapping[str, float] = {}
+        single: dict[str, float] = {}
+        joined = 0
         if isinstance(self.setup.task, Task):
             self.watch.progress(self._progress("final"))
             config = self.setup.config
@@ -344,6 +366,9 @@ class Session:
             best, trained = self._trained(final, finalists)
             test, baseline = dict(trained.test), self._baseline(final)
             fitness = {"fitness": self._fitness_of(best), "metric": self.setup.task.metric, "baseline": baseline}
+            fitness["baseline_name"] = self.setup.task.kind.baseline_name
+            single = dict(trained.metrics.get("single", {}).get("test", {}))
+            joined = len(trained.metrics.get("members", ()))
             self.run.write_best(files(trained, self.setup.task, fitness))
         else:
             best = finalists[0]
@@ -358,6 +383,8 @@ class Session:
             fitness=self._fitness_of(best),
             test_metric=test,
             baseline=baseline,
+            single=single,
+            networks=joined,
             seconds=time.monotonic() - self.begun,
             failures=dict(self.failures),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
@@ -383,13 +410,35 @@ class Session:
     def _trained(
         self, final: Final, finalists: Sequence[Individual | Proposal]
     ) -> tuple[Individual | Proposal, Finished]:
-        """The best candidate that survives the final training, with the result."""
+        """The best candidate that survives the final training, with the result: a single network, or an ensemble."""
+        if self._members() != 1 or self.time.limited:
+            if self.finishing is None:
+                self.finishing = self._finishing()
+            architectures = [self.setup.space.read(one.derivation) for one in finalists]
+            seconds = [self._took(one.key) for one in finalists]
+            finished = self.finishing.run(architectures, seconds, self.time.final_end)
+            if finished.network is not None:
+                return next(one for one in finalists if one.key == finished.architecture.key), finished
+            self.watch.note(f"the final trainings failed ({finished.error}); trying one by one")
         for one in finalists:
             finished = final.train(self.setup.space.read(one.derivation), self.time.final_end)
             if finished.network is not None:
                 return one, finished
             self.watch.note(f"{one.key[:8]}: final training failed ({finished.error}); trying the next best")
         raise RunError(f"{self.run.folder}: none of the best candidates survived the final training; see [final]")
+
+    def _finishing(self) -> Finishing:
+        """The final phase, its processes starting."""
+        setup, config = self.setup, self.setup.config
+        return Finishing(
+            setup.task,
+            setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder),
+            config.final,
+            replace(config.ensemble, members=self._members()),
+            config.workers,
+            setup.device,
+            lambda doing: self.watch.progress(self._progress("final", doing)),
+        )
 
     def _baseline(self, final: Final) -> Mapping[str, float]:
         """The linear model's figure; of a run that was given a time, where it has come by now."""

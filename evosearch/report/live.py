@@ -111,7 +111,7 @@ class PlainView:
             return
         self._best, self._printed = progress.best_key, now
         left = "" if progress.seconds_left is None or done else f"  {duration(progress.seconds_left)} left"
-        phase = "" if progress.phase == "search" else f"{progress.phase}  "
+        phase = "" if progress.phase == "search" else f"{progress.doing or progress.phase}  "
         rate = f"  {rate_text(progress.rate)}" if progress.rate else ""
         line = f"{evaluated(progress)}  {phase}best {best_line(progress)}{rate}{left}"
         if line != self._line:
@@ -194,6 +194,8 @@ class LiveView:
                 f"{evaluated(seen)}{rate}{left}",
             )
             grid.add_row(seen.phase or "search", bar)
+            if seen.doing:
+                grid.add_row("", seen.doing)
             grid.add_row("best", Text(best_line(seen), style="green"))
             if seen.recent:
                 grid.add_row("scores", sparkline(seen.recent))

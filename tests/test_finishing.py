@@ -1,0 +1,260 @@
+"""The end of a run: an ensemble that is chosen on held-out data, kept as one module, and done by its time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import evosearch
+from evosearch import config as configuration
+from evosearch import engine, tasks, workers
+from evosearch.cli import DONE, main
+from evosearch.engine.finishing import MOST, Finishing, _turns, wanted
+from evosearch.ensemble import EnsembleSettings
+from evosearch.errors import ConfigError
+from evosearch.evaluation.final import OUTPUTS, STATE, name_of
+from evosearch.evaluation.recipe import Recipe
+from evosearch.results import Finished
+from evosearch.score import Score
+from evosearch.tasks import Task
+from evosearch.workers import Job
+from tests.spaces import headed, samples
+from tests.test_engine import Watching
+from tests.watch import Silent
+
+
+def points(folder: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.3f},{b:.3f},{'x' if a > b * b else 'y'}" for a, b in rng.random((120, 2))]
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+    return folder / "points.csv"
+
+
+def settings(folder: Path, **more: Any) -> configuration.Config:
+    small = {
+        "grammar": "mlp", "task": str(points(folder)), "search.budget": 4, "search.population": 3,
+        "search.tournament": 2,
+        "recipe.epochs": 2, "recipe.batch": 16, "recipe.optimizer": "adamw", "recipe.lr": 0.01, "final.epochs": 3,
+        "workers.workers": 2, "workers.device": "cpu", "ensemble.members": 3,
+    }  # fmt: skip
+    return configuration.load(None, {**small, **{key.replace("__", "."): value for key, value in more.items()}})
+
+
+@pytest.fixture(scope="module", params=[1, 3], ids=["held out", "folds"])
+def ensemble(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, engine.Summary]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("ledger")))
+        folder = tmp_path_factory.mktemp("runs")
+        watching = Watching()
+        summary = engine.start(settings(folder, recipe__folds=request.param), folder / "whole", watching)
+        assert not [note for note in watching.notes if "failed" in note]
+        return folder / "whole", summary
+
+
+def test_what_is_loaded_is_what_was_tested(ensemble: tuple[Path, engine.Summary]) -> None:
+    folder, summary = ensemble
+    metrics = json.loads((folder / "best/metrics.json").read_text())
+    task = tasks.load(configuration.recorded((folder / "config.toml").read_text()).task)
+    assert isinstance(task, Task)
+    test = task.test_split()
+    with torch.no_grad():
+        out = evosearch.load(folder)(torch.from_numpy(task.normalise(test.x))).numpy()
+    assert task.judge(test.y, out) == pytest.approx(summary.test_metric["accuracy"])
+    assert metrics["test"] == dict(summary.test_metric)
+    assert metrics["held_out"]["networks"] == 3
+    assert metrics["held_out"]["ensemble"] >= metrics["held_out"]["single"] - 1e-9
+    assert metrics["metrics"]["accuracy_se"] > 0
+    if (folder / "best/ensemble.json").exists():
+        members = json.loads((folder / "best/ensemble.json").read_text())["members"]
+        assert summary.networks == len(members) == len(metrics["members"])
+        assert sum(member["weight"] for member in members) == pytest.approx(1)
+        assert metrics["single"]["test"] == dict(summary.single) == metrics["members"][0]["test"]
+
+
+def test_the_same_seed_makes_the_same_ensemble(ensemble: tuple[Path, engine.Summary], tmp_path: Path) -> None:
+    """With one process as with two: what is trained hangs on no clock where no time is given."""
+    folder, _ = ensemble
+    config = configuration.recorded((folder / "config.toml").read_text())
+    config = config.model_copy(update={"workers": workers.WorkerSettings(workers=1, device="cpu")})
+    engine.start(config, tmp_path / "again", Silent())
+    for name in ("weights.safetensors", "architecture.arch", "model.py"):
+        assert (folder / "best" / name).read_bytes() == (tmp_path / "again/best" / name).read_bytes()
+
+
+def test_the_saved_code_needs_no_evosearch(ensemble: tuple[Path, engine.Summary], tmp_path: Path) -> None:
+    folder, _ = ensemble
+    script = f"""
+import sys
+sys.modules["evosearch"] = None
+sys.path.insert(0, {str(folder / "best")!r})
+import model, torch
+from safetensors.torch import load_file
+network = model.Network()
+network.load_state_dict(load_file({str(folder / "best/weights.safetensors")!r}))
+print(network.eval()(torch.ones(1, 2)).tolist())
+"""
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    with torch.no_grad():
+        assert json.loads(said.stdout) == [
+            pytest.approx(evosearch.load(folder)(torch.ones(1, 2))[0].tolist(), abs=1e-5)
+        ]
+
+
+def test_it_is_exported_from_its_folder(ensemble: tuple[Path, engine.Summary], tmp_path: Path) -> None:
+    folder, _ = ensemble
+    assert main(["export", str(folder), "-o", str(tmp_path / "a.pt2")]) == DONE
+    x = torch.randn(5, 2)
+    with torch.no_grad():
+        expected = evosearch.load(folder)(x)
+        torch.testing.assert_close(torch.export.load(tmp_path / "a.pt2").module()(x), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_what_is_no_number_of_networks_is_refused() -> None:
+    for name in ("members", "candidates"):
+        with pytest.raises(ConfigError, match=rf"ensemble\.{name} is -1"):
+            EnsembleSettings(**{name: -1})
+
+
+# --- time, with a clock of the test's own ----------------------------------------------------------------------------
+
+
+class Simulated:
+    """A pool in which trainings take time of a clock that stands still between them."""
+
+    def __init__(self, task: Task, size: int, each: float, broken: Sequence[int] = ()) -> None:
+        self.task, self.size, self.each, self.broken = task, size, each, broken
+        self.now, self.out = 0.0, deque[tuple[float, Job]]()
+        self.jobs: list[Job] = []
+        self.folder = Path()
+
+    def submit(self, job: Job) -> None:
+        recipe = job.brief.recipe
+        took = self.each * recipe.epochs / 10
+        ends = self.now + took
+        if job.brief.whole:
+            ends = min(ends, job.brief.finish_by)  # its schedule is shortened
+        self.jobs.append(job)
+        self.out.append((ends, job))
+
+    def wait(self, timeout: float | None = None) -> list[tuple[int, Score]]:
+        ends, job = min(self.out, key=lambda one: one[0])
+        if ends > self.now + (timeout or 0):
+            self.now += timeout or 0
+            return []
+        self.now = max(self.now, ends)
+        self.out.remove((ends, job))
+        if job.number in self.broken or (not job.brief.whole and self.now > job.brief.finish_by):
+            return [(job.number, Score(job.key, "timeout", error="too slow", seed=job.seed))]
+        split = self.task.test_split() if job.brief.whole else self.task.validation
+        rng = np.random.default_rng(job.number)
+        out = np.eye(2)[split.y] + rng.standard_normal((len(split), 2))
+        state = {f"{STATE}{k}": v for k, v in self.module(job).items()}
+        save_file({OUTPUTS: torch.from_numpy(out.astype(np.float32)), **state}, self.folder / name_of(job.number))
+        accuracy = self.task.judge(split.y, out)
+        metrics = {"epochs": float(job.brief.recipe.epochs)}
+        seconds = self.each * job.brief.recipe.epochs / 10
+        return [(job.number, Score(job.key, "ok", {"accuracy": accuracy}, metrics, seconds=seconds, seed=job.seed))]
+
+    def module(self, job: Job) -> dict[str, torch.Tensor]:
+        from evosearch import network
+
+        return {k: v.contiguous() for k, v in network.build(self.networks[job.text]).state_dict().items()}
+
+    def close(self) -> None: ...
+
+    networks: dict[str, Any]
+
+
+def finish(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, each: float, told: float, until: float, size: int = 2,
+    members: int = 0, broken: Sequence[int] = (),
+) -> tuple[Finished, Simulated]:  # fmt: skip
+    """each: seconds of ten epochs. told: as many as were estimated."""
+    task = tasks.load(str(points(tmp_path)))
+    assert isinstance(task, Task)
+    pool = Simulated(task, size, each, broken)
+    monkeypatch.setattr(workers, "open_pool", lambda *_: pool)
+    finalists = [headed(one, 2) for one in samples("mlp", 3, shape=(2,))]
+    pool.networks = {one.text: one for one in finalists}
+    spec: Any = SimpleNamespace(recipe=Recipe(epochs=10))
+    phase = Finishing(
+        task,
+        spec,
+        Recipe(epochs=30),
+        EnsembleSettings(members),
+        workers.WorkerSettings(),
+        "cpu",
+        clock=lambda: pool.now,
+    )
+    pool.folder = phase.folder
+    try:
+        return phase.run(finalists, [told] * 3, until), pool
+    finally:
+        phase.close()
+
+
+@pytest.mark.parametrize("off", [0.3, 1.0, 3.0], ids="estimated-{}-fold".format)
+@pytest.mark.parametrize("until", [5.0, 30.0, 100.0, 400.0])
+@pytest.mark.parametrize("size", [1, 2])
+def test_it_is_done_by_its_time_and_has_something(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, off: float, until: float, size: int
+) -> None:
+    finished, pool = finish(monkeypatch, tmp_path, each=4.0, told=4.0 / off, until=until, size=size)
+    assert finished.network is not None
+    assert pool.now <= until + 0.5
+    whole = [job for job in pool.jobs if job.brief.whole]
+    assert 1 <= len(whole) <= MOST
+    if until == 400.0:
+        assert len({job.key for job in pool.jobs}) == 3
+        assert finished.metrics["held_out"]["ensemble"] >= finished.metrics["held_out"]["single"]
+        assert pool.now > 0.5 * until or len(whole) == MOST
+
+
+def test_where_nothing_could_be_looked_at_a_schedule_that_fits_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Thirty epochs would take 15 seconds; ten, by which the search judged, fit."""
+    _, pool = finish(monkeypatch, tmp_path, each=5.0, told=5.0, until=10.0)
+    assert {job.brief.recipe.epochs for job in pool.jobs if job.brief.whole} == {10}
+
+
+def test_a_single_network_is_looked_at_in_both_lengths_and_trained_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    finished, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=100.0, members=1)
+    assert [job.brief.whole for job in pool.jobs] == [False, False, True]
+    assert "members" not in finished.metrics
+    by_length = finished.metrics["held_out"]["epochs"]
+    assert pool.jobs[-1].brief.recipe.epochs == int(max(by_length, key=by_length.get))
+
+
+def test_trainings_that_fail_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    finished, _ = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=60.0, broken=range(0, 100, 2))
+    assert finished.network is not None
+    assert sum(member["weight"] for member in finished.metrics["members"]) == pytest.approx(1)
+    finished, _ = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=60.0, broken=range(100))
+    assert finished.network is None
+    assert "too slow" in finished.error
+
+
+def test_the_best_candidates_come_first_and_often() -> None:
+    assert list(_turns(3, 8)) == [1, 0, 2, 1, 0, 2, 1, 0]
+    assert list(_turns(1, 3)) == [0, 0, 0]
+    assert list(_turns(4, -1)) == []
+
+
+def test_no_more_time_is_kept_back_than_can_be_used() -> None:
+    assert wanted(0.1, 600, 0, 2) < 10
+    assert wanted(100, 600, 0, 2) == pytest.approx(270)
+    assert wanted(100, 600, 1, 1) == pytest.approx(220)
