@@ -419,8 +419,9 @@ def _compare(name: str, node: Node) -> None:
             torch.manual_seed(0)
             module = network.build(architecture)
             x = torch.randn(4, *node.inputs)
-            # torch counts attention where it is not one fused kernel
-            with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+            # torch counts attention and recurrences where they are not one fused kernel
+            plain = torch.backends.mkldnn.flags(enabled=False)
+            with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH), plain:
                 output = module.eval()(x)
             # Behind trained layers, and, for what stands on the input itself, behind none.
             saved = [_saved(module.train(), x.clone().requires_grad_(trained)) for trained in (True, False)]

@@ -148,6 +148,11 @@ def _told(metric: str, shape: str | None) -> Callable[..., Any]:
     return elsewhere
 
 
+def here_alone(task: str) -> bool:
+    """Whether `spec` kept a function for this task that no other process can find: it is called in this one."""
+    return task.partition(":")[0] == __name__ and task.partition(":")[2] in _functions
+
+
 def __getattr__(name: str) -> Callable[..., Any]:
     """The kept function of this name, as tasks.load asks for it."""
     if name in _functions:
@@ -157,4 +162,4 @@ def __getattr__(name: str) -> Callable[..., Any]:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["spec", "told"]
+__all__ = ["here_alone", "spec", "told"]

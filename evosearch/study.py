@@ -105,6 +105,8 @@ class Study:
         elif task is not None:
             name, data = given.spec(task, self.folder.with_name(f"{self.folder.name}-data"))
             settings = {**settings, **{f"data.{key}": value for key, value in data.items()}, "task": name}
+            if given.here_alone(name):
+                settings = {"workers.pool": "inline", **settings}
         self._configure(configuration.load(path, settings))
 
     def _configure(self, config: Config) -> None:

