@@ -11,6 +11,7 @@ import pytest
 
 from evosearch import check, plugins
 from evosearch.cli import main
+from evosearch.layers.node import Node
 from evosearch.plugins import is_bundled
 from tests.own import FILES, project
 from tests.spaces import SHAPES, space
@@ -92,6 +93,10 @@ def test_a_broken_contract_is_refused_by_name(case: str, here: Path, capsys: pyt
 FUSED = ("LSTM", "GRU")
 
 
+def _fused(node: Node) -> bool:
+    return type(node.layer).__name__ in FUSED or any(map(_fused, node.parts))
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_bundled_layers_keep_their_contract(name: str) -> None:
     """Each at some of the places where samples have it: the check is no stricter than evosearch is with itself."""
@@ -102,7 +107,7 @@ def test_bundled_layers_keep_their_contract(name: str) -> None:
         while stack:
             node = stack.pop()
             stack += node.parts
-            if type(node.layer).__name__ in FUSED:
+            if _fused(node):
                 continue
             if seen.get(type(node.layer), 0) < 2 and check.SMALL.exceeded(node.cost) is None:
                 seen[type(node.layer)] = seen.get(type(node.layer), 0) + 1
