@@ -48,6 +48,7 @@ class Summary:
     fitness: the best candidate's on the validation split; None where the time was over before any had a score.
     test_metric: of the final network, by metric name; empty where the task has no network.
     baseline: likewise, of a linear model on the same splits; baseline_name: what it is, in words.
+    again: the best candidate's fitness when it was trained as before by another seed, which nobody chose.
     networks: in the ensemble that is kept, 0 where a single one is; single: the test metric of its best member.
     """
 
@@ -65,6 +66,7 @@ class Summary:
     baseline_name: str = ""
     single: Mapping[str, float] = field(default_factory=dict)
     networks: int = 0
+    again: float | None = None
 
 
 class Watch(Protocol):

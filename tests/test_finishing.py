@@ -120,6 +120,22 @@ def test_it_is_exported_from_its_folder(ensemble: tuple[Path, engine.Summary], t
         torch.testing.assert_close(torch.export.load(tmp_path / "a.pt2").module()(x), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_what_is_said_of_the_winner_carries_its_error(
+    ensemble: tuple[Path, engine.Summary], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside its fitness: the standard error, and what it came to when nobody chose it."""
+    folder, summary = ensemble
+    assert main(["best", str(folder), "--json"]) == DONE
+    best = json.loads(capsys.readouterr().out)
+    metrics = json.loads((folder / "best/metrics.json").read_text())
+    assert best["again"] == metrics["held_out"]["again"] == metrics["held_out"]["epochs"]["2"]
+    assert best["se"] is None or 0 <= best["se"] < 0.5
+    assert main(["why", str(folder), summary.best_key]) == DONE
+    assert f"± {best['se']:.4f}" in capsys.readouterr().out
+    assert "metric_accuracy_se" in (folder / "evaluations.csv").read_text().splitlines()[0]
+    assert json.loads((folder / "evaluations.jsonl").read_text().splitlines()[0])["metric_accuracy_se"] >= 0
+
+
 def test_what_is_no_number_of_networks_is_refused() -> None:
     for name in ("members", "candidates"):
         with pytest.raises(ConfigError, match=rf"ensemble\.{name} is -1"):

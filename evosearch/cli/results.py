@@ -39,8 +39,13 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
         [
             ("key", found["key"]),
             ("text", found["text"]),
-            ("validation", figure(found["fitness"])),
+            ("validation", figure(found["fitness"]) + ("" if found["se"] is None else f" ± {found['se']:.4f}")),
+            (
+                "trained again",
+                "" if found["again"] is None else f"{found['again']:.4f} on held-out data, by another seed",
+            ),
             *((f"test {name}", f"{value:.4f}") for name, value in found["test"].items()),
+            *((f"single {name}", f"{value:.4f}") for name, value in found["single"].items()),
             *((f"baseline {name}", f"{value:.4f}") for name, value in found["baseline"].items()),
             ("parameters", f"{found['params']:,}"),
             ("FLOPs", f"{found['flops']:,}"),
@@ -197,7 +202,10 @@ def _named(reading: RunReading, one: Candidate) -> str:
 def _outcome(reading: RunReading, one: Candidate) -> str:
     """The result of a candidate: its fitness, or how it failed."""
     name, _ = reading.objective
-    return f"{name} {reading.fitness(one):.4f}" if name in one.objectives else one.status
+    if name not in one.objectives:
+        return one.status
+    error = reading.standard_error(one)
+    return f"{name} {reading.fitness(one):.4f}" + ("" if error is None else f" ± {error:.4f}")
 
 
 def lineage(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption = False) -> int:

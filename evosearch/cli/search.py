@@ -345,6 +345,12 @@ def summary_data(summary: Summary) -> dict[str, Any]:
     return {**dataclasses.asdict(summary), "folder": str(summary.folder)}
 
 
+def _validation(summary: Summary) -> str:
+    """The winner's fitness, and what it came to when it was not chosen for it: the rest of its lead was luck."""
+    again = "" if summary.again is None else f"; {summary.again:.4f} when trained again by another seed"
+    return f"{figure(summary.fitness)}{again}"
+
+
 def print_summary(summary: Summary) -> None:
     """The result of a run, in a few lines that end with where to look next."""
     output.say()
@@ -360,7 +366,7 @@ def print_summary(summary: Summary) -> None:
     output.facts(
         [
             ("best", f"{short(summary.best_key)}  {shortened(summary.best_text)}"),
-            ("validation", figure(summary.fitness)),
+            ("validation", _validation(summary)),
             ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
             ("failed", f"{failed} ({kinds})" if failed else ""),
             ("duplicates", f"{summary.duplicates} redrawn before any work was done" if summary.duplicates else ""),

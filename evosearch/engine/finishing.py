@@ -252,6 +252,7 @@ class Finishing:
         figures = {
             "networks": len(held),
             "epochs": {str(way.epochs): mean for way, mean in means.items() if not way.candidate},
+            "again": means.get(Way(0, self.spec.recipe.epochs)),
             "single": means[single],
             "ensemble": self.task.judge(y, joint),
             "se": standard_error(self.task.judge, y, joint),

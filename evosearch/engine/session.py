@@ -358,7 +358,7 @@ class Session:
         test: dict[str, float] = {}
         baseline: Mapping[str, float] = {}
         single: dict[str, float] = {}
-        joined = 0
+        joined, again = 0, None
         if isinstance(self.setup.task, Task):
             self.watch.progress(self._progress("final"))
             config = self.setup.config
@@ -368,6 +368,8 @@ class Session:
             fitness = {"fitness": self._fitness_of(best), "metric": self.setup.task.metric, "baseline": baseline}
             fitness["baseline_name"] = self.setup.task.kind.baseline_name
             single = dict(trained.metrics.get("single", {}).get("test", {}))
+            if best is finalists[0] and self.search.objectives[0].name == self.setup.task.metric:
+                again = trained.metrics.get("held_out", {}).get("again")
             joined = len(trained.metrics.get("members", ()))
             self.run.write_best(files(trained, self.setup.task, fitness))
         else:
@@ -385,6 +387,7 @@ class Session:
             baseline=baseline,
             single=single,
             networks=joined,
+            again=again,
             seconds=time.monotonic() - self.begun,
             failures=dict(self.failures),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),

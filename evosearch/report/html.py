@@ -94,11 +94,21 @@ def cards(report: Report) -> Iterator[str]:
     test, beside = run.metrics.get("test"), run.metrics.get("baseline")
     for name, value in test.items() if isinstance(test, Mapping) else ():
         against = number(beside.get(name)) if isinstance(beside, Mapping) else None
-        text = f"a linear model: {exact(against)}" if against is not None else "trained again, tested once"
+        named = escape(run.metrics.get("baseline_name") or "a linear model")
+        text = f"{named}: {exact(against)}" if against is not None else "trained again, tested once"
+        members = run.metrics.get("members")
+        if isinstance(members, list):
+            single = run.metrics.get("single")
+            alone = number(single["test"].get(name)) if isinstance(single, Mapping) else None
+            text = f"{len(members)} networks together, the best alone {exact(alone)}; {text}"
         yield card(f"Test {escape(name)}", exact(number(value)), text, "card first")
     if report.winner is not None:
         value = measured(report.winner, report.metric)
         found = f"{link(report.winner.number)}, the winner"
+        if (error := run.standard_error(report.winner)) is not None:
+            found = f"± {exact(error)}; {found}"
+        if (again := run.trained_again()) is not None:
+            found = f"{found}; trained again by another seed {exact(again)}"
         yield card(f"{escape(report.metric).capitalize()} in the search", exact(value), found)
         params, flops = measured(report.winner, "params"), measured(report.winner, "flops")
         if params:

@@ -210,9 +210,27 @@ class RunReading:
             **self._summary(best),
             "test": self.metrics.get("test", {}),
             "baseline": self.metrics.get("baseline", {}),
+            "se": self.standard_error(best),
+            "again": self.trained_again(),
+            "single": dict(self._kept("single").get("test") or {}),
             "saved": str(folder) if folder.is_dir() else None,
             "files": sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [],
         }
+
+    def _kept(self, name: str) -> Mapping[str, Any]:
+        """A table of metrics.json; empty where it has none."""
+        found = self.metrics.get(name)
+        return found if isinstance(found, Mapping) else {}
+
+    def trained_again(self) -> float | None:
+        """The winner's fitness when it was trained as before by another seed; None where that is not known."""
+        same = self.metrics.get("metric") == self.objective[0]
+        return figures.number(self._kept("held_out").get("again")) if same else None
+
+    def standard_error(self, candidate: Candidate) -> float | None:
+        """Of the candidate's fitness, where its score says it."""
+        metrics = (candidate.score or {}).get("metrics") or {}
+        return figures.number(metrics.get(f"{self.objective[0]}_se"))
 
     def _summary(self, candidate: Candidate) -> dict[str, Any]:
         scored = self.objective[0] in candidate.objectives  # else its run's time was over before any had a score
