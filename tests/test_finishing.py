@@ -271,6 +271,6 @@ def test_the_best_candidates_come_first_and_often() -> None:
 
 
 def test_no_more_time_is_kept_back_than_can_be_used() -> None:
-    assert wanted(0.1, 600, 0, 2) < 10
-    assert wanted(100, 600, 0, 2) == pytest.approx(270)
-    assert wanted(100, 600, 1, 1) == pytest.approx(220)
+    assert 0.2 * MOST / 2 < wanted(0.1, 0.1, 600, 0, 2) < 0.2 * MOST
+    assert wanted(100, 120, 600, 0, 2) == pytest.approx(0.45 * 600)
+    assert 220 <= wanted(100, 120, 600, 1, 1) <= 0.45 * 600

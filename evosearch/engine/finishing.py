@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-HELD_OUT = 0.4  # of the time that is left, for what is judged on held-out data
+HELD_OUT = 0.4  # of the time that is left, for what is judged on held-out data; more where the rest needs less
+SPARE = 1.2  # on what trainings are estimated to take
 SHARE = 0.45  # of the whole time, at the most, kept back for this phase
 STARTING = 10.0  # seconds before the search ends, in which the processes for this phase start beside it
 TELL = 3.0  # seconds between two tellings of how far it is
@@ -125,7 +126,8 @@ class Finishing:
         self.pace.clear()
         if math.isfinite(self.until):
             left = self.until - self.clock()
-            ends = self.clock() + HELD_OUT * left
+            whole = SPARE * self._estimate(first[0], True) * (members or MOST) / self.pool.size
+            ends = max(self.clock() + HELD_OUT * left, self.until - whole)
             if self._estimate(first[0], False) > HELD_OUT * left:
                 return []  # no time to look: the schedule on everything is as long as the time allows
         found = self._train(iter(first), False, ends, len(first))
@@ -207,9 +209,7 @@ class Finishing:
         """Seconds of a training, from what the search took."""
         took = self.seconds[way.candidate] * way.epochs / self.spec.recipe.epochs
         if whole:
-            share = len(self.task.train) / (len(self.task.train) + len(self.task.validation))
-            rows = share if self.folds < 2 else 1 - 1 / self.folds
-            took = took / self.folds / rows
+            took = took / self.folds / share_of_rows(self.task, self.folds)
         return took
 
     def _corrected(self, estimate: float) -> float:
@@ -320,15 +320,18 @@ class Finishing:
         return Finished(ensemble, module.eval(), test, metrics)
 
 
-def wanted(took: float, total: float, members: int, size: int) -> float:
+def wanted(held_out: float, whole: float, total: float, members: int, size: int) -> float:
     """Seconds to keep back for all this, of the time given in total.
 
-    took: by the search's scheme, one training by the final recipe. members: as in EnsembleSettings. size: trainings at
-    a time.
+    held_out, whole: of one training by the final recipe, judged by the search's scheme, and on everything. members: as
+    in EnsembleSettings. size: trainings at a time.
     """
-    if members == 1:
-        return min(2.2 * took, SHARE * total)  # once on held-out data, once on everything
-    return min(2.2 * took * (members or MOST) / size, SHARE * total)
+    return min(SPARE * (held_out + whole) * math.ceil((members or MOST) / size), SHARE * total)
+
+
+def share_of_rows(task: Task, folds: int) -> float:
+    """That a training by the validation scheme sees, of those that one on everything does."""
+    return 1 - 1 / folds if folds > 1 else len(task.train) / (len(task.train) + len(task.validation))
 
 
 def _turns(candidates: int, count: int) -> Iterator[int]:
@@ -342,4 +345,4 @@ def _turns(candidates: int, count: int) -> Iterator[int]:
             yield candidate
 
 
-__all__ = ["STARTING", "Finishing", "Trained", "Way", "wanted"]
+__all__ = ["STARTING", "Finishing", "Trained", "Way", "share_of_rows", "wanted"]

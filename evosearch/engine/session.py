@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from evosearch import logs, workers
 from evosearch.config import NO_END
 from evosearch.engine import timing
-from evosearch.engine.finishing import STARTING, Finishing, wanted
+from evosearch.engine.finishing import STARTING, Finishing, share_of_rows, wanted
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, UsageError
@@ -286,7 +286,9 @@ class Session:
             return 0.0
         best, config = self.search.best(), self.setup.config
         took = self._took(best.key if best else "") * config.final.epochs / config.recipe.epochs
-        return wanted(took, self.time.total, self._members(), self.pool.size if self.pool else 1)
+        folds = config.recipe.folds
+        whole = took / folds / share_of_rows(self.setup.task, folds)
+        return wanted(took, whole, self.time.total, self._members(), self.pool.size if self.pool else 1)
 
     def _took(self, key: str) -> float:
         """Seconds of a candidate's evaluation; where another run paid for it, those of the slowest, to be safe."""
