@@ -98,11 +98,23 @@ def child(work: Work, seed: int, folder: Path, acknowledged: Path | None) -> int
         os._exit(code)
 
 
-def killed(pid: int, delay: float) -> bool:
-    """Kill a child after some seconds. Whether that is what ended it; it has not failed by itself."""
-    time.sleep(delay)
-    os.kill(pid, signal.SIGKILL)
-    status = os.waitpid(pid, 0)[1]
+def killed(pid: int, acknowledged: Path, scores: int, delay: float) -> bool:
+    """Kill a child a moment after it has acknowledged so many scores more: seconds of it, so that any step is hit.
+
+    Whether that is what ended it; it has not failed by itself.
+    """
+
+    def lines() -> int:
+        return acknowledged.read_bytes().count(b"\n") if acknowledged.exists() else 0
+
+    before = lines()
+    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0 and lines() - before < scores:
+        time.sleep(0.001)
+    status = ended[1]
+    if ended[0] == 0:
+        time.sleep(delay)
+        os.kill(pid, signal.SIGKILL)
+        status = os.waitpid(pid, 0)[1]
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
     return os.WIFSIGNALED(status)
 
@@ -136,15 +148,16 @@ def kills(work: Work, tmp_path: Path, *, runs: int, seeds: int, times: int, rng:
     """
     for seed in range(seeds):
         whole = tmp_path / f"whole-{seed}"
-        start = time.perf_counter()
         assert os.waitpid(child(work, seed, whole, None), 0)[1] == 0
-        lasts = time.perf_counter() - start
+        total = sum(record["kind"] == "score" for record in Run.open(whole).records())
         expected, timeless = journal_digest(Run.open(whole)), logged(whole)
         for number in range(seed, runs, seeds):
             folder, acknowledged = tmp_path / f"run-{number}", tmp_path / f"acknowledged-{number}"
             hits = 0
             while hits < times:
-                hits += killed(child(work, seed, folder, acknowledged), float(rng.uniform(0, lasts / times)))
+                more = int(rng.integers(total // times))  # 0: as it starts
+                delay = float(rng.uniform(0, 0.02 if more else 0.5))
+                hits += killed(child(work, seed, folder, acknowledged), acknowledged, more, delay)
                 findings = verify(folder) if folder.exists() else []
                 assert [finding for finding in findings if "incomplete last record" not in finding.message] == []
             assert os.waitpid(child(work, seed, folder, acknowledged), 0)[1] == 0

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -121,6 +120,12 @@ def scores(folder: Path) -> tuple[dict[int, str], dict[int, dict[str, Any]]]:
     return texts, {r["number"]: r for r in arrived}
 
 
+def arrived(folder: Path) -> int:
+    """Scores that a run at work has journaled, by the log that follows."""
+    log = folder / "run" / "evaluations.jsonl"
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
 def family(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
@@ -150,7 +155,7 @@ def test_a_search_outlives_its_candidates(tmp_path: Path, accident: str) -> None
 
 
 def test_a_search_outlives_workers_killed_from_outside(tmp_path: Path) -> None:
-    """Workers shot now and then: each candidate is tried once more, and the history is that of a quiet run."""
+    """Workers shot after so many scores: each candidate is tried once more, and the history is that of a quiet run."""
     quiet, shot = tmp_path / "quiet", tmp_path / "shot"
     environment = {**os.environ, "EVOSEARCH_CACHE": str(tmp_path / "ledger")}
     subprocess.run(prepared(quiet, "harmless"), check=True, capture_output=True, env=environment)
@@ -158,23 +163,16 @@ def test_a_search_outlives_workers_killed_from_outside(tmp_path: Path) -> None:
     process = subprocess.Popen(
         prepared(shot, "harmless"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     )
-    shots = 0
-    done = threading.Event()
-
-    def shoot() -> None:
-        nonlocal shots
-        while not done.wait(6):  # longer than a worker takes to start, so that no candidate is hit twice
-            for worker in family(process.pid)[:1]:
-                worker.send_signal(signal.SIGKILL)
-                shots += 1
-
-    shooter = threading.Thread(target=shoot)
-    shooter.start()
-    printed, _ = process.communicate(timeout=300)
-    done.set()
-    shooter.join()
+    due, shots = [5, 15, 25, 35], 0  # scores: so far apart that no candidate is hit twice
+    while process.poll() is None:
+        if due and arrived(shot) >= due[0] and (workers := family(process.pid)):
+            workers[0].send_signal(signal.SIGKILL)
+            due, shots = due[1:], shots + 1
+        time.sleep(0.01)
+    assert process.stdout is not None
+    printed = process.stdout.read()
     assert process.returncode == 0, printed
-    assert shots > 0
+    assert shots == 4
     assert Counter(score["status"] for score in scores(shot)[1].values()) == {"ok": 50}
     assert history(quiet) == history(shot)
 

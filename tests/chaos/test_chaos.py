@@ -64,6 +64,24 @@ def test_two_hundred_runs_of_three_hundred_evaluations_killed_three_times(tmp_pa
     sessions.kills(work, tmp_path, runs=200, seeds=20, times=3, rng=np.random.default_rng(6))
 
 
+def test_ten_runs_of_a_function_in_the_pool_killed_three_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers, batches and all: what a killed parent leaves ends with it, and the history is that of one never killed."""
+    (tmp_path / "chaos_fitness.py").write_text(
+        "def fitness(text, derivation, seed):\n    return float(len(text) % 7)\n"
+    )
+    (tmp_path / "lang.lark").write_text(
+        '// input: none\nstart: "a" | "b" | "c" | "d" | both\nboth: "(" start "," start ")"\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def work(seed: int, folder: Path, acknowledged: Path | None) -> None:
+        overrides = {"seed": seed, "search.budget": 200, "workers.workers": 2, "task": "chaos_fitness:fitness"}
+        grammar = str(tmp_path / "lang.lark")
+        sessions.session(configuration.load(None, {**overrides, "grammar": grammar}), folder, acknowledged)
+
+    sessions.kills(work, tmp_path, runs=10, seeds=2, times=3, rng=np.random.default_rng(8))
+
+
 def test_twenty_runs_on_digits_with_two_workers_killed_three_times(tmp_path: Path) -> None:
     def work(seed: int, folder: Path, acknowledged: Path | None) -> None:
         overrides = {
