@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evosearch.errors import OperatorError
-from evosearch.grammar.core import Derivation
 from evosearch.plugins import KINDS, Operator, Operators, find, load
 from evosearch.variation import one_of
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from evosearch.architecture import Space
+    from evosearch.grammar.core import Derivation
     from evosearch.individual import Individual
 
 
@@ -108,12 +108,8 @@ def _offspring(
     return made
 
 
-def _check_child(operator: Operator, space: Space, child: object) -> None:
-    if not isinstance(child, Derivation):
-        raise _broken(operator, f"made a {type(child).__name__}; an offspring is a Derivation or None")
+def _check_child(operator: Operator, space: Space, child: Derivation) -> None:
     text = space.render(child)
-    if child.rule != space.grammar.start:
-        raise _broken(operator, f"made a derivation of {child.rule!r}, not of the start rule: {text}")
     if space.parse(text) is not child:
         raise _broken(operator, f"made a derivation that is not in the language: {text}")
     if child.size > space.limits.max_nodes:

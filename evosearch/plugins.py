@@ -31,14 +31,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from evosearch import paths
-from evosearch.errors import OperatorError
+from evosearch.errors import EvosearchError, OperatorError
 from evosearch.executed import helpers, noting
+from evosearch.grammar.core import Derivation
+from evosearch.individual import Individual
+from evosearch.text import blamed, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from evosearch.architecture import Space
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "initialise": ("space", "seeds", "rng"),
@@ -74,7 +79,50 @@ class Operator:
     version: str = ""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        return self.function(*arguments, **keywords)
+        """Call the function. Raises OperatorError where it raises, or gives what no operator of its kind may give."""
+        try:
+            made = self.function(*arguments, **keywords)
+        except EvosearchError:
+            raise
+        except Exception as error:
+            raise self._raised(error) from error
+        if self.kind == "initialise":
+            return self._drawn(made, arguments[0])
+        self._check(made, arguments)
+        return made
+
+    def _drawn(self, made: Any, space: Space) -> Iterator[Any]:
+        try:
+            for one in made:
+                self._check(one, (space,))
+                yield one
+        except EvosearchError:
+            raise
+        except Exception as error:
+            raise self._raised(error) from error
+
+    def _check(self, made: Any, arguments: tuple[Any, ...]) -> None:
+        if self.kind == "select":
+            population, k = arguments[0], arguments[1]
+            right = isinstance(made, list) and all(isinstance(one, Individual) for one in made)
+            if not right or len(made) < min(k, len(population)):
+                self._refuse(made, f"a list of {k} of the population's individuals")
+        elif self.kind in KINDS and (made is not None or self.kind == "initialise"):
+            space = arguments[-2] if self.kind in ("mutate", "crossover") else arguments[0]
+            if not isinstance(made, Derivation):
+                self._refuse(made, "a Derivation" + ("" if self.kind == "initialise" else ", or None"))
+            if not any(made.alternative is one for one in space.grammar.rules.get(space.grammar.start, ())):
+                self._refuse(made, f"a derivation of {space.grammar.name}, from its start rule {space.grammar.start!r}")
+
+    def _raised(self, error: Exception) -> OperatorError:
+        return OperatorError(f"{self.kind} operator {self.name!r} raised {blamed(error)}; put it right and start anew")
+
+    def _refuse(self, made: Any, wanted: str) -> NoReturn:
+        line = self.function.__code__.co_firstlineno if inspect.isfunction(self.function) else 1
+        what, article = clean(" ".join(repr(made)[:80].split())), "an" if self.kind == "initialise" else "a"
+        raise OperatorError(
+            f"{self.path}:{line}, {self.name}: it gave {what}; {article} {self.kind} operator gives {wanted}"
+        )
 
 
 class Named(Mapping[str, Operator]):

@@ -131,13 +131,14 @@ def words(at: Path) -> None:
     shutil.copy(_searched() / "words.lark", at)
 
 
-def forged(header: Mapping[str, Any] | None = None, change: Mapping[int, str] | None = None) -> Prepare:
+def forged(header: Mapping[str, Mapping[str, Any]] | None = None, change: Mapping[int, str] | None = None) -> Prepare:
     """runs/words as someone would have it who writes journals: another header, other texts by number."""
 
     def prepare(at: Path) -> None:
         old = Run.open(_searched() / "run")
         files = {name: (old.folder / name).read_bytes() for name in old.header["files"]}
-        with Run.create(at / "runs/words", header={**old.header, **(header or {})}, files=files) as run:
+        changed = {name: {**old.header[name], **value} for name, value in (header or {}).items()}
+        with Run.create(at / "runs/words", header={**old.header, **changed}, files=files) as run:
             for record in old.records():
                 plain = {key: value for key, value in record.items() if key != "kind"}
                 if record["kind"] == "proposal":
@@ -771,7 +772,7 @@ RUNS = [
     failed(
         "resume words",
         "the operators changed since the run was started",
-        at=forged({"digests": {"operators": "0" * 32}}),
+        at=forged({"operators": {"mutate/gone": "version 1"}}),
     ),
     failed("resume words", "its scores were made on cpu with 1 threads", at=forged({"digests": {"recipe": "0" * 32}})),
     usage(

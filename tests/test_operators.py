@@ -259,12 +259,12 @@ def test_a_folder_that_is_no_kind_and_a_name_that_is_not_there_are_named(tmp_pat
 
 
 BROKEN = {
-    "made a str; an offspring is a Derivation or None": "return 'x'",
+    "it gave 'x'; a mutate operator gives a Derivation, or None": "return 'x'",
     "gave two results for the same rng": "import itertools; bad.n = getattr(bad, 'n', 0) + 1; "
     "return space.parse('x') if bad.n % 2 else space.parse('sin(x)')",
     "drew from a global generator": "import random; random.random(); return space.draw(rng)",
     "drew from a global generator; draw from the rng": "import numpy; numpy.random.rand(); return space.draw(rng)",
-    "made a derivation of 'expr', not of the start rule": "return space.parse('x').parts[0]",
+    "a mutate operator gives a derivation of <text>, from its start rule 'start'": "return space.parse('x').parts[0]",
     "nodes, over max_nodes=30": "return space.parse('add(' * 40 + 'x' + ',x)' * 40)",
 }
 

@@ -52,8 +52,8 @@ class Context:
         """A selection operator; one that takes a tournament's size is given `search.tournament`."""
         operator = self.operators.get("select", name)
         if "size" in inspect.signature(operator.function).parameters:
-            return functools.partial(operator.function, size=self.settings.tournament)
-        return operator.function
+            return functools.partial(operator, size=self.settings.tournament)
+        return operator
 
     def individual(self, data: Mapping[str, Any]) -> Individual:
         """The individual that `Individual.pack` described."""

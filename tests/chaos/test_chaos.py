@@ -65,7 +65,7 @@ def test_two_hundred_runs_of_three_hundred_evaluations_killed_three_times(tmp_pa
 
 
 def test_ten_runs_of_a_function_in_the_pool_killed_three_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers, batches and all: what a killed parent leaves ends with it, and the history is that of one never killed."""
+    """Workers, batches and all: what a killed parent leaves ends with it, and the history is the same."""
     (tmp_path / "chaos_fitness.py").write_text(
         "def fitness(text, derivation, seed):\n    return float(len(text) % 7)\n"
     )
