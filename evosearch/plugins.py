@@ -36,8 +36,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from evosearch import paths
 from evosearch.errors import EvosearchError, OperatorError
 from evosearch.executed import helpers, noting
-from evosearch.grammar.core import Derivation
-from evosearch.individual import Individual
 from evosearch.text import blamed, clean
 
 if TYPE_CHECKING:
@@ -104,12 +102,12 @@ class Operator:
     def _check(self, made: Any, arguments: tuple[Any, ...]) -> None:
         if self.kind == "select":
             population, k = arguments[0], arguments[1]
-            right = isinstance(made, list) and all(isinstance(one, Individual) for one in made)
+            right = isinstance(made, list) and all(type(one) is type(population[0]) for one in made)
             if not right or len(made) < min(k, len(population)):
                 self._refuse(made, f"a list of {k} of the population's individuals")
         elif self.kind in KINDS and (made is not None or self.kind == "initialise"):
             space = arguments[-2] if self.kind in ("mutate", "crossover") else arguments[0]
-            if not isinstance(made, Derivation):
+            if not hasattr(made, "alternative"):
                 self._refuse(made, "a Derivation" + ("" if self.kind == "initialise" else ", or None"))
             if not any(made.alternative is one for one in space.grammar.rules.get(space.grammar.start, ())):
                 self._refuse(made, f"a derivation of {space.grammar.name}, from its start rule {space.grammar.start!r}")

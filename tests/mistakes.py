@@ -771,7 +771,7 @@ RUNS = [
     ),
     failed(
         "resume words",
-        "the operators changed since the run was started",
+        "the operators changed: mutate/gone is gone or not used since the run was started",
         at=forged({"operators": {"mutate/gone": "version 1"}}),
     ),
     failed("resume words", "its scores were made on cpu with 1 threads", at=forged({"digests": {"recipe": "0" * 32}})),

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 from evosearch import config as configuration
 from evosearch import workers as pools
 from evosearch.engine import timing
-from evosearch.engine.replay import largest_budget, longest_time, recorded, replayed, resumed_config, setup_of
+from evosearch.engine.replay import (
+    largest_budget,
+    longest_time,
+    recorded,
+    replayed,
+    resumed_config,
+    search_of,
+    setup_of,
+)
 from evosearch.engine.session import Session
 from evosearch.engine.setup import prepare
 from evosearch.engine.timing import TimeBudget
@@ -171,10 +179,11 @@ def reopened(
         config = resumed_config(run, budget, given, workers, device, layers, operators, log, task)
         setup = setup_of(run, config)
         logs = setup.logs
+        search = search_of(run, setup)
         if cut := run.cut_torn_tail():
             watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
         watch.started({"run": folder, **_facts(setup)})
-        search, saved, curves = replayed(run, setup)
+        search, saved, curves = replayed(run, setup, search)
         if budget is not None and budget > largest_budget(run):
             run.append_note({"budget": budget})
         used = timing.used_seconds(run.records()) if config.time else 0.0

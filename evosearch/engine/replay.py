@@ -195,10 +195,12 @@ def _changed(run: Run, what: str) -> NoReturn:
     )
 
 
-def replayed(run: Run, setup: Setup) -> tuple[Search, Saved, dict[int, tuple[float, ...]]]:
-    """The search as it was when the run stopped, what its newest checkpoint holds, and all scores' curves by number."""
+def replayed(run: Run, setup: Setup, search: Search) -> tuple[Search, Saved, dict[int, tuple[float, ...]]]:
+    """The search as it was when the run stopped, what its newest checkpoint holds, and all scores' curves by number.
+
+    search: the run's before its first proposal.
+    """
     checkpoint = run.load_checkpoint()
-    search = search_of(run, setup)
     if checkpoint is not None:
         search = setup.restored(checkpoint.state, run.records())
     saved = (search.evaluated, search.exhausted) if checkpoint and checkpoint.newest else NOTHING
