@@ -20,7 +20,7 @@ from evosearch import config as configuration
 from evosearch import grammar as language
 from evosearch import network, paths, plugins, tasks, workers
 from evosearch.errors import RunChanged, RunCorrupt, RunError, ShapeError, UsageError
-from evosearch.export import Original
+from evosearch.formats import Original
 from evosearch.layers import show
 from evosearch.moments import mean
 from evosearch.results import Final, Finished, files, model_in

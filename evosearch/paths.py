@@ -18,7 +18,7 @@ from evosearch.errors import UsageError
 PACKAGE = Path(__file__).resolve().parent
 PROJECT_FILES = ("evosearch.toml", "pyproject.toml")
 LONGEST_SHOWN = 80  # characters of a name that is none, such as a pasted architecture
-RUN_FILE = "journal.msgpack"  # marks a run's folder, as in evosearch.runs
+RUN_FILE = "journal.msgpack"  # marks a run's folder, as in evosearch.store.run
 TRAINED_FILES = ("config.toml", "metrics.json", "weights.safetensors")  # mark what `evolve train` writes
 
 

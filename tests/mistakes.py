@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from evosearch import config as configuration
-from evosearch import engine, framing
+from evosearch import engine
 from evosearch.cli import FAILED, USAGE
 from evosearch.cost import Cost
 from evosearch.score import Score
+from evosearch.store import framing
 from evosearch.store.framing import JOURNAL
 from evosearch.store.run import Run
 from tests.chaos import sessions

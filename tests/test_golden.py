@@ -16,8 +16,8 @@ import pytest
 from evosearch import config as configuration
 from evosearch import engine
 from evosearch.cli import main
-from evosearch.runs import Run, journal_digest
 from evosearch.search import Proposal
+from evosearch.store.run import Run, journal_digest
 from tests.conftest import ROOT
 from tests.golden.make_project import MORE, PROJECT, RUNS
 from tests.golden.searches import made_up, proposals, recorded, searched

@@ -230,7 +230,7 @@ def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -
     """
     from evosearch import config as configuration
     from evosearch import paths
-    from evosearch.runs import Run
+    from evosearch.store.run import Run
 
     text = Run.open(parent).text("config.toml")  # raises where it is not what the run was started with
     resolved = configuration.loads(text, str(parent / "config.toml"), {**overrides, "seeds": []})
@@ -368,7 +368,7 @@ def print_summary(summary: Summary) -> None:
             ("best", f"{short(summary.best_key)}  {shortened(summary.best_text)}"),
             ("validation", _validation(summary)),
             ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
-            ("failed", f"{failed} ({kinds})" if failed else ""),
+            ("failed", f"{failed} ({kinds}); evolve why {summary.folder} KEY says why" if failed else ""),
             ("duplicates", f"{summary.duplicates} redrawn before any work was done" if summary.duplicates else ""),
             ("saved", f"{summary.folder}/best"),
         ]

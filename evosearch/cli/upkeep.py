@@ -129,7 +129,7 @@ def _own(layers: list[Path] | None, operators: list[Path] | None) -> tuple[tuple
 
 def ls(as_json: JsonOption = False) -> int:
     """What is in the ledger."""
-    from evosearch.cache import Ledger
+    from evosearch.store.ledger import Ledger
 
     with Ledger() as ledger:
         found = ledger.ls()
@@ -162,8 +162,8 @@ def gc(
     ] = None,
 ) -> int:
     """Drop old scores."""
-    from evosearch.cache import Ledger
     from evosearch.errors import UsageError
+    from evosearch.store.ledger import Ledger
 
     if older_than is None and max_size is None:
         raise UsageError("say what to drop: --older-than DAYS, --max-size MB, or both")
@@ -182,9 +182,9 @@ def merge(
     other: Annotated[Path, typer.Argument(metavar="LEDGER", help="Another machine's ledger.", show_default=False)],
 ) -> int:
     """Take in the scores of another ledger."""
-    from evosearch.cache import Ledger
     from evosearch.cli.runs import find_run
     from evosearch.errors import UsageError
+    from evosearch.store.ledger import Ledger
 
     cure = "name a ledger file, or a run's folder to take in the scores that it paid for"
     if other.is_dir() and find_run(str(other)) is None:

@@ -15,7 +15,8 @@ from typing import Any
 
 from evosearch.errors import RunCorrupt, RunError, UsageError
 from evosearch.report import figures
-from evosearch.runs import JOURNAL_FILE, Run, is_written
+from evosearch.store.lock import is_written
+from evosearch.store.run import JOURNAL_FILE, Run
 
 KEY = re.compile("[0-9a-f]{32}")
 LONGEST_LOG = 1 << 16  # bytes of a candidate's log that are read; no more is kept of one

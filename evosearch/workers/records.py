@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from evosearch.errors import StorageError
 from evosearch.evaluation.failures import failed, one_line
 from evosearch.score import Score
-from evosearch.storage import Disk, refusal
+from evosearch.store.disk import Disk, refusal
 from evosearch.workers import Evaluation, Job
 
 if TYPE_CHECKING:

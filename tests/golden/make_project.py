@@ -20,7 +20,7 @@ import numpy as np
 
 from evosearch import config as configuration
 from evosearch import engine
-from evosearch.runs import Run, journal_digest
+from evosearch.store.run import Run, journal_digest
 from tests.chaos.sessions import words
 from tests.golden.searches import SEEDS, keys, made_up, proposals, recorded, searched
 from tests.watch import Silent

@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from evosearch import config as configuration
-from evosearch import framing
 from evosearch.engine import session as sessions
+from evosearch.store import framing
 from evosearch.store.run import Run, journal_digest
 from tests.chaos.sessions import session, words
 

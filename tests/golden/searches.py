@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from evosearch import framing, operators, tasks
+from evosearch import operators, tasks
 from evosearch.architecture import Limits, Space
 from evosearch.search import Proposal, Search, SearchSettings
+from evosearch.store import framing
 from tests.spaces import SHAPES, seed, space
 
 SEEDS = range(20)

@@ -12,7 +12,7 @@ from evosearch.report import figures
 from evosearch.report.figures import Band, Sample, measured, number
 from evosearch.report.page.svg import escape, exact
 from evosearch.report.text import duration
-from evosearch.runs import Run
+from evosearch.store.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,3 +1,0 @@
-"""The former place of evosearch.store.disk."""
-
-from evosearch.store.disk import *  # noqa: F403
