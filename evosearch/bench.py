@@ -15,7 +15,6 @@ import math
 import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from evosearch import operators, tasks
 from evosearch.errors import SpaceExhausted, TaskError, UsageError
 from evosearch.evaluation.evaluators.direct import unsigned
 from evosearch.evaluation.measures import objective
+from evosearch.report.page.svg import Scale, axes, escape, fitting, path, place
 from evosearch.search import Search, SearchSettings, identify
 from evosearch.search.strategy import find
 
@@ -263,44 +263,31 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 COLOURS = ("#767676", "#0b62a4", "#d1495b", "#2a9d4f", "#8a5fbf", "#c77d0a", "#168aad", "#5c4033")
+STYLE = (  # the report's marks, outside its page
+    "text{font:12px sans-serif;fill:#56606d}.title{font-size:14px;fill:#1c2129}"
+    ".grid{stroke:#e4e4e4}.axis{stroke:#56606d}.own-line{fill:none;stroke-width:2}.own-band{opacity:.15;stroke:none}"
+)
 
 
 def svg(rows: Sequence[Mapping[str, Any]], title: str, width: int = 720, height: int = 420) -> str:
     """The rows of `table` as one line with its 95 % interval for each entrant, over the budget (logarithmic)."""
-    names = list(dict.fromkeys(str(row["entrant"]) for row in rows))
-    budgets = sorted({int(row["budget"]) for row in rows})
-    low = float(min(row["mean"] - row["ci95"] for row in rows))
-    high = float(max(row["mean"] + row["ci95"] for row in rows))
-    left, right, top, bottom = 64, 170, 40, 44
-    spread = (math.log(budgets[-1] / budgets[0]) or 1.0, (high - low) or 1.0)
-
-    def x(budget: float) -> float:
-        return left + (width - left - right) * math.log(budget / budgets[0]) / spread[0]
-
-    def y(value: float) -> float:
-        return height - bottom - (height - top - bottom) * (value - low) / spread[1]
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"',
-        ' font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left}" y="22" font-size="14">{escape(title)}</text>',
-        f'<text x="{(left + width - right) / 2}" y="{height - 8}" text-anchor="middle">evaluations</text>',
-    ]
-    parts += [f'<text x="{x(b):.1f}" y="{height - bottom + 18}" text-anchor="middle">{b}</text>' for b in budgets]
-    for step in range(5):
-        value = low + (high - low) * step / 4
-        parts.append(f'<path d="M{left} {y(value):.1f}H{width - right}" stroke="#e4e4e4"/>')
-        parts.append(f'<text x="{left - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.2f}</text>')
-    for index, name in enumerate(names):
+    budgets = [int(row["budget"]) for row in rows]
+    x = Scale("log", min(budgets), max(budgets), 64, width - 170)
+    y = fitting([row["mean"] + sign * row["ci95"] for row in rows for sign in (-1, 1)], height - 44, 54, "linear")
+    marks = [axes(x, y, "evaluations", "mean figure and its 95 % interval")]
+    for index, name in enumerate(dict.fromkeys(str(row["entrant"]) for row in rows)):
         colour = COLOURS[index % len(COLOURS)]
         own = sorted((row for row in rows if row["entrant"] == name), key=lambda row: int(row["budget"]))
-        upper = [f"{x(row['budget']):.1f},{y(row['mean'] + row['ci95']):.1f}" for row in own]
-        lower = [f"{x(row['budget']):.1f},{y(row['mean'] - row['ci95']):.1f}" for row in reversed(own)]
-        line = " ".join(f"{x(row['budget']):.1f},{y(row['mean']):.1f}" for row in own)
-        parts.append(f'<polygon points="{" ".join(upper + lower)}" fill="{colour}" opacity="0.15"/>')
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        at = top + 18 * index
-        parts.append(f'<path d="M{width - right + 14} {at}h18" stroke="{colour}" stroke-width="3"/>')
-        parts.append(f'<text x="{width - right + 38}" y="{at + 4}">{escape(name)}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+        mean, upper, lower = (
+            [(x(row["budget"]), y(row["mean"] + share * row["ci95"])) for row in own] for share in (0, 1, -1)
+        )
+        at = 60 + 18 * index
+        marks.append(f'<path class="own-band" fill="{colour}" d="{path([*upper, *reversed(lower)])}Z"/>')
+        marks.append(f'<path class="own-line" stroke="{colour}" d="{path(mean)}"/>')
+        marks.append(f'<path d="M{place(x.end + 14)} {at}h18" stroke="{colour}" stroke-width="3"/>')
+        marks.append(f'<text x="{place(x.end + 38)}" y="{at + 4}">{escape(name)}</text>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"><style>{STYLE}</style>'
+        f'<rect width="{width}" height="{height}" fill="white"/>'
+        f'<text class="title" x="{place(x.start)}" y="22">{escape(title)}</text>{"".join(marks)}</svg>\n'
+    )

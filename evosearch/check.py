@@ -70,7 +70,9 @@ def check_plugin(operators: Operators, operator: Operator, space: Space) -> None
         if operator.kind in KINDS:
             _operator(operator, space)
         elif operator.kind == "strategy":
-            _strategy(operators, operator, space)
+            from evosearch.search.conformance import conform
+
+            conform(operator.name, space, operators, budget=24)
         else:
             CHECKS[operator.kind](operator)
     except EvosearchError:
@@ -104,46 +106,6 @@ def _operator(operator: Operator, space: Space) -> None:
         for number, parent in enumerate(parents)
     ]
     contracts.conform(operator, space, parents, population=population)
-
-
-def _strategy(operators: Operators, operator: Operator, space: Space) -> None:
-    """A search to its end is the one that was packed and restored half way; every candidate is in the language."""
-    from evosearch.search import Search, SearchSettings
-    from evosearch.store import framing
-
-    def settings(*objectives: str) -> SearchSettings:
-        return SearchSettings(strategy=operator.name, budget=24, population=6, lookahead=3, objectives=objectives)
-
-    def on(search: Search, until: int, records: list[dict[str, Any]]) -> list[str]:
-        """Texts proposed until so many are told; what a journal would say of them goes to records."""
-        texts = []
-        while search.evaluated < until and not search.done:
-            proposal = search.ask()
-            assert proposal is not None, "every score is told before the next candidate is asked for"
-            known = space.parse(proposal.text) is proposal.derivation
-            _require(operator, known, f"proposed {proposal.text!r}, which is no text of the grammar")
-            texts.append(proposal.text)
-            objectives = {"a": int(proposal.key[:6], 16) / 2**24, "b": float(proposal.derivation.size)}
-            failed = proposal.number % 7 == 3
-            score = Score(proposal.key, "crashed") if failed else Score(proposal.key, "ok", objectives)
-            search.tell(proposal.number, score)
-            records.append({**proposal.pack(), "kind": "proposal"})
-            records.append({**score.pack(), "kind": "score", "number": proposal.number, "at": 0.0})
-        return texts
-
-    try:
-        chosen = settings("+a")
-        Search(space, chosen, operators)
-    except EvosearchError:  # some select by several
-        chosen = settings("+a", "-b")
-    whole, again = (on(Search(space, chosen, operators), 24, []) for _ in range(2))
-    _require(operator, whole == again, "proposed otherwise the second time; draw from the generators it is given alone")
-    journal: list[dict[str, Any]] = []
-    half = Search(space, chosen, operators)
-    first = on(half, 12, journal)
-    state = framing.decode(framing.encode(half.state()))
-    rest = on(Search.restore(space, chosen, operators, state, journal=journal), 24, [])
-    _require(operator, first + rest == whole, "goes on otherwise from what `pack` gave; pack all of its state")
 
 
 # --- what is evaluated ----------------------------------------------------------------------------------------------

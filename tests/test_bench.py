@@ -106,7 +106,8 @@ def test_csv_and_plot_hold_every_entrant(results: list[bench.Result], tmp_path: 
     root = ET.fromstring(bench.svg(rows, "a < b & c"))
     texts = [element.text for element in root.iter() if element.tag.endswith("text")]
     assert {"random", "aging q", "aging uniform", "a < b & c"} <= set(texts)
-    assert sum(element.tag.endswith("polyline") for element in root.iter()) == 3
+    lines = [element.attrib["d"] for element in root.iter() if element.get("class") == "own-line"]
+    assert [line.count("L") for line in lines] == [len(BUDGETS) - 1] * 3
 
 
 def test_what_cannot_be_compared_is_refused(arena: bench.Arena) -> None:

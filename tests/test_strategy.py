@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evosearch import grammar, operators
+from evosearch import config as configuration
+from evosearch import engine, grammar, operators
 from evosearch.architecture import Limits, Space
 from evosearch.cost import Cost
 from evosearch.errors import ConfigError, OperatorError, SpaceExhausted
@@ -18,6 +20,9 @@ from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.search.conformance import conform
 from evosearch.search.history import Archive
 from evosearch.search.proposal import identity
+from evosearch.store.run import Run
+from tests.conftest import ROOT
+from tests.watch import Silent
 
 EXPRESSIONS = """
 // input: none
@@ -35,56 +40,12 @@ start: op op op op op op op op -> cell
 op: "a" -> a | "b" -> b | "c" -> c
 """
 
-HALVING = '''
-"""Samples at a fraction of an evaluation; the best of each bracket in full, twice."""
-
-from dataclasses import dataclass, field
-from typing import Annotated
-
-from pydantic import Field
-
-from evosearch.search import Candidate
-
-
-class Halving:
-    """Every `bracket` samples at a low fidelity, the best one of them is evaluated in full, `repeats` times."""
-
-    @dataclass(frozen=True)
-    class Settings:
-        bracket: Annotated[int, Field(ge=2)] = 4
-        fidelity: float = 0.25
-        repeats: int = 2
-
-    needs_history = True
-    population = ()
-
-    def __init__(self, settings, context):
-        self.settings, self.context = settings, context
-        self.proposed = []  # keys that were promoted, with how often
-
-    def candidates(self, history, rng):
-        rows = [row for row in history if row.fidelity < 1 and row.values is not None]
-        done = len(rows) // self.settings.bracket
-        promoted = {}
-        for row in history:
-            if row.fidelity == 1:
-                promoted[row.key] = max(promoted.get(row.key, 0), row.repeat + 1)
-        for at in range(done):
-            best = max(rows[at * self.settings.bracket :][: self.settings.bracket], key=lambda row: row.values)
-            for repeat in range(promoted.get(best.key, 0), self.settings.repeats):
-                yield Candidate(self.context.space.parse(best.text), "promote", repeat=repeat)
-        while True:
-            yield Candidate(self.context.space.draw(rng), "sample", fidelity=self.settings.fidelity)
-
-    def fold(self, evaluated, rng):
-        pass
-
-    def pack(self):
-        return {}
-
-    def unpack(self, data):
-        pass
-'''
+# The one that the documents show.
+HALVING = next(
+    block
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs/operators.md").read_text(encoding="utf-8"), re.DOTALL)
+    if "class Halving" in block
+)
 
 
 def own(folder: Path, name: str, source: str) -> operators.Operators:
@@ -134,6 +95,29 @@ def test_a_dropped_in_strategy_runs_with_its_own_settings(expressions: Space, tm
     assert (row.text, row.key, row.number) == (made[-1].text, made[-1].key, 39)
     assert (row.cost["params"], row.curve, row.values) == (7, (0.5, 0.75), (float(len(row.text) % 10),))
     assert search.history.values.shape == (40, 1)
+
+
+def test_a_fraction_of_an_evaluation_is_a_fraction_of_the_epochs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the strategy to the training and back into the journal; replayed, it comes out the same."""
+    own(tmp_path, "halving", HALVING)
+    monkeypatch.setenv("EVOSEARCH_CACHE", str(tmp_path / "cache"))
+    settings = {
+        "grammar": "tiny_cnn", "task": "digits", "operators": [str(tmp_path / "operators")],
+        "search.strategy": "halving", "strategy.bracket": 2, "strategy.repeats": 2, "search.budget": 6,
+        "search.lookahead": 0, "recipe.epochs": 4, "final.epochs": 1, "workers.pool": "inline", "workers.device": "cpu",
+        "limits.max_params": 50_000, "limits.max_flops": 2_000_000,
+    }  # fmt: skip
+    engine.start(configuration.load(None, settings), tmp_path / "run", Silent())
+    records = list(Run.open(tmp_path / "run").records())
+    proposals = {record["number"]: record for record in records if record["kind"] == "proposal"}
+    scores = {record["number"]: record for record in records if record["kind"] == "score"}
+    epochs = {number: len(scores[number]["curve"]) for number in scores if scores[number]["status"] == "ok"}
+    assert set(epochs.values()) == {1, 4}
+    assert all(epochs[number] == (1 if "fidelity" in proposals[number] and proposals[number]["fidelity"] < 1 else 4)
+               for number in epochs)  # fmt: skip
+    assert engine.verify(tmp_path / "run", operators=[str(tmp_path / "operators")]) == []
 
 
 def test_at_neutral_values_keys_seeds_and_records_are_as_they_were(expressions: Space) -> None:
@@ -214,14 +198,14 @@ class Forgets(Evolution):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (FORGETS, "'forgets' does not go on as it would have from what pack gave"),
+        (FORGETS, "'forgets' goes on otherwise from what `pack` gave"),
         (
             FORGETS.replace("        if self.count", "        self.count += 1\n        if self.count"),
-            "does not go on as it would have from what pack gave",
+            "goes on otherwise from what `pack` gave",
         ),
         (
             FORGETS.replace("self.count % 3 == 2", "__import__('random').random() < 0.5"),
-            "proposes otherwise where results come in another order",
+            "proposed otherwise the second time",
         ),
         (
             FORGETS.replace("def fold", "def pack(self):\n        return {'x': object()}\n\n    def fold"),
@@ -241,7 +225,7 @@ def test_a_broken_promise_of_a_strategy_is_named(expressions: Space, tmp_path: P
     [
         ("x = 1\n", "no class named 'MyWay'; a strategy's file my_way.py defines one"),
         ("class MyWay:\n    'Mine.'\n", "MyWay has no Settings, needs_history, candidates, fold, pack, unpack"),
-        (named(HALVING, "MyWay").replace('    """Every', '    x = """Every'), "MyWay has no docstring"),
+        (named(HALVING, "MyWay").replace('    """Of every', '    x = """Of every'), "MyWay has no docstring"),
     ],
 )
 def test_a_file_that_is_no_strategy_is_refused(tmp_path: Path, source: str, message: str) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from evosearch.engine.setup import Setup
     from evosearch.search import Search
 
+REPLAYED = ("number", "text", "fidelity", "repeat")  # of a proposal: what has to come out as the journal says
 NOTHING = (0, "")  # what a checkpoint holds that is not there
 
 Saved = tuple[int, str]  # scores that a checkpoint holds, and why the space was exhausted, if it was
@@ -223,7 +224,7 @@ def _redo(search: Search, record: Mapping[str, Any], run: Run) -> None:
             proposal = search.ask()
         except SpaceExhausted:
             proposal = None
-        if proposal is None or proposal.text != record["text"] or proposal.number != record["number"]:
+        if proposal is None or any(proposal.pack().get(key) != record.get(key) for key in REPLAYED):
             raise RunChanged(
                 f"{run.folder}: proposal {record['number']} comes out otherwise than the journal says; "
                 "resume it with the evosearch and the packages in its environment.json"

@@ -101,7 +101,7 @@ class Policy:
 
     def pick(self, arms: list[Arm], rng: np.random.Generator) -> int:
         """Index of the chosen arm."""
-        return spin(self.probabilities(arms), rng)
+        return drawn(self.probabilities(arms), rng)
 
     def probabilities(self, arms: list[Arm]) -> list[float]:
         return matched([arm.value for arm in arms], self.floor)
@@ -243,7 +243,7 @@ def matched(values: Sequence[float], floor: float) -> list[float]:
     return [floor * share + (1 - floor) * max(value, 0.0) / total for value in values]
 
 
-def spin(probabilities: Sequence[float], rng: np.random.Generator) -> int:
+def drawn(probabilities: Sequence[float], rng: np.random.Generator) -> int:
     """An index drawn with these probabilities."""
     point = rng.random() * sum(probabilities)
     for index, probability in enumerate(probabilities):

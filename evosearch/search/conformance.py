@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgpack  # type: ignore[import-untyped]
 import numpy as np
 
 from evosearch.cost import Cost
-from evosearch.errors import OperatorError, SpaceExhausted
+from evosearch.errors import ConfigError, OperatorError, SpaceExhausted
 from evosearch.operators import global_generators
 from evosearch.score import Score
 from evosearch.search.search import Search
@@ -39,36 +40,47 @@ def conform(
 
     Raises OperatorError that says which promise was broken.
     """
-    settings = SearchSettings(strategy=name, budget=budget, population=max(2, budget // 5), lookahead=4, seed=seed)
+    operator = operators.get("strategy", name)
+
+    def require(holds: bool, what: str) -> None:
+        if not holds:
+            raise OperatorError(f"{operator.path}: strategy {name!r} {what}")
+
+    settings = SearchSettings(
+        strategy=name, budget=budget, population=max(2, budget // 5), lookahead=4, objectives=("+fitness",), seed=seed
+    )
+    try:
+        Search(space, settings, operators, own=own)
+    except ConfigError:  # some select by several
+        settings = replace(settings, objectives=("+fitness", "-length"))
     before = global_generators()
-    plain = _Driven(space, settings, operators, own)
+    plain, again, shuffled, restored = (_Driven(space, settings, operators, own) for _ in range(4))
     plain.run()
-    broken = operators.get("strategy", name).path
     for proposal in plain.proposals:
-        if space.parse(proposal.text) is not proposal.derivation:
-            raise OperatorError(f"{broken}: strategy {name!r} made what is not in the language: {proposal.text}")
-    shuffled = _Driven(space, settings, operators, own)
+        known = space.parse(proposal.text) is proposal.derivation
+        require(known, f"proposed {proposal.text!r}, which is no text of the grammar")
+    again.run()
+    require(
+        again.proposals == plain.proposals,
+        "proposed otherwise the second time; draw from the generators it is given alone",
+    )
     shuffled.run(np.random.default_rng(seed))
-    if shuffled.proposals != plain.proposals:
-        raise OperatorError(
-            f"{broken}: strategy {name!r} proposes otherwise where results come in another order; "
-            "its state may follow from what is folded in alone, and its draws from the rng it is given"
-        )
-    restored = _Driven(space, settings, operators, own)
+    require(
+        shuffled.proposals == plain.proposals,
+        "proposed otherwise where results came in another order; its state follows from what is folded in alone",
+    )
     try:
         restored.run(np.random.default_rng(seed), restoring=True)
     except (TypeError, KeyError) as error:
         raise OperatorError(
-            f"{broken}: strategy {name!r} is not restored: {type(error).__name__}: {error}; "
-            "pack gives plain values, and unpack takes them"
+            f"{operator.path}: strategy {name!r} is not restored: {type(error).__name__}: {error}; `pack` gives plain "
+            "values, and `unpack` takes them"
         ) from error
-    if restored.proposals != plain.proposals or restored.search.state() != plain.search.state():
-        raise OperatorError(
-            f"{broken}: strategy {name!r} does not go on as it would have from what pack gave; "
-            "pack all that candidates and fold depend on"
-        )
-    if global_generators() != before:
-        raise OperatorError(f"{broken}: strategy {name!r} drew from a global generator; draw from the rng it is given")
+    require(
+        restored.proposals == plain.proposals and restored.search.state() == plain.search.state(),
+        "goes on otherwise from what `pack` gave; pack all of its state",
+    )
+    require(global_generators() == before, "drew from a global generator; draw from the rng it is given")
     return len(plain.proposals)
 
 
@@ -115,5 +127,6 @@ def _score(proposal: Proposal) -> Score:
     if proposal.seed % 7 == 0:
         return Score(proposal.key, "crashed", error="made up")
     fitness = proposal.seed % 1000 / 1000
+    objectives = {"fitness": fitness, "length": float(len(proposal.text))}
     cost = Cost(params=len(proposal.text))
-    return Score(proposal.key, "ok", {"fitness": fitness}, curve=(fitness / 2, fitness), cost=cost, seed=proposal.seed)
+    return Score(proposal.key, "ok", objectives, curve=(fitness / 2, fitness), cost=cost, seed=proposal.seed)
