@@ -104,7 +104,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"search.bugdet": 3}, r"unknown key search\.bugdet; did you mean search\.budget\?"),
     ({"serach.budget": 3}, r"unknown key serach; did you mean search\?"),
     ({"budget": 3}, r"unknown key budget; did you mean search\.budget\?"),
-    ({"qqq": 3}, r"unknown key qqq; there are: data, evaluator, final, grammar"),
+    ({"qqq": 3}, r"unknown key qqq; there are: data, ensemble, evaluator, final, grammar"),
     ({"search.budget": "many"}, r"search\.budget: input should be a valid integer.*'many'"),
     ({"search.budget": 0}, r"search\.budget.*at least 1"),
     ({"search.order": "rnd"}, r"search\.order: input should be 'proposal' or 'arrival', not 'rnd'"),
