@@ -663,7 +663,10 @@ SPACES = [
     usage("run --dry-run --start bad.arch", "seed bad: line 1, column 1", at=write("bad.arch", "nrom")),
     usage("run --start nope", "no seed named 'nope'"),
     usage("run --start ~nobody/x", "~nobody/x: no such seed file"),
-    usage("run --start small_cnn --max-params 10 --device cpu", "seed 'small_cnn' is over the limit max_params=10"),
+    usage(
+        "run --grammar einspace --start small_cnn --max-params 10 --device cpu",
+        "seed 'small_cnn' is over the limit max_params=10",
+    ),
     usage(
         "run --start deep.arch --grammar tiny_cnn --device cpu",
         "seed 'deep' does not fit the input shape",

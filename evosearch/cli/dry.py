@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +13,16 @@ from evosearch.errors import SpaceExhausted
 from evosearch.report.text import count
 from evosearch.tasks import Task
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 FIRST = 5  # candidates shown
 SAMPLES = 100  # within the limits, for the estimate of what a candidate costs
 DRAWS = 1_000  # for them at the most: a second of einspace
 TRAINING = 3  # FLOPs of a training step, as a multiple of the forward pass: the backward pass takes twice as many
 
 
-def preview(config: configuration.Config, as_json: bool) -> None:
+def preview(config: configuration.Config, as_json: bool, why: Sequence[str] = ()) -> None:
     """Print the resolved config, what the search is estimated to cost, and its first candidates with their sizes."""
     setup = engine.prepare(config)
     cost = estimate(setup)
@@ -27,6 +30,8 @@ def preview(config: configuration.Config, as_json: bool) -> None:
     if as_json:
         output.as_json({"config": config.model_dump(mode="json"), "estimate": cost, "candidates": found})
         return
+    for line in why:
+        output.say(f"# {line}")
     output.say(configuration.dumps(config))
     output.say(f"# {cost['candidates']} candidates on {setup.task.name}")
     if "total_flops" in cost:

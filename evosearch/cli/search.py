@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from evosearch.config import Config
-    from evosearch.engine import Chosen
     from evosearch.report.live import LiveView, PlainView
     from evosearch.watch import Summary
 
@@ -138,22 +137,13 @@ def run(
 
     found = engine.chosen(config, overrides)
     resolved = found.config
-    if not (quiet or as_json):
-        say_chosen(found)
+    why = () if quiet or as_json else found.choices
     if dry_run:
         from evosearch.cli.dry import preview
 
-        preview(resolved, as_json)
+        preview(resolved, as_json, (*found.data, *found.choices))
         return 0
-    return _begun(runs, resolved, name, quiet, as_json)
-
-
-def say_chosen(found: Chosen) -> None:
-    """What the data are, and what was chosen for them and why. Comments, as --dry-run prints a configuration below."""
-    for line in found.data:
-        output.say(f"# {line}")
-    for line in found.choices:
-        output.say(f"# {line}")
+    return _begun(runs, resolved, name, quiet, as_json, why=why)
 
 
 def _without_none(given: list[str] | None) -> list[str] | None:
@@ -243,7 +233,13 @@ def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -
 
 
 def _begun(
-    runs: Path, config: Config, asked: str | None, quiet: bool, as_json: bool, parent: Path | None = None
+    runs: Path,
+    config: Config,
+    asked: str | None,
+    quiet: bool,
+    as_json: bool,
+    parent: Path | None = None,
+    why: Sequence[str] = (),
 ) -> int:
     """A new run, to its end; of one that was not given its name, the next number where another is quicker."""
     from evosearch.errors import RunExists
@@ -257,7 +253,7 @@ def _begun(
         while True:
             try:
                 if parent is None:
-                    return engine.start(config, folder, watch)
+                    return engine.start(config, folder, watch, why)
                 return engine.fork(parent, config, folder, watch)
             except RunExists:
                 if asked is not None:

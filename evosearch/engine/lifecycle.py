@@ -39,10 +39,13 @@ if TYPE_CHECKING:
     from evosearch.watch import Summary, Watch
 
 
-def start(config: Config, folder: Path, watch: Watch) -> Summary:
-    """A new run in `folder`, to its end. Raises EvosearchError; where nothing could begin, no folder is left."""
+def start(config: Config, folder: Path, watch: Watch, why: Sequence[str] = ()) -> Summary:
+    """A new run in `folder`, to its end. Raises EvosearchError; where nothing could begin, no folder is left.
+
+    why: what is to be told of the configuration, a line each.
+    """
     began = time.monotonic()
-    return _begin(prepare(config), folder, watch, began)
+    return _begin(prepare(config), folder, watch, began, why)
 
 
 def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
@@ -88,8 +91,10 @@ def _population(run: Run) -> dict[int, str]:
     return {number: texts[number] for number in kept}
 
 
-def _begin(setup: Setup, folder: Path, watch: Watch, began: float) -> Summary:
+def _begin(setup: Setup, folder: Path, watch: Watch, began: float, why: Sequence[str] = ()) -> Summary:
     with begun(setup, folder, watch, began) as session:
+        for line in why:
+            watch.note(line)
         return session.go_on()
 
 
