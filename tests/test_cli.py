@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ class Engine:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     interrupt: bool = False
 
-    def start(self, config: Config, folder: Path, watch: Any) -> Summary:
+    def start(self, config: Config, folder: Path, watch: Any, why: Sequence[str] = ()) -> Summary:
         self.calls.append(("start", config))
         return self._search(folder, watch)
 
