@@ -148,8 +148,6 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("architecture.py", "Space.__init__", 'LayerError(f"{grammar.name} is read without layers'),
         ("architecture.py", "_no_layers", "LayerError"),
         ("formats/__init__.py", "export", 'ExportError(f"no format'),
-        ("operators.py", "_function", 'OperatorError(f"{path}: not a Python file'),
-        ("operators.py", "load", 'OperatorError(f"{path}: the folder of an operator'),
         ("results.py", "files", "RunError"),
         ("results.py", "load", "RunError"),
         ("results.py", "load", "StorageError"),
@@ -199,7 +197,6 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("formats/__init__.py", "_attempt", "ExportError"),
         ("formats/onnx.py", "Onnx.write", "ExportError"),
         ("formats/__init__.py", "_written", "_Differs"),
-        ("network.py", "source", "ExportError"),
     ],
     "libraries that the project does not install, stood in for by tests/test_tasks.py": [
         ("tasks/hubs.py", "_column", "TaskError"),
