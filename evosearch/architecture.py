@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Where nothing says what an input is: CIFAR's images, 64 tokens of 192, 64 features.
 USUAL_INPUT: Mapping[str, Shape] = {"image": (3, 32, 32), "column": (64, 192), "vector": (64,)}
 
-MAX_DRAWS = 10_000  # samples drawn in search of one within the limits (DESIGN, section 8)
+MAX_DRAWS = 10_000  # samples drawn in search of one within the limits (docs/design.md, section 9)
 MAX_NESTING = 10_000  # nodes on a path; beyond, the C stack of some Python versions would not hold the reading
 MAX_READ = 100_000  # nodes remembered between readings
 MAX_SITED = 256  # derivations whose sites are remembered: parents are chosen again and again

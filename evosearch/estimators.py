@@ -54,7 +54,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         self.verbose = verbose
 
     def _search(self, X: Array, y: Array, kind: str) -> Self:
-        """Run a search on rows X with targets y as a task takes them, and keep what came of it."""
+        """Run a search on rows X with targets y as a task takes them, and keep its result."""
         if len(X) < FEWEST:
             raise ValueError(f"n_samples={len(X)} is too few to search with; at least {FEWEST} are needed")
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))

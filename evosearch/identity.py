@@ -1,4 +1,4 @@
-"""The canonical key: one key for all architectures that are known to mean the same (DESIGN, section 6).
+"""The canonical key: one key for all architectures that are known to mean the same (docs/design.md, section 6).
 
 The rules belong to the layers: each gives its form from its parts' forms (`Layer.canonical`); `layers.canonical` makes
 the form of a whole tree. Here it is hashed.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evosearch import config
+from evosearch import config, plugins
 from evosearch.cli import DONE, FAILED, main
 from tests.conftest import ROOT
 
@@ -150,3 +150,21 @@ def test_the_reference_is_up_to_date(name: str) -> None:
     """docs/cli.md and docs/config.md are what `make reference` writes."""
     pages = runpy.run_path(str(ROOT / "docs/reference.py"))["PAGES"]
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == pages[name](), "run `make reference`"
+
+
+def test_the_smallest_plug_in_of_each_kind_keeps_its_contract(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The files that docs/design.md shows, one of each kind whose file has a class, are tried."""
+    page = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    files = re.findall(r'```python title="([^"]+)"\n(.*?)```', page, re.DOTALL)
+    for name, body in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(body, encoding="utf-8")
+    assert {Path(name).parent.name for name, _ in files} == {"", "mutate", *plugins.CLASSES}
+    grammar = (ROOT / "grammars/mlp.lark").read_text("utf-8").replace("relu", "soft_shrink")
+    (tmp_path / "shrunk.lark").write_text(grammar, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "shrunk.lark", "--operators", ".", "--layers", "soft_shrink.py", "--samples", "50"]) == DONE
+    kept = re.findall(r"^(\w+) \w+: keeps its contract$", capsys.readouterr().out, re.MULTILINE)
+    assert sorted(kept) == sorted(["layer", "mutate", *plugins.CLASSES])

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from evosearch.errors import StorageError, UsageError
 from evosearch.logs.rows import Row, row
+from evosearch.plugins import class_name
 from evosearch.store.lock import is_written
 from evosearch.text import blamed
 
@@ -108,7 +109,7 @@ def makers(names: Sequence[str], own: Mapping[str, Maker] | None = None) -> dict
 
 def _bundled(name: str) -> Any:
     module = importlib.import_module(f"{__name__}.{name}")
-    return getattr(module, "".join(word.capitalize() for word in name.split("_")))
+    return getattr(module, class_name(name))
 
 
 class Logs:

@@ -57,7 +57,7 @@ def parents(run: RunReading, candidate: Candidate) -> tuple[Candidate, ...]:
 
 
 @dataclass(frozen=True)
-class Step:
+class Improvement:
     """A new best: from evaluation `at` (counted from 1, in the order proposed) the best is `value`."""
 
     at: int
@@ -65,13 +65,13 @@ class Step:
     candidate: Candidate
 
 
-def improvements(run: RunReading) -> list[Step]:
+def improvements(run: RunReading) -> list[Improvement]:
     """Each candidate that was better than all before it, in the order proposed."""
-    (objective, *_), found = objectives(run), list[Step]()
+    (objective, *_), found = objectives(run), list[Improvement]()
     for candidate in run.scored():
         value = measured(candidate, objective.name)
         if value is not None and (not found or objective.sign * value > objective.sign * found[-1].value):
-            found.append(Step(candidate.number + 1, value, candidate))
+            found.append(Improvement(candidate.number + 1, value, candidate))
     return found
 
 

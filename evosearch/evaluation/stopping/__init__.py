@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from evosearch import paths
 from evosearch.errors import ConfigError
+from evosearch.plugins import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,8 +55,3 @@ def find(name: str, own: Mapping[str, type[StopRule]] | None = None) -> StopRule
         raise ConfigError(f"recipe.stop: no stop rule {name!r}; {paths.offer(name, known)}")
     made: StopRule = getattr(import_module(f"{__name__}.{name}"), class_name(name))()
     return made
-
-
-def class_name(stem: str) -> str:
-    """The class that a plug-in's file has: `running_mean` -> RunningMean."""
-    return "".join(part.capitalize() for part in stem.split("_"))

@@ -46,7 +46,7 @@ class Report:
         return figures.objectives(self.run)[0].sign
 
     @cached_property
-    def steps(self) -> list[figures.Step]:
+    def steps(self) -> list[figures.Improvement]:
         return figures.improvements(self.run)
 
     @cached_property

@@ -16,6 +16,7 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.paths import offer
+from evosearch.plugins import class_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +143,7 @@ class Kinds(Mapping[str, Kind]):
             return self._own[name]()
         if name not in set(self):
             raise KeyError(name)
-        made: Kind = getattr(importlib.import_module(f"{__name__}.{name}"), "".join(map(str.title, name.split("_"))))()
+        made: Kind = getattr(importlib.import_module(f"{__name__}.{name}"), class_name(name))()
         return made
 
     def named(self, name: str) -> Kind:
