@@ -146,6 +146,29 @@ class WrittenLeaf(Leaf):
         return _saved_by_lines(self, x)
 
 
+class Derived(WrittenLeaf):
+    """A leaf that is another one, whose arguments the input's shape decides. A subclass states `at`."""
+
+    @abstractmethod
+    def at(self, x: Shape) -> Leaf:
+        """The layer that this one is at input shape `x`. Raises ShapeError where it is none."""
+
+    def shape(self, x: Shape) -> Shape:
+        return self.at(x).shape(x)
+
+    def params(self, x: Shape) -> int:
+        return self.at(x).params(x)
+
+    def flops(self, x: Shape) -> int:
+        return self.at(x).flops(x)
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        return self.at(node.inputs).canonical(node, parts)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return self.at(node.inputs).emit(node, x, build)
+
+
 class Combinator(_Named):
     """A layer whose parts are layers. A subclass states `shape` and `emit`; `canonical` where two can mean the same."""
 
@@ -227,6 +250,7 @@ __all__ = [
     "MODES",
     "Builder",
     "Combinator",
+    "Derived",
     "Emission",
     "Form",
     "Layer",

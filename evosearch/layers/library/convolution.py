@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require
+from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, register, require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from evosearch.layers.base import Emission, Form
+    from evosearch.layers.base import Emission
     from evosearch.layers.builder import Builder
     from evosearch.layers.node import Node
 
@@ -140,7 +138,7 @@ class ConvNormReLU(WrittenLeaf):
 
 @register("same_conv_norm_relu")
 @dataclass(frozen=True)
-class SameConvNormReLU(WrittenLeaf):
+class SameConvNormReLU(Derived):
     """A `conv_norm_relu` as wide as its input: the shape stays, so that it may stand in a residual connection."""
 
     kernel: int
@@ -149,26 +147,10 @@ class SameConvNormReLU(WrittenLeaf):
         require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
 
     def at(self, x: Shape) -> ConvNormReLU:
-        """The layer that it is at input shape `x`."""
         return ConvNormReLU(x[0] if len(x) == 3 else x[-1], self.kernel)
 
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         return axes > 1 and want_axes in (None, axes)
-
-    def shape(self, x: Shape) -> Shape:
-        return self.at(x).shape(x)
-
-    def params(self, x: Shape) -> int:
-        return self.at(x).params(x)
-
-    def flops(self, x: Shape) -> int:
-        return self.at(x).flops(x)
-
-    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        return self.at(node.inputs).canonical(node, parts)
-
-    def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        return self.at(node.inputs).emit(node, x, build)
 
 
 class Pool(WrittenLeaf):

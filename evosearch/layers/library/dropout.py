@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from evosearch.layers.node import Node
 
 
-@register("dropout")
 @dataclass(frozen=True)
-class Dropout(WrittenLeaf):
-    """Each scalar is zero with probability `rate` while training, the others are scaled up."""
+class Dropping(WrittenLeaf):
+    """Something of each example is zero with probability `rate` while training, the rest is scaled up."""
 
     rate: float
     keeps_zero: ClassVar[bool] = True
@@ -29,6 +28,12 @@ class Dropout(WrittenLeaf):
 
     def params(self, x: Shape) -> int:
         return 0
+
+
+@register("dropout")
+@dataclass(frozen=True)
+class Dropout(Dropping):
+    """Each scalar is zero with probability `rate` while training, the others are scaled up."""
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         module = build.module(f"nn.Dropout({self.rate!r})", "dropout", trained=False)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
+from evosearch.layers.base import Shape, ShapeError, register, width
+from evosearch.layers.library.dropout import Dropping
+from evosearch.layers.library.linear import Projection
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -24,20 +26,8 @@ def drop_path(x, rate, training):
 
 @register("drop_path")
 @dataclass(frozen=True)
-class DropPath(WrittenLeaf):
+class DropPath(Dropping):
     """Stochastic depth, for the end of a residual branch (Huang et al. 2016)."""
-
-    rate: float
-    keeps_zero: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require(0 <= self.rate < 1, f"the rate is at least 0 and below 1, not {self.rate}")
-
-    def shape(self, x: Shape) -> Shape:
-        return x
-
-    def params(self, x: Shape) -> int:
-        return 0
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         build.helper(DROP_PATH)
@@ -46,22 +36,13 @@ class DropPath(WrittenLeaf):
 
 @register("drop_channels")
 @dataclass(frozen=True)
-class DropChannels(WrittenLeaf):
+class DropChannels(Dropping):
     """Each channel is zero with probability `rate` while training, the others are scaled up (Tompson et al. 2015)."""
-
-    rate: float
-    keeps_zero: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require(0 <= self.rate < 1, f"the rate is at least 0 and below 1, not {self.rate}")
 
     def shape(self, x: Shape) -> Shape:
         if len(x) == 1:
             raise ShapeError("drop_channels: {} has no places", x)
         return x
-
-    def params(self, x: Shape) -> int:
-        return 0
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         axes = len(node.inputs) - 1
@@ -72,23 +53,13 @@ class DropChannels(WrittenLeaf):
 
 @register("fixed_linear")
 @dataclass(frozen=True)
-class FixedLinear(WrittenLeaf):
+class FixedLinear(Projection):
     """(..., d) -> (..., width): a random projection that is never trained (hourglass networks, arXiv 2510.01796)."""
 
-    width: int
     keeps_zero: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require(self.width >= 1, f"the width is at least 1, not {self.width}")
-
-    def shape(self, x: Shape) -> Shape:
-        return (*x[:-1], self.width)
 
     def params(self, x: Shape) -> int:
         return 0
-
-    def flops(self, x: Shape) -> int:
-        return 2 * size(x) * self.width
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         d = node.inputs[-1]

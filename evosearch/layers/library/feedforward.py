@@ -9,7 +9,7 @@ from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, requ
 from evosearch.layers.block import Block, Body, both, chain, residual
 from evosearch.layers.library.activations import GELU, activation
 from evosearch.layers.library.elementwise import Multiply
-from evosearch.layers.library.linear import Linear
+from evosearch.layers.library.linear import Linear, Projection
 from evosearch.layers.library.norm import Norm
 from evosearch.layers.library.reshapes import column
 
@@ -21,23 +21,13 @@ if TYPE_CHECKING:
 
 @register("linear_free")
 @dataclass(frozen=True)
-class LinearFree(WrittenLeaf):
+class LinearFree(Projection):
     """(..., d) -> (..., width), without bias."""
 
-    width: int
     keeps_zero: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require(self.width >= 1, f"the width is at least 1, not {self.width}")
-
-    def shape(self, x: Shape) -> Shape:
-        return (*x[:-1], self.width)
 
     def params(self, x: Shape) -> int:
         return x[-1] * self.width
-
-    def flops(self, x: Shape) -> int:
-        return 2 * size(x) * self.width
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         module = build.module(f"nn.Linear({node.inputs[-1]}, {self.width}, bias=False)", "linear")

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require
+from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, register, require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from evosearch.layers.base import Emission, Form
+    from evosearch.layers.base import Emission
     from evosearch.layers.builder import Builder
     from evosearch.layers.node import Node
 
@@ -80,7 +78,7 @@ class Inception(WrittenLeaf):
 
 @register("same_inception")
 @dataclass(frozen=True)
-class SameInception(WrittenLeaf):
+class SameInception(Derived):
     """An `inception` as wide as its input, (S, D) -> (S, D) with D a multiple of 4: it may stand in a residual one."""
 
     kernel: int
@@ -89,25 +87,9 @@ class SameInception(WrittenLeaf):
         Inception(1, self.kernel)  # which says what is wrong with the kernel
 
     def at(self, x: Shape) -> Inception:
-        """The layer that it is at input shape `x`."""
         if len(x) != 2 or x[1] % 4:
             raise ShapeError("inception: {} is not a sequence whose width is a multiple of 4", x)
         return Inception(x[1] // 4, self.kernel)
 
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         return axes == 2 and want_axes in (None, 2)
-
-    def shape(self, x: Shape) -> Shape:
-        return self.at(x).shape(x)
-
-    def params(self, x: Shape) -> int:
-        return self.at(x).params(x)
-
-    def flops(self, x: Shape) -> int:
-        return self.at(x).flops(x)
-
-    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        return self.at(node.inputs).canonical(node, parts)
-
-    def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        return self.at(node.inputs).emit(node, x, build)

@@ -7,20 +7,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require
+from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, register, require
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from evosearch.layers.base import Emission, Form
+    from evosearch.layers.base import Emission
     from evosearch.layers.builder import Builder
     from evosearch.layers.node import Node
 
 
-@register("linear")
 @dataclass(frozen=True)
-class Linear(WrittenLeaf):
-    """(..., d) -> (..., width)."""
+class Projection(WrittenLeaf):
+    """(..., d) -> (..., width) by one matrix, d x width."""
 
     width: int
 
@@ -30,11 +27,17 @@ class Linear(WrittenLeaf):
     def shape(self, x: Shape) -> Shape:
         return (*x[:-1], self.width)
 
-    def params(self, x: Shape) -> int:
-        return (x[-1] + 1) * self.width
-
     def flops(self, x: Shape) -> int:
         return 2 * math.prod(x) * self.width
+
+
+@register("linear")
+@dataclass(frozen=True)
+class Linear(Projection):
+    """(..., d) -> (..., width)."""
+
+    def params(self, x: Shape) -> int:
+        return (x[-1] + 1) * self.width
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         module = build.module(f"nn.Linear({node.inputs[-1]}, {node.output[-1]})", "linear")
@@ -43,7 +46,7 @@ class Linear(WrittenLeaf):
 
 @register("linear_relative")
 @dataclass(frozen=True)
-class LinearRelative(WrittenLeaf):
+class LinearRelative(Derived):
     """(..., d) -> (..., width) with the width told by the input's: "x4" is four times, "/4" a quarter of it."""
 
     scale: str
@@ -51,25 +54,9 @@ class LinearRelative(WrittenLeaf):
     def __post_init__(self) -> None:
         require(re.fullmatch("[x/][1-9][0-9]*", self.scale) is not None, f"x4 or /4 say a scale, not {self.scale!r}")
 
-    def fixed(self, x: Shape) -> Linear:
-        """The linear layer that this one is at input shape `x`."""
+    def at(self, x: Shape) -> Linear:
         times, factor = self.scale[0], int(self.scale[1:])
         width, rest = (x[-1] * factor, 0) if times == "x" else divmod(x[-1], factor)
         if rest or not width:
             raise ShapeError("linear({}): the last dimension of {} does not divide", self.scale, x)
         return Linear(width)
-
-    def shape(self, x: Shape) -> Shape:
-        return self.fixed(x).shape(x)
-
-    def params(self, x: Shape) -> int:
-        return self.fixed(x).params(x)
-
-    def flops(self, x: Shape) -> int:
-        return self.fixed(x).flops(x)
-
-    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
-        return self.fixed(node.inputs).canonical(node, parts)
-
-    def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        return self.fixed(node.inputs).emit(node, x, build)
