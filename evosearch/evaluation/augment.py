@@ -9,8 +9,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from evosearch.evaluation.recipe import Augmentation
-
 
 def _crop(x: Tensor) -> Tensor:
     """Each image shifted by its own offset, up to an eighth of its size (at least one pixel); what comes in is 0."""
@@ -78,19 +76,23 @@ def _noise(x: Tensor) -> Tensor:
 
 
 class Augment(NamedTuple):
-    """What is done to a batch, and how many axes an example has for which it may be done."""
+    """What is done to a batch, and for which examples it may be done.
+
+    axes: that one has. of_pictures: whether it must be of a task that says that a moved picture shows the same.
+    """
 
     function: Callable[[Tensor], Tensor]
     axes: tuple[int, ...]
+    of_pictures: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.function(x)
 
 
-AUGMENT: Mapping[Augmentation, Augment] = {
-    "crop": Augment(_crop, (3,)),
-    "flip": Augment(_flip, (3,)),
-    "cutout": Augment(_cutout, (3,)),
+AUGMENT: Mapping[str, Augment] = {
+    "crop": Augment(_crop, (3,), of_pictures=True),
+    "flip": Augment(_flip, (3,), of_pictures=True),
+    "cutout": Augment(_cutout, (3,), of_pictures=True),
     "warp": Augment(_warp, (2,)),
     "noise": Augment(_noise, (1, 2, 3)),
 }

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from evosearch.evaluation.recipe import Augmentation, Recipe
+    from evosearch.evaluation.recipe import Recipe
     from evosearch.tasks.base import Split, Task
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Batches:
         recipe: Recipe,
         device: str,
         layout: torch.memory_format,
-        augment: Sequence[Augmentation] = (),
+        augment: Sequence[str] = (),
     ) -> None:
         import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import weakref
@@ -59,16 +60,18 @@ def judged(
     and validation (train first) by the network that was not trained on it; the network is the last fold's. A stop rule
     is asked in the first fold alone, and a fold that fails ends the rest.
     """
-    whole = {"device": device, "key": key, "cost": cost, "deadline": deadline, "clock": clock}
+    trained_on = functools.partial(
+        train, build, recipe=recipe, device=device, key=key, cost=cost, deadline=deadline, clock=clock
+    )
     if recipe.folds < 2:
-        return train(build, task, recipe, seed=seed, rule=rule, brief=brief, **whole)  # type: ignore[arg-type]
+        return trained_on(task, seed=seed, rule=rule, brief=brief)
     begun = clock()
     found: list[Trained] = []
     rows = fold_rows(task, recipe.folds, repeat)
     outputs: Array | None = None
     for number, part in enumerate(folds_of(task, recipe.folds, repeat)):
-        asked = {"rule": rule, "brief": brief} if number == 0 else {}
-        one = train(build, part, recipe, seed=(seed + number) % 2**63, **whole, **asked)  # type: ignore[arg-type]
+        asked = rule if number == 0 else None
+        one = trained_on(part, seed=(seed + number) % 2**63, rule=asked, brief=brief)
         if one.score.status != "ok" or one.outputs is None:
             score = replace(one.score, seed=seed, seconds=clock() - begun)
             return one._replace(score=score, network=None)

@@ -7,19 +7,16 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from evosearch.errors import ConfigError
+from evosearch.evaluation.augment import AUGMENT
 from evosearch.score import evaluation_seed
 
 if TYPE_CHECKING:
     from evosearch.tasks.base import Task
 
-Augmentation = Literal["crop", "flip", "cutout", "warp", "noise"]
-
 ALPHAS = (("mixup", 0), ("cutmix", 0))
-
-AUGMENTATIONS: tuple[Augmentation, ...] = get_args(Augmentation)
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Recipe:
     label_smoothing: float = 0.0
     clip: float = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    augment: tuple[Augmentation, ...] = ()
+    augment: tuple[str, ...] = ()
     mixup: float = field(default=0.0, metadata={"neutral": 0.0})
     cutmix: float = field(default=0.0, metadata={"neutral": 0.0})
     balanced: bool = field(default=False, metadata={"neutral": False})
@@ -98,9 +95,9 @@ class Recipe:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
         if self.mixup and self.cutmix:
             raise ConfigError("recipe.mixup and recipe.cutmix: one of the two; set the other to 0")
-        unknown = [name for name in self.augment if name not in AUGMENTATIONS]
+        unknown = [name for name in self.augment if name not in AUGMENT]
         if unknown:
-            raise ConfigError(f"recipe.augment: no augmentation '{unknown[0]}'; there are {', '.join(AUGMENTATIONS)}")
+            raise ConfigError(f"recipe.augment: no augmentation '{unknown[0]}'; there are {', '.join(AUGMENT)}")
 
     def digest(self, device: str = "cpu", *, threads: int = 1) -> str:
         """32 hex digits over all but the seed, the device's kind ("cpu", "cuda"), the precision used there, and the
@@ -142,12 +139,11 @@ DIGITS = Recipe(epochs=12, batch=64, optimizer="adamw", lr=5e-3, weight_decay=0.
 
 def check(task: Task, recipe: Recipe) -> None:
     """Raise ConfigError where the recipe is not for such a task."""
-    from evosearch.evaluation.augment import AUGMENT
-
     axes = len(task.input_shape)
     for name in recipe.augment:
-        if axes not in AUGMENT[name].axes or (axes == 3 and not task.images and name != "noise"):
-            meant = "images" if 3 in AUGMENT[name].axes else "series"
+        augment = AUGMENT[name]
+        if axes not in augment.axes or (augment.of_pictures and not task.images):
+            meant = "images" if 3 in augment.axes else "series"
             raise ConfigError(f"recipe.augment is for {meant}, and {task.name} has none; leave it empty")
     if recipe.folds > (rows := len(task.train) + len(task.validation)):
         raise ConfigError(f"recipe.folds is {recipe.folds}, and {task.name} has {rows} rows to train on; say fewer")
