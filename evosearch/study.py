@@ -24,7 +24,7 @@ from evosearch import config as configuration
 from evosearch import engine, given, paths
 from evosearch.cost import Cost
 from evosearch.engine import lifecycle
-from evosearch.engine.replay import recorded
+from evosearch.engine.replay import Changes, recorded
 from evosearch.errors import RunError, UsageError
 from evosearch.report.reading import Candidate, read_run
 from evosearch.score import Score
@@ -216,7 +216,8 @@ class Study:
             silent = _Watch(self, _view(False), ())
             if self._begun:
                 config = self.config
-                context = lifecycle.reopened(self.folder, silent, layers=config.layers, operators=config.operators)
+                own = Changes(layers=config.layers, operators=config.operators)
+                context = lifecycle.reopened(self.folder, silent, own)
             else:
                 context = lifecycle.begun(engine.prepare(self.config), self.folder, silent)
             self._session = self._open.enter_context(context)

@@ -137,13 +137,17 @@ def run(
 
     found = engine.chosen(config, overrides)
     resolved = found.config
-    why = () if quiet or as_json else found.choices
     if dry_run:
         from evosearch.cli.dry import preview
 
         preview(resolved, as_json, (*found.data, *found.choices))
         return 0
-    return _begun(runs, resolved, name, quiet, as_json, why=why)
+    why = () if quiet or as_json else found.choices
+
+    def begin(folder: Path, watch: LiveView | PlainView) -> Summary:
+        return engine.start(resolved, folder, watch, why, found.task)
+
+    return _begun(runs, resolved, name, quiet, as_json, begin)
 
 
 def _without_none(given: list[str] | None) -> list[str] | None:
@@ -229,7 +233,13 @@ def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -
         for kind in ("layers", "operators")
     }
     resolved = resolved.model_copy(update=own)
-    return _begun(parent.parent, resolved, resolved.name, quiet, as_json, parent)
+
+    def begin(folder: Path, watch: LiveView | PlainView) -> Summary:
+        from evosearch import engine
+
+        return engine.fork(parent, resolved, folder, watch)
+
+    return _begun(parent.parent, resolved, resolved.name, quiet, as_json, begin)
 
 
 def _begun(
@@ -238,29 +248,27 @@ def _begun(
     asked: str | None,
     quiet: bool,
     as_json: bool,
-    parent: Path | None = None,
-    why: Sequence[str] = (),
+    begin: Callable[[Path, LiveView | PlainView], Summary],
 ) -> int:
-    """A new run, to its end; of one that was not given its name, the next number where another is quicker."""
+    """A new run, to its end; of one that was not given its name, the next number where another is quicker.
+
+    begin: makes it in a folder, told to a view. Raises RunExists where the folder is taken.
+    """
     from evosearch.errors import RunExists
 
     folder = new_folder(runs, config, asked)
 
-    def begin(watch: LiveView | PlainView) -> Summary:
+    def work(watch: LiveView | PlainView) -> Summary:
         nonlocal folder
-        from evosearch import engine
-
         while True:
             try:
-                if parent is None:
-                    return engine.start(config, folder, watch, why)
-                return engine.fork(parent, config, folder, watch)
+                return begin(folder, watch)
             except RunExists:
                 if asked is not None:
                     raise
                 folder = new_folder(runs, config, asked)
 
-    return _watched(begin, lambda: folder, quiet, as_json, config.layers)
+    return _watched(work, lambda: folder, quiet, as_json, config.layers)
 
 
 def new_folder(runs: Path, config: Config, asked: str | None) -> Path:

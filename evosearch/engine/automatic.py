@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evosearch import config as configuration
-from evosearch import tasks, workers
+from evosearch import plugins, workers
 from evosearch.auto import facts_of, plan
+from evosearch.engine.setup import task_of
 from evosearch.tasks import Task
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from evosearch.auto import Plan
     from evosearch.config import Config
+    from evosearch.tasks import AnyTask
 
 AUTO = "auto"
 USUAL_TIME = "10m"  # of a run that is told neither a time nor a number of candidates
@@ -23,9 +25,12 @@ USUAL_TIME = "10m"  # of a run that is told neither a time nor a number of candi
 
 @dataclass(frozen=True)
 class Chosen:
-    """A whole configuration, and for people: what the data are, and each choice with its reason, a line each."""
+    """A whole configuration, its task where that had to be loaded, and for people: what the data are, and each choice
+    with its reason, a line each.
+    """
 
     config: Config
+    task: AnyTask | None = None
     data: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
 
@@ -41,9 +46,10 @@ def chosen(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Cho
         return Chosen(configuration.validate(given, where))
     given.pop("grammar", None)
     known = configuration.validate(given, where)
-    task = tasks.load(known.task, known.data)
+    own = plugins.find(known.operators)
+    task = task_of(known, own)
     if not isinstance(task, Task):
-        return Chosen(known)
+        return Chosen(known, task)
     keys = configuration.flat(given)
     timed = "search.budget" not in keys
     if timed:
@@ -54,7 +60,10 @@ def chosen(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Cho
     lines = [line for line in planned.lines() if not (timed and line.split()[0] == "search.budget")]
     if timed and "time" not in configuration.flat(given):
         lines.append(f"time  {USUAL_TIME}: none was said; --time or --budget says how long")
-    return Chosen(config, tuple(task.summary()), tuple(lines))
+    if config.data != known.data:  # another share of the rows may have been chosen to judge on
+        task = task_of(config, own)
+        assert isinstance(task, Task)
+    return Chosen(config, task, tuple(task.summary()), tuple(lines))
 
 
 def _planned(task: Task, known: Config, keys: Mapping[str, Any]) -> Plan:

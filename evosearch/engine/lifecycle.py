@@ -16,6 +16,8 @@ from evosearch import config as configuration
 from evosearch import workers as pools
 from evosearch.engine import timing
 from evosearch.engine.replay import (
+    UNCHANGED,
+    Changes,
     largest_budget,
     longest_time,
     recorded,
@@ -36,16 +38,17 @@ if TYPE_CHECKING:
 
     from evosearch.config import Config
     from evosearch.engine.setup import Setup
+    from evosearch.tasks import AnyTask
     from evosearch.watch import Summary, Watch
 
 
-def start(config: Config, folder: Path, watch: Watch, why: Sequence[str] = ()) -> Summary:
+def start(config: Config, folder: Path, watch: Watch, why: Sequence[str] = (), task: AnyTask | None = None) -> Summary:
     """A new run in `folder`, to its end. Raises EvosearchError; where nothing could begin, no folder is left.
 
-    why: what is to be told of the configuration, a line each.
+    why: what is to be told of the configuration, a line each. task: the config's, where it is loaded already.
     """
     began = time.monotonic()
-    return _begin(prepare(config), folder, watch, began, why)
+    return _begin(prepare(config, task=task), folder, watch, began, why)
 
 
 def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
@@ -160,28 +163,17 @@ def resume(
     layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
     log: as in Config; the run's own where it is None. task: where its data lies, or its function is, now.
     """
-    changes = (budget, time, workers, device, layers, operators, log, task)
-    with reopened(folder, watch, *changes) as session:
+    changes = Changes(budget, time, workers, device, layers, operators, log, task)
+    with reopened(folder, watch, changes) as session:
         return session.go_on()
 
 
 @contextlib.contextmanager
-def reopened(
-    folder: Path,
-    watch: Watch,
-    budget: int | None = None,
-    given: str | None = None,
-    workers: int | None = None,
-    device: str | None = None,
-    layers: Sequence[str] = (),
-    operators: Sequence[str] = (),
-    log: Sequence[str] | None = None,
-    task: str | None = None,
-) -> Iterator[Session]:
-    """A run as it was when it stopped, open for work; arguments and errors as of `resume`, `given` for its time."""
+def reopened(folder: Path, watch: Watch, changes: Changes = UNCHANGED) -> Iterator[Session]:
+    """A run as it was when it stopped, open for work; errors as of `resume`."""
     began = time.monotonic()
     with Run.open(folder, write=True) as run:
-        config = resumed_config(run, budget, given, workers, device, layers, operators, log, task)
+        config = resumed_config(run, changes)
         setup = setup_of(run, config)
         logs = setup.logs
         search = search_of(run, setup)
@@ -189,11 +181,11 @@ def reopened(
             watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
         watch.started({"run": folder, **_facts(setup)})
         search, saved, curves = replayed(run, setup, search)
-        if budget is not None and budget > largest_budget(run):
-            run.append_note({"budget": budget})
+        if changes.budget is not None and changes.budget > largest_budget(run):
+            run.append_note({"budget": changes.budget})
         used = timing.used_seconds(run.records()) if config.time else 0.0
-        if given is not None and given != longest_time(run):
-            run.append_note({"time": given})
+        if changes.time is not None and changes.time != longest_time(run):
+            run.append_note({"time": changes.time})
         yield Session(setup, search, run, watch, logs, _time_of(config, used, began), saved, curves)
 
 

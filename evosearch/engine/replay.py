@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -97,39 +97,46 @@ def longest_time(run: Run) -> str:
     return max(filter(None, given), key=configuration.seconds, default="")
 
 
-def resumed_config(
-    run: Run,
-    budget: int | None,
-    time: str | None,
-    workers: int | None,
-    device: str | None,
-    layers: Sequence[str],
-    operators: Sequence[str],
-    log: Sequence[str] | None = None,
-    task: str | None = None,
-) -> Config:
-    """The run's config, with what a resume may change."""
+@dataclass(frozen=True)
+class Changes:
+    """What a resume may change; None and empty change nothing. The fields are the arguments of `engine.resume`."""
+
+    budget: int | None = None
+    time: str | None = None
+    workers: int | None = None
+    device: str | None = None
+    layers: Sequence[str] = ()
+    operators: Sequence[str] = ()
+    log: Sequence[str] | None = None
+    task: str | None = None
+
+
+UNCHANGED = Changes()
+
+
+def resumed_config(run: Run, changes: Changes) -> Config:
+    """The run's config with the changes. Raises UsageError where one gives it less than it had."""
     config = recorded(run)
     asked = max(largest_budget(run), config.search.budget)
-    if budget is not None and budget < asked:
-        raise UsageError(f"--budget {budget}: the run was given {asked} already; name a larger one")
+    if changes.budget is not None and changes.budget < asked:
+        raise UsageError(f"--budget {changes.budget}: the run was given {asked} already; name a larger one")
     given = longest_time(run)
-    if time is not None and given and configuration.seconds(time) < configuration.seconds(given):
-        raise UsageError(f"--time {time}: the run was given {given} already; say a longer one")
+    if changes.time is not None and given and configuration.seconds(changes.time) < configuration.seconds(given):
+        raise UsageError(f"--time {changes.time}: the run was given {given} already; say a longer one")
     settings = config.workers
-    if workers is not None:
-        settings = replace(settings, workers=workers)
-    if device is not None:
-        settings = replace(settings, device=device)
+    if changes.workers is not None:
+        settings = replace(settings, workers=changes.workers)
+    if changes.device is not None:
+        settings = replace(settings, device=changes.device)
     return config.model_copy(
         update={
-            "search": replace(config.search, budget=budget or asked),
+            "search": replace(config.search, budget=changes.budget or asked),
             "workers": settings,
-            "layers": paths.own_code("layers", config.layers, layers, run=run.folder),
-            "operators": paths.own_code("operators", config.operators, operators, run=run.folder),
-            "log": config.log if log is None else tuple(log),
-            "time": time or given,
-            "task": config.task if task is None else configuration.load(None, {"task": task}).task,
+            "layers": paths.own_code("layers", config.layers, changes.layers, run=run.folder),
+            "operators": paths.own_code("operators", config.operators, changes.operators, run=run.folder),
+            "log": config.log if changes.log is None else tuple(changes.log),
+            "time": changes.time or given,
+            "task": config.task if changes.task is None else configuration.load(None, {"task": changes.task}).task,
         }
     )
 
@@ -237,7 +244,7 @@ def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:
     """The run's search before its first proposal. Raises RunChanged where what the run needs is not there any more."""
     # Nothing is evaluated: the device is the one that the scores were made on, whether it is here or not.
     device = str(json.loads(run.text("environment.json"))["device"])
-    setup = setup_of(run, resumed_config(run, None, None, None, None, layers, operators), device)
+    setup = setup_of(run, resumed_config(run, Changes(layers=layers, operators=operators)), device)
     return search_of(run, setup)
 
 

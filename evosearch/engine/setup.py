@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation, Grammar
     from evosearch.plugins import Operators
     from evosearch.search import SearchSettings
+    from evosearch.tasks import AnyTask
 
 
 SCORING = ("evaluator", "stop", "measure", "kind", "head")  # kinds of plug-ins that a score hangs on
@@ -144,16 +145,18 @@ def prepare(
     seed_folder: Path | None = None,
     seed_texts: Mapping[str, str] | None = None,
     header: Mapping[str, Any] | None = None,
+    task: AnyTask | None = None,
 ) -> Setup:
     """Read all that the configuration names. Raises EvosearchError; writes nothing.
 
     grammar_file, seed_folder: where a run's own copies lie, for a run that is resumed. seed_texts: seeds by name,
     in place of the config's. header: of a run that is resumed; its objectives are those that it was started with.
+    task: the config's, where it is loaded already.
     """
     file = grammar_file or paths.find("grammars", config.grammar, ".lark")
     read = language.load(file)
     own = plugins.find(config.operators)
-    task = tasks.load(config.task, config.data, named(own.own("kind"), config.data.kind))
+    task = task or task_of(config, own)
     head = own.get("head", config.head).function if config.head else None
     if isinstance(task, Task):
         _check_input(read, task)
@@ -170,6 +173,11 @@ def prepare(
         except ArchitectureError as error:
             raise ArchitectureError(f"seed {name}: {error}") from None
     return Setup(config, read, file, space, task, own, seeds, texts, objectives, rule)
+
+
+def task_of(config: Config, own: Operators) -> AnyTask:
+    """The task that the configuration names, of its own kind where it names one."""
+    return tasks.load(config.task, config.data, named(own.own("kind"), config.data.kind))
 
 
 def _check_input(grammar: Grammar, task: Task) -> None:
