@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -105,10 +105,6 @@ class Architecture:
         """
         head = None if self.head is None or isinstance(self.head.layer, MeanLinear) else self.head
         return canonical_key(self.root, self.layer_digests, stem=self.stem, head=head)
-
-    def with_head(self, head: Leaf | None) -> Architecture:
-        """The same network with another head, or with none."""
-        return replace(self, head=None if head is None else _node(head, self.output))
 
 
 def _node(leaf: Leaf, x: Shape) -> Node:

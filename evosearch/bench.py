@@ -92,8 +92,7 @@ def entrants(strategies: Sequence[str], policies: Sequence[str], settings: Searc
     made = [Entrant("random", _baseline(settings))]
     for strategy, policy in itertools.product(strategies, policies):
         if strategy != "random":
-            # plain text from the command line: SearchSettings itself refuses a policy that it does not have
-            chosen = replace(settings, strategy=strategy, policy=policy)  # type: ignore[arg-type]
+            chosen = replace(settings, strategy=strategy, policy=policy)
             made.append(Entrant(f"{strategy} {policy}", chosen))
     return made
 

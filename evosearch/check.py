@@ -6,6 +6,7 @@ file and the promise. A layer's stated shape, parameters, FLOPs and saved scalar
 
 from __future__ import annotations
 
+import functools
 import math
 import random  # noqa: TID251 - read to see that nobody drew from it
 import tempfile
@@ -28,6 +29,7 @@ from evosearch.space import space_of
 from evosearch.tasks import Split, make_task
 
 if TYPE_CHECKING:
+    from evosearch.evaluation.fit import Trained
     from evosearch.evaluation.job import Context
     from evosearch.layers.base import Shape
     from evosearch.plugins import Operator, Operators
@@ -77,7 +79,7 @@ def check_plugin(operators: Operators, operator: Operator, space: Space) -> None
             CHECKS[operator.kind](operator)
     except EvosearchError:
         raise
-    except Exception as error:
+    except Exception as error:  # a person's own code may raise anything at all
         raise _broken(operator, f"raised {type(error).__name__}: {error}") from error
     if random.getstate() != before:
         raise _broken(operator, "drew from a global generator; draw from the rng it is given")
@@ -212,8 +214,6 @@ def _plain(value: Any) -> Any:
 
 
 def _measure(operator: Operator) -> None:
-    from evosearch import network
-    from evosearch.evaluation.fit import train
 
     measure, task = operator.function(), _task()
     context = _context(task)
@@ -224,13 +224,7 @@ def _measure(operator: Operator) -> None:
     _require(
         operator, isinstance(measure.unit, str) and isinstance(measure.timed, bool), "lacks a unit, or whether timed"
     )
-    for text in _texts(context.space, 2):
-        architecture = context.space.read(context.space.parse(text))
-        trained = train(
-            lambda read=architecture: network.build(read),  # type: ignore[misc]
-            task, context.recipe, seed=5, key=architecture.key, cost=architecture.cost,
-        )  # fmt: skip
-        _require(operator, trained.score.status == "ok", f"cannot be tried: {trained.score.error}")
+    for trained in _trained(operator, context, task):
         values = [measure.value(trained, task) for _ in range(2)]
         if values[0] is not None:
             _require(operator, math.isfinite(float(values[0])), f"measured {values[0]}; None where there is nothing")
@@ -239,9 +233,6 @@ def _measure(operator: Operator) -> None:
 
 def _kind(operator: Operator) -> None:
     import torch
-
-    from evosearch import network
-    from evosearch.evaluation.fit import train
 
     kind = operator.function()
     _require(operator, kind.name == operator.name, f"is named {kind.name!r}; name it as its file, {operator.name!r}")
@@ -266,13 +257,22 @@ def _kind(operator: Operator) -> None:
         operator, head.shape((8,)) == (task.outputs,), f"has a head that gives {head.shape((8,))}, not {task.outputs}"
     )
     _against_torch(head, (8,), str(operator.path))
+    _trained(operator, context, task)
+
+
+def _trained(operator: Operator, context: Context, task: Task) -> list[Trained]:
+    """Two small networks trained on the task. Raises OperatorError where one cannot be."""
+    from evosearch import network
+    from evosearch.evaluation.fit import train
+
+    found = []
     for text in _texts(context.space, 2):
-        architecture = context.space.read(context.space.parse(text))
-        trained = train(
-            lambda read=architecture: network.build(read),  # type: ignore[misc]
-            task, context.recipe, seed=5, key=architecture.key, cost=architecture.cost,
-        )  # fmt: skip
-        _require(operator, trained.score.status == "ok", f"cannot be trained on: {trained.score.error}")
+        read = context.space.read(context.space.parse(text))
+        build = functools.partial(network.build, read)
+        trained = train(build, task, context.recipe, seed=5, key=read.key, cost=read.cost)
+        _require(operator, trained.score.status == "ok", f"cannot be trained with: {trained.score.error}")
+        found.append(trained)
+    return found
 
 
 def _head(operator: Operator) -> None:
@@ -389,7 +389,7 @@ def _compare(name: str, node: Node) -> None:
             saved = [_saved(module.train(), x.clone().requires_grad_(trained)) for trained in (True, False)]
     except EvosearchError:
         raise
-    except Exception as error:
+    except Exception as error:  # code that an own layer wrote or made may raise anything at all
         raise LayerError(f"{at}: its network does not run: {type(error).__name__}: {error}") from error
     params = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
     for what, stated, counted in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,11 +13,12 @@ from evosearch import grammar
 from evosearch.architecture import Architecture, Limits, Space
 from evosearch.layers import vocabulary
 from evosearch.layers.library.mean_linear import MeanLinear
+from evosearch.layers.node import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from evosearch.layers.base import Shape
+    from evosearch.layers.base import Leaf, Shape
 
 GRAMMARS = Path(__file__).resolve().parent.parent / "grammars"
 
@@ -63,9 +65,15 @@ def seed(name: str, shape: Shape | None = None) -> Architecture:
     return there.read(there.parse((GRAMMARS / "seeds" / f"{name}.arch").read_text()))
 
 
+def with_head(architecture: Architecture, head: Leaf) -> Architecture:
+    """The same network with another head."""
+    x = architecture.output
+    return dataclasses.replace(architecture, head=Node(head, x, head.shape(x)))
+
+
 def headed(architecture: Architecture, outputs: int) -> Architecture:
     """The network with the usual head of so many outputs."""
-    return architecture.with_head(MeanLinear(outputs))
+    return with_head(architecture, MeanLinear(outputs))
 
 
 def samples(

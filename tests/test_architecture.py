@@ -16,7 +16,7 @@ from evosearch.cost import Cost
 from evosearch.errors import ArchitectureError, LayerError, ShapeError
 from evosearch.layers.base import Leaf, Shape
 from evosearch.layers.library.mean_linear import MeanLinear
-from tests.spaces import SHAPES, samples, seed, space
+from tests.spaces import SHAPES, samples, seed, space, with_head
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -85,8 +85,9 @@ def test_a_stem_stands_before_every_sentence() -> None:
 def test_keys_tell_another_head_and_not_the_usual_ones_outputs() -> None:
     read = space("einspace")
     architecture = read.read(read.parse("seq(norm,identity)"))
-    assert architecture.with_head(MeanLinear(10)).key == architecture.key == architecture.with_head(MeanLinear(3)).key
-    assert architecture.with_head(Tokens(2)).key not in (architecture.key, architecture.with_head(Tokens(4)).key)
+    usual = [with_head(architecture, MeanLinear(outputs)).key for outputs in (3, 10)]
+    assert usual == [architecture.key] * 2
+    assert with_head(architecture, Tokens(2)).key not in (architecture.key, with_head(architecture, Tokens(4)).key)
 
 
 def test_limits_hold_the_head_too_and_at_the_limit_is_within() -> None:

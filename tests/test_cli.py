@@ -74,7 +74,7 @@ class Engine:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     interrupt: bool = False
 
-    def start(self, config: Config, folder: Path, watch: Any, why: Sequence[str] = ()) -> Summary:
+    def start(self, config: Config, folder: Path, watch: Any, why: Sequence[str] = (), task: Any = None) -> Summary:
         self.calls.append(("start", config))
         return self._search(folder, watch)
 

@@ -106,6 +106,7 @@ def test_what_a_module_prints_as_it_loads_is_no_json(project: Path) -> None:
         assert said in done.stderr
 
 
+@pytest.mark.usefixtures("hears_signals")
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP], ids=lambda sign: sign.name)
 def test_a_run_that_is_asked_to_end_leaves_nothing_behind(project: Path, sign: signal.Signals) -> None:
     """No worker, nothing that a candidate has started, no temporary folder; and it can be gone on with."""

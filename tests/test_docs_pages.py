@@ -115,6 +115,7 @@ def test_a_reader_follows_a_page_and_leaves_no_trace(tmp_path: Path) -> None:
     assert reader._run("echo f0e1d2c3", "") == "12345678\n"
 
 
+@pytest.mark.usefixtures("hears_signals")
 def test_ctrl_c_is_pressed_where_the_page_shows_it(tmp_path: Path) -> None:
     """Once the line before `^C` has come, and the command ends as an interrupted one does."""
     script = "trap 'echo; echo stopped; exit 130' INT; echo ready; for i in $(seq 1 300); do sleep 0.1; done; echo no"

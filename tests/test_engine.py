@@ -18,9 +18,10 @@ import evosearch
 from evosearch import config as configuration
 from evosearch import engine, tasks
 from evosearch.errors import ConfigError, RunChanged, RunLocked, SpaceExhausted, UsageError
-from evosearch.store.run import Run, equal_journals
+from evosearch.store.run import Run
 from tests.chaos.sessions import config as words_config
 from tests.chaos.sessions import words
+from tests.journals import equal_journals
 
 SMALL: Mapping[str, Any] = {
     "seeds": ["small_cnn"],

@@ -17,10 +17,11 @@ from evosearch import config as configuration
 from evosearch import engine
 from evosearch.cli import main
 from evosearch.search import Proposal
-from evosearch.store.run import Run, journal_digest
+from evosearch.store.run import Run
 from tests.conftest import ROOT
 from tests.golden.make_project import MORE, PROJECT, RUNS
 from tests.golden.searches import made_up, proposals, recorded, searched
+from tests.journals import journal_digest
 from tests.spaces import space
 from tests.watch import Silent
 

@@ -23,10 +23,11 @@ from evosearch.logs import Logs, Scored, Session, makers
 from evosearch.logs.comma_separated import MOST_NAMES
 from evosearch.logs.rows import COLUMNS
 from evosearch.logs.tensorboard import Tensorboard
-from evosearch.store.run import Record, Run, equal_journals
+from evosearch.store.run import Record, Run
 from tests.chaos.faults import FaultyDisk
 from tests.chaos.sessions import config, logged, words
 from tests.conftest import ROOT
+from tests.journals import equal_journals
 from tests.watch import Silent
 
 FILES = ("evaluations.csv", "evaluations.jsonl")

@@ -16,9 +16,10 @@ from evosearch import config as configuration
 from evosearch import engine, plugins
 from evosearch.cli import main
 from evosearch.errors import RunChanged
-from evosearch.store.run import Run, equal_journals
+from evosearch.store.run import Run
 from tests.conftest import ROOT
 from tests.golden.make_project import PROJECT
+from tests.journals import equal_journals
 from tests.own import project
 from tests.watch import Silent
 

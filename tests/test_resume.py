@@ -14,9 +14,10 @@ import typer
 from evosearch import engine
 from evosearch.cli import main
 from evosearch.store.framing import FORMAT
-from evosearch.store.run import CHECKPOINT_FILE, PREVIOUS_FILE, Run, journal_digest
+from evosearch.store.run import CHECKPOINT_FILE, PREVIOUS_FILE, Run
 from evosearch.store.verify import verify
 from tests.chaos.sessions import config, kills, session, state, words
+from tests.journals import journal_digest
 
 
 def test_a_run_that_is_killed_ends_as_the_run_that_nobody_killed(tmp_path: Path) -> None:

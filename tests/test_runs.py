@@ -22,9 +22,10 @@ import pytest
 
 from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunLocked, StorageError
 from evosearch.store import framing, lock
-from evosearch.store.run import Checkpoint, Run, equal_journals, journal_digest
+from evosearch.store.run import Checkpoint, Run
 from evosearch.store.verify import repair, verify
 from tests.chaos.faults import Died, FaultyDisk, proposal, restored, score, search
+from tests.journals import equal_journals, journal_digest
 
 FILES = {"config.toml": "seed = 1\n", "grammar/mine.lark": 'start: "a"\n', "environment.json": "{}"}
 

@@ -14,6 +14,7 @@ import pytest
 
 from evosearch.errors import TaskError
 from evosearch.tasks import TaskSettings, function, table
+from tests import cells
 
 ROWS = """arch,val,seconds,test,params
 "a ( b )",0.5,12.5,0.4,100
@@ -141,13 +142,13 @@ def test_nasbench201_strings_are_read_and_written() -> None:
     text = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|nor_conv_3x3~1|skip_connect~2|"
     operations = ("avg_pool_3x3", "nor_conv_1x1", "skip_connect", "none", "nor_conv_3x3", "skip_connect")
     assert table.cell(text) == operations
-    assert table.cell_string(operations) == text
-    assert all(table.cell(table.cell_string(c)) == c for c in CELLS)
+    assert cells.cell_string(operations) == text
+    assert all(table.cell(cells.cell_string(c)) == c for c in CELLS)
 
 
 def test_the_authors_string_rule_tells_6466_cells_apart() -> None:
     """Dong and Yang, ICLR 2020, section 2.1: 6,466 unique topologies among 15,625."""
-    assert len({table.unique_string(c) for c in CELLS}) == 6466
+    assert len({cells.unique_string(c) for c in CELLS}) == 6466
 
 
 @pytest.mark.parametrize("text", ["", "|none~0|+|none~0|none~1|", "|nine~0|+|none~0|none~1|+|none~0|none~1|none~2|"])
@@ -158,10 +159,10 @@ def test_other_strings_are_no_cells(text: str) -> None:
 
 def test_a_table_of_nasbench201_has_the_benchmark_s_input(tmp_path: Path) -> None:
     path = tmp_path / "nb.csv"
-    path.write_text(f"arch,val,test\n{table.cell_string(CELLS[7])},90,91\n", encoding="utf-8")
+    path.write_text(f"arch,val,test\n{cells.cell_string(CELLS[7])},90,91\n", encoding="utf-8")
     task = table.load(str(path), TaskSettings())
     assert task.input_shape == (3, 32, 32)
-    assert score(task, table.cell_string(CELLS[7])).objectives["val"] == 90
+    assert score(task, cells.cell_string(CELLS[7])).objectives["val"] == 90
 
 
 MODULE = """

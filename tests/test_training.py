@@ -329,7 +329,7 @@ def test_recipes_refuse_nonsense() -> None:
     with pytest.raises(ConfigError, match=r"recipe.lr is nan"):
         Recipe(lr=math.nan)
     with pytest.raises(ConfigError, match="no augmentation 'mixup'"):
-        Recipe(augment=("mixup",))  # type: ignore[arg-type]
+        Recipe(augment=("mixup",))
     with pytest.raises(ConfigError, match="augment is for images, and blobs has none"):
         train(perceptron(), blobs(), replace(QUICK, augment=("flip",)))
 

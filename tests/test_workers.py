@@ -241,6 +241,7 @@ def test_workers_find_modules_where_their_parent_does(tmp_path: Path) -> None:
     assert not (here / "taken").exists()
 
 
+@pytest.mark.usefixtures("hears_signals")
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_the_process_that_started_them(tmp_path: Path, sign: signal.Signals) -> None:
     """Whether it is killed or interrupted without closing its pool, its workers are gone a moment later."""

@@ -45,7 +45,7 @@ class SearchSettings:
     initial: int = 0
     tournament: int = 10
     crossover: float = 0.1
-    policy: adaptive.PolicyName = "q"
+    policy: str = "q"
     features: tuple[Literal["symbol", "depth", "stagnation"], ...] = ()
     window: int = 50
     alpha: float = 0.3

@@ -12,8 +12,9 @@ import pytest
 
 from evosearch.logs import Logs, Scored, Session, makers
 from evosearch.store.disk import Disk
-from evosearch.store.run import Run, journal_digest
+from evosearch.store.run import Run
 from evosearch.store.verify import verify
+from tests.journals import journal_digest
 
 T = TypeVar("T")
 

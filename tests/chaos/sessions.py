@@ -20,8 +20,9 @@ import numpy as np
 from evosearch import config as configuration
 from evosearch import engine
 from evosearch.errors import EvosearchError
-from evosearch.store.run import Run, journal_digest
+from evosearch.store.run import Run
 from evosearch.store.verify import verify
+from tests.journals import journal_digest
 from tests.watch import Silent
 
 GRAMMAR = """\

@@ -15,10 +15,11 @@ import typer
 
 from evosearch import config as configuration
 from evosearch.errors import StorageError
-from evosearch.store.run import Run, equal_journals
+from evosearch.store.run import Run
 from evosearch.store.verify import verify
 from tests.chaos import sessions
 from tests.chaos.faults import FaultyDisk, search
+from tests.journals import equal_journals
 from tests.test_cache import crowd
 from tests.test_resume import commands_on_damaged_runs
 from tests.test_runs import flips, kills, refusals, tears

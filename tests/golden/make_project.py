@@ -20,9 +20,10 @@ import numpy as np
 
 from evosearch import config as configuration
 from evosearch import engine
-from evosearch.store.run import Run, journal_digest
+from evosearch.store.run import Run
 from tests.chaos.sessions import words
 from tests.golden.searches import SEEDS, keys, made_up, proposals, recorded, searched
+from tests.journals import journal_digest
 from tests.watch import Silent
 
 PROJECT = Path(__file__).parent / "project"

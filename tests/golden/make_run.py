@@ -12,8 +12,9 @@ from pathlib import Path
 from evosearch import config as configuration
 from evosearch.engine import session as sessions
 from evosearch.store import framing
-from evosearch.store.run import Run, journal_digest
+from evosearch.store.run import Run
 from tests.chaos.sessions import session, words
+from tests.journals import journal_digest
 
 HERE = Path(__file__).parent
 
