@@ -159,7 +159,6 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("search/search.py", "Search.ask", "SpaceExhausted"),
         ("tasks/base.py", "Split.__post_init__", "TaskError"),
         ("tasks/base.py", "make_task", 'TaskError(f"{name}: an example has shape'),
-        ("evaluation/recipe.py", "Recipe.__post_init__", 'ConfigError(f"recipe.augment: no augmentation'),
         ("evaluation/evaluators/__init__.py", "Spec.build", "TaskError"),
     ],
     "the contract of operators is checked by the tests of who writes one; tests/test_operators.py": [
