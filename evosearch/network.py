@@ -7,6 +7,7 @@ writes its own lines into a Builder.
 from __future__ import annotations
 
 import functools
+import itertools
 import linecache
 from collections import OrderedDict
 from functools import lru_cache
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from evosearch.architecture import Architecture
+    from evosearch.layers.builder import Path
     from evosearch.layers.node import Node
 
 KEPT_SOURCES = 64  # generated files that tracebacks can still show
@@ -78,6 +80,25 @@ def segments(architecture: Architecture) -> list[nn.Module]:
         start = builder.start(node.inputs)
         body = builder.forward(start, write(node, start, builder))
         found.append(_made(_code(builder, body, f"{show(node.inputs)} to {show(node.output)}.", "Network"), builder))
+    return found
+
+
+def places(architecture: Architecture) -> list[tuple[Node, dict[Path, list[str]]]]:
+    """Of stem, tree and head, whichever there are: the submodules and parameters that each use of a layer added.
+
+    The names are those of the module of `build`.
+    """
+    nodes = _nodes(architecture)
+    builder = Builder(repeated=repeated(nodes))
+    x = builder.start(architecture.input)
+    found = []
+    for node in nodes:
+        known = len(builder.origins)
+        x = write(node, x, builder)
+        names: dict[Path, list[str]] = {}
+        for name, origin in itertools.islice(builder.origins.items(), known, None):
+            names.setdefault(origin.path(), []).append(name)
+        found.append((node, names))
     return found
 
 
@@ -251,4 +272,4 @@ def _remember(filename: str, text: str) -> None:
         linecache.cache.pop(oldest, None)
 
 
-__all__ = ["build", "held_scalars", "segments", "source", "working_scalars"]
+__all__ = ["build", "held_scalars", "places", "segments", "source", "working_scalars"]

@@ -76,6 +76,13 @@ class Operator:
     digest: str
     version: str = ""
 
+    @property
+    def preserves(self) -> bool:
+        """Whether it declares that offspring with their parents' weights compute what those do
+        (`evosearch.variation.preserving`).
+        """
+        return bool(getattr(self.function, "preserves", False))
+
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
         """Call the function. Raises OperatorError where it raises, or gives what no operator of its kind may give."""
         try:
@@ -161,6 +168,16 @@ class Operators:
         if name not in self.of(kind):
             raise OperatorError(f"no {kind} operator named {name!r}; {paths.offer(name, tuple(self.of(kind)))}")
         return self.of(kind)[name]
+
+    def usual(self, kind: str) -> dict[str, Operator]:
+        """Those that a run uses that names none: all but the mutations that declare to preserve the function, which are
+        of use where weights are inherited.
+        """
+        named = self._kinds[kind]
+        found = {name: one for name, one in named.items() if not one.preserves}
+        for name in [name for name in named.loaded if name not in found]:
+            del named.loaded[name]  # it was looked at, and is not used
+        return found
 
     def own(self, kind: str) -> Mapping[str, Any]:
         """The functions or classes of a kind by name, for whoever asks for one by its name."""

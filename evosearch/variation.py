@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from evosearch.errors import ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar
-from evosearch.layers.base import Shape, Want, matches
+from evosearch.layers.base import Series, Shape, Want, matches
+from evosearch.layers.library.activations import Identity
+from evosearch.layers.residuals import is_residual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -148,11 +150,7 @@ def wrap(kept: Site, space: Space, rng: np.random.Generator, *, every: bool = Fa
     The other parts are drawn anew, each to a shape at which the layer's rule was seen to hold. every: the kept
     sub-tree stands for all parts instead, of which there must be two or more. None where no layer can be put around.
     """
-    candidates = [
-        (alternative, chain)
-        for alternative, chain in _chains(space, kept.rule).items()
-        if alternative.rules and alternative.weight > 0 and all(choice.weight > 0 for choice in chain)
-    ]
+    candidates = [(alternative, chain) for alternative, chain in _drawable(space, kept.rule) if alternative.rules]
     for alternative, chain in shuffled(candidates, rng):
         make = _wrap_free if kept.input is None else _wrap_shaped
         made = make(alternative, kept, space, rng, every)
@@ -274,6 +272,98 @@ def exchange(parent: Derivation, site: Site, donor: Site, space: Space) -> Deriv
     return parent.replace(site.path, new)
 
 
+# Offspring that begin as their parents
+
+
+def preserving(operator: T) -> T:
+    """Declare that a mutation's offspring compute what their parents do, once they have their weights
+    (`evosearch.inherit`). Such a mutation is used where weights are inherited, or where it is named.
+    """
+    operator.preserves = True  # type: ignore[attr-defined]
+    return operator
+
+
+def residual(space: Space, rule: str, shape: Shape, depth: int, rng: np.random.Generator) -> Derivation | None:
+    """A derivation of `rule` that adds what a drawn part makes to its input, of the given shape; None where none is.
+
+    depth: layers around it.
+    """
+    for alternative, chain in shuffled(list(_drawable(space, rule)), rng):
+        compiled = space.sampler.compiled(alternative)
+        if compiled.endless or compiled.leaf:
+            continue
+        for template in islice(compiled.templates.shuffled(rng), MAX_TEMPLATES):
+            made = _residual(template, space, shape, depth, rng)
+            if made is not None:
+                return chained(chain, made)
+    return None
+
+
+def _residual(
+    template: Template, space: Space, shape: Shape, depth: int, rng: np.random.Generator
+) -> Derivation | None:
+    """The template with one part drawn to keep the shape and the identity in its other ones, where it is a residual."""
+    passed = [_identity(space, rule) for rule in template.slots]
+    if len(passed) > 1 and not _adds(template, passed, space, shape):
+        return None
+    for drawn in shuffled(range(len(passed)), rng):
+        if any(part is None for index, part in enumerate(passed) if index != drawn):
+            continue
+        part = space.draw_at(rng, template.slots[drawn], shape, shape, depth=depth + 1, max_nodes=CONTEXT_NODES)
+        parts = [part if index == drawn else one for index, one in enumerate(passed)]
+        if part is not None and _adds(template, parts, space, shape):
+            return template.skeleton.fill([one for one in parts if one is not None])
+    return None
+
+
+def _adds(template: Template, parts: Sequence[Derivation | None], space: Space, shape: Shape) -> bool:
+    there = [part for part in parts if part is not None]
+    if len(there) < len(parts):
+        return False
+    try:
+        node = space.node(template.skeleton.fill(there), shape)
+    except ShapeError:
+        return False
+    return node.output == shape and is_residual(node)
+
+
+def _identity(space: Space, rule: str) -> Derivation | None:
+    """The layer that does nothing as a derivation of a rule, where the grammar has it."""
+    for alternative, chain in _drawable(space, rule):
+        if not alternative.rules and not alternative.terminals:
+            one = chained(chain, Derivation(alternative, (), ()))
+            if isinstance(space.bound(one)[0], Identity):
+                return one
+    return None
+
+
+def neighbours(parent: Derivation, site: Site, make: Make, space: Space) -> Iterator[Derivation]:
+    """The parent with a layer in a site's place that has the old sub-tree and a new one in a row, in either order.
+
+    make: (rule, shape) -> the new one, drawn to take and give that shape, or None.
+    """
+    for alternative, chain in _drawable(space, site.rule):
+        compiled = space.sampler.compiled(alternative)
+        if compiled.endless or compiled.leaf:
+            continue
+        for template in compiled.templates.items:
+            if not isinstance(template.layer, Series) or len(template.slots) != 2:
+                continue
+            for kept, shape in ((0, site.output), (1, site.input)):
+                old = lift(space, template.slots[kept], site.derivation)
+                new = make(template.slots[1 - kept], shape) if old is not None else None
+                if old is not None and new is not None:
+                    parts = (old, new) if kept == 0 else (new, old)
+                    yield parent.replace(site.path, chained(chain, template.skeleton.fill(parts)))
+
+
+def _drawable(space: Space, rule: str) -> Iterator[tuple[Alternative, Chain]]:
+    """The alternatives that a rule leads to by choosing alone, with these choices, as far as they may be drawn."""
+    for alternative, chain in _chains(space, rule).items():
+        if alternative.weight > 0 and all(choice.weight > 0 for choice in chain):
+            yield alternative, chain
+
+
 # Lists: `block (";" block)*` and its like, whose items stand in helper rules that repeat
 
 
@@ -353,3 +443,40 @@ def _node(parent: Derivation, path: tuple[int, ...]) -> Derivation:
     for index in path:
         parent = parent.parts[index]
     return parent
+
+
+# Single choices: an alternative or a terminal, everything else kept
+
+
+def choices(parent: Derivation, space: Space) -> Iterator[tuple[tuple[int, ...], Derivation]]:
+    """Every node at which something else could have been chosen, with its path."""
+    stack: list[tuple[tuple[int, ...], Derivation]] = [((), parent)]
+    while stack:
+        path, node = stack.pop()
+        alternative = node.alternative
+        if alternative.terminals or any(
+            other is not alternative and other.rules == alternative.rules and other.weight > 0
+            for other in space.grammar.rules[node.rule]
+        ):
+            yield path, node
+        stack += [((*path, index), part) for index, part in enumerate(node.parts)]
+
+
+def variants(node: Derivation, space: Space, rng: np.random.Generator) -> Iterator[Derivation]:
+    """The node with one thing changed, each way once; a number from a range is drawn anew."""
+    terminals = space.grammar.terminals
+    for index, (name, text) in enumerate(zip(node.alternative.terminals, node.tokens, strict=True)):
+        choices = terminals[name].choices
+        texts = [t for t, weight in choices if weight > 0] if choices else [terminals[name].draw(rng) for _ in range(2)]
+        for other in texts:
+            if other != text:
+                yield Derivation(node.alternative, (*node.tokens[:index], other, *node.tokens[index + 1 :]), node.parts)
+    for alternative in space.grammar.rules[node.rule]:
+        if (
+            alternative is not node.alternative
+            and alternative.rules == node.alternative.rules
+            and alternative.weight > 0
+        ):
+            old = dict(zip(node.alternative.terminals, node.tokens, strict=True))
+            tokens = tuple(old.get(name) or terminals[name].draw(rng) for name in alternative.terminals)
+            yield Derivation(alternative, tokens, node.parts)

@@ -25,7 +25,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("store", "workers", "operators", "variation"),
     ("evaluation",),
     ("space",),
-    ("network", "tasks"),
+    ("network", "inherit", "tasks"),
     ("architecture", "sampler"),
     ("identity",),
     ("grammar", "layers", "score", "individual"),

@@ -93,7 +93,7 @@ def test_mutations_apply_and_change_something(arenas: dict[str, tuple[Space, lis
     """On expressions and einspace each mutation finds a place in most parents, and the offspring is another text."""
     for name in ("expressions", "einspace"):
         space, parents = arenas[name]
-        for operator in BUNDLED.of("mutate").values():
+        for operator in BUNDLED.usual("mutate").values():
             rng = np.random.default_rng(2)
             children = [operator(parent, space, rng) for parent in parents if parent.size > 8]
             made = [child for child in children if child is not None]

@@ -17,6 +17,7 @@ from evosearch import logs, workers
 from evosearch.config import NO_END
 from evosearch.engine import timing
 from evosearch.engine.finishing import STARTING, Finishing, share_of_rows, wanted
+from evosearch.engine.lineage import Lineages
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, UsageError
@@ -100,6 +101,7 @@ class Session:
         rule = self.setup.rule
         shared = isinstance(self.setup.task, Task) and not (rule is not None and rule.relative)
         self.ledger = Ledger.shared() if shared else None
+        self.lineages = self._lineages()
         self.proposals: dict[int, Proposal] = {}
         first, best = self.search.objectives[0], self.search.best()
         stands = logs.Session(
@@ -171,18 +173,20 @@ class Session:
 
     def submit(self, proposal: Proposal, *, journal: bool) -> None:
         """Journal a proposal; take its score from the ledger where another run has paid for it, else evaluate it."""
+        lineages = self.lineages
         if journal:
-            self.run.append_proposal(proposal.pack())
+            self.run.append_proposal(proposal.pack() | (lineages.propose(proposal) if lineages else {}))
         self.proposals[proposal.number] = proposal
-        if self.ledger is not None:
+        if self.ledger is not None and lineages is None:  # a known score has no weights that children could begin with
             score = self.ledger.get(proposal.key, *self.setup.known_as, proposal.seed)
             if score is not None:
                 self.known += 1
                 self.arrived.append((proposal.number, replace(score, seconds=0.0)))
                 return
+        seed = lineages.seed(proposal) if lineages else proposal.seed
         job = workers.Job(
-            proposal.number, proposal.text, proposal.key, proposal.seed, self._brief(proposal.number),
-            proposal.fidelity, proposal.repeat,
+            proposal.number, proposal.text, proposal.key, seed, self._brief(proposal.number),
+            proposal.fidelity, proposal.repeat, lineages.parent(proposal) if lineages else None,
         )  # fmt: skip
         self._pool().submit(job)
 
@@ -206,6 +210,8 @@ class Session:
         """Ask for as many candidates as the look-ahead allows and the workers can use. False where there are none."""
         asked = False
         while len(self.proposals) < self._capacity() and not self.search.exhausted:
+            if self.lineages is not None:
+                self.lineages.look(self.search)
             try:
                 proposal = self.search.ask()
             except SpaceExhausted as end:
@@ -241,12 +247,23 @@ class Session:
             elif score.seconds and self.time.limited:
                 self.trained_in[score.key] = score.seconds
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
-            if self.ledger is not None and score.seconds:
+            inherited = self.lineages is not None and self.lineages.found[number]
+            if self.ledger is not None and score.seconds and not inherited:
                 self.ledger.put(score, task=task, recipe=recipe)
         self.logs.add(scored)
+        if self.lineages is not None:
+            self.lineages.collect(self.search)
         unsaved = self.search.evaluated - self.saved[0]
         if unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()
+
+    def _lineages(self) -> Lineages | None:
+        """Who begins with whose weights, from the journal on; None where nobody does."""
+        if self.setup.config.recipe.inherit == "off" or not isinstance(self.setup.task, Task):
+            return None
+        lineages = Lineages(self.run.folder)
+        lineages.recall(self.run.records())
+        return lineages
 
     def _checked(self, score: Score) -> Score:
         """The score, or a failure where it lacks what the search selects by: the search could not go on from it."""

@@ -107,8 +107,13 @@ class Setup:
 
     @property
     def settings(self) -> SearchSettings:
-        """The search's settings, with the task's metric as objective where none is asked for."""
-        return replace(self.config.search, objectives=tuple(map(str, self.objectives)))
+        """The search's settings, with the task's metric as objective where none is asked for; where weights are
+        inherited, with the mutations that keep what their parents compute.
+        """
+        search = self.config.search
+        inherited = self.config.recipe.inherit != "off" and not search.mutations
+        mutations = tuple(sorted(self.operators.of("mutate"))) if inherited else search.mutations
+        return replace(search, objectives=tuple(map(str, self.objectives)), mutations=mutations)
 
     def search(self) -> Search:
         """The run's search before its first proposal; it has asked for the operators that it uses."""

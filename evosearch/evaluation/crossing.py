@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 import weakref
@@ -51,6 +50,8 @@ def judged(
     rule: StopRule | None = None,
     brief: Any = None,
     repeat: int = 0,
+    begin: Callable[[nn.Module, int], None] | None = None,
+    keep: Callable[[nn.Module, int], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """A candidate's score by the recipe's validation scheme: on the held-out part, or over `recipe.folds` folds.
@@ -59,19 +60,32 @@ def judged(
     mean over them, with its standard error; the curve is the mean of theirs; `outputs` are those for every row of train
     and validation (train first) by the network that was not trained on it; the network is the last fold's. A stop rule
     is asked in the first fold alone, and a fold that fails ends the rest.
+    begin, keep: called with each fold's network when it was made, and when it was trained well.
     """
-    trained_on = functools.partial(
-        train, build, recipe=recipe, device=device, key=key, cost=cost, deadline=deadline, clock=clock
-    )
+
+    def trained_on(part: Task, number: int, seed: int, rule: StopRule | None) -> Trained:
+        def made() -> nn.Module:
+            network = build()
+            if begin is not None:
+                begin(network, number)
+            return network
+
+        one = train(
+            made, part, recipe, device=device, seed=seed, key=key, cost=cost, deadline=deadline, rule=rule, brief=brief,
+            clock=clock,
+        )  # fmt: skip
+        if keep is not None and one.network is not None:
+            keep(one.network, number)
+        return one
+
     if recipe.folds < 2:
-        return trained_on(task, seed=seed, rule=rule, brief=brief)
+        return trained_on(task, 0, seed, rule)
     begun = clock()
     found: list[Trained] = []
     rows = fold_rows(task, recipe.folds, repeat)
     outputs: Array | None = None
     for number, part in enumerate(folds_of(task, recipe.folds, repeat)):
-        asked = rule if number == 0 else None
-        one = trained_on(part, seed=(seed + number) % 2**63, rule=asked, brief=brief)
+        one = trained_on(part, number, (seed + number) % 2**63, rule if number == 0 else None)
         if one.score.status != "ok" or one.outputs is None:
             score = replace(one.score, seed=seed, seconds=clock() - begun)
             return one._replace(score=score, network=None)

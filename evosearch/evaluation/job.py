@@ -23,6 +23,7 @@ class Job:
     number: its proposal's. text: its sentence. key: its canonical key. seed: of its training.
     brief: what the recipe's stop rule says of the curves known when it was proposed, in plain values.
     fidelity: the share of a whole training that it gets, above 0 and up to 1. repeat: as a Proposal's.
+    parent: number and sentence of the candidate whose weights it begins with; None where it begins from nothing.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Job:
     brief: Any = None
     fidelity: float = 1.0
     repeat: int = 0
+    parent: tuple[int, str] | None = None
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,9 @@ class Recipe:
         for each, on the others, and its score is the mean of what the folds say. For data of few rows.
     stop: off, or a rule that ends trainings early: median ends one whose curve lies under the median of those known
         when it was proposed.
+    inherit: off, or parent: a candidate begins with the weights of the one that it was made from, as far as the two are
+        alike (evosearch.inherit), and is trained for inherit_epochs; samples begin from nothing, with all epochs.
+    inherit_epochs: of such a candidate; 0 for a third of epochs, rounded up.
     seed: the training seeds of all candidates derive from it and their keys.
     """
 
@@ -74,6 +77,8 @@ class Recipe:
     folds: int = field(default=1, metadata={"neutral": 1})
     deterministic: bool = True
     stop: str = "off"
+    inherit: Literal["off", "parent"] = field(default="off", metadata={"neutral": "off"})
+    inherit_epochs: int = field(default=0, metadata={"neutral": 0})
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -83,6 +88,7 @@ class Recipe:
             ("folds", 1),
             ("weight_decay", 0),
             ("warmup", 0),
+            ("inherit_epochs", 0),
             ("clip", 0),
             *ALPHAS,
         ):

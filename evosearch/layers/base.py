@@ -25,8 +25,8 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
@@ -97,11 +97,23 @@ class Leaf(_Named, ABC):
     """
 
     keeps_zero: ClassVar[bool] = False  # whether its output is zero wherever its input is
+    vanishes: ClassVar[bool] = False  # whether its output is zero where all its weights are
+    mixes_channels: ClassVar[bool] = False  # whether its weights have an axis of outputs and then one of all inputs
+    channel_copies: ClassVar[int] = 1  # how often its output holds the channels of its input, one block after the other
     saves: ClassVar[str] = "in"  # what backward needs: its input ("in"), its output ("out"), nothing ("")
 
     @abstractmethod
     def shape(self, x: Shape) -> Shape:
         """The output shape at input shape `x`; raises ShapeError where the layer cannot stand."""
+
+    def channelwise(self, x: Shape) -> bool:
+        """Whether each channel of its output, at input shape `x`, hangs on that channel of its input alone."""
+        del x
+        return False
+
+    def grows(self, small: Leaf) -> bool:
+        """Whether it is `small` but for more channels, or a larger kernel that zeros around the small one's fill."""
+        return self == small
 
     def params(self, x: Shape) -> int:
         """Trainable scalars at input shape `x`; by default counted on `module`, without allocating it."""
@@ -219,6 +231,13 @@ def _saved_by_lines(layer: WrittenLeaf, x: Shape) -> int:
     return build.saved()
 
 
+def larger(layer: Leaf, small: Leaf, names: Iterable[str]) -> bool:
+    """For `grows`: whether the layer is `small` but for fields of these names, none of which is smaller."""
+    if type(layer) is not type(small) or any(getattr(layer, name) < getattr(small, name) for name in names):
+        return False
+    return replace(layer, **{name: getattr(small, name) for name in names}) == small  # type: ignore[type-var]
+
+
 def require(holds: bool, message: str) -> None:
     """For `__post_init__`: raises ValueError where arguments are not what a layer can take."""
     if not holds:
@@ -266,6 +285,7 @@ __all__ = [
     "Word",
     "WrittenLeaf",
     "canonical_argument",
+    "larger",
     "matches",
     "mode",
     "register",

@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from evosearch.layers.shapes import Shape, show
 
@@ -33,6 +33,9 @@ class _Line:
     code: str  # with a pair of braces for each input
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+
+
+Path: TypeAlias = "tuple[tuple[int, int], ...]"  # of a use of a layer: (part, copy) of each use from the root down
 
 
 class Working(NamedTuple):
@@ -58,8 +61,7 @@ class Origin(NamedTuple):
     part: int
     copy: int
 
-    def path(self) -> tuple[tuple[int, int], ...]:
-        """(part, copy) of each use from the root down."""
+    def path(self) -> Path:
         found, at = [], self
         while at.above is not None:
             found.append((at.part, at.copy))

@@ -116,6 +116,11 @@ class Search:
         return tuple(entry.proposal for entry in self._inflight.values() if not entry.told)
 
     @property
+    def unfolded(self) -> tuple[int, ...]:
+        """The numbers of proposals that are not folded in yet, oldest first."""
+        return tuple(self._inflight)
+
+    @property
     def known(self) -> int:
         """Distinct evaluations proposed so far: keys, each fidelity and repeat of one by itself."""
         return len(self._archive)
@@ -480,7 +485,7 @@ class Search:
         strategy = strategies.find(operators, settings.strategy)
 
         def named(kind: str, names: Sequence[str]) -> dict[str, Operator]:
-            return {name: operators.get(kind, name) for name in sorted(names)} if names else dict(operators.of(kind))
+            return {name: operators.get(kind, name) for name in sorted(names)} if names else operators.usual(kind)
 
         for name in filter(None, (settings.select, settings.survive)):
             operators.get("select", name)  # refused here where it is not there, whether the strategy selects or not

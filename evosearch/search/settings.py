@@ -31,7 +31,8 @@ class SearchSettings:
     order: "proposal" folds scores by number; "arrival" as they come, which never waits and is not reproducible.
     replacement: random search may propose a known candidate again.
     initialise, select, survive: operators by name; empty: the strategy's own.
-    mutations, crossovers: operators by name; empty: all found.
+    mutations, crossovers: operators by name; empty: all found, of mutations that keep their parents' function only
+        where weights are inherited.
     draws: draws without a new candidate that end the search.
     hall_of_fame: best individuals kept (one objective).
     """

@@ -5,15 +5,13 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from evosearch.grammar.core import Derivation
-from evosearch.variation import shuffled
+from evosearch.variation import choices, shuffled, variants
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
 
     from evosearch.architecture import Space
+    from evosearch.grammar.core import Derivation
 
 NODES = 6  # places looked at before giving up
 VARIANTS = 6  # changes tried at one place
@@ -29,43 +27,9 @@ def change_choice(parent: Derivation, space: Space, rng: np.random.Generator) ->
     regularised evolution (Real et al. 2019).
     Keeps true: the tree's form, all of the node's parts, validity at the input shape.
     """
-    for path, node in islice(shuffled(list(_choices(parent, space)), rng), NODES):
-        for variant in islice(shuffled(list(_variants(node, space, rng)), rng), VARIANTS):
+    for path, node in islice(shuffled(list(choices(parent, space)), rng), NODES):
+        for variant in islice(shuffled(list(variants(node, space, rng)), rng), VARIANTS):
             child = parent.replace(path, variant)
             if space.fits(child):
                 return child
     return None
-
-
-def _choices(parent: Derivation, space: Space) -> Iterator[tuple[tuple[int, ...], Derivation]]:
-    """Every node at which something else could have been chosen, with its path."""
-    stack: list[tuple[tuple[int, ...], Derivation]] = [((), parent)]
-    while stack:
-        path, node = stack.pop()
-        alternative = node.alternative
-        if alternative.terminals or any(
-            other is not alternative and other.rules == alternative.rules and other.weight > 0
-            for other in space.grammar.rules[node.rule]
-        ):
-            yield path, node
-        stack += [((*path, index), part) for index, part in enumerate(node.parts)]
-
-
-def _variants(node: Derivation, space: Space, rng: np.random.Generator) -> Iterator[Derivation]:
-    """The node with one thing changed, each way once; a number from a range is drawn anew."""
-    terminals = space.grammar.terminals
-    for index, (name, text) in enumerate(zip(node.alternative.terminals, node.tokens, strict=True)):
-        choices = terminals[name].choices
-        texts = [t for t, weight in choices if weight > 0] if choices else [terminals[name].draw(rng) for _ in range(2)]
-        for other in texts:
-            if other != text:
-                yield Derivation(node.alternative, (*node.tokens[:index], other, *node.tokens[index + 1 :]), node.parts)
-    for alternative in space.grammar.rules[node.rule]:
-        if (
-            alternative is not node.alternative
-            and alternative.rules == node.alternative.rules
-            and alternative.weight > 0
-        ):
-            old = dict(zip(node.alternative.terminals, node.tokens, strict=True))
-            tokens = tuple(old.get(name) or terminals[name].draw(rng) for name in alternative.terminals)
-            yield Derivation(alternative, tokens, node.parts)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from evosearch.architecture import Architecture
     from evosearch.evaluation.fit import Trained
+    from evosearch.evaluation.lineage import Lineage
     from evosearch.layers.builder import Working
     from evosearch.tasks import Task
 
@@ -32,6 +34,7 @@ class Network:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.task = cast("Task", context.task)
+        self.folder: Path | None = None
 
     @property
     def digest(self) -> str:
@@ -48,6 +51,7 @@ class Network:
         import torch
 
         check(self.task, self.context.recipe)
+        self.folder = folder
         torch.set_num_threads(self.context.resources.threads)
         warm_up(self.context.resources.device)
 
@@ -65,10 +69,11 @@ class Network:
         if room and (needed := self.memory(cost.params, network.working_scalars(architecture), recipe)) > room:
             said = f"would take {needed / 2**30:.2f} GiB to train, and the limit is {room / 2**30:.2f}"
             return Evaluation(Score(job.key, "over_budget", cost=cost, seed=job.seed, error=said))
+        lineage = self._lineage(job, architecture, recipe)
         trained = judged(
             lambda: network.build(architecture),
             self.task,
-            recipe,
+            lineage.recipe if lineage else recipe,
             device=resources.device,
             seed=job.seed,
             key=job.key,
@@ -77,8 +82,18 @@ class Network:
             rule=self.context.stop,
             brief=job.brief,
             repeat=job.repeat,
+            begin=lineage.begin if lineage else None,
+            keep=lineage.keep if lineage else None,
         )
-        return Evaluation(self._measured(trained), trained.log)
+        return Evaluation(self._measured(lineage.finish(trained) if lineage else trained), trained.log)
+
+    def _lineage(self, job: Job, architecture: Architecture, recipe: Recipe) -> Lineage | None:
+        """What the candidate begins with and leaves behind; None where nobody inherits."""
+        if self.context.recipe.inherit == "off" or self.folder is None:
+            return None
+        from evosearch.evaluation.lineage import Lineage
+
+        return Lineage.of(job, architecture, self.context, recipe, self.folder)
 
     def _measured(self, trained: Trained) -> Score:
         """The score with the measures of the person's own."""

@@ -23,6 +23,9 @@ class Pointwise(WrittenLeaf):
     code: ClassVar[str]
     float32: ClassVar[bool] = False  # whether CUDA's autocast computes it in float32
 
+    def channelwise(self, x: Shape) -> bool:
+        return True
+
     def shape(self, x: Shape) -> Shape:
         return x
 
@@ -36,6 +39,9 @@ class Pointwise(WrittenLeaf):
 @register("identity")
 @dataclass(frozen=True)
 class Identity(Leaf):
+    def channelwise(self, x: Shape) -> bool:
+        return True
+
     def shape(self, x: Shape) -> Shape:
         return x
 
@@ -94,6 +100,9 @@ class Softmax(Pointwise):
     saves: ClassVar[str] = "out"
     float32: ClassVar[bool] = True
     code: ClassVar[str] = "F.softmax({}, dim=-1)"
+
+    def channelwise(self, x: Shape) -> bool:
+        return False
 
 
 @register("sigmoid")
@@ -198,6 +207,9 @@ class PReLU(WrittenLeaf):
     """Leaky ReLU with a learned slope for each channel or feature, 0.25 at first (He et al. 2015)."""
 
     keeps_zero: ClassVar[bool] = True
+
+    def channelwise(self, x: Shape) -> bool:
+        return True
 
     def shape(self, x: Shape) -> Shape:
         return x

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, WrittenLeaf, register, require, size, width
 from evosearch.layers.block import Block, Body, Composed, chain, residual
@@ -129,6 +129,8 @@ class SeriesActivation(Block):
 @dataclass(frozen=True)
 class CausalConv(WrittenLeaf):
     """(S, D) -> (S, width): each step reads itself and those before it, `dilation` apart, with bias (WaveNet, TCN)."""
+
+    vanishes: ClassVar[bool] = True
 
     width: int
     kernel: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
 from evosearch.layers.block import Block, Body, chain
@@ -27,6 +27,8 @@ class Convolution(WrittenLeaf):
     groups: the channels fall into so many, each convolved on its own. dilation: steps between what the kernel reads.
     bias: 1 for one.
     """
+
+    vanishes: ClassVar[bool] = True
 
     width: int
     kernel: int

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, register, require
+from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, larger, register, require
 
 if TYPE_CHECKING:
-    from evosearch.layers.base import Emission
+    from evosearch.layers.base import Emission, Leaf
     from evosearch.layers.builder import Builder
     from evosearch.layers.node import Node
 
@@ -25,6 +25,9 @@ def _image(name: str, x: Shape) -> Shape:
 class Conv(WrittenLeaf):
     """(C, H, W) -> (width, H, W): a convolution with bias; the kernel is odd. With a stride s, H and W over s, up."""
 
+    mixes_channels: ClassVar[bool] = True
+    vanishes: ClassVar[bool] = True
+
     width: int
     kernel: int
     stride: int = 1
@@ -33,6 +36,9 @@ class Conv(WrittenLeaf):
         require(self.width >= 1, f"the width is at least 1, not {self.width}")
         require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
         require(self.stride >= 1, f"the stride is at least 1, not {self.stride}")
+
+    def grows(self, small: Leaf) -> bool:
+        return larger(self, small, ("width", "kernel"))
 
     def shape(self, x: Shape) -> Shape:
         _, height, width = _image("conv", x)
@@ -55,10 +61,18 @@ class Conv(WrittenLeaf):
 class Depthwise(WrittenLeaf):
     """(C, H, W) -> (C, H, W): one odd kernel for each channel, with bias."""
 
+    vanishes: ClassVar[bool] = True
+
     kernel: int
 
     def __post_init__(self) -> None:
         require(self.kernel >= 1 and self.kernel % 2 == 1, f"the kernel is odd, not {self.kernel}")
+
+    def channelwise(self, x: Shape) -> bool:
+        return True
+
+    def grows(self, small: Leaf) -> bool:
+        return larger(self, small, ("kernel",))
 
     def shape(self, x: Shape) -> Shape:
         return _image("depthwise", x)
@@ -84,6 +98,9 @@ class ConvNormReLU(WrittenLeaf):
     With a stride s, H, W and S over s, up. Over a sequence the kernel moves along S.
     """
 
+    mixes_channels: ClassVar[bool] = True
+    vanishes: ClassVar[bool] = True
+
     width: int
     kernel: int
     stride: int = 1
@@ -95,6 +112,9 @@ class ConvNormReLU(WrittenLeaf):
 
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         return axes > 1 and want_axes in (None, axes)
+
+    def grows(self, small: Leaf) -> bool:
+        return larger(self, small, ("width", "kernel"))
 
     def shape(self, x: Shape) -> Shape:
         if len(x) == 1:
@@ -163,6 +183,9 @@ class Pool(WrittenLeaf):
 
     def __post_init__(self) -> None:
         require(self.size >= 1, f"the window is at least 1, not {self.size}")
+
+    def channelwise(self, x: Shape) -> bool:
+        return True
 
     def shape(self, x: Shape) -> Shape:
         channels, height, width = _image(self.name, x)

@@ -23,6 +23,9 @@ class Dropping(WrittenLeaf):
     def __post_init__(self) -> None:
         require(0 <= self.rate < 1, f"the rate is at least 0 and below 1, not {self.rate}")
 
+    def channelwise(self, x: Shape) -> bool:
+        return True
+
     def shape(self, x: Shape) -> Shape:
         return x
 

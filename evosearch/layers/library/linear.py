@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, register, require
+from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, larger, register, require
 
 if TYPE_CHECKING:
-    from evosearch.layers.base import Emission
+    from evosearch.layers.base import Emission, Leaf
     from evosearch.layers.builder import Builder
     from evosearch.layers.node import Node
 
@@ -19,10 +19,16 @@ if TYPE_CHECKING:
 class Projection(WrittenLeaf):
     """(..., d) -> (..., width) by one matrix, d x width."""
 
+    mixes_channels: ClassVar[bool] = True
+    vanishes: ClassVar[bool] = True
+
     width: int
 
     def __post_init__(self) -> None:
         require(self.width >= 1, f"the width is at least 1, not {self.width}")
+
+    def grows(self, small: Leaf) -> bool:
+        return larger(self, small, ("width",))
 
     def shape(self, x: Shape) -> Shape:
         return (*x[:-1], self.width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, WrittenLeaf, register, require, width
 
@@ -20,6 +20,8 @@ class MeanLinear(WrittenLeaf):
 
     As in einspace's training, but for columns the mean is over the tokens (Ericsson et al. 2024, appendix).
     """
+
+    mixes_channels: ClassVar[bool] = True
 
     outputs: int
 

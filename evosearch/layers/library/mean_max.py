@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, width
 
@@ -19,8 +19,13 @@ if TYPE_CHECKING:
 class MeanMax(WrittenLeaf):
     """(C, H, W) -> (2 C,) and (S, D) -> (2 D,): the mean over all places, then the maximum over them."""
 
+    channel_copies: ClassVar[int] = 2
+
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         return axes > 1 and want_axes in (None, 1)
+
+    def channelwise(self, x: Shape) -> bool:
+        return True
 
     def shape(self, x: Shape) -> Shape:
         if len(x) < 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.cost import Cost
 from evosearch.layers.base import (
@@ -55,6 +55,8 @@ class Nothing(Leaf):
 @dataclass(frozen=True)
 class ReLUConvNorm(WrittenLeaf):
     """ReLU, convolution without bias, batch norm; the shape stays."""
+
+    vanishes: ClassVar[bool] = True
 
     kernel: int
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, WrittenLeaf, register
 
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Norm(WrittenLeaf):
     """BatchNorm2d over C in image mode, LayerNorm over the last axis in column and vector mode; the shape stays."""
+
+    vanishes: ClassVar[bool] = True
+
+    def channelwise(self, x: Shape) -> bool:
+        return len(x) == 3
 
     def shape(self, x: Shape) -> Shape:
         return x

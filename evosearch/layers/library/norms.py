@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Normalisation(WrittenLeaf):
     """One module; a scale and a shift for each channel."""
 
+    vanishes: ClassVar[bool] = True
+
     def shape(self, x: Shape) -> Shape:
         return x
 
@@ -35,6 +37,9 @@ def channels_first(code: str, x: Shape) -> str:
 @dataclass(frozen=True)
 class BatchNorm(Normalisation):
     """Over the batch and all places, for each channel (Ioffe and Szegedy 2015)."""
+
+    def channelwise(self, x: Shape) -> bool:
+        return True
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         """In an image it is what `norm` is."""
@@ -112,6 +117,8 @@ def rms_norm(x, weight, dim):
 class RMSNorm(WrittenLeaf):
     """x / rms(x) over the channels at each place, times a weight (Zhang and Sennrich 2019)."""
 
+    vanishes: ClassVar[bool] = True
+
     keeps_zero: ClassVar[bool] = True
 
     def shape(self, x: Shape) -> Shape:
@@ -144,6 +151,11 @@ def per_channel(build: Builder, make: str, x: Shape, name: str) -> tuple[str, in
 class Affine(WrittenLeaf):
     """A scale and a shift for each channel, and no statistics (ResMLP, Touvron et al. 2021)."""
 
+    vanishes: ClassVar[bool] = True
+
+    def channelwise(self, x: Shape) -> bool:
+        return True
+
     def shape(self, x: Shape) -> Shape:
         return x
 
@@ -162,8 +174,13 @@ class Affine(WrittenLeaf):
 class LayerScale(WrittenLeaf):
     """A learned factor for each channel, `initial` at first (CaiT, Touvron et al. 2021)."""
 
+    vanishes: ClassVar[bool] = True
+
     initial: float = 1e-6
     keeps_zero: ClassVar[bool] = True
+
+    def channelwise(self, x: Shape) -> bool:
+        return True
 
     def shape(self, x: Shape) -> Shape:
         return x

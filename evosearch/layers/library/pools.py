@@ -18,6 +18,9 @@ class Pooling(WrittenLeaf):
 
     keeps_zero: ClassVar[bool] = True
 
+    def channelwise(self, x: Shape) -> bool:
+        return True
+
     def params(self, x: Shape) -> int:
         return 0
 

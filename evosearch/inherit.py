@@ -1,0 +1,317 @@
+"""Weights that pass on: a child network begins with those of its parent, as far as the two are alike.
+
+The typed trees of parent and child are aligned from the root down. Equal layers copy their weights; a layer that
+changed copies what overlaps, and what it takes in beyond that begins at zero; a new residual begins as the identity.
+So a child computes what its parent does wherever that can be had: with a residual more (as in fixup and ReZero
+initialisations), with more channels (the exact case of network morphisms, Wei et al. 2016: the new channels are read
+with weight zero), with larger kernels (zero around the old one).
+
+Sources: Net2Net (Chen, Goodfellow and Shlens 2016); EAS (Cai et al. 2018); network morphism (Wei et al. 2016).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from evosearch import network
+from evosearch.architecture import Architecture, deep_recursion
+from evosearch.layers import residuals
+from evosearch.layers.base import Derived, Leaf, Series
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from evosearch.layers.builder import Path
+    from evosearch.layers.node import Layer, Node
+
+Weights = Mapping[str, "Tensor"]
+
+
+@dataclass(eq=False)
+class Use:
+    """A use of a layer in a network. names: the submodules and parameters that it added, in order. parts: below it."""
+
+    node: Node
+    names: tuple[str, ...]
+    parts: tuple[Use, ...]
+
+    @cached_property
+    def signature(self) -> str:
+        """Equal for sub-trees that are the same layers, whatever their shapes."""
+        return f"{self.node.layer!r}({','.join(part.signature for part in self.parts)})"
+
+    @property
+    def series(self) -> list[Use]:
+        """What is computed one after the other, nested series laid flat."""
+        if not isinstance(self.node.layer, Series):
+            return [self]
+        return [one for part in self.parts for one in part.series]
+
+
+class Inherited(NamedTuple):
+    """What a child took over. weights: its state, by name. copied, of: scalars that came from the parent, of all."""
+
+    weights: dict[str, Tensor]
+    copied: int
+    of: int
+
+
+def inherit(parent: Architecture, weights: Weights, child: Architecture, fresh: Weights) -> Inherited:
+    """The child's weights, from its parent's where they are alike and `fresh` elsewhere.
+
+    weights: the parent's state dict; fresh: the child's, newly initialised; neither is changed. Running statistics and
+    other buffers pass on as weights do. For trees nested deeper than Python can hold: raises ArchitectureError.
+    """
+    found = {name: value.clone() for name, value in fresh.items()}
+    copied = 0
+    with deep_recursion(parent.derivation.depth + child.derivation.depth):
+        for action in _aligned(_line(parent), _line(child)):
+            if isinstance(action, _Zeroed):
+                for name in _tensors(action.use, found):
+                    if found[name].is_floating_point():
+                        found[name] = _nothing(name, found[name])
+                continue
+            for old, new in _pairs(action, weights, found):
+                found[new], overlap = _overlap(weights[old], found[new], action.blocks)
+                copied += overlap
+    return Inherited(found, copied, sum(value.numel() for value in found.values()))
+
+
+def preserves(parent: Architecture, child: Architecture) -> bool:
+    """Whether a child with its parent's weights surely computes what the parent does: no weight is looked at.
+
+    So it is where layers of the parent have more channels or larger kernels, which nothing but layers of one channel
+    each lies behind before all channels are read by weights, and where residuals came in that begin as the identity.
+    """
+    with deep_recursion(parent.derivation.depth + child.derivation.depth):
+        return parent.input == child.input and _keeps(_line(parent), _line(child))
+
+
+# --- places ---------------------------------------------------------------------------------------------------------
+
+
+def _line(architecture: Architecture) -> list[Use]:
+    """Stem, steps and head as one series."""
+    return [one for node, names in network.places(architecture) for one in _use(node, (), _by_prefix(names)).series]
+
+
+def _by_prefix(names: Mapping[Path, Sequence[str]]) -> dict[Path, tuple[str, ...]]:
+    """The names at each path, and the paths above them with none."""
+    found: dict[Path, tuple[str, ...]] = {}
+    for path, there in names.items():
+        found[path] = (*found.get(path, ()), *there)
+        for length in range(len(path)):
+            found.setdefault(path[:length], ())
+    return found
+
+
+def _use(node: Node, path: Path, names: Mapping[Path, tuple[str, ...]]) -> Use:
+    """The tree below a node. A part that a layer writes several times is there as often."""
+    inside = node.layer.inside(node.inputs)
+    parts: list[Use] = []
+    for index, part in enumerate((inside,) if inside is not None else node.parts):
+        copy = 0
+        while copy == 0 or (*path, (index, copy)) in names:
+            parts.append(_use(part, (*path, (index, copy)), names))
+            copy += 1
+    return Use(node, names.get(path, ()), tuple(parts))
+
+
+# --- alignment ------------------------------------------------------------------------------------------------------
+
+
+class _Pair(NamedTuple):
+    """Two uses of one layer. blocks: how often the channels that came before stand in their input, in a row."""
+
+    parent: Use
+    child: Use
+    blocks: int
+
+
+class _Zeroed(NamedTuple):
+    """A use whose weights begin at zero."""
+
+    use: Use
+
+
+def _aligned(parent: Sequence[Use], child: Sequence[Use]) -> Iterator[_Pair | _Zeroed]:
+    """What to do with two series: the longest common one is alike; between those, layers of one kind are."""
+    blocks = dict(zip(map(id, child), _blocks(child), strict=True))
+    for same, olds, news in _matched([use.signature for use in parent], [use.signature for use in child]):
+        old, new = [parent[i] for i in olds], [child[i] for i in news]
+        if same:
+            for one, other in zip(old, new, strict=True):
+                yield from _alike(one, other, blocks[id(other)])
+            continue
+        for alike, a, b in _matched([type(u.node.layer) for u in old], [type(u.node.layer) for u in new]):
+            if alike:
+                for i, j in zip(a, b, strict=True):
+                    yield from _alike(old[i], new[j], blocks[id(new[j])])
+                continue
+            for j in b:
+                yield from _added_to(new[j], [old[i] for i in a])
+
+
+def _matched(parent: Sequence[object], child: Sequence[object]) -> Iterator[tuple[bool, range, range]]:
+    """Stretches of two sequences that are equal, and those between; the ranges of their indices."""
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, parent, child, autojunk=False).get_opcodes():
+        yield tag == "equal", range(a, b), range(c, d)
+
+
+def _alike(parent: Use, child: Use, blocks: int) -> Iterator[_Pair | _Zeroed]:
+    """Two uses of one class of layer: their own weights, and their parts' in order."""
+    yield _Pair(parent, child, blocks)
+    if len(parent.parts) != len(child.parts):
+        yield from _aligned(parent.parts, child.parts)
+        return
+    for old, new in zip(parent.parts, child.parts, strict=True):
+        yield from _aligned(old.series, new.series)
+
+
+def _added_to(child: Use, parents: Sequence[Use]) -> Iterator[_Pair | _Zeroed]:
+    """A layer that the parent has not: one put around what the parent has, or a residual of its own."""
+    for part in child.parts:
+        series = part.series
+        if parents and any(use.signature == parents[0].signature for use in series):
+            yield from _aligned(parents, series)
+            return
+    added = _added(child)
+    ends = [end for end in map(_last, added or ()) if end is not None]
+    if added is not None and len(ends) == len(added):
+        yield from map(_Zeroed, ends)
+
+
+def _added(use: Use) -> list[Use] | None:
+    """The parts whose outputs a residual adds to its input; None for what is no residual."""
+    if not residuals.is_residual(use.node):
+        return None
+    if use.node.layer.inside(use.node.inputs) is not None:
+        return _added(use.parts[0])
+    return [use.parts[index] for index in residuals.added(use.node)] if len(use.parts) == len(use.node.parts) else None
+
+
+def _last(use: Use) -> Use | None:
+    """The leaf that makes the use's output zero where all its weights are; None where there is none."""
+    for one in reversed(use.series):
+        layer = _layer(one)
+        if layer.inside(one.node.inputs) is not None:
+            return _last(one.parts[0])
+        if not isinstance(layer, Leaf):
+            return None
+        if one.node.cost.params:
+            return one if layer.vanishes else None
+        if not layer.keeps_zero:
+            return None
+    return None
+
+
+def _keeps(parent: Sequence[Use], child: Sequence[Use]) -> bool:
+    """Whether a series computes what the parent's does, on equal inputs, and ends with as many channels."""
+    waiting = list(parent)
+    grown = False  # whether there are channels, behind the parent's own, that the parent has not
+    for use in child:
+        old = waiting[0] if waiting else None
+        if old is not None and type(use.node.layer) is type(old.node.layer):
+            after = _grown(old, use, grown)
+            if after is not None:
+                grown = after
+                del waiting[0]
+                continue
+        added = _added(use)
+        if grown or not added or any(_last(one) is None for one in added):
+            return False
+    return not waiting and not grown
+
+
+def _grown(old: Use, new: Use, grown: bool) -> bool | None:
+    """Whether there are channels that the parent has not behind a layer as before it; None where it keeps nothing."""
+    before, after = _layer(old), _layer(new)
+    if not (isinstance(before, Leaf) and isinstance(after, Leaf)) or after.inside(new.node.inputs) is not None:
+        same = old.node.layer == new.node.layer and not grown and len(old.parts) == len(new.parts)
+        pairs = zip(old.parts, new.parts, strict=True) if same else ()
+        return False if same and all(_keeps(a.series, b.series) for a, b in pairs) else None
+    if before == after and not grown:
+        return False
+    if after.channelwise(new.node.inputs) and after.grows(before):
+        return grown
+    if after.mixes_channels and after.grows(before):
+        return new.node.output != old.node.output
+    return None
+
+
+def _layer(use: Use) -> Layer:
+    layer = use.node.layer
+    return layer.at(use.node.inputs) if isinstance(layer, Derived) else layer
+
+
+def _blocks(uses: Sequence[Use]) -> Iterator[int]:
+    """For each use of a series, how often the channels that came before it stand in its input, in a row."""
+    blocks = 1
+    for use in uses:
+        yield blocks
+        layer = _layer(use)
+        blocks = blocks * layer.channel_copies if isinstance(layer, Leaf) and not use.node.cost.params else 1
+
+
+# --- tensors --------------------------------------------------------------------------------------------------------
+
+
+def _pairs(pair: _Pair, weights: Weights, fresh: Weights) -> list[tuple[str, str]]:
+    """The names of the tensors that belong together in two uses of a layer."""
+    old, new = pair.parent.names, pair.child.names
+    if len(old) != len(new):
+        return []
+    found = []
+    for one, other in zip(old, new, strict=True):
+        for name in fresh:
+            if name == other or name.startswith(f"{other}."):
+                twin = one + name.removeprefix(other)
+                if twin in weights and weights[twin].dim() == fresh[name].dim():
+                    found.append((twin, name))
+    return found
+
+
+def _tensors(use: Use, fresh: Weights) -> list[str]:
+    return [name for name in fresh for own in use.names if name == own or name.startswith(f"{own}.")]
+
+
+def _nothing(name: str, value: Tensor) -> Tensor:
+    """Zero, but for the statistics of a norm."""
+    return value if name.endswith(("running_mean", "running_var")) else value.new_zeros(value.shape)
+
+
+def _overlap(old: Tensor, fresh: Tensor, blocks: int) -> tuple[Tensor, int]:
+    """The fresh tensor with what overlaps of the old one, and how many scalars that is.
+
+    Axis 0 counts outputs, axis 1 inputs, both from the first on; further axes are a kernel's, from its centre. The old
+    outputs do not see new inputs, nor what is new around their kernels. blocks: in which the inputs stand.
+    """
+    if old.shape == fresh.shape:
+        return old.to(fresh.dtype).clone(), old.numel()
+    if fresh.dim() < 2:
+        count = min(old.numel(), fresh.numel())
+        result = fresh.clone()
+        result[:count] = old[:count].to(fresh.dtype)
+        return result, count
+    if blocks > 1 and fresh.shape[1] % blocks == 0 and old.shape[1] % blocks == 0:
+        parts = [_overlap(*both, 1) for both in zip(old.chunk(blocks, 1), fresh.chunk(blocks, 1), strict=True)]
+        import torch
+
+        return torch.cat([part for part, _ in parts], dim=1), sum(count for _, count in parts)
+    kept, taken = [], []
+    for axis, (was, now) in enumerate(zip(old.shape, fresh.shape, strict=True)):
+        count, centred = min(was, now), axis > 1
+        kept.append(slice((now - count) // 2, (now - count) // 2 + count) if centred else slice(0, count))
+        taken.append(slice((was - count) // 2, (was - count) // 2 + count) if centred else slice(0, count))
+    result = fresh.clone()
+    result[kept[0]] = 0
+    part = old[tuple(taken)]
+    result[tuple(kept)] = part.to(fresh.dtype)
+    return result, part.numel()
+
+
+__all__ = ["Inherited", "inherit", "preserves"]

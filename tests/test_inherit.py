@@ -1,0 +1,257 @@
+"""Children begin with their parents' weights: what is copied, and which mutations keep the function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+
+from evosearch import config as configuration
+from evosearch import engine, inherit, network, operators
+from evosearch.engine.lineage import PARENT
+from evosearch.evaluation.evaluators import evaluator
+from evosearch.evaluation.job import Context, Job, Resources
+from evosearch.evaluation.lineage import FOLDER
+from evosearch.score import Score
+from evosearch.store.run import Run
+from tests.chaos.sessions import child, killed, session
+from tests.spaces import SHAPES, headed, space
+from tests.watch import Silent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from evosearch.architecture import Architecture, Space
+    from evosearch.grammar.core import Derivation
+
+PRESERVING = ("deepen", "grow")
+LARGEST = 1_000_000  # parameters of a parent that is built here
+EXACT = 1e-9
+
+
+def weights(architecture: Architecture, seed: int) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
+    """A network in float64, as if trained: its norms have statistics."""
+    torch.manual_seed(seed)
+    made = network.build(architecture).double().eval()
+    for module in made.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return made, made.state_dict()
+
+
+def begun(parent: Architecture, child: Architecture) -> tuple[float, inherit.Inherited]:
+    """The largest difference of a child that inherits, on a batch; and what it inherited."""
+    old, state = weights(parent, 0)
+    new, fresh = weights(child, 1)
+    taken = inherit.inherit(parent, state, child, fresh)
+    new.load_state_dict(taken.weights)
+    x = torch.randn(4, *parent.input, dtype=torch.double)
+    with torch.no_grad():
+        return float((old(x) - new(x)).abs().max()), taken
+
+
+def offspring(there: Space, name: str, parents: int) -> list[tuple[Derivation, Derivation]]:
+    """(parent, child) of a mutation, of so many parents at the most."""
+    mutation, rng = operators.find().get("mutate", name), np.random.default_rng(7)
+    found = []
+    for _ in range(parents):
+        parent = there.draw(rng)
+        if there.within(there.read(parent)) or there.read(parent).cost.params > LARGEST:
+            continue
+        child = mutation(parent, there, rng)
+        if child is not None and there.read(child).cost.params <= LARGEST:
+            found.append((parent, child))
+    return found
+
+
+@pytest.mark.parametrize("name", PRESERVING)
+@pytest.mark.parametrize(("grammar", "parents"), [("tiny_cnn", 8), ("mlp", 15), ("einspace", 15), ("tables", 8)])
+def test_offspring_of_a_preserving_mutation_compute_what_their_parents_do(
+    name: str, grammar: str, parents: int
+) -> None:
+    there = space(grammar, SHAPES[grammar] if len(SHAPES[grammar]) == 1 else (3, 16, 16))
+    for parent, made in offspring(there, name, parents):
+        assert begun(headed(there.read(parent), 5), headed(there.read(made), 5))[0] < EXACT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRESERVING)
+@pytest.mark.parametrize("grammar", [grammar for grammar, shape in SHAPES.items() if len(shape) != 2])
+def test_no_offspring_of_200_parents_of_a_grammar_differs(name: str, grammar: str) -> None:
+    shape = SHAPES[grammar] if len(SHAPES[grammar]) == 1 or grammar == "nasbench201" else (3, 32, 32)
+    there = space(grammar, shape)
+    for parent, made in offspring(there, name, 200):
+        assert begun(headed(there.read(parent), 5), headed(there.read(made), 5))[0] < EXACT
+
+
+def read(text: str, shape: tuple[int, ...] = (3, 8, 8), grammar: str = "tiny_cnn") -> Architecture:
+    there = space(grammar, shape)
+    return headed(there.read(there.parse(text)), 5)
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [
+        ("conv(16,3);conv(16,3)", "conv(32,3);conv(16,3)"),  # more channels
+        ("conv(16,3);conv(16,3)", "conv(16,5);conv(16,3)"),  # a larger kernel
+        ("conv(16,3);maxpool;conv(16,3)", "conv(64,5);maxpool;conv(16,3)"),
+        ("conv(16,3)", "conv(32,3)"),  # read by the head
+        ("conv(16,3)", "conv(16,3);residual(conv(16,3))"),
+        ("conv(16,3);conv(16,3)", "conv(16,3);residual(conv(32,3);conv(16,3));conv(16,3)"),
+    ],
+)
+def test_growth_that_no_layer_sees_keeps_the_function(parent: str, child: str) -> None:
+    before, after = read(parent), read(child)
+    assert inherit.preserves(before, after)
+    assert begun(before, after)[0] < EXACT
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [
+        ("conv(16,3);conv(16,3)", "conv(16,3);conv(32,3);conv(16,3)"),  # a layer more, and no residual
+        ("conv(32,3);conv(16,3)", "conv(16,3);conv(16,3)"),  # fewer channels
+        ("conv(16,3);maxpool", "conv(16,3);avgpool"),
+        ("conv(16,3);maxpool", "conv(16,3)"),
+    ],
+)
+def test_other_changes_are_not_said_to_keep_it(parent: str, child: str) -> None:
+    before, after = read(parent), read(child)
+    assert not inherit.preserves(before, after)
+    assert begun(before, after)[0] > EXACT
+
+
+def test_widening_before_a_layer_norm_is_refused() -> None:
+    """Its statistics would see the new features."""
+    before, after = (read(f"linear({width});norm;linear(16)", (8,), "mlp") for width in (16, 32))
+    assert not inherit.preserves(before, after)
+
+
+def test_the_same_network_inherits_everything() -> None:
+    one = read("conv(16,3);residual(conv(16,3));maxpool")
+    difference, taken = begun(one, one)
+    assert difference == 0
+    assert taken.copied == taken.of
+
+
+def test_layers_behind_a_new_one_are_found_again() -> None:
+    """A layer put in front shifts all names; the weights follow the layers."""
+    before, after = read("conv(16,3);maxpool;conv(32,3)"), read("conv(16,3);maxpool;conv(16,1);conv(32,3)")
+    _, state = weights(before, 0)
+    _, fresh = weights(after, 1)
+    taken = inherit.inherit(before, state, after, fresh)
+    shared = {str(value.tolist()) for value in state.values()}
+    assert sum(str(value.tolist()) in shared for value in taken.weights.values()) >= len(state)
+
+
+def test_a_larger_kernel_has_the_old_one_in_its_centre() -> None:
+    before, after = read("conv(16,3)"), read("conv(16,5)")
+    _, state = weights(before, 0)
+    _, fresh = weights(after, 1)
+    taken = inherit.inherit(before, state, after, fresh).weights
+    (name,) = [name for name, value in taken.items() if value.dim() == 4]
+    (old,) = [value for value in state.values() if value.dim() == 4]
+    assert torch.equal(taken[name][:, :, 1:-1, 1:-1], old)
+    assert float(taken[name].abs().sum()) == pytest.approx(float(old.abs().sum()))
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def settings(budget: int = 10, workers: Mapping[str, object] | None = None) -> configuration.Config:
+    return configuration.load(None, {
+        "task": "digits", "grammar": "tiny_cnn", "seeds": [], "search.budget": budget,
+        "search.population": 4, "search.lookahead": 2, "search.hall_of_fame": 3, "recipe.epochs": 2,
+        "recipe.inherit": "parent", "final.epochs": 1, "limits.max_params": 20_000, "limits.max_flops": 1_500_000,
+        **(workers or {}),
+    })  # fmt: skip
+
+
+def journal(folder: Path) -> list[object]:
+    """What a run's journal says, times aside, in the order of numbers."""
+    found: list[object] = []
+    for record in Run.open(folder).records():
+        if record["kind"] == "proposal":
+            found.append(("proposal", record["number"], record["text"], record.get(PARENT)))
+        elif record["kind"] == "score":
+            score = Score.unpack(record)
+            found.append(("score", record["number"], score.status, score.curve, score.seed, str(score.metrics)))
+    return sorted(found, key=repr)
+
+
+def test_a_candidate_begins_with_the_weights_of_the_one_it_was_made_from(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    engine.start(settings(10, {"workers.pool": "inline"}), folder, Silent())
+    records = list(Run.open(folder).records())
+    proposals = {r["number"]: r for r in records if r["kind"] == "proposal"}
+    scores = {r["number"]: Score.unpack(r) for r in records if r["kind"] == "score"}
+    children = [number for number, record in proposals.items() if PARENT in record]
+    assert children
+    for number in children:
+        parent = proposals[number][PARENT]
+        assert parent == proposals[number]["parents"][0]
+        metrics = scores[number].metrics
+        assert metrics["epochs"] == 1
+        assert metrics["lineage_epochs"] == scores[parent].metrics["lineage_epochs"] + 1
+        assert 0 <= metrics["inherited"] <= 1
+    there = {int(file.stem) for file in (folder / FOLDER).iterdir()}
+    assert there < set(scores)
+    assert len(there) <= 4 + 3 + 2 + 2  # population, hall of fame, window, and parents that left meanwhile
+    evaluated_again(folder, [n for n in children if proposals[n][PARENT] in there], proposals, scores)
+
+
+def evaluated_again(
+    folder: Path, numbers: list[int], proposals: dict[int, dict[str, object]], scores: dict[int, Score]
+) -> None:
+    """The same parent, the same seed: the same score."""
+    from evosearch.engine.setup import prepare
+
+    setup = prepare(settings())
+    context = Context(setup.space, setup.task, setup.config.recipe, Resources())
+    one = evaluator(context)
+    one.prepare(folder)
+    for number in numbers[:2]:
+        parent = proposals[number][PARENT]
+        assert isinstance(parent, int)
+        job = Job(
+            10**6, str(proposals[number]["text"]), scores[number].key, scores[number].seed,
+            parent=(parent, str(proposals[parent]["text"])),
+        )  # fmt: skip
+        assert one(job).score.curve == scores[number].curve
+
+
+def test_without_the_weights_of_its_parent_a_candidate_says_so(tmp_path: Path) -> None:
+    from evosearch.engine.setup import prepare
+    from evosearch.workers.records import contained
+
+    setup = prepare(settings())
+    one = evaluator(Context(setup.space, setup.task, setup.config.recipe, Resources()))
+    one.prepare(tmp_path)
+    score, _ = contained(one, Job(3, "conv(16,3)", "0" * 32, parent=(1, "conv(16,3)")))
+    assert score.status == "crashed"
+    assert "1.safetensors" in score.error
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_or_has_more_workers_ends_with_the_same_weights(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    session(settings(24), plain)
+    workers = tmp_path / "workers"
+    session(settings(24, {"workers.workers": 4}), workers)
+    rng = np.random.default_rng(1)
+    broken, acknowledged = tmp_path / "broken", tmp_path / "acknowledged"
+    for _ in range(4):
+        pid = child(lambda _, folder, file: session(settings(24), folder, file), 0, broken, acknowledged)
+        killed(pid, acknowledged, int(rng.integers(1, 5)), float(rng.random()))
+    session(settings(24), broken)
+    for other in (workers, broken):
+        assert journal(other) == journal(plain)
+        files = sorted(file.name for file in (plain / FOLDER).iterdir())
+        assert sorted(file.name for file in (other / FOLDER).iterdir()) == files
+        assert all((other / FOLDER / name).read_bytes() == (plain / FOLDER / name).read_bytes() for name in files)
