@@ -18,7 +18,13 @@ from evosearch.layers.library import NAMES
 from evosearch.layers.shapes import mode
 
 ENTRIES = {one.name: one for one in catalogue()}
-SAID = [(one, use) for one in ENTRIES.values() if one.kind == "layer" for use in one.uses.values()]
+SAID = [
+    (one, use)
+    for one in ENTRIES.values()
+    if one.kind == "layer"
+    for use in one.uses.values()
+    if not any("(" in argument for argument in use.arguments)  # a cell of words, which test_gallery builds
+]
 
 
 def test_every_word_is_listed_and_stands_somewhere() -> None:

@@ -17,8 +17,9 @@ from evosearch.architecture import Architecture, Space
 from evosearch.errors import ShapeError
 from evosearch.layers import vocabulary
 from evosearch.layers.columns import Columns, columns_of, usual
-from evosearch.layers.library.encodings import PiecewiseLinear
+from evosearch.layers.library.encodings import FeatureTokens, PiecewiseLinear
 from evosearch.layers.library.mean_linear import MeanLinear
+from evosearch.layers.node import Node
 from evosearch.space import space_of
 from evosearch.tasks import Split, Task, load, make_task
 from tests.spaces import space
@@ -153,6 +154,51 @@ def test_the_table_is_no_part_of_a_key() -> None:
     texts = ("bins(8);dense(64,relu,0.1)", "bins(16);dense(64,relu,0.1)", "plain;dense(64,relu,0.1)")
     assert read(texts[0], columns).key == read(texts[0], other).key
     assert len({read(text, columns).key for text in texts}) == 3
+
+
+def worded(rows: int = 60) -> Array:
+    """Columns: a number, a category of three words, one value alone, two flags that are often both there, a number."""
+    rng = np.random.default_rng(1)
+    letter, flags = rng.integers(0, 4, rows), rng.random((rows, 2)) < 0.6
+    columns = [rng.normal(size=rows), *(letter == n for n in (1, 2, 3)), np.ones(rows), *flags.T, rng.normal(size=rows)]
+    x = np.stack(columns, 1).astype(np.float32)
+    return np.asarray((x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1), np.float32)
+
+
+def test_words_that_never_meet_are_one_category() -> None:
+    columns = columns_of(worded())
+    assert columns.words == (1, 2, 3, 5, 6)
+    assert columns.categories == columns.parted == (3, 1, 1)
+    assert Columns.unpacked(columns.packed()) == columns
+    old = {name: value for name, value in columns.packed().items() if name != "categories"}
+    assert Columns.unpacked(old).parted == (1, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_each_column_of_a_table_is_a_token(known: bool) -> None:
+    """A number times a row, or the row of the word that stands there, and a bias; by loops over rows and columns."""
+    torch.manual_seed(0)
+    x = worded()
+    columns = columns_of(x) if known else usual(x.shape[1])
+    tokens = FeatureTokens(4).of(columns)
+    node = Node(tokens, (8,), tokens.shape((8,)))
+    module = network.build(Architecture(node, (8,), "tokens", None))  # type: ignore[arg-type]
+    state = {name: tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+    expected = []
+    for row in x:
+        out = [np.clip(row[column], -4, 4) * state["factors1"][n] for n, column in enumerate(columns.numbers)]
+        word = 0
+        for size in columns.parted:
+            there = [n for n in range(word, word + size) if row[columns.words[n]] > 0]
+            out.append(state["rows1"][there].sum(0))
+            word += size
+        expected.append(np.stack(out) + state["bias1"])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        found = module(torch.from_numpy(x))
+    np.testing.assert_allclose(found.numpy(), np.stack(expected), atol=1e-6)
+    assert found.shape[1:] == node.output == ((5 if known else 8), 4)
+    assert sum(p.numel() for p in module.parameters()) == node.cost.params
+    assert counter.get_total_flops() == len(x) * node.cost.flops
 
 
 def test_what_cannot_be_encoded_is_refused() -> None:

@@ -63,6 +63,25 @@ def test_every_seed_of_the_gallery_has_its_row() -> None:
 
 # -- words ------------------------------------------------------------------------------------------------------------
 
+
+def genotype(*edges: tuple[str, int]) -> object:
+    """A cell of DARTS: eight edges, two for each node."""
+    made = [NAMES["darts_edge"](*edge) for edge in edges]
+    return NAMES["darts_cell"](*(NAMES["darts_node"](*pair) for pair in zip(made[::2], made[1::2], strict=True)))
+
+
+# Every operation once, and one of them twice; nodes are read too.
+GENOTYPE = genotype(
+    ("sep_conv_3x3", 0),
+    ("max_pool_3x3", 1),
+    ("dil_conv_5x5", 2),
+    ("skip_connect", 0),
+    ("avg_pool_3x3", 1),
+    ("sep_conv_5x5", 3),
+    ("dil_conv_3x3", 4),
+    ("skip_connect", 1),
+)
+
 WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     *(
         (name, (), shape)
@@ -136,6 +155,8 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("encoder", (2,), (7, 6)),
     ("encoder", (2, 1.5, 1), (7, 6)),
     ("post_encoder", (2,), (7, 6)),
+    ("gated_encoder", (2, 1.5, "silu", 0.1), (7, 6)),
+    ("feature_tokens", (4,), (6,)),
     ("mixer", (5, 9), (7, 6)),
     ("gmlp_block", (12,), (7, 6)),
     ("resmlp_block", (2.0,), (7, 6)),
@@ -170,6 +191,38 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("glu", (12,), (5, 6)),
     ("activator", (12,), (5, 6)),
     ("attentive_pool", (5,), (7, 6)),
+    ("log1p", (), (5, 6)),
+    ("softmax_over", (1,), (5, 6)),
+    ("avg_window", (3, 2, 0), (6, 9, 7)),
+    ("resize", (5,), (3, 8, 6)),
+    ("causal_conv", (6, 4, 1, 6), (9, 6)),
+    ("prepbn", (), (7, 6)),
+    ("prepbn", (), (6,)),
+    ("simple_linear_attention", (2, 3), (6, 5, 7)),
+    ("fading_relu", (), (6, 4, 5)),
+    ("vanilla_block", (8, 2), (6, 8, 6)),
+    ("head_conv", (2,), (6, 5, 7)),
+    ("next_conv", (32, 2), (32, 6, 8)),
+    ("next_attention", (128, 2, 2), (32, 8, 8)),
+    ("tnt", (2, 12, 4, 3, 2, 8, 4), (3, 16, 24)),
+    ("gla", (2, 0.5, 1.0, 4), (40, 16)),
+    ("relu_depthwise_norm", (3, 2, 2), (6, 9, 7)),
+    ("separable_twice", (5, 2), (6, 9, 7)),
+    ("factorized_reduce", (8,), (6, 9, 7)),
+    ("difference_norm_relu", (8,), (6, 9, 7)),
+    ("tucker", (0.5, 8, 0.75, 3, 1), (8, 6, 5)),
+    ("kan_mix", (8,), (5, 6)),
+    ("karat", (2, 4, 2), (7, 6)),
+    ("rhn", (8, 2), (9, 6)),
+    ("rnn_block", (2,), (9, 6)),
+    *(("spatial_gate", (2, how), (6, 4, 6)) for how in ("block", "grid")),
+    ("multi_axis", (2, 2), (6, 4, 8)),
+    ("kmeans_attention", (4, 8), (6, 5, 7)),
+    ("standardise", (), (5, 6)),
+    *(("attend", (2, causal, 0.5), (7, 24)) for causal in (0, 1)),
+    ("tokenformer_block", (2, 2, 1), (7, 16)),
+    ("darts", (GENOTYPE, GENOTYPE, 4, 3), (3, 9, 8)),
+    ("darts", (GENOTYPE, GENOTYPE, 4, 2, "imagenet"), (3, 33, 32)),
 ]
 
 
@@ -217,9 +270,10 @@ def test_a_word_costs_and_puts_out_what_it_states(name: str, arguments: tuple[ob
 
 def test_every_word_of_the_gallery_is_checked() -> None:
     """The list above and the grammars whose samples are checked hold all there are; merges and combinators follow."""
-    merges = {"mul", "sub", "div", "max", "gate", "stack"}
-    combinators = {"skip", "skip_pool", "parallel", "ladder", "cascade", "highway", "both_ways"}
-    assert set(NAMES) - {name for name, _, _ in WORDS} - words_of_grammars() - merges - combinators == set()
+    merges = {"mul", "sub", "div", "max", "mean", "gate", "stack"}
+    combinators = {"skip", "skip_pool", "parallel", "ladder", "cascade", "highway", "both_ways", "weave", "dense"}
+    cells = {"darts_edge", "darts_node", "darts_cell"}
+    assert set(NAMES) - {name for name, _, _ in WORDS} - words_of_grammars() - merges - combinators - cells == set()
 
 
 # -- combinators and merges -------------------------------------------------------------------------------------------
@@ -237,9 +291,12 @@ start: step (";" step)*                        -> chain
      | "cascade(" N "," start ")"              -> cascade
      | "highway(" start ")"                    -> highway
      | "bothways(" merge "," start ")"         -> both_ways
+     | "weave(" start (":" start)* ")"         -> weave
+     | "dense(" start ")"                      -> dense
      | "basic(" WIDTH "," N ")"                -> basic_block
      | "repeat(" N "," step ")"                -> repeat
-merge: "add" -> add | "mul" -> mul | "sub" -> sub | "div" -> div | "max" -> max | "gate" -> gate | "stack" -> stack
+merge: "add" -> add | "mul" -> mul | "sub" -> sub | "div" -> div | "max" -> max | "mean" -> mean
+     | "gate" -> gate | "stack" -> stack
 WIDTH: "8" | "16" | "32"
 KERNEL: "1" | "3"
 N: "1" | "2" | "4"
@@ -259,10 +316,13 @@ def composed(text: str, shape: Shape = (8, 6, 6)) -> Architecture:
         "skip(conv(16,3,2))",
         "skip(conv(8,3,1);relu)",
         "skippool(conv(16,3,2))",
-        *(f"all({merge}:conv(8,3,1):plain(8,1,1))" for merge in ("add", "mul", "sub", "div", "max", "gate")),
+        *(f"all({merge}:conv(8,3,1):plain(8,1,1))" for merge in ("add", "mul", "sub", "div", "max", "mean", "gate")),
         "all(stack:gap:conv(8,3,2);gap:gap)",
         "ladder(conv(8,3,1):bn:conv(8,1,1):relu)",
         "cascade(4,relu;bn)",
+        "weave(conv(8,3,1):bn:conv(8,1,1))",
+        "dense(conv(16,3,1))",
+        "tokens;dense(linear(16))",
         "tokens;highway(linear(8))",
         "tokens;bothways(add,linear(16);relu)",
     ],

@@ -236,6 +236,7 @@ class _Fit:
                 if last:
                     break
             step.keep_average()
+            step.set_progress(1.0)
         metrics = {"loss": loss, "train_loss": train_loss, "epochs": self.planned / batches.steps}
         if step.graph_failed:
             metrics["graph_fallbacks"] = 1.0
@@ -254,6 +255,7 @@ class _Fit:
         for number in range(batches.steps):
             at = epoch * batches.steps + number
             step.set_rate(rate(self.recipe, at, self.planned))
+            step.set_progress(at / self.planned)
             total += step(order[number * batches.size : (number + 1) * batches.size])
             if self.clock() > self.deadline:
                 raise Stopped("timeout", f"time limit reached in epoch {epoch + 1}, step {number + 1}")

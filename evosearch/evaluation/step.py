@@ -37,6 +37,7 @@ class Step:
         self.network, self.task, self.recipe, self.device, self.batches = network, task, recipe, device, batches
         self.optimizer = optimizer_of(network, recipe, device)
         self.average = averaged(network, recipe.ema)
+        self._progress = [b for name, b in network.named_buffers() if name.rpartition(".")[2] == "progress"]
         self.graph_failed = False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._graphable = device.startswith("cuda") and batches.resident
@@ -52,6 +53,11 @@ class Step:
                 group["lr"].fill_(value)  # a captured step reads it from the device
                 return  # all groups share it
             group["lr"] = value
+
+    def set_progress(self, value: float) -> None:
+        """Tell the layers that ask for it which share of training is done (see `Builder.progress`)."""
+        for buffer in self._progress:
+            buffer.fill_(value)
 
     def __call__(self, rows: Tensor) -> Tensor:
         """The step's loss, a scalar on the device, not waited for."""

@@ -91,7 +91,8 @@ class Builder:
     """What layers write their code into. Variables are opaque until the whole is written.
 
     modules: attribute name -> the code that makes it, buffers among them.
-    owned: attribute name -> own layer that has only a `module`. helpers: functions that forward calls, name -> source.
+    owned: attribute name -> own layer that has only a `module`. helpers: functions and module classes that the lines
+    use, name -> source.
     repeated: (layer, input shape) of the blocks that get a class of their own. outlined: these classes, by that and
     whether gradients reach their input. prefix: of their names.
     place: the use of a layer that is being written. origins: attribute name -> the use that added it.
@@ -144,10 +145,20 @@ class Builder:
         self.buffers.add(attribute.removeprefix("self."))
         return attribute
 
+    def progress(self) -> str:
+        """How forward speaks of the share of training that is done: a scalar from 0 to 1, and 1 in what is trained.
+
+        A training sets every buffer of this name (see `evaluation.step`); in a module that nobody trains it is 1.
+        """
+        if "progress" not in self.modules:
+            self.module("torch.ones(())", "progress", trained=False, numbered=False)
+            self.buffers.add("progress")
+        return "self.progress"
+
     def helper(self, source: str) -> None:
-        """Has the source define a helper function, whose `def name(` begins `source`."""
-        found = re.search(r"^def (\w+)\(", source, re.MULTILINE)
-        assert found is not None, "a helper is a function"
+        """Has the source define a helper function or module, whose `def name(` or `class name(` begins `source`."""
+        found = re.search(r"^(?:def|class) (\w+)\(", source, re.MULTILINE)
+        assert found is not None, "a helper is a function or a class"
         self.helpers[found.group(1)] = source
 
     def line(

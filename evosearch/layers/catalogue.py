@@ -20,6 +20,8 @@ from evosearch.layers.library import NAMES
 from evosearch.layers.vocabulary import called, part_counts
 
 USUAL: Mapping[str, Shape] = MappingProxyType({"image": (16, 32, 32), "column": (64, 16), "vector": (16,)})
+# Where no arguments let a layer stand at the usual shape.
+OTHER: Mapping[str, Shape] = MappingProxyType({"column": (64, 24)})
 # Values that are tried for an argument, likely ones first.
 NUMBERS = (3, 2, 16, 1, 4, 5, 8, 32, 0)
 WIDTHS = (16, *NUMBERS)  # of an argument called so
@@ -77,6 +79,8 @@ def entry(name: str, cls: type) -> Entry:
     arguments = tuple((f.name, called(hints[f.name])) for f in fields(cls) if f.init)
     kind = "word" if issubclass(cls, Word) else "combinator" if issubclass(cls, Combinator) else "layer"
     uses = {mode: use for mode, shape in USUAL.items() if (use := _use(cls, shape)) is not None}
+    if not uses:
+        uses = {mode: use for mode, shape in OTHER.items() if (use := _use(cls, shape)) is not None}
     about = inspect.cleandoc(cls.__doc__ or "")
     return Entry(name, kind, arguments, _parts(cls), "" if about.startswith(f"{cls.__name__}(") else about, uses)
 

@@ -23,12 +23,20 @@ class Columns:
     numbers: which columns hold numbers. quantiles: for each of those, QUANTILES + 1 values at equal shares of the rows,
         the smallest first, the largest last.
     words: which columns hold one of two values, as one that says whether a word stands there; above 0 it does.
+    categories: how many words in a row are those of one category, of which an example has one at most; where left out,
+        each word is a category.
     A column that holds one value alone is in neither.
     """
 
     numbers: tuple[int, ...]
     quantiles: tuple[tuple[float, ...], ...]
     words: tuple[int, ...] = ()
+    categories: tuple[int, ...] = ()
+
+    @property
+    def parted(self) -> tuple[int, ...]:
+        """How many words each category has."""
+        return self.categories or (1,) * len(self.words)
 
     def edges(self, bins: int) -> list[tuple[float, ...]]:
         """For each column of numbers the edges of at most so many bins that hold as many rows each, ascending."""
@@ -37,13 +45,19 @@ class Columns:
 
     def packed(self) -> dict[str, Any]:
         """As JSON holds it."""
-        return {"numbers": self.numbers, "quantiles": self.quantiles, "words": self.words}
+        return {
+            "numbers": self.numbers,
+            "quantiles": self.quantiles,
+            "words": self.words,
+            "categories": self.categories,
+        }
 
     @staticmethod
     def unpacked(data: Mapping[str, Any]) -> Columns:
         """Of what `packed` gave, lists in place of tuples."""
         quantiles = tuple(tuple(map(float, found)) for found in data["quantiles"])
-        return Columns(tuple(map(int, data["numbers"])), quantiles, tuple(map(int, data["words"])))
+        numbers, words = tuple(map(int, data["numbers"])), tuple(map(int, data["words"]))
+        return Columns(numbers, quantiles, words, tuple(map(int, data.get("categories", ()))))
 
 
 @runtime_checkable
@@ -63,7 +77,25 @@ def columns_of(x: np.ndarray[Any, np.dtype[Any]]) -> Columns:
     rows = x[:: -(-len(x) // MOST_ROWS)][:, numbers].astype(np.float64)
     found = np.quantile(rows, np.linspace(0, 1, QUANTILES + 1), axis=0).T if len(numbers) else np.empty((0, 0))
     quantiles = tuple(tuple(float(f"{value:.6g}") for value in column) for column in found)
-    return Columns(tuple(numbers.tolist()), quantiles, tuple(np.flatnonzero(varied & two).tolist()))
+    words = np.flatnonzero(varied & two)
+    return Columns(tuple(numbers.tolist()), quantiles, tuple(words.tolist()), _categories(words, x[:, words] > 0))
+
+
+def _categories(words: np.ndarray[Any, np.dtype[Any]], said: np.ndarray[Any, np.dtype[Any]]) -> tuple[int, ...]:
+    """How many neighbouring words each category has: as many as no row says two of. said: (N, words), which are there.
+
+    Two categories that never meet are taken for one, which loses nothing: each word keeps an embedding of its own.
+    """
+    sizes: list[int] = []
+    taken = np.zeros(len(said), bool)
+    for place, here in enumerate(said.T):
+        if place and words[place] == words[place - 1] + 1 and not (taken & here).any():
+            sizes[-1] += 1
+            taken |= here
+        else:
+            sizes.append(1)
+            taken = here.copy()
+    return tuple(sizes)
 
 
 @lru_cache(maxsize=64)

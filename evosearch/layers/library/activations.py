@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.cost import Cost
-from evosearch.layers.base import Form, Leaf, Shape, WrittenLeaf, register, require, width
+from evosearch.layers.base import Form, Leaf, Shape, ShapeError, WrittenLeaf, register, require, size, width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,6 +105,32 @@ class Softmax(Pointwise):
         return False
 
 
+@register("softmax_over")
+@dataclass(frozen=True)
+class SoftmaxOver(WrittenLeaf):
+    """Over a dimension counted from 1 after the batch axis."""
+
+    axis: int
+
+    def __post_init__(self) -> None:
+        require(self.axis in (1, 2, 3), f"the dimension is 1, 2 or 3, not {self.axis}")
+
+    def shape(self, x: Shape) -> Shape:
+        if self.axis > len(x):
+            raise ShapeError("softmax_over: {} has no dimension {}", x, self.axis)
+        return x
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
+        """Over the last axis it is `softmax`."""
+        return Softmax().canonical(node, parts) if self.axis == len(node.inputs) else super().canonical(node, parts)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return build.line(f"F.softmax({{}}, dim={self.axis})", x, shape=node.output, keeps="out", float32=True)
+
+
 @register("sigmoid")
 @dataclass(frozen=True)
 class Sigmoid(Pointwise):
@@ -178,6 +204,24 @@ class Square(Pointwise):
     keeps_zero: ClassVar[bool] = True
     float32: ClassVar[bool] = True
     code: ClassVar[str] = "torch.square({})"
+
+
+@register("log1p")
+@dataclass(frozen=True)
+class LogPlusOne(WrittenLeaf):
+    """log(1 + |x|)."""
+
+    keeps_zero: ClassVar[bool] = True
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        code, extra = "torch.log1p({}.abs())", size(node.inputs)  # |x| beside x
+        return build.line(code, x, shape=node.output, keeps="in", extra=extra, float32=True)
 
 
 @register("sin")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Shape, WrittenLeaf, register, require, size, width
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
 from evosearch.layers.block import Block, Body, Composed, chain, residual
 from evosearch.layers.library.activations import GELU, ReLU
 from evosearch.layers.library.conv_free import Convolution, DepthwiseConv
@@ -56,6 +56,24 @@ class CentralDifference(WrittenLeaf):
         kernel = f"{conv}.weight.sum((2, 3), keepdim=True)"
         code = f"{{1}} - {self.theta!r} * F.conv2d({{0}}, {kernel}, stride={self.stride})"
         return build.line(code, x, whole, shape=node.output, extra=size(node.inputs))
+
+
+@register("difference_norm_relu")
+@dataclass(frozen=True)
+class DifferenceNormReLU(Block):
+    """`central_difference`, batch norm, ReLU: the layer of CDCN (Yu et al. 2020)."""
+
+    width: int
+    kernel: int = 3
+    stride: int = 1
+    theta: float = 0.7
+
+    def __post_init__(self) -> None:
+        CentralDifference(self.width, self.kernel, self.stride, self.theta)
+
+    def body(self, x: Shape) -> Body:
+        del x
+        return chain(CentralDifference(self.width, self.kernel, self.stride, self.theta), BatchNorm(), ReLU())
 
 
 BRANCHES: Mapping[int, tuple[tuple[int, int], ...]] = MappingProxyType(
@@ -128,30 +146,43 @@ class SeriesActivation(Block):
 @register("causal_conv")
 @dataclass(frozen=True)
 class CausalConv(WrittenLeaf):
-    """(S, D) -> (S, width): each step reads itself and those before it, `dilation` apart, with bias (WaveNet, TCN)."""
+    """(S, D) -> (S, width): each step reads itself and those before it, `dilation` apart, with bias (WaveNet, TCN).
+
+    groups: the features fall into so many, each convolved on its own.
+    """
 
     vanishes: ClassVar[bool] = True
 
     width: int
     kernel: int
     dilation: int = 1
+    groups: int = 1
 
     def __post_init__(self) -> None:
-        require(min(self.width, self.kernel, self.dilation) >= 1, "width, kernel and dilation are at least 1")
+        least = min(self.width, self.kernel, self.dilation, self.groups)
+        require(least >= 1, "width, kernel, dilation and groups are at least 1")
+
+    def arguments(self) -> tuple[object, ...]:
+        """Without groups of 1: the keys from before there were any stay."""
+        given = super().arguments()
+        return given if self.groups > 1 else given[:-1]
 
     def shape(self, x: Shape) -> Shape:
-        return (column(self, x)[0], self.width)
+        if column(self, x)[1] % self.groups or self.width % self.groups:
+            raise ShapeError("causal_conv: {} groups divide neither {} nor {}", self.groups, x, self.width)
+        return (x[0], self.width)
 
     def params(self, x: Shape) -> int:
-        return self.width * (x[1] * self.kernel + 1)
+        return self.width * (x[1] // self.groups * self.kernel + 1)
 
     def flops(self, x: Shape) -> int:
-        return 2 * x[0] * x[1] * self.kernel * self.width
+        return 2 * x[0] * (x[1] // self.groups) * self.kernel * self.width
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         (s, d), before = node.inputs, self.dilation * (self.kernel - 1)
         dilation = f", dilation={self.dilation}" if self.dilation > 1 else ""
-        conv = build.module(f"nn.Conv1d({d}, {self.width}, {self.kernel}{dilation})", "conv")
+        groups = f", groups={self.groups}" if self.groups > 1 else ""
+        conv = build.module(f"nn.Conv1d({d}, {self.width}, {self.kernel}{dilation}{groups})", "conv")
         code = f"{conv}(F.pad({{}}.transpose(1, 2), ({before}, 0))).transpose(1, 2)"
         return build.line(code, x, shape=node.output, extra=d * (s + before))
 

@@ -57,6 +57,17 @@ class Divide(Elementwise):
     code: ClassVar[str] = "{0} / ({1} + {1}.sign().add(0.5).sign() * 1e-3)"
 
 
+@register("mean")
+@dataclass(frozen=True)
+class Mean(Elementwise):
+    code: ClassVar[str] = "{} + {}"
+    saves: ClassVar[bool] = False
+
+    def emit(self, branches: Sequence[str], output: Shape, build: Builder) -> str:
+        listed = " + ".join(["{}"] * len(branches))
+        return build.line(f"({listed}) / {len(branches)}", *branches, shape=output)
+
+
 @register("max")
 @dataclass(frozen=True)
 class Maximum(Elementwise):

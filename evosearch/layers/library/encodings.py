@@ -1,7 +1,8 @@
-"""How a network reads the columns of a table: each encoding stands before all other layers, on the table itself.
+"""How a network reads the columns of a table: what is here stands before all other layers, on the table itself.
 
-Columns of numbers are encoded; columns that say whether a word stands there become 0 or 1, however they were scaled,
-behind the others. A linear layer behind them holds an embedding of each word.
+An `Encoding` gives a vector: columns of numbers are encoded; columns that say whether a word stands there become 0 or
+1, however they were scaled, behind the others. A linear layer behind them holds an embedding of each word.
+`FeatureTokens` gives a column, whose rows are the table's columns.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import copy
 from abc import abstractmethod
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from evosearch.layers.base import Leaf, Shape, ShapeError, register, require
 from evosearch.layers.columns import Columns, usual
@@ -24,30 +25,28 @@ FARTHEST = 4.0  # deviations from the mean beyond which a number counts as one t
 
 
 @dataclass(frozen=True)
-class Encoding(Leaf):
-    """(D,) -> (numbers,). Its arguments tell it apart, its columns do not: they are the same in a whole search."""
+class ReadsTable(Leaf):
+    """What reads a table's columns. Its arguments tell it apart, its columns do not: they are one in a whole search."""
+
+    axes: ClassVar[int]  # of what it gives
 
     columns: Columns | None = field(default=None, init=False, compare=False, repr=False)
 
     def of(self, columns: Columns) -> Self:
-        """The encoding for a table with such columns."""
+        """The same for a table with such columns."""
         made = copy.copy(self)
         object.__setattr__(made, "columns", columns)  # a new object, which nobody has seen yet
         return made
 
     @abstractmethod
-    def sizes(self, columns: Columns) -> tuple[int, ...]:
-        """What each column of numbers becomes."""
-
-    @abstractmethod
-    def numbers(self, x: str, columns: Columns, build: Builder) -> str:
-        """Write the code that encodes the columns of numbers of variable `x`, all side by side."""
+    def given(self, columns: Columns) -> Shape:
+        """What it gives for such columns; a size of 0 where there is nothing to read."""
 
     def arguments(self) -> tuple[object, ...]:
         return super().arguments()[1:]
 
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
-        return axes == 1 and want_axes in (None, 1)
+        return axes == 1 and want_axes in (None, self.axes)
 
     def table(self, x: Shape) -> Columns:
         """What the columns of an input of shape `x` hold; where no table is there, numbers."""
@@ -59,10 +58,27 @@ class Encoding(Leaf):
         columns = self.table(x)
         if max((*columns.numbers, *columns.words), default=0) >= x[0]:
             raise ShapeError("{}: {} is not the table that was read", self.name, x)
-        width = sum(self.sizes(columns)) + len(columns.words)
-        if not width:
+        if not (output := self.given(columns))[0]:
             raise ShapeError("{}: the table has no column that varies", self.name)
-        return (width,)
+        return output
+
+
+@dataclass(frozen=True)
+class Encoding(ReadsTable):
+    """(D,) -> (numbers,)."""
+
+    axes: ClassVar[int] = 1
+
+    @abstractmethod
+    def sizes(self, columns: Columns) -> tuple[int, ...]:
+        """What each column of numbers becomes."""
+
+    @abstractmethod
+    def numbers(self, x: str, columns: Columns, build: Builder) -> str:
+        """Write the code that encodes the columns of numbers of variable `x`, all side by side."""
+
+    def given(self, columns: Columns) -> Shape:
+        return (sum(self.sizes(columns)) + len(columns.words),)
 
     def params(self, x: Shape) -> int:
         return 0
@@ -74,9 +90,7 @@ class Encoding(Leaf):
         columns = self.table(node.inputs)
         parts = [self.numbers(x, columns, build)] if columns.numbers else []
         if columns.words:
-            words = build.buffer(f"torch.tensor({list(columns.words)})", "words")
-            shape = (len(columns.words),)
-            parts.append(build.line(f"({{}}[:, {words}] > 0).to({{}}.dtype)", x, x, shape=shape))
+            parts.append(_words(x, columns, build))
         if len(parts) == 1:
             return parts[0]
         return build.line("torch.cat([{}, {}], dim=1)", *parts, shape=node.output)
@@ -86,6 +100,12 @@ def _chosen(x: str, columns: Columns, build: Builder) -> str:
     """The columns of numbers alone."""
     chosen = build.buffer(f"torch.tensor({list(columns.numbers)})", "numbers")
     return build.line(f"{{}}[:, {chosen}]", x, shape=(len(columns.numbers),))
+
+
+def _words(x: str, columns: Columns, build: Builder) -> str:
+    """The columns of words alone, 1 where the word stands there."""
+    words = build.buffer(f"torch.tensor({list(columns.words)})", "words")
+    return build.line(f"({{}}[:, {words}] > 0).to({{}}.dtype)", x, x, shape=(len(columns.words),))
 
 
 @register("plain_numbers")
@@ -182,3 +202,63 @@ class Periodic(Encoding):
         x = build.line(f"torch.einsum('bnk,nkd->bnd', {{}}, {mix}) + {bias}", x, shape=shape, keeps="in")
         x = build.line("F.relu({})", x, shape=shape, keeps="out")
         return build.line("{}.flatten(1)", x, shape=(count * width,), view=True)
+
+
+WORD_TOKENS = '''
+def word_tokens(x, rows, sizes):
+    """For each category the row of the word that stands there. x: (N, words) of 0 and 1; sizes: words of each."""
+    return torch.stack([part @ below for part, below in zip(x.split(sizes, 1), rows.split(sizes))], 1)
+'''
+
+
+@register("feature_tokens")
+@dataclass(frozen=True)
+class FeatureTokens(ReadsTable):
+    """(D,) -> (columns, width): each column of a table as a row of `width` numbers, for attention between columns.
+
+    A number times a learned row, or the learned row of a word, and a bias for each column (the feature tokenizer of
+    Gorishniy et al. 2021, arXiv 2106.11959, section 3.3). The words of one category, of which an example has one at
+    most, are one row.
+    """
+
+    width: int
+    axes: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        require(self.width >= 1, f"the width is at least 1, not {self.width}")
+
+    def given(self, columns: Columns) -> Shape:
+        return (len(columns.numbers) + len(columns.parted), self.width)
+
+    def params(self, x: Shape) -> int:
+        columns = self.table(x)
+        return (2 * len(columns.numbers) + len(columns.words) + len(columns.parted)) * self.width
+
+    def flops(self, x: Shape) -> int:
+        return 2 * len(self.table(x).words) * self.width
+
+    def saved(self, x: Shape) -> int:
+        columns = self.table(x)
+        return len(columns.numbers) + len(columns.words)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        columns, width = self.table(node.inputs), self.width
+        reach = width**-0.5
+        start = f"{width}).uniform_(-{reach:.6g}, {reach:.6g})"
+        rows = []
+        if columns.numbers:
+            count = len(columns.numbers)
+            factors = build.module(f"nn.Parameter(torch.empty({count}, {start})", "factors")
+            numbers = _chosen(x, columns, build)
+            numbers = build.line(f"{{}}.clamp(-{FARTHEST}, {FARTHEST})", numbers, shape=(count,))
+            rows.append(build.line(f"{{}}[:, :, None] * {factors}", numbers, shape=(count, width), keeps="in"))
+        if columns.words:
+            build.helper(WORD_TOKENS)
+            table = build.module(f"nn.Parameter(torch.empty({len(columns.words)}, {start})", "rows")
+            code = f"word_tokens({{}}, {table}, {list(columns.parted)})"
+            words = _words(x, columns, build)
+            rows.append(build.line(code, words, shape=(len(columns.parted), width), keeps="in"))
+        bias = build.module(f"nn.Parameter(torch.empty({node.output[0]}, {start})", "bias")
+        if len(rows) == 1:
+            return build.line(f"{{}} + {bias}", *rows, shape=node.output)
+        return build.line(f"torch.cat([{{}}, {{}}], dim=1) + {bias}", *rows, shape=node.output)

@@ -112,6 +112,32 @@ class FusedMBConv(Block):
         return residual(*steps) if self.stride == 1 and width(x) == self.width else chain(*steps)
 
 
+@register("tucker")
+@dataclass(frozen=True)
+class Tucker(Block):
+    """1x1 to a share of the input, k x k to a share of the width, 1x1 to the width (MobileDets, Xiong et al. 2021).
+
+    enter, leave: the shares. The input is added where the shape stays.
+    """
+
+    enter: float
+    width: int
+    leave: float
+    kernel: int = 3
+    stride: int = 1
+    act: str = "relu6"
+
+    def __post_init__(self) -> None:
+        require(self.enter > 0 and self.leave > 0, f"shares above 0, not {self.enter} and {self.leave}")
+        ConvNormAct(self.width, self.kernel, self.stride, act=self.act)
+
+    def body(self, x: Shape) -> Body:
+        first = ConvNormAct(divisible(width(x) * self.enter), 1, act=self.act)
+        core = ConvNormAct(divisible(self.width * self.leave), self.kernel, self.stride, act=self.act)
+        steps = (first, core, ConvNormAct(self.width, 1, act="none"))
+        return residual(*steps) if self.stride == 1 and width(x) == self.width else chain(*steps)
+
+
 @register("same_mbconv")
 @dataclass(frozen=True)
 class SameMBConv(Block):

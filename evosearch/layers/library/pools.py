@@ -47,13 +47,16 @@ class Window(Pooling):
             return ((x[0] - 1) // self.stride + 1, x[1])
         return (x[0], (x[1] - 1) // self.stride + 1, (x[2] - 1) // self.stride + 1)
 
+    def settings(self) -> str:
+        """Of torch's function."""
+        return f"{self.kernel}, stride={self.stride}, padding={self.kernel // 2}"
+
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         axes = len(node.inputs) - 1
-        settings = f"{self.kernel}, stride={self.stride}, padding={self.kernel // 2}"
         if axes == 2:
-            code = f"{self.function}{axes}d({{}}, {settings})"
+            code = f"{self.function}{axes}d({{}}, {self.settings()})"
         else:
-            code = f"{self.function}{axes}d({{}}.transpose(1, 2), {settings}).transpose(1, 2)"
+            code = f"{self.function}{axes}d({{}}.transpose(1, 2), {self.settings()}).transpose(1, 2)"
         extra = size(node.output) if self.returns_places else 0
         return build.line(code, x, shape=node.output, keeps="in", extra=extra)
 
@@ -70,11 +73,23 @@ class MaxWindow(Window):
 @register("avg_window")
 @dataclass(frozen=True)
 class AvgWindow(Window):
-    """Places outside count as zeros."""
+    """Places outside count as zeros, or not at all where `zeros` is 0."""
 
     kernel: int
     stride: int = 1
+    zeros: int = 1
     function: ClassVar[str] = "F.avg_pool"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.zeros in (0, 1), f"zeros is 0 or 1, not {self.zeros}")
+
+    def arguments(self) -> tuple[object, ...]:
+        """Without zeros of 1: the keys from before they were asked for stay."""
+        return (self.kernel, self.stride) if self.zeros else (self.kernel, self.stride, self.zeros)
+
+    def settings(self) -> str:
+        return super().settings() + ("" if self.zeros else ", count_include_pad=False")
 
 
 @register("global_pool")

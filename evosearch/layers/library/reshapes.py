@@ -202,6 +202,23 @@ class Upsample(Rearrangement):
         return build.line(code, x, shape=node.output)
 
 
+@register("resize")
+@dataclass(frozen=True)
+class Resize(Rearrangement):
+    """(C, H, W) -> (C, side, side), in between the places there are (bilinear)."""
+
+    side: int
+
+    def __post_init__(self) -> None:
+        require(self.side >= 1, f"the side is at least 1, not {self.side}")
+
+    def shape(self, x: Shape) -> Shape:
+        return (image(self, x)[0], self.side, self.side)
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return build.line(f"F.interpolate({{}}, ({self.side}, {self.side}), mode='bilinear')", x, shape=node.output)
+
+
 @register("channel_shuffle")
 @dataclass(frozen=True)
 class ChannelShuffle(Rearrangement):

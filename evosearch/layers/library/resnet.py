@@ -86,6 +86,10 @@ class RegNetBlock(Block):
     group: int = 8
     squeeze: float = 0.0
 
+    def __post_init__(self) -> None:
+        require(self.group >= 1, f"groups have at least 1 channel, not {self.group}")
+        require(0 <= self.squeeze <= 1, f"the share is 0 to 1, not {self.squeeze}")
+
     def body(self, x: Shape) -> Body:
         groups = max(1, self.width // self.group)
         steps: list[Body] = [ConvNormAct(self.width, 1), ConvNormAct(self.width, 3, self.stride, groups=groups)]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evosearch.layers.base import Shape, ShapeError, register, require, width
-from evosearch.layers.block import Block, Body, Composed, chain, residual, swapped
-from evosearch.layers.library.activations import GELU, Identity
+from evosearch.layers.block import Block, Body, Composed, both, chain, residual, swapped
+from evosearch.layers.library.activations import GELU, Identity, activation
 from evosearch.layers.library.attention import Attention, PooledAttention, WindowAttention
 from evosearch.layers.library.combinators import Branching
 from evosearch.layers.library.conv_free import Convolution
-from evosearch.layers.library.elementwise import Gate
+from evosearch.layers.library.dropout import Dropout
+from evosearch.layers.library.elementwise import Gate, Multiply
 from evosearch.layers.library.linear import Linear
 from evosearch.layers.library.norm import Norm
 from evosearch.layers.library.norms import Affine, BatchNorm, LayerNorm, LayerScale
@@ -56,6 +57,34 @@ class PostEncoder(Block):
     def body(self, x: Shape) -> Body:
         feed = feed_forward(x, self.ratio)
         return chain(residual(Attention(self.heads)), LayerNorm(), residual(*feed), LayerNorm())
+
+
+@register("gated_encoder")
+@dataclass(frozen=True)
+class GatedEncoder(Block):
+    """Attention, then a perceptron of act(W1 x) * (W2 x), each behind layer norm and beside its input.
+
+    With act "relu" FT-Transformer's block, dropout behind attention and gate (Gorishniy et al. 2021); with "silu" the
+    usual one of language models, there without biases.
+    """
+
+    heads: int
+    ratio: float = 4 / 3
+    act: str = "relu"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.ratio > 0, f"the ratio is above 0, not {self.ratio}")
+        Attention(self.heads)
+        activation(self.act)
+        Dropout(self.dropout)
+
+    def body(self, x: Shape) -> Body:
+        hidden = Linear(int(x[-1] * self.ratio))
+        gate = both(Multiply(), chain(hidden, activation(self.act)), hidden)
+        drop: tuple[Body, ...] = (Dropout(self.dropout),) if self.dropout else ()
+        attending = residual(LayerNorm(), Attention(self.heads), *drop)
+        return chain(attending, residual(LayerNorm(), gate, *drop, Linear(x[-1])))
 
 
 @register("mixer")
