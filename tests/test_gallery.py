@@ -219,7 +219,7 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("multi_axis", (2, 2), (6, 4, 8)),
     ("kmeans_attention", (4, 8), (6, 5, 7)),
     ("standardise", (), (5, 6)),
-    *(("attend", (2, causal, 0.5), (7, 24)) for causal in (0, 1)),
+    *(("bare_attention", (2, causal, 0.5), (7, 24)) for causal in (0, 1)),
     ("tokenformer_block", (2, 2, 1), (7, 16)),
     ("darts", (GENOTYPE, GENOTYPE, 4, 3), (3, 9, 8)),
     ("darts", (GENOTYPE, GENOTYPE, 4, 2, "imagenet"), (3, 33, 32)),

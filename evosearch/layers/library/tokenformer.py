@@ -47,9 +47,9 @@ def rotated(x, share):
 '''
 
 
-@register("attend")
+@register("bare_attention")
 @dataclass(frozen=True)
-class Attend(WrittenLeaf):
+class BareAttention(WrittenLeaf):
     """(S, 3 D) -> (S, D): attention without linear layers of its own: a row holds its query, key and value.
 
     causal: 1 where a row may see only those before it. rotary: the share of a head's width that is turned by the
@@ -67,7 +67,7 @@ class Attend(WrittenLeaf):
 
     def shape(self, x: Shape) -> Shape:
         if column(self, x)[1] % (3 * self.heads):
-            raise ShapeError("attend: a third of the width of {} does not divide by {} heads", x, self.heads)
+            raise ShapeError("bare_attention: a third of the width of {} does not divide by {} heads", x, self.heads)
         return (x[0], x[1] // 3)
 
     def params(self, x: Shape) -> int:
@@ -104,11 +104,11 @@ class TokenFormerBlock(Block):
 
     def __post_init__(self) -> None:
         require(self.slots >= 1, f"at least 1 slot for each number, not {self.slots}")
-        Attend(self.heads, self.causal)
+        BareAttention(self.heads, self.causal)
 
     def body(self, x: Shape) -> Body:
         d = column(self, x)[1]
         one = ParameterAttention(d, d)
         rows = Composed(Parallel(Cat(2)), (one, one, one))
-        attending = residual(Standardise(), rows, Attend(self.heads, self.causal, 0.25), one)
+        attending = residual(Standardise(), rows, BareAttention(self.heads, self.causal, 0.25), one)
         return chain(attending, residual(Standardise(), ParameterAttention(self.slots * d, d)))
