@@ -17,7 +17,7 @@ ARENA_FLAGS ?=
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench arena slow chaos gpu browser wheel reference docs captures clean help
+.PHONY: demo test check format bench arena slow chaos cluster gpu browser wheel reference docs captures clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -44,6 +44,9 @@ slow: $(VENV)/.onnx ## the tests that take minutes
 
 chaos: $(STAMP) ## kills, torn files, full disks
 	$(BIN)/pytest -q -m chaos -n 2 --dist worksteal $(PYTEST_FLAGS)
+
+cluster: $(VENV)/.cluster ## a Ray cluster and other executors of several processes on this machine, some of them killed
+	$(BIN)/pytest -q -m cluster $(PYTEST_FLAGS)
 
 gpu: $(STAMP) ## the tests that need a CUDA device
 	$(BIN)/pytest -q -m gpu $(PYTEST_FLAGS)
@@ -87,6 +90,11 @@ $(STAMP): pyproject.toml constraints.txt
 $(VENV)/.browser: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,browser]'
 	@command -v npm > /dev/null && npm install --silent --no-save --prefix $(VENV)/axe axe-core@4 || echo "make: no axe-core without npm; its tests are skipped"
+	@touch $@
+
+# The clusters' tests want what starts them.
+$(VENV)/.cluster: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,ray,dask]'
 	@touch $@
 
 # The exports' tests want all formats.

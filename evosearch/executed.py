@@ -41,6 +41,13 @@ def executed(module: ModuleType) -> dict[str, str]:
     them.
     """
     own = _file(module)
+    roots = () if own is None else _roots(own)
+    return {_shown(path, roots): _digest(path) for path in sorted(modules(module).values())}
+
+
+def modules(module: ModuleType) -> dict[str, Path]:
+    """The files of `executed` by the dotted names that imports know them by, the loaded module's own too."""
+    own = _file(module)
     if own is None:
         return {}
     roots = _roots(own)
@@ -53,7 +60,7 @@ def executed(module: ModuleType) -> dict[str, str]:
         if name not in found:
             found[name] = path
             waiting += _files(_named(name, path), roots)
-    return {_shown(path, roots): _digest(path) for path in sorted(found.values())}
+    return found
 
 
 def helpers(module: ModuleType) -> dict[str, str]:
@@ -146,4 +153,4 @@ def _libraries() -> tuple[Path, ...]:
     return (*(Path(folder).resolve() for folder in named if folder), paths.PACKAGE)
 
 
-__all__ = ["executed", "helpers", "noting"]
+__all__ = ["executed", "helpers", "modules", "noting"]

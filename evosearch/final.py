@@ -243,7 +243,7 @@ def train(found: Subject, seeds: int) -> Iterator[Outcome]:
 
     Yields the result of the seeds so far, after each. The first seed of a run's best candidate gives the run's best/.
     """
-    device = workers.devices(found.config.workers)[0]
+    device = workers.devices(replace(found.config.workers, executor=workers.LOCAL))[0]
     outcome = Outcome(found, device, (), (), {})
     for seed in range(found.config.seed, found.config.seed + seeds):
         recipe = replace(found.config.final, seed=seed)

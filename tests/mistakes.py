@@ -487,6 +487,10 @@ CONFIGS = [
     usage("run --device gpu", "workers.device is 'gpu'", "cpu, cuda"),
     usage("run --device cuda:99", "workers.device is 'cuda:99', and torch", "use cpu"),
     usage("run --set workers.threads=0", "workers.threads is 0; it must be at least 1"),
+    usage("run --executor rya", "workers.executor: no executor 'rya'; did you mean ray?"),
+    usage("run --executor ray", "pip install 'evosearch[ray]'", patches={"sys.modules": {"ray": None}}),
+    usage("run --executor os:nothing", "workers.executor: os has no function 'nothing'"),
+    usage("run --executor os:getpid", "os:getpid returned a int; return a concurrent.futures.Executor"),
     usage("run --set search.window=1", "search.window = 1: must be at least 2"),
     usage("run --set search.alpha=2", "search.alpha = 2.0: must be from 0 to 1"),
     usage("run --set search.initial=50", "search.initial = 50: at most population = 20 are kept"),
@@ -770,6 +774,16 @@ RUNS = [
     failed("resume words", "is writing this run; wait until it ends", at=held),
     failed("resume words --quiet", "records are missing; restore the journal from a copy", notes=True, at=cut),
     usage("resume words --quiet", "search state of version 99; this evosearch reads 1", notes=True, at=other_state),
+    usage(
+        "resume first",
+        "it was evaluated where x:y says, which is code; say --executor x:y again",
+        at=made_up("first", config={"workers": {"executor": "x:y"}}),
+    ),
+    usage(
+        "resume first --fork new",
+        "it was evaluated where x:y says, which is code; say --executor x:y again",
+        at=made_up("first", config={"workers": {"executor": "x:y"}}),
+    ),
     usage("resume words --budget 3", "--budget 3: the run was given 12 already", at=words),
     failed(
         "resume words --quiet", "proposal 2 comes out otherwise than the journal says", at=forged(change={2: "zzz"})

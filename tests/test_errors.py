@@ -195,6 +195,13 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("workers/processes.py", "_Watch._bury", "WorkerError"),
         ("workers/processes.py", "_Watch._hear", "WorkerError"),
     ],
+    "an executor whose workers fail; tests/test_executors.py": [
+        ("workers/executor.py", "ExecutorPool._after", "WorkerError"),
+        ("workers/executor.py", "ExecutorPool._score", "WorkerError"),
+        ("workers/executor.py", "slots", "ConfigError"),
+        ("workers/parcel.py", "opened", "WorkerError"),
+        ("workers/parcel.py", "put", "WorkerError"),
+    ],
     "what an export cannot say needs a layer made for it, and a trained network of it; tests/test_export.py": [
         ("formats/__init__.py", "_attempt", "ExportError"),
         ("formats/onnx.py", "Onnx.write", "ExportError"),
@@ -207,6 +214,9 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
     ],
     "what a model is asked, in a process without evosearch; tests/test_tasks.py": [
         ("tasks/encode.py", "_by_column", "RowError"),
+    ],
+    "a cluster that is not there, of a library that the project does not install; tests/cluster": [
+        ("workers/executors/ray.py", "Ray.__init__", 'ConfigError("workers.executor: no Ray cluster'),
     ],
     "what a task does with one candidate becomes that candidate's score; tests/test_tasks_table.py": [
         ("tasks/function.py", "FunctionTask.evaluate", "TaskError"),
@@ -221,7 +231,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
             'mistake("bad-regex", node.place, text=node.raw, reason="it is empty")',
         ),
         ("search/evolution.py", "Evolution.__init__", 'ConfigError("no mutation'),
-        ("tasks/function.py", "load", 'TaskError(f"no module {error.name!r}'),
+        ("tasks/function.py", "imported", 'TaskError(f"no module {error.name!r}'),
     ],
 }
 

@@ -91,6 +91,9 @@ def run(
     per_device: Annotated[
         int | None, option("K", PLACE, "Candidates at a time on one GPU.", min=0, default="by its memory and the cores")
     ] = None,
+    executor: Annotated[
+        str | None, option("NAME", PLACE, "Where workers are: ray, or module:factory.", default="local: this machine")
+    ] = None,
     name: Annotated[str | None, option("NAME", PLACE, "Of the run's folder.", default="GRAMMAR-TASK")] = None,
     runs: Annotated[
         Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS", rich_help_panel=PLACE)
@@ -129,6 +132,7 @@ def run(
         "workers.workers": workers,
         "workers.device": device,
         "workers.per_device": per_device,
+        "workers.executor": executor,
         "data.target": target,
     }
     overrides = {key: value for key, value in flags.items() if value is not None}
@@ -163,6 +167,9 @@ def resume(
     time: Annotated[str | None, option("TIME", None, "That the whole run may take, more than it was given.")] = None,
     workers: Annotated[int | None, option("N", None, "Processes that evaluate; 0: one for each core.", min=0)] = None,
     device: Annotated[str | None, option("NAME", None, "cpu, cuda, cuda:1.", default="the run's")] = None,
+    executor: Annotated[
+        str | None, option("NAME", None, "Where workers are: local, ray, module:factory.", default="the run's")
+    ] = None,
     task: Annotated[
         str | None, option("TASK", None, "Where the run's data lies now.", default="where it lay then")
     ] = None,
@@ -190,6 +197,7 @@ def resume(
             "time": time,
             "workers.workers": workers,
             "workers.device": device,
+            "workers.executor": executor,
             "layers": [str(path) for path in layers] if layers else None,
             "operators": [str(path) for path in operators] if operators else None,
             "log": _without_none(log),
@@ -212,6 +220,7 @@ def resume(
             operators=tuple(str(path) for path in operators or ()),
             log=logs,
             task=task,
+            executor=executor,
         )
 
     return _watched(go_on, lambda: folder, quiet, as_json, [str(path) for path in layers or ()])
@@ -224,10 +233,13 @@ def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -
     """
     from evosearch import config as configuration
     from evosearch import paths
+    from evosearch.engine.replay import own_executor
     from evosearch.store.run import Run
 
     text = Run.open(parent).text("config.toml")  # raises where it is not what the run was started with
     resolved = configuration.loads(text, str(parent / "config.toml"), {**overrides, "seeds": []})
+    if resolved.workers.own_executor and "workers.executor" not in overrides:
+        raise own_executor(parent, resolved.workers)
     own = {
         kind: paths.own_code(kind, getattr(resolved, kind), overrides.get(kind, ()), run=parent)
         for kind in ("layers", "operators")

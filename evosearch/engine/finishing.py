@@ -96,7 +96,10 @@ class Finishing:
         self.until = math.inf
         self._temporary = tempfile.TemporaryDirectory(prefix="evosearch-final-")
         self.folder = Path(self._temporary.name)
-        self.pool = workers.open_pool(TrainerSpec(self.spec, str(self.folder)), replace(self.workers, time_limit=0.0))
+        self.pool = workers.open_pool(
+            TrainerSpec(self.spec, str(self.folder)),
+            replace(self.workers, time_limit=0.0, executor=workers.LOCAL),
+        )
 
     def close(self) -> None:
         """End the processes; what they were training is lost."""

@@ -155,15 +155,16 @@ def resume(
     operators: Sequence[str] = (),
     log: Sequence[str] | None = None,
     task: str | None = None,
+    executor: str | None = None,
 ) -> Summary:
     """Go on with a run, to the end it would have had. Raises EvosearchError and then leaves the folder as it was.
 
     budget: more candidates than the run was started with. time: longer than it was given, as "10m".
-    workers, device: as in WorkerSettings.
+    workers, device, executor: as in WorkerSettings; an executor of one's own is not taken from the folder's word alone.
     layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
     log: as in Config; the run's own where it is None. task: where its data lies, or its function is, now.
     """
-    changes = Changes(budget, time, workers, device, layers, operators, log, task)
+    changes = Changes(budget, time, workers, device, layers, operators, log, task, executor)
     with reopened(folder, watch, changes) as session:
         return session.go_on()
 

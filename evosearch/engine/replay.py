@@ -19,6 +19,7 @@ from evosearch.store.run import CHECKPOINT_FILE, JOURNAL_FILE, Run
 from evosearch.store.verify import Finding
 from evosearch.store.verify import repair as mend_files
 from evosearch.store.verify import verify as check_files
+from evosearch.workers import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from evosearch.config import Config
     from evosearch.engine.setup import Setup
     from evosearch.search import Search
+    from evosearch.workers import WorkerSettings
 
 REPLAYED = ("number", "text", "fidelity", "repeat")  # of a proposal: what has to come out as the journal says
 NOTHING = (0, "")  # what a checkpoint holds that is not there
@@ -109,6 +111,7 @@ class Changes:
     operators: Sequence[str] = ()
     log: Sequence[str] | None = None
     task: str | None = None
+    executor: str | None = None
 
 
 UNCHANGED = Changes()
@@ -128,6 +131,10 @@ def resumed_config(run: Run, changes: Changes) -> Config:
         settings = replace(settings, workers=changes.workers)
     if changes.device is not None:
         settings = replace(settings, device=changes.device)
+    if changes.executor is not None:
+        settings = replace(settings, executor=changes.executor)
+    elif settings.own_executor:
+        raise own_executor(run.folder, settings)
     return config.model_copy(
         update={
             "search": replace(config.search, budget=changes.budget or asked),
@@ -138,6 +145,14 @@ def resumed_config(run: Run, changes: Changes) -> Config:
             "time": changes.time or given,
             "task": config.task if changes.task is None else configuration.load(None, {"task": changes.task}).task,
         }
+    )
+
+
+def own_executor(folder: Path, settings: WorkerSettings) -> UsageError:
+    """The error of a run whose executor is a function of one's own: code is never taken from a folder's word alone."""
+    return UsageError(
+        f"{folder}: it was evaluated where {settings.executor} says, which is code; "
+        f"say --executor {settings.executor} again, or --executor local"
     )
 
 
@@ -160,7 +175,7 @@ def setup_of(run: Run, config: Config, device: str | None = None) -> Setup:
 def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
     """Raise RunChanged where the grammar, task, recipe, layers or configuration are not those of the run."""
     was = recorded(run)
-    now = replace(setup, config=was.model_copy(update={"workers": config.workers})).digests
+    now = replace(setup, config=was.model_copy(update={"workers": config.workers}), device_used=setup.device).digests
     changed = [name for name, digest in now.items() if run.header["digests"].get(name) != digest]
     if changed == ["recipe"] and (device := json.loads(run.text("environment.json")).get("device")):
         raise RunChanged(
@@ -244,7 +259,7 @@ def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:
     """The run's search before its first proposal. Raises RunChanged where what the run needs is not there any more."""
     # Nothing is evaluated: the device is the one that the scores were made on, whether it is here or not.
     device = str(json.loads(run.text("environment.json"))["device"])
-    setup = setup_of(run, resumed_config(run, Changes(layers=layers, operators=operators)), device)
+    setup = setup_of(run, resumed_config(run, Changes(layers=layers, operators=operators, executor=LOCAL)), device)
     return search_of(run, setup)
 
 

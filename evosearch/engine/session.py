@@ -285,6 +285,8 @@ class Session:
             task = self.setup.task
             if not isinstance(task, Task) and not task.own_code and not settings.workers:
                 settings = replace(settings, pool="inline")  # a table gains nothing from a process, and harms none
+            if settings.executor != workers.LOCAL:
+                settings = replace(settings, device=self.setup.device.partition(":")[0])  # what they were asked for
             spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)
             self.pool = workers.open_pool(spec, settings, self.run.folder / "candidates")
         return self.pool
@@ -381,7 +383,7 @@ class Session:
         if isinstance(self.setup.task, Task):
             self.watch.progress(self._progress("final"))
             config = self.setup.config
-            final = Final(self.setup.task, config.final, self.setup.device, config.workers.threads)
+            final = Final(self.setup.task, config.final, self.setup.final_device, config.workers.threads)
             best, trained = self._trained(final, finalists)
             test, baseline = dict(trained.test), self._baseline(final)
             fitness = {"fitness": self._fitness_of(best), "metric": self.setup.task.metric, "baseline": baseline}
@@ -457,8 +459,8 @@ class Session:
             setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder),
             config.final,
             replace(config.ensemble, members=self._members()),
-            config.workers,
-            setup.device,
+            replace(config.workers, device=setup.final_device) if setup.elsewhere else config.workers,
+            setup.final_device,
             lambda doing: self.watch.progress(self._progress("final", doing)),
         )
 

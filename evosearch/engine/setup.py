@@ -63,6 +63,18 @@ class Setup:
             return self.device_used
         return workers.devices(self.config.workers)[0] if isinstance(self.task, Task) else "cpu"
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether candidates are trained on other machines."""
+        return self.config.workers.executor != workers.LOCAL
+
+    @cached_property
+    def final_device(self) -> str:
+        """The device of the final training, which is always here."""
+        if not self.elsewhere or self.device == "cpu":
+            return self.device
+        return workers.devices(replace(self.config.workers, executor=workers.LOCAL, device="auto"))[0]
+
     @cached_property
     def digests(self) -> dict[str, str]:
         """What a resumed run must find unchanged, by name, beside its configuration and operators."""

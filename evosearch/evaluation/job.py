@@ -35,6 +35,10 @@ class Job:
     repeat: int = 0
     parent: tuple[int, str] | None = None
 
+    def pack(self) -> dict[str, Any]:
+        """As plain values for msgpack."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
 
 @dataclass(frozen=True)
 class Resources:

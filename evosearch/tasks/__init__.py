@@ -9,7 +9,7 @@ from evosearch.errors import TaskError
 from evosearch.tasks.base import DEFAULTS, AnyTask, DirectTask, Reading, Split, Task, TaskSettings, make_task
 from evosearch.tasks.kinds import BUNDLED, Kind, Kinds
 
-__all__ = ["AnyTask", "DirectTask", "Kind", "Kinds", "Split", "Task", "TaskSettings", "load", "make_task"]
+__all__ = ["AnyTask", "DirectTask", "Kind", "Kinds", "Split", "Task", "TaskSettings", "data_of", "load", "make_task"]
 
 
 def load(spec: str, settings: TaskSettings = DEFAULTS, kinds: Kinds = BUNDLED) -> AnyTask:
@@ -30,6 +30,17 @@ def load(spec: str, settings: TaskSettings = DEFAULTS, kinds: Kinds = BUNDLED) -
         if len(str(error).splitlines()) > 1:
             raise TaskError(" ".join(str(error).split())) from None
         raise
+
+
+def data_of(spec: str) -> str:
+    """The file or folder whose data the spec names, as it stands in it; empty where it names none."""
+    from pathlib import Path
+
+    if spec.startswith("table:"):
+        from evosearch.tasks import table
+
+        return table.file_of(spec.removeprefix("table:"))
+    return spec if spec != "digits" and Path(spec).exists() else ""
 
 
 def _load(spec: str, settings: TaskSettings, kinds: Kinds) -> AnyTask:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evosearch import paths
@@ -112,6 +113,28 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
     made the run decides what lies there. Raises TaskError where it lies there, is not there at all, or cannot be
     called with three arguments.
     """
+    module, function = imported(spec)
+    try:
+        inspect.signature(function).bind("", None, 0)
+    except TypeError as error:
+        name = spec.partition(":")[2]
+        raise TaskError(f"{spec}: {error}; it is called as {name}(text, derivation, seed)") from error
+    said = settings.metric or str(getattr(function, "metric", "fitness"))
+    metric = said[1:] if said[:1] in SIGNS else said
+    shape = getattr(function, "input_shape", None)
+    return FunctionTask(
+        spec,
+        _digest(module, spec.partition(":")[2]),
+        metric,
+        function,
+        None if shape is None else tuple(map(int, shape)),
+        SIGNS.get(said[:1], 0),
+        executed(module),
+    )
+
+
+def imported(spec: str) -> tuple[ModuleType, Callable[..., Any]]:
+    """The module and the function that `package.module:function` names, as `load` looks for them; errors likewise."""
     module_name, _, function_name = spec.partition(":")
     for folder in (Path.cwd(), paths.project()):
         # A run's folder on the path would lend its files to every later import, not to this module alone.
@@ -133,22 +156,7 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
     if not callable(function):
         there = tuple(name for name, value in vars(module).items() if inspect.isfunction(value))
         raise TaskError(f"{module_name} has no function {function_name!r}; {paths.offer(function_name, there)}")
-    try:
-        inspect.signature(function).bind("", None, 0)
-    except TypeError as error:
-        raise TaskError(f"{spec}: {error}; it is called as {function_name}(text, derivation, seed)") from error
-    said = settings.metric or str(getattr(function, "metric", "fitness"))
-    metric = said[1:] if said[:1] in SIGNS else said
-    shape = getattr(function, "input_shape", None)
-    return FunctionTask(
-        spec,
-        _digest(module, function_name),
-        metric,
-        function,
-        None if shape is None else tuple(map(int, shape)),
-        SIGNS.get(said[:1], 0),
-        executed(module),
-    )
+    return module, function
 
 
 def _files(name: str, spec: str) -> list[Path]:

@@ -152,6 +152,11 @@ def load(spec: str, settings: TaskSettings) -> TableTask:
     )
 
 
+def file_of(spec: str) -> str:
+    """The file that such a spec names, as it was written. Raises TaskError."""
+    return _spec(spec)[0]
+
+
 def _spec(spec: str) -> tuple[str, dict[str, str]]:
     """The file and the columns named after it."""
     named: dict[str, str] = {}

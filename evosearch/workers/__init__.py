@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GIB = 1 << 30
 SHARE = 0.8  # of the machine's main memory, that workers may have together
+LOCAL = "local"  # the executor that is this machine
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class WorkerSettings:
     time_limit: seconds for a candidate; 0 for no limit.
     threads: of each evaluation. Scores are reproducible at one number of threads.
     pool: processes, or inline: in evosearch's own process, one at a time and without containment.
+    executor: where evaluations run: local, on this machine; ray, on a Ray cluster; module:factory, wherever the
+        `concurrent.futures.Executor` runs them that a function of one's own returns (`evosearch.workers.executors`).
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -42,6 +45,12 @@ class WorkerSettings:
     time_limit: float = 3600.0
     threads: int = 1
     pool: Literal["processes", "inline"] = "processes"
+    executor: str = field(default=LOCAL, metadata={"neutral": LOCAL})
+
+    @property
+    def own_executor(self) -> bool:
+        """Whether the executor is a function of one's own: code."""
+        return ":" in self.executor
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 0), ("per_device", 0), ("memory", 0), ("time_limit", 0), ("threads", 1)):
@@ -90,6 +99,10 @@ def open_pool(spec: EvaluatorSpec, settings: WorkerSettings, candidates: Path | 
 
     candidates: the folder that keeps error.txt and log of failed candidates, in a folder named by their keys.
     """
+    if settings.executor != LOCAL:
+        from evosearch.workers import executors
+
+        return executors.pool(spec, settings, candidates)
     if settings.pool == "inline":
         from evosearch.workers.inline import InlinePool
 
@@ -105,7 +118,14 @@ def device_kind(settings: WorkerSettings) -> str:
 
 
 def devices(settings: WorkerSettings) -> tuple[str, ...]:
-    """The devices to use. Raises ConfigError where CUDA is asked for and not there."""
+    """The devices to use; of another executor than local, those that its workers find, unless the kind is named.
+
+    Raises ConfigError where CUDA is asked for and not there.
+    """
+    if settings.executor != LOCAL:
+        from evosearch.workers import executors
+
+        return executors.devices(settings) if settings.device == "auto" else (settings.device,)
     if settings.device == "cpu" or (settings.device == "auto" and not _may_have_cuda()):
         return ("cpu",)
     import torch
@@ -173,6 +193,7 @@ def _per_gpu(places: tuple[str, ...]) -> int:
 
 __all__ = [
     "GIB",
+    "LOCAL",
     "Evaluation",
     "EvaluatorSpec",
     "Job",
