@@ -22,7 +22,7 @@ from tests.journals import equal_journals
 from tests.test_engine import SMALL
 from tests.watch import Silent
 
-pytest.importorskip("ray")
+RAY: Any = pytest.importorskip("ray")
 pytestmark = pytest.mark.cluster
 
 
@@ -39,7 +39,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         made.add_node(num_cpus=1, object_store_memory=80 << 20)
     monkeypatch.setenv("RAY_ADDRESS", made.address)
     yield made
-    pytest.importorskip("ray").shutdown()
+    RAY.shutdown()
     made.shutdown()
 
 
