@@ -13,11 +13,12 @@ TORCH     ?= pinned
 PIP_FLAGS ?=
 PYTEST_FLAGS ?=
 ARENA_FLAGS ?=
+GALLERY_FLAGS ?=
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench arena slow chaos cluster gpu browser wheel reference docs captures clean help
+.PHONY: demo test check format bench arena gallery slow chaos cluster gpu browser wheel reference docs captures clean help
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -62,6 +63,9 @@ bench: $(STAMP) ## benchmarks, their figures printed
 
 arena: $(STAMP) ## searches beside other models on real data: what is not measured yet, hours the first time
 	$(BIN)/python -m tests.bench.arena $(ARENA_FLAGS)
+
+gallery: $(STAMP) ## write docs/gallery.md from the grammars and their seeds
+	$(BIN)/python -m tests.bench.gallery $(GALLERY_FLAGS)
 
 reference: $(STAMP) ## write docs/cli.md, docs/config.md and docs/layers.md from the code
 	$(BIN)/python docs/reference.py

@@ -689,6 +689,7 @@ SPACES = [
     ),
     usage("show norm --grammar mlp --svg no/x.svg", "--svg no/x.svg: there is no folder no"),
     usage("show norm --grammar mlp --svg .", "--svg .: a folder"),
+    usage("sample bits.lark --svg out.svg", "--svg: the sentences of bits.lark are no networks", at=bits),
 ]
 
 OPERATORS = [

@@ -34,7 +34,7 @@ def test_a_row_that_is_there_is_not_measured_again(tmp_path: Path, monkeypatch: 
     """An arm that fails leaves no row, so that the next call tries it again."""
     calls: list[rows.Key] = []
 
-    def measured(key: rows.Key) -> dict[str, Any]:
+    def measured(key: rows.Key, measure: rows.Measure) -> dict[str, Any]:
         calls.append(key)
         if key.arm == "linear" and len(calls) == 1:
             raise arms.ArmError("no")

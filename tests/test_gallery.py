@@ -117,6 +117,7 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("first_token", (), (5, 6)),
     ("last_token", (), (5, 6)),
     ("space_to_depth", (2,), (3, 4, 6)),
+    ("space_to_depth", (2,), (3, 5, 7)),
     ("pixel_shuffle", (2,), (8, 4, 6)),
     ("upsample", (2, "bilinear"), (3, 4, 6)),
     ("channel_shuffle", (2,), (6, 4, 5)),
@@ -223,6 +224,9 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("tokenformer_block", (2, 2, 1), (7, 16)),
     ("darts", (GENOTYPE, GENOTYPE, 4, 3), (3, 9, 8)),
     ("darts", (GENOTYPE, GENOTYPE, 4, 2, "imagenet"), (3, 33, 32)),
+    ("attentive_pool", (5, 0), (7, 6)),
+    ("tdnn_layer", (8, 3, 2), (9, 6)),
+    ("se_res2", (16, 3, 2), (9, 8)),
 ]
 
 
@@ -289,6 +293,7 @@ start: step (";" step)*                        -> chain
      | "all(" merge (":" start)+ ")"           -> parallel
      | "ladder(" start (":" start)* ")"        -> ladder
      | "cascade(" N "," start ")"              -> cascade
+     | "aggregate(" start (":" start)* ")"     -> aggregate
      | "highway(" start ")"                    -> highway
      | "bothways(" merge "," start ")"         -> both_ways
      | "weave(" start (":" start)* ")"         -> weave
@@ -323,6 +328,8 @@ def composed(text: str, shape: Shape = (8, 6, 6)) -> Architecture:
         "weave(conv(8,3,1):bn:conv(8,1,1))",
         "dense(conv(16,3,1))",
         "tokens;dense(linear(16))",
+        "tokens;aggregate(linear(8):linear(8);relu)",
+        "tokens;aggregate(linear(8))",
         "tokens;highway(linear(8))",
         "tokens;bothways(add,linear(16);relu)",
     ],
@@ -532,6 +539,17 @@ def test_a_cascade_is_res2nets_loop() -> None:
     first, last = x.flatten(2).mT.chunk(2, 2)
     expected = torch.cat([module.get_submodule("linear1")(first), last], 2)
     torch.testing.assert_close(module(x), expected, rtol=0, atol=1e-12)
+
+
+def test_aggregated_parts_are_their_loop() -> None:
+    """y_i = part_i(y_(i-1)) + y_0 + ... + y_(i-1), and all y but y_0 side by side."""
+    architecture = composed("tokens;aggregate(linear(8):linear(8):linear(8))")
+    module = network.build(architecture).double()
+    x = torch.randn(2, 8, 6, 6, dtype=torch.float64)
+    outputs = [x.flatten(2).mT]
+    for number in (1, 2, 3):
+        outputs.append(module.get_submodule(f"linear{number}")(outputs[-1]) + torch.stack(outputs).sum(0))
+    torch.testing.assert_close(module(x), torch.cat(outputs[1:], 2), rtol=0, atol=1e-12)
 
 
 def test_splines_are_scipys() -> None:

@@ -84,6 +84,8 @@ def check_predictions(architecture: Architecture, *, device: str = "cpu") -> Non
         ("vit", 8),
         ("hybrid", 5),
         ("sequence", 15),
+        ("tdnn", 8),
+        ("tabular", 20),
     ],
 )
 def test_samples_cost_and_put_out_what_was_predicted(name: str, count: int) -> None:

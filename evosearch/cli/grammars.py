@@ -16,7 +16,7 @@ from evosearch.report.text import clean, count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evosearch.architecture import Space
+    from evosearch.architecture import Architecture, Space
     from evosearch.check import Checked
 
 PANEL = "Grammars"
@@ -103,6 +103,7 @@ def sample(
         int | None, typer.Option(min=0, help="Most trainable parameters.", show_default=False)
     ] = None,
     max_nodes: Annotated[int | None, typer.Option(min=1, help="Most nodes of a sample.", show_default=False)] = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw them there side by side, too.")] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Draw sentences from a grammar, each with its size and output shape."""
@@ -110,12 +111,17 @@ def sample(
 
     from evosearch.architecture import MAX_DRAWS
     from evosearch.cli.spaces import load_grammar, open_space
-    from evosearch.errors import SpaceExhausted
+    from evosearch.errors import SpaceExhausted, UsageError
     from evosearch.layers.base import show as show_shape
 
     space = open_space(load_grammar(grammar), input, layers or (), max_params=max_params, max_nodes=max_nodes)
+    if svg is not None:
+        output.check_target("--svg", svg)
+        if space.input is None:
+            raise UsageError(f"--svg: the sentences of {grammar} are no networks; leave it out to see them printed")
     rng = np.random.default_rng(seed)
     drawn: list[dict[str, Any]] = []
+    networks: list[Architecture] = []
     tries = 0
     while len(drawn) < number:
         derivation = space.draw(rng)
@@ -130,6 +136,7 @@ def sample(
                 raise SpaceExhausted(f"{MAX_DRAWS} samples were over the limit {limit}; raise it or leave it out")
             continue
         tries = 0
+        networks.append(architecture)
         cost = architecture.cost
         drawn.append(
             {
@@ -142,6 +149,10 @@ def sample(
                 "nodes": derivation.size,
             }
         )
+    if svg is not None:
+        from evosearch.report.page.drawing import contact_sheet
+
+        svg.write_text(contact_sheet(networks), encoding="utf-8")
     if as_json:
         output.as_json(drawn)
         return DONE

@@ -94,12 +94,21 @@ def attentive_statistics(x, scores):
 @register("attentive_pool")
 @dataclass(frozen=True)
 class AttentivePool(WrittenLeaf):
-    """(S, D) -> (2 D,): mean and deviation over the rows, weighted by a small perceptron (Okabe et al. 2018)."""
+    """(S, D) -> (2 D,): mean and deviation over the rows, weighted by a small perceptron (Okabe et al. 2018).
+
+    bias: 0 for a perceptron without (as in EfficientTDNN).
+    """
 
     hidden: int = 128
+    bias: int = 1
 
     def __post_init__(self) -> None:
         require(self.hidden >= 1, f"at least 1 hidden feature, not {self.hidden}")
+        require(self.bias in (0, 1), f"bias is 0 or 1, not {self.bias}")
+
+    def arguments(self) -> tuple[object, ...]:
+        """Without a bias of 1: the keys from before it was asked for stay."""
+        return (self.hidden,) if self.bias else (self.hidden, self.bias)
 
     def shape(self, x: Shape) -> Shape:
         if column(self, x)[0] < 2:
@@ -107,7 +116,7 @@ class AttentivePool(WrittenLeaf):
         return (2 * x[1],)
 
     def params(self, x: Shape) -> int:
-        return 2 * x[1] * self.hidden + self.hidden + x[1]
+        return 2 * x[1] * self.hidden + self.bias * (self.hidden + x[1])
 
     def flops(self, x: Shape) -> int:
         return 4 * size(x) * self.hidden
@@ -115,7 +124,9 @@ class AttentivePool(WrittenLeaf):
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         (s, d), h = node.inputs, self.hidden
         build.helper(ATTENTIVE)
-        first, second = build.module(f"nn.Linear({d}, {h})", "linear"), build.module(f"nn.Linear({h}, {d})", "linear")
+        rest = "" if self.bias else ", bias=False"
+        first = build.module(f"nn.Linear({d}, {h}{rest})", "linear")
+        second = build.module(f"nn.Linear({h}, {d}{rest})", "linear")
         scores = build.line(f"torch.tanh({first}({{}}))", x, shape=(s, h), keeps="in", extra=s * h)
         scores = build.line(f"{second}({{}})", scores, shape=(s, d), keeps="in")
         code = "attentive_statistics({}, {})"

@@ -10,7 +10,7 @@ from evosearch.layers.base import Leaf, Shape, ShapeError, WrittenLeaf, register
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
     from evosearch.layers.builder import Builder
-    from evosearch.layers.node import Node
+    from evosearch.layers.node import Layer, Node
 
 
 class Rearrangement(WrittenLeaf):
@@ -29,7 +29,7 @@ def image(layer: Leaf, x: Shape) -> Shape:
     return x
 
 
-def column(layer: Leaf, x: Shape) -> Shape:
+def column(layer: Layer, x: Shape) -> Shape:
     """`x`, which must be a column; raises ShapeError."""
     if len(x) != 2:
         raise ShapeError("{}: {} is not a column", layer.name, x)
@@ -144,7 +144,7 @@ class LastToken(OneToken):
 @register("space_to_depth")
 @dataclass(frozen=True)
 class SpaceToDepth(Rearrangement):
-    """(C, H, W) -> (C r^2, H / r, W / r)."""
+    """(C, H, W) -> (C r^2, H / r, W / r), rounded up: zeros below and on the right fill what is missing."""
 
     ratio: int
 
@@ -153,12 +153,13 @@ class SpaceToDepth(Rearrangement):
 
     def shape(self, x: Shape) -> Shape:
         channels, height, width = image(self, x)
-        if height % self.ratio or width % self.ratio:
-            raise ShapeError("space_to_depth: {} does not divide by {}", x, self.ratio)
-        return (channels * self.ratio**2, height // self.ratio, width // self.ratio)
+        return (channels * self.ratio**2, -(-height // self.ratio), -(-width // self.ratio))
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        return build.line(f"F.pixel_unshuffle({{}}, {self.ratio})", x, shape=node.output)
+        _, height, width = node.inputs
+        below, right = -height % self.ratio, -width % self.ratio
+        padded = f"F.pad({{}}, (0, {right}, 0, {below}))" if below or right else "{}"
+        return build.line(f"F.pixel_unshuffle({padded}, {self.ratio})", x, shape=node.output)
 
 
 @register("pixel_shuffle")

@@ -152,7 +152,10 @@ class SwinBlock(Block):
 @register("merge_patches")
 @dataclass(frozen=True)
 class MergePatches(Block):
-    """(C, H, W) -> (2 C, H / 2, W / 2): 2x2 places side by side, layer norm, a linear layer without bias (Swin)."""
+    """(C, H, W) -> (2 C, H / 2, W / 2): 2x2 places side by side, layer norm, a linear layer without bias (Swin).
+
+    An odd side gets a row or column of zeros, as in Swin's code.
+    """
 
     def body(self, x: Shape) -> Body:
         return chain(SpaceToDepth(2), LayerNorm(), Convolution(2 * width(x), 1))

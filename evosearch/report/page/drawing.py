@@ -179,19 +179,28 @@ def at(x: float, y: float, part: Drawn) -> str:
 
 def draw(architecture: Architecture, name: str = "The network") -> str:
     """The architecture as an svg element. Runs no code but the layers' own `cost` and `shape`, which reading it ran."""
-    cost = architecture.cost
-    pen = _Pen(cost.params)
+    pen = _Pen(architecture.cost.params)
+    whole = _whole(architecture, pen)
+    inputs = show(architecture.input)
+    text = f"{name}, {pen.boxes} layers from input {inputs}, {_costs(architecture.cost)}. The table lists them."
+    return _element(whole, text)
+
+
+def _whole(architecture: Architecture, pen: _Pen) -> Drawn:
+    """From the input to the head, one below the other."""
     parts = [pen.bar(f"input {show(architecture.input)}"), pen.column(steps(architecture.root), 0)]
     if architecture.stem is not None:
         parts.insert(1, _framing(pen, "stem", architecture.stem))
     if architecture.head is not None:
         parts.append(_framing(pen, "head", architecture.head))
-    whole = stack(parts)
+    return stack(parts)
+
+
+def _element(whole: Drawn, label: str) -> str:
     width, height = whole.width + 4, whole.height + 4
-    text = f"{name}, {pen.boxes} layers from input {show(architecture.input)}, {_costs(cost)}. The table lists them."
     return (
         f'<svg class="drawing" width="{place(width)}" height="{place(height)}" viewBox="-2 -2 {place(width)} '
-        f'{place(height)}" role="img" aria-label="{escape(text)}">{whole.content}</svg>'
+        f'{place(height)}" role="img" aria-label="{escape(label)}">{whole.content}</svg>'
     )
 
 
@@ -203,7 +212,28 @@ def _framing(pen: _Pen, place: str, node: Node) -> Drawn:
 
 def standalone(architecture: Architecture) -> str:
     """The drawing as a file of its own, with its colours, for light and dark."""
-    picture = draw(architecture).replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
+    return _file(draw(architecture))
+
+
+def contact_sheet(architectures: Sequence[Architecture], columns: int = 4) -> str:
+    """Several networks in one picture, row by row, each under its key and what it costs; a file of its own."""
+    drawn = []
+    for architecture in architectures:
+        cost, pen = architecture.cost, _Pen(architecture.cost.params)
+        title = f"{architecture.key[:8]} · {count(cost.params)} params · {count(cost.flops)} FLOPs"
+        drawn.append(frame(title, _whole(architecture, pen), "", architecture.text))
+    y, width, content = 0.0, 0.0, []
+    for start in range(0, len(drawn), columns):
+        row, x = drawn[start : start + columns], 0.0
+        for part in row:
+            content.append(at(x, y, part))
+            x += part.width + BETWEEN
+        width, y = max(width, x - BETWEEN), y + max(part.height for part in row) + BETWEEN
+    return _file(_element(Drawn(width, y - BETWEEN, "".join(content)), f"{len(drawn)} networks."))
+
+
+def _file(picture: str) -> str:
+    picture = picture.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
     head, end, rest = picture.partition(">")
     return f"{head}{end}<style>{STYLE}</style>{rest}\n"
 

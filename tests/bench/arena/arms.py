@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def names() -> tuple[str, ...]:
 def measure(arm: str, data: DataSet, seed: int, time: str, folder: Path) -> Result:
     """Fit an arm and judge it. time: what a search is given, as `--time` reads it. Raises ArmError."""
     if arm in SEARCHES:
-        return _search(SEARCHES[arm], data, seed, time, folder)
+        return search(SEARCHES[arm], data, seed, time, folder)
     import torch
     from threadpoolctl import threadpool_limits
 
@@ -66,8 +66,11 @@ def judged(data: DataSet, predicted: Array) -> float:
 # --- evosearch ------------------------------------------------------------------------------------------------------
 
 
-def _search(flags: tuple[str, ...], data: DataSet, seed: int, time: str, folder: Path) -> Result:
-    """`evolve run --task FILE --time TIME` as anybody types it, with a seed, its own folders and an empty ledger."""
+def search(flags: Sequence[str], data: DataSet, seed: int, time: str, folder: Path) -> Result:
+    """`evolve run --task FILE --time TIME` as anybody types it, with a seed, its own folders and an empty ledger.
+
+    Raises ArmError.
+    """
     command = [sys.executable, "-m", "evosearch", "run", "--task", str(data.file), "--time", time, *flags]
     places = ["--seed", str(seed), "--runs", str(folder / "runs"), "--name", "arena", "--json"]
     there = {**os.environ, "EVOSEARCH_CACHE": str(folder / "ledger")}

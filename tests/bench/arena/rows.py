@@ -8,7 +8,7 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,6 +19,7 @@ from typing import Any
 from tests.bench.arena import arms, sets
 
 FILE = Path(__file__).with_name("rows.jsonl")
+Measure = Callable[[str, sets.DataSet, int, str, Path], arms.Result]  # as `arms.measure`
 PACKAGES = ("evosearch", "torch", "scikit-learn", "numpy")
 
 
@@ -50,7 +51,7 @@ def wanted(names: Iterable[str], seeds: Sequence[int], chosen: Sequence[str], ti
     ]
 
 
-def append_missing(keys: Sequence[Key], file: Path = FILE) -> list[str]:
+def append_missing(keys: Sequence[Key], file: Path = FILE, measure: Measure = arms.measure) -> list[str]:
     """Measure what has no row yet, and append each row as it comes. Returns why arms came to no figure."""
     there = {Key.of(row) for row in read(file)}
     failed: list[str] = []
@@ -59,7 +60,7 @@ def append_missing(keys: Sequence[Key], file: Path = FILE) -> list[str]:
         if key in there or key.set in absent:
             continue
         try:
-            row = measured(key)
+            row = measured(key, measure)
         except sets.NotHereError as error:
             absent.add(key.set)
             print(f"{key.set}: skipped, {error}", flush=True)
@@ -76,13 +77,13 @@ def append_missing(keys: Sequence[Key], file: Path = FILE) -> list[str]:
     return failed
 
 
-def measured(key: Key) -> dict[str, Any]:
+def measured(key: Key, measure: Measure = arms.measure) -> dict[str, Any]:
     """The row of a key. seconds: by the clock; cpu_seconds: of all cores; load: the machine's, as it began."""
     with TemporaryDirectory(prefix="arena-") as name:
         folder = Path(name)
         data = sets.load(key.set, key.seed, folder / "data")
         load, begun, used = os.getloadavg()[0], time.monotonic(), _cpu_seconds()
-        result = arms.measure(key.arm, data, key.seed, key.time, folder)
+        result = measure(key.arm, data, key.seed, key.time, folder)
         seconds, cpu = time.monotonic() - begun, _cpu_seconds() - used
     return {
         "set": key.set,

@@ -50,7 +50,7 @@ def page(rows: Rows) -> str:
         INTRODUCTION,
         "## Test figures\n",
         FIGURES,
-        _table(["", *names], [[column, *(_cell(found.get((name, column))) for name in names)] for column in columns]),
+        table(["", *names], [[column, *(cell(found.get((name, column))) for name in names)] for column in columns]),
         *([f"Not measured: {', '.join(absent)}.\n"] if absent else []),
         "## Mean rank\n",
         _ranks(found, names, columns),
@@ -80,7 +80,8 @@ def _place(column: str) -> tuple[int, str]:
     return order.index(arm), time
 
 
-def _cell(found: Mapping[int, Mapping[str, Any]] | None) -> str:
+def cell(found: Mapping[int, Mapping[str, Any]] | None) -> str:
+    """The mean of rows by seed, with its standard error and the mean seconds."""
     if not found:
         return NONE
     values = [row["value"] for row in found.values()]
@@ -122,7 +123,7 @@ def _ranks(found: Figures, names: Sequence[str], columns: Sequence[str]) -> str:
     head = f"Of {len(full)} arms, over {number} data sets, with its 95 % interval; 1 is the best.\n"
     without = [column for column in columns if column not in full]
     left = f"\nNot ranked, since it has no figure for every data set: {', '.join(without)}.\n" if without else ""
-    return f"{head}\n{_table(['arm', 'mean rank'], lines)}{left}"
+    return f"{head}\n{table(['arm', 'mean rank'], lines)}{left}"
 
 
 def _with_interval(values: Sequence[float], digits: int) -> str:
@@ -154,14 +155,15 @@ def _against_random(found: Figures, names: Sequence[str], columns: Sequence[str]
             ours, theirs = found.get((name, column), {}), found.get((name, beside), {})
             differences = [ours[seed]["value"] - theirs[seed]["value"] for seed in sorted({*ours} & {*theirs})]
             if differences:
-                lines.append([name, column, _signed(differences), _verdict(differences)])
+                lines.append([name, column, signed(differences), verdict(differences)])
     if not lines:
         return "Not measured yet.\n"
     head = "The search's figure less random search's, draw by draw: its mean, and the mean's 95 % interval.\n"
-    return f"{head}\n{_table(['data set', 'search', 'difference', ''], lines)}"
+    return f"{head}\n{table(['data set', 'search', 'difference', ''], lines)}"
 
 
-def _signed(values: Sequence[float]) -> str:
+def signed(values: Sequence[float]) -> str:
+    """The mean of differences with its sign, and its 95 % interval where there are two or more."""
     mean = statistics.fmean(values)
     if len(values) < 2:
         return f"{mean:+.4f}"
@@ -169,7 +171,8 @@ def _signed(values: Sequence[float]) -> str:
     return f"{mean:+.4f} ({mean - half:+.4f} to {mean + half:+.4f})"
 
 
-def _verdict(values: Sequence[float]) -> str:
+def verdict(values: Sequence[float]) -> str:
+    """What differences from random search say of evolution."""
     if len(values) < 2:
         return "one draw"
     mean, half = statistics.fmean(values), half_width(values)
@@ -200,6 +203,7 @@ def _provenance(rows: Rows) -> str:
     )
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table of Markdown."""
     rule = ["---"] * len(head)
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, rule, *lines)) + "\n"

@@ -1,0 +1,38 @@
+"""Evolution and random search for the same time in each grammar for images, its own samples alone to begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tests.bench.arena import arms
+from tests.bench.arena.rows import Key
+from tests.bench.arena.sets import DataSet
+
+FILE = Path(__file__).with_name("rows.jsonl")
+GRAMMARS = ("images", "convnets", "mobile", "vit", "hybrid", "nasbench201", "ofa_mbv3")
+SETS = ("digits", "fashion_mnist")
+STRATEGIES = ("aging", "random")
+
+
+def arm(grammar: str, strategy: str) -> str:
+    """How a search is called in the rows."""
+    return f"{grammar}, {strategy}"
+
+
+def wanted(names: Iterable[str], seeds: Sequence[int], grammars: Sequence[str], time: str) -> list[Key]:
+    """What there is to measure: both strategies of a grammar beside each other, all of a seed before the next seed."""
+    return [
+        Key(name, seed, arm(grammar, strategy), time)
+        for seed in seeds
+        for name in names
+        for grammar in grammars
+        for strategy in STRATEGIES
+    ]
+
+
+def measure(arm: str, data: DataSet, seed: int, time: str, folder: Path) -> arms.Result:
+    """One search, judged once on the test rows by its best single network. Raises ArmError."""
+    grammar, strategy = arm.split(", ")
+    flags = ("--grammar", grammar, "--strategy", strategy, "--start", "none", "--single")
+    return arms.search(flags, data, seed, time, folder)
