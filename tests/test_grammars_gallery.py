@@ -18,7 +18,8 @@ GALLERY = (
 )  # fmt: skip
 SMALLEST: dict[str, Shape] = {"image": (1, 8, 8), "column": (12, 1), "vector": (4,)}
 LARGE: dict[str, Shape] = {"image": (3, 224, 224), "column": (1000, 3), "vector": (800,)}
-MUTATIONS = operators.find().of("mutate")
+# Those that keep the function besides need certain words, and are tested with them.
+MUTATIONS = {name: one for name, one in operators.find().of("mutate").items() if not one.preserves}
 # Grammars whose sentences have one form: nothing in them grows, shrinks, or stands in another's place.
 FIXED = {"nasbench201": {"insert_around", "remove_node", "repeat_block"}}
 
