@@ -10,5 +10,5 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 class Bundle(BuildHookInterface):  # type: ignore[type-arg]
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version != "editable":
-            for folder in ("grammars", "operators"):
+            for folder in ("grammars", "operators", "estimators"):
                 build_data["force_include"][folder] = f"evosearch/_bundled/{folder}"

@@ -4,7 +4,10 @@ Every entrant sees the fitness alone. What is reported at a budget is the report
 the best fitness among those it has paid for by then, the earlier one where two are equal; of a function task, which
 has nothing but its fitness, that fitness. Beside mean
 and deviation over seeds stands the relative improvement over random sampling, RI = 100 (a - r) / r with r the mean
-figure of randomly sampled candidates (Yang, Esperança and Carlucci, ICLR 2020).
+figure of randomly sampled candidates (Yang, Esperança and Carlucci, ICLR 2020). Judged by the fitness that the search
+sees, there is the share of seeds that had the best one by a budget, and how many evaluations that took in the median.
+
+Where candidates are networks, the walks by FLOPs and by parameters always take part: what they find, size alone finds.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import csv
 import itertools
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from evosearch import operators, tasks
 from evosearch.errors import SpaceExhausted, TaskError, UsageError
 from evosearch.evaluation.evaluators.direct import unsigned
 from evosearch.evaluation.measures import objective
+from evosearch.features import Features
 from evosearch.report.page.svg import Scale, axes, escape, fitting, path, place
 from evosearch.search import Search, SearchSettings, identify
 from evosearch.search.strategy import find
@@ -31,11 +35,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evosearch.architecture import Space
+    from evosearch.features import Row
     from evosearch.grammar.core import Derivation
     from evosearch.tasks import DirectTask
 
 BUDGETS = (50, 100, 150, 200, 300, 500)
 REMEMBERED = 200_000  # keys remembered between the seeds of one process
+REMEMBERED_ROWS = 20_000  # and figures of candidates, of 2 to 4 kB each
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
 
 
@@ -55,23 +61,41 @@ class Arena:
 
 @dataclass(frozen=True)
 class Entrant:
-    """One way to search, under a name."""
+    """One way to search, under a name. own: the strategy's own settings."""
 
     name: str
     settings: SearchSettings
+    own: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """An entrant's figures: (seeds, budgets) reported ones, and the mean one of all it evaluated."""
+    """An entrant's figures: (seeds, budgets) reported ones, and the mean one of all it evaluated.
+
+    improvements: of each seed, (evaluations, signed fitness) wherever a better one was found.
+    """
 
     entrant: Entrant
     figures: np.ndarray[Any, np.dtype[np.float64]]
     sampled: float
+    improvements: Sequence[Sequence[tuple[int, float]]] = ()
 
-    def rows(self, budgets: Sequence[int], random: float) -> list[dict[str, Any]]:
-        """One row for each budget: mean, deviation, half the width of the mean's 95 % interval, RI."""
+    def best(self) -> float:
+        """The best signed fitness that any seed found."""
+        return max((steps[-1][1] for steps in self.improvements if steps), default=-math.inf)
+
+    def evaluations_to(self, fitness: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(seeds,): the evaluations after which each had that signed fitness; infinite where it never had."""
+        counts = ([at for at, value in steps if value >= fitness] for steps in self.improvements)
+        return np.array([min(reached, default=math.inf) for reached in counts], dtype=np.float64)
+
+    def rows(self, budgets: Sequence[int], random: float, best: float = math.inf) -> list[dict[str, Any]]:
+        """One row for each budget: mean, deviation, half the width of the mean's 95 % interval, RI; share of seeds that
+        found the best fitness by then, and the evaluations that took in the median, None where half of them did not.
+        """
         n = len(self.figures)
+        took = self.evaluations_to(best)
+        median = float(np.median(took)) if len(took) else math.inf
         deviations = self.figures.std(axis=0, ddof=1) if n > 1 else np.zeros(self.figures.shape[1])
         return [
             {
@@ -82,18 +106,37 @@ class Result:
                 "deviation": float(deviation),
                 "ci95": float(Z95 * deviation / math.sqrt(n)),
                 "ri": 100 * (float(mean) - random) / random,
+                "found": float((took <= budget).mean()) if len(took) else 0.0,
+                "to_best": median if math.isfinite(median) else None,
             }
             for budget, mean, deviation in zip(budgets, self.figures.mean(axis=0), deviations, strict=True)
         ]
 
 
-def entrants(strategies: Sequence[str], policies: Sequence[str], settings: SearchSettings) -> list[Entrant]:
-    """Every strategy with every policy; random search, which has no mutations, once, and always there."""
-    made = [Entrant("random", _baseline(settings))]
-    for strategy, policy in itertools.product(strategies, policies):
+def entrants(
+    strategies: Sequence[str],
+    policies: Sequence[str],
+    settings: SearchSettings,
+    screens: Sequence[int] = (),
+    sized: bool = False,
+) -> list[Entrant]:
+    """Every strategy with every policy and screen; random search, which has no mutations, once, and always there.
+
+    screens: drafts for each proposal, the settings' own where it is empty. sized: candidates are networks, and so the
+    walks by size take part.
+    """
+    plain = replace(settings, screen=1)
+    made = [Entrant("random", _baseline(plain))]
+    if sized:
+        walk = replace(plain, strategy="walk")
+        made += [
+            Entrant(f"walk by {what}", walk, {"by": by}) for what, by in (("FLOPs", "flops"), ("params", "params"))
+        ]
+    for strategy, policy, screen in itertools.product(strategies, policies, screens or (settings.screen,)):
         if strategy != "random":
-            chosen = replace(settings, strategy=strategy, policy=policy)
-            made.append(Entrant(f"{strategy} {policy}", chosen))
+            chosen = replace(settings, strategy=strategy, policy=policy, screen=screen)
+            screened = f" screen {screen}" if screen > 1 else ""
+            made.append(Entrant(f"{strategy} {policy}{screened}", chosen))
     return made
 
 
@@ -123,16 +166,17 @@ def compare(
         find(operators.find(arena.operators), entrant.settings.strategy)  # before a table is read, which takes long
     _enter(arena)  # here first: a pool whose processes cannot begin starts new ones without end
     for entrant in competing:
-        _search(entrant.settings)
+        _search(entrant.settings, entrant.own)
     with _mapper(arena, min(jobs, len(seeds))) as mapped:
         for entrant in competing:
             settings = replace(entrant.settings, budget=longest)
-            work = [(replace(settings, seed=seed), tuple(budgets)) for seed in seeds]
+            work = [(replace(settings, seed=seed), entrant.own, tuple(budgets)) for seed in seeds]
             runs = []
             for done, run in enumerate(mapped(work), 1):
                 runs.append(run)
                 progress(entrant.name, done, len(seeds))
-            results.append(Result(entrant, np.array([f for f, _ in runs]), float(np.mean([s for _, s in runs]))))
+            figures, sampled, improvements = zip(*runs, strict=True)
+            results.append(Result(entrant, np.array(figures), float(np.mean(sampled)), improvements))
     return results
 
 
@@ -164,6 +208,8 @@ class _Loaded:
     report: str
     operators: operators.Operators
     keys: dict[Derivation, tuple[str, str | None]]
+    features: Features
+    rows: dict[Derivation, Row]
 
 
 _loaded: list[_Loaded] = []  # what this process competes on; set once by `_enter`
@@ -181,15 +227,23 @@ def open_arena(arena: Arena, task: DirectTask) -> Space:
     return space_of(task, read, limits=Limits(max_nodes=arena.max_nodes, max_modules=None))
 
 
+def sized(grammar: str) -> bool:
+    """Whether the sentences of a grammar are networks, which have a size. grammar: name or path."""
+    from evosearch import grammar as language
+
+    return language.load(grammar).input != "none"
+
+
 def _enter(arena: Arena) -> None:
     task = tasks.load(arena.task)
     if not isinstance(task, tasks.DirectTask):
         raise TaskError(f"{arena.task}: a comparison needs a table or a function; training would take days")
     report = str(getattr(task, "report", ""))
-    _loaded[:] = [_Loaded(open_arena(arena, task), task, report, operators.find(arena.operators), {})]
+    space = open_arena(arena, task)
+    _loaded[:] = [_Loaded(space, task, report, operators.find(arena.operators), {}, Features(space), {})]
 
 
-def _search(settings: SearchSettings) -> Search:
+def _search(settings: SearchSettings, own: Mapping[str, Any]) -> Search:
     """A search over the loaded arena. Raises ConfigError for settings that its strategy cannot follow."""
     (at,) = _loaded
 
@@ -201,19 +255,32 @@ def _search(settings: SearchSettings) -> Search:
             found = at.keys[derivation] = identify(space, derivation)
         return found
 
+    def figures(derivation: Derivation) -> Row:
+        found = at.rows.get(derivation)
+        if found is None:
+            if len(at.rows) > REMEMBERED_ROWS:
+                at.rows.clear()
+            found = at.rows[derivation] = at.features(derivation)
+        return found
+
     asked = tuple(str(objective(text, at.task.signs)) for text in settings.objectives or (at.task.metric,))
-    return Search(at.space, replace(settings, objectives=asked), at.operators, identify=remembered)
+    settings = replace(settings, objectives=asked)
+    return Search(at.space, settings, at.operators, identify=remembered, own=own, features=figures)
 
 
-def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float], float]:
-    """One search: the reported figure at each budget, and the mean reported figure of everything it evaluated."""
-    settings, budgets = work
+def _compete(
+    work: tuple[SearchSettings, Mapping[str, Any], tuple[int, ...]],
+) -> tuple[list[float], float, list[tuple[int, float]]]:
+    """One search: the reported figure at each budget, the mean reported figure of everything it evaluated, and after
+    how many evaluations it had which fitness."""
+    settings, own, budgets = work
     (at,) = _loaded
-    search = _search(settings)
+    search = _search(settings, own)
     first = search.objectives[0]
     signs = {one.name: one.sign for one in search.objectives}
     best, figure, total, told = -math.inf, math.nan, 0.0, 0
     figures: list[float] = []
+    improvements: list[tuple[int, float]] = []
     while not search.done:
         try:
             proposal = search.ask()
@@ -229,10 +296,11 @@ def _compete(work: tuple[SearchSettings, tuple[int, ...]]) -> tuple[list[float],
             total, told = total + reported, told + 1
             if value > best:
                 best, figure = value, reported
+                improvements.append((proposal.number + 1, value))
         if proposal.number + 1 in budgets:
             figures.append(figure)
     figures += [figure] * (len(budgets) - len(figures))  # an exhausted space has nothing more to find
-    return figures, total / max(told, 1)
+    return figures, total / max(told, 1), improvements
 
 
 def random_mean(results: Sequence[Result]) -> float:
@@ -241,9 +309,9 @@ def random_mean(results: Sequence[Result]) -> float:
 
 
 def table(results: Sequence[Result], budgets: Sequence[int]) -> list[dict[str, Any]]:
-    """All rows of all results; see `Result.rows`."""
-    reference = random_mean(results)
-    return [row for result in results for row in result.rows(sorted(budgets), reference)]
+    """All rows of all results; see `Result.rows`. The best fitness is the best that any of them found."""
+    reference, best = random_mean(results), max(result.best() for result in results)
+    return [row for result in results for row in result.rows(sorted(budgets), reference, best)]
 
 
 def paired(a: Result, b: Result) -> list[tuple[float, float]]:

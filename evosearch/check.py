@@ -67,22 +67,28 @@ def check_plugins(operators: Operators, space: Space) -> Iterator[Checked]:
 
 def check_plugin(operators: Operators, operator: Operator, space: Space) -> None:
     """Raises OperatorError where the plug-in breaks a promise of its kind."""
-    before = random.getstate()
-    try:
-        if operator.kind in KINDS:
-            _operator(operator, space)
-        elif operator.kind == "strategy":
-            from evosearch.search.conformance import conform
+    for _ in range(2):  # importing a library may draw; a plug-in that draws does so each time
+        before = random.getstate()
+        try:
+            _check(operators, operator, space)
+        except EvosearchError:
+            raise
+        except Exception as error:  # a person's own code may raise anything at all
+            raise _broken(operator, f"raised {type(error).__name__}: {error}") from error
+        if random.getstate() == before:
+            return
+    raise _broken(operator, "drew from a global generator; draw from the rng it is given")
 
-            conform(operator.name, space, operators, budget=24)
-        else:
-            CHECKS[operator.kind](operator)
-    except EvosearchError:
-        raise
-    except Exception as error:  # a person's own code may raise anything at all
-        raise _broken(operator, f"raised {type(error).__name__}: {error}") from error
-    if random.getstate() != before:
-        raise _broken(operator, "drew from a global generator; draw from the rng it is given")
+
+def _check(operators: Operators, operator: Operator, space: Space) -> None:
+    if operator.kind in KINDS:
+        _operator(operator, space)
+    elif operator.kind == "strategy":
+        from evosearch.search.conformance import conform
+
+        conform(operator.name, space, operators, budget=24)
+    else:
+        CHECKS[operator.kind](operator)
 
 
 def _broken(operator: Operator, what: str) -> OperatorError:
@@ -275,6 +281,29 @@ def _trained(operator: Operator, context: Context, task: Task) -> list[Trained]:
     return found
 
 
+def _surrogate(operator: Operator) -> None:
+    from evosearch.search.screening import fitted
+
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 5, (60, 7)).astype(np.float32)
+    y = x[:, 0] / 5 + x[:, 1] / 10
+    for target in (y, np.full(len(x), 0.5)):
+        before = x.copy(), target.copy()
+        found = []
+        for _ in range(2):
+            predict = fitted(operator, x[:40], target[:40], np.random.default_rng(1))
+            found.append(np.stack(predict(x[40:])))
+        _require(operator, (found[0] == found[1]).all(), "predicts otherwise the second time; draw from the rng alone")
+        _require(operator, (found[0][1] >= 0).all(), "gives a deviation below 0")
+        kept = (x == before[0]).all() and (target == before[1]).all()
+        _require(operator, kept, "changes the rows that it is given; copy them")
+        alone = np.stack(predict(x[40:41]))[:, 0]
+        _require(operator, np.allclose(alone, found[0][:, 0]), "predicts otherwise for a row by itself")
+        if target is y:
+            order = np.corrcoef(found[0][0], y[40:])[0, 1]
+            _require(operator, order > 0, "does not learn the sum of two columns from 40 rows; larger is better")
+
+
 def _head(operator: Operator) -> None:
     stands = 0
     for x in SHAPES:
@@ -318,6 +347,7 @@ CHECKS: Mapping[str, Callable[[Operator], None]] = {
     "measure": _measure,
     "kind": _kind,
     "head": _head,
+    "surrogate": _surrogate,
     "log": _log,
 }
 

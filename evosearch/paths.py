@@ -23,7 +23,7 @@ TRAINED_FILES = ("config.toml", "metrics.json", "weights.safetensors")  # mark w
 
 
 def bundled() -> Path:
-    """The folder whose `grammars/` and `operators/` come with evosearch."""
+    """The folder whose `grammars/`, `operators/` and `estimators/` come with evosearch."""
     checkout = PACKAGE.parent
     if (checkout / "grammars").is_dir() and (checkout / "pyproject.toml").is_file():
         return checkout

@@ -7,7 +7,11 @@ A plug-in is one file `operators/<kind>/<name>.py` with one function of the file
     crossover   (a, b, space, rng) -> Derivation | None
     select      (population, k, rng) -> list of Individual        may take `size=` too, the tournament's size
 
-or with one class of the file's name in CamelCase (`operators/strategy/my_way.py` defines `MyWay`):
+or one file `estimators/<kind>/<name>.py`, likewise with a function:
+
+    surrogate   (x, y, rng) -> predict                            what is expected of a candidate by those before
+
+or one file `operators/<kind>/<name>.py` with one class of the file's name in CamelCase (`strategy/my_way.py`: `MyWay`):
 
     strategy    evosearch.search.Strategy                         which candidate comes next
     evaluator   evosearch.evaluation.job.Evaluator                how a candidate is scored
@@ -49,6 +53,11 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "crossover": ("a", "b", "space", "rng"),
     "select": ("population", "k", "rng"),
 }
+# Kinds of the folder estimators/.
+ESTIMATORS: Mapping[str, tuple[str, ...]] = {
+    "surrogate": ("x", "y", "rng"),
+}
+FUNCTIONS: Mapping[str, tuple[str, ...]] = {**KINDS, **ESTIMATORS}
 # Kinds whose files define a class, with what it must have.
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "strategy": ("Settings", "needs_history", "candidates", "fold", "pack", "unpack"),
@@ -59,6 +68,7 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "head": ("shape", "params", "flops", "emit"),
     "log": ("add", "close"),
 }
+FOLDERS = ("operators", "estimators")
 BEHAVIOUR = "BEHAVIOUR"  # a bundled file's constant: raised where it comes to do something else; 1 where it has none
 
 
@@ -112,6 +122,9 @@ class Operator:
             right = isinstance(made, list) and all(type(one) is type(population[0]) for one in made)
             if not right or len(made) < min(k, len(population)):
                 self._refuse(made, f"a list of {k} of the population's individuals")
+        elif self.kind == "surrogate":
+            if not callable(made):
+                self._refuse(made, "a function predict(x) that gives (mean, deviation)")
         elif self.kind in KINDS and (made is not None or self.kind == "initialise"):
             space = arguments[-2] if self.kind in ("mutate", "crossover") else arguments[0]
             if not hasattr(made, "alternative"):
@@ -158,7 +171,7 @@ class Operators:
     """Every plug-in found, by kind and name. What was asked for so far is what a run uses (`used`)."""
 
     def __init__(self, files: Mapping[str, Mapping[str, Path]]) -> None:
-        self._kinds = {kind: Named(files.get(kind, {})) for kind in (*KINDS, *CLASSES)}
+        self._kinds = {kind: Named(files.get(kind, {})) for kind in (*FUNCTIONS, *CLASSES)}
 
     def of(self, kind: str) -> Mapping[str, Operator]:
         return self._kinds.get(kind) or Named({})
@@ -223,9 +236,11 @@ class _Functions(Mapping[str, Any]):
 
 def find(named: Iterable[Path | str] = ()) -> Operators:
     """All plug-ins on the search path: the named folders (`DIR/mutate/x.py`), the user's project, the bundled ones."""
-    files: dict[str, dict[str, Path]] = {kind: {} for kind in (*KINDS, *CLASSES)}
-    for root in paths.folders("operators", named):
-        for kind, found in files.items():
+    named = tuple(named)
+    roots = {folder: paths.folders(folder, named) for folder in FOLDERS}
+    files: dict[str, dict[str, Path]] = {kind: {} for kind in (*FUNCTIONS, *CLASSES)}
+    for kind, found in files.items():
+        for root in roots["estimators" if kind in ESTIMATORS else "operators"]:
             for path in sorted((root / kind).glob("*.py")):
                 if not path.name.startswith("_"):
                     found.setdefault(path.stem, path)
@@ -234,15 +249,15 @@ def find(named: Iterable[Path | str] = ()) -> Operators:
 
 def is_bundled(path: Path) -> bool:
     """Whether a plug-in's file came with evosearch."""
-    return path.resolve().is_relative_to((paths.bundled() / "operators").resolve())
+    return any(path.resolve().is_relative_to((paths.bundled() / folder).resolve()) for folder in FOLDERS)
 
 
 def load(path: Path | str) -> Operator:
     """The operator in one file; its kind is the folder's name, its function the file's. Runs the file."""
     path = Path(path)
     kind, name = path.parent.name, path.stem
-    if kind not in KINDS and kind not in CLASSES:
-        kinds = ", ".join((*KINDS, *CLASSES))
+    if kind not in FUNCTIONS and kind not in CLASSES:
+        kinds = ", ".join((*FUNCTIONS, *CLASSES))
         raise OperatorError(f"{path}: the folder of an operator must be named {kinds}; this one is {kind!r}")
     try:
         source = path.read_bytes()
@@ -285,7 +300,7 @@ def _module(path: Path, kind: str, name: str, digest: str) -> ModuleType:
 
 def _function(path: Path, kind: str, name: str, module: ModuleType) -> Callable[..., Any]:
     function = getattr(module, name, None)
-    expected = f"{name}({', '.join(KINDS[kind])})"
+    expected = f"{name}({', '.join(FUNCTIONS[kind])})"
     if not inspect.isfunction(function):
         raise OperatorError(f"{path}: no function named {name!r}; a {kind} operator's file defines {expected}")
     line = function.__code__.co_firstlineno
@@ -294,7 +309,7 @@ def _function(path: Path, kind: str, name: str, module: ModuleType) -> Callable[
         p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
     ]
     keyword = [p for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
-    if len(required) != len(KINDS[kind]) or keyword:
+    if len(required) != len(FUNCTIONS[kind]) or keyword:
         raise OperatorError(f"{path}:{line}: takes ({', '.join(p.name for p in parameters)}); write {expected}")
     if not (function.__doc__ or "").strip():
         raise OperatorError(f"{path}:{line}: {name} has no docstring; say what it does and what it keeps true")

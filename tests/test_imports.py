@@ -22,7 +22,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("config", "report", "logs", "formats"),
     ("results", "given", "auto"),
     ("search",),
-    ("store", "workers", "operators", "variation"),
+    ("store", "workers", "operators", "variation", "features"),
     ("evaluation",),
     ("space",),
     ("network", "inherit", "tasks"),

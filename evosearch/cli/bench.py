@@ -29,6 +29,9 @@ def bench(
     policies: Annotated[
         str, typer.Option(metavar="NAMES", help="Mutation policies to compare, by commas.")
     ] = "q,uniform",
+    screens: Annotated[
+        str, typer.Option(metavar="NUMBERS", help="Drafts for each proposal to compare, by commas; 1: no screening.")
+    ] = "1",
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each, with seeds 0 to N - 1.")] = 20,
     budgets: Annotated[
         str, typer.Option(metavar="NUMBERS", help="Evaluations after which figures are taken.")
@@ -44,16 +47,20 @@ def bench(
 ) -> int:
     """Compare searches on a recorded benchmark, over many seeds.
 
-    Random search always takes part. RI is the relative improvement over it, in per cent; ± is half the width of the
-    mean's 95 % interval.
+    Random search always takes part, and where candidates are networks, so do the walks by FLOPs and by parameters.
+    RI is the relative improvement over random search, in per cent; ± is half the width of the mean's 95 % interval;
+    found is the share of seeds that had the best fitness of all by then, to best the evaluations that took in the
+    median.
     """
     from evosearch import bench as benchmark
     from evosearch import config as configuration
 
     overrides: dict[str, Any] = dict(configuration.parse_setting(setting) for setting in settings or ())
     search = configuration.load(None, overrides).search
-    competing = benchmark.entrants(_names(strategies), _names(policies), search)
-    steps = _numbers(budgets)
+    sized = benchmark.sized(grammar)
+    drafts = _numbers("screens", screens)
+    competing = benchmark.entrants(_names(strategies), _names(policies), search, drafts, sized)
+    steps = _numbers("budgets", budgets)
 
     def progress(name: str, done: int, total: int) -> None:
         if sys.stderr.isatty():
@@ -69,7 +76,7 @@ def bench(
         output.as_json(rows)
         return DONE
     output.table(
-        ("search", "evaluations", "mean", "±", "deviation", "RI %"),
+        ("search", "evaluations", "mean", "±", "deviation", "RI %", "found %", "to best"),
         [
             (
                 row["entrant"],
@@ -78,10 +85,12 @@ def bench(
                 f"{row['ci95']:.4f}",
                 f"{row['deviation']:.4f}",
                 f"{row['ri']:+.2f}",
+                f"{100 * row['found']:.0f}",
+                "-" if row["to_best"] is None else f"{row['to_best']:.0f}",
             )
             for row in rows
         ],
-        right=(1, 2, 3, 4, 5),
+        right=(1, 2, 3, 4, 5, 6, 7),
     )
     return DONE
 
@@ -90,9 +99,9 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _numbers(text: str) -> list[int]:
+def _numbers(option: str, text: str) -> list[int]:
     from evosearch.errors import UsageError
 
     if not all(name.isdecimal() and int(name) > 0 for name in _names(text)):
-        raise UsageError(f"--budgets {text}: say whole numbers by commas, as in 50,100,200")
+        raise UsageError(f"--{option} {text}: say whole numbers by commas, as in 50,100,200")
     return [int(name) for name in _names(text)]

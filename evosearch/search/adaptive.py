@@ -81,6 +81,12 @@ class Policy:
         arm.earned += reward
         self.learn(arm, reward + self.gamma * self.best(following))
 
+    def withdraw(self, state: str, action: str) -> None:
+        """A choice whose result will never be known is no trial: as if it had not been made."""
+        arm = self.table[state][action]
+        arm.trials -= 1
+        arm.pending -= 1
+
     def arms(self, state: str, actions: Sequence[str]) -> list[Arm]:
         known = self.table.setdefault(state, {})
         arms = []

@@ -31,12 +31,14 @@ def conform(
     own: Mapping[str, Any] | None = None,
     budget: int = 60,
     seed: int = 0,
+    screen: int = 1,
 ) -> int:
     """Run searches of `budget` candidates with a strategy, and check its contract; the number of proposals it made.
 
     Whatever order results arrive in, the proposals are the same; a search that was packed and restored, with results
     in flight, goes on as it would have; every candidate is a derivation in the language; global generators are left
-    alone. One score in seven is a failure. own: the strategy's own settings, where it does not run without.
+    alone. One score in seven is a failure. own: the strategy's own settings, where it does not run without. screen: as
+    in the settings.
 
     Raises OperatorError that says which promise was broken.
     """
@@ -47,8 +49,9 @@ def conform(
             raise OperatorError(f"{operator.path}: strategy {name!r} {what}")
 
     settings = SearchSettings(
-        strategy=name, budget=budget, population=max(2, budget // 5), lookahead=4, objectives=("+fitness",), seed=seed
-    )
+        strategy=name, budget=budget, population=max(2, budget // 5), lookahead=4, objectives=("+fitness",), seed=seed,
+        screen=screen,
+    )  # fmt: skip
     try:
         Search(space, settings, operators, own=own)
     except ConfigError:  # some select by several

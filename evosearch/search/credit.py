@@ -29,6 +29,7 @@ class Tally:
     invalid: int = 0  # shapes did not fit
     duplicates: int = 0  # known in this run
     over_limit: int = 0  # rejected before anything was built
+    screened: int = 0  # another draft was expected to be better
     proposed: int = 0
     failed: int = 0  # evaluated, not ok
     improved: int = 0  # better than its parent
@@ -112,6 +113,12 @@ class Credit:
         """A candidate was not admitted: whoever chose its operator earned nothing."""
         if candidate.state is not None:
             self.policy.credit(candidate.state, candidate.operator, 0.0)
+
+    def passed_over(self, candidate: Candidate) -> None:
+        """A draft was admitted and another one proposed: nobody will know what it would have earned."""
+        self.tally(candidate.operator).screened += 1
+        if candidate.state is not None:
+            self.policy.withdraw(candidate.state, candidate.operator)
 
     def folded(self, entry: InFlight, individual: Individual | None) -> None:
         """A score was folded in: count it, and pay or keep what it earned."""

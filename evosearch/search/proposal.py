@@ -25,6 +25,7 @@ class Candidate(NamedTuple):
     given: it is one of the run's seeds, which is passed over in silence where it has had its turn.
     fidelity: share of a full evaluation, above 0 to 1. repeat: from 0; each is another evaluation of the same network,
         with a seed of its own. The same key at another fidelity or repeat is another candidate.
+    due: its turn has come, whatever is expected of it: it is not screened, as a promotion to a higher fidelity is not.
     """
 
     derivation: Derivation
@@ -34,6 +35,7 @@ class Candidate(NamedTuple):
     given: bool = False
     fidelity: float = FULL
     repeat: int = FIRST
+    due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Proposal:
     number: from 0, in the order proposed. key: canonical key, 32 hex digits. parents: their numbers. operator: what
     made it. seed: for its evaluation; depends on the search's seed, the key, the fidelity and the repeat alone.
     state: of the adaptive policy that chose the operator; None where none did. fidelity, repeat: as a Candidate's.
+    expected: of a screened one, the quantile that its first objective was expected to have among the scores so far,
+    0 to 1 and larger is better, and the prediction's deviation.
     """
 
     number: int
@@ -55,9 +59,10 @@ class Proposal:
     state: str | None = None
     fidelity: float = FULL
     repeat: int = FIRST
+    expected: tuple[float, float] | None = None
 
     def pack(self) -> dict[str, Any]:
-        """As plain values for msgpack, the derivation as its text; fidelity and repeat only where they are others."""
+        """As plain values for msgpack, the derivation as its text; what is usual is left out from fidelity on."""
         packed = {
             "number": self.number,
             "key": self.key,
@@ -69,6 +74,8 @@ class Proposal:
         }
         if self.fidelity != FULL or self.repeat != FIRST:
             packed |= {"fidelity": self.fidelity, "repeat": self.repeat}
+        if self.expected is not None:
+            packed["expected"] = list(self.expected)
         return packed
 
     @classmethod
@@ -85,6 +92,7 @@ class Proposal:
             data["state"],
             data.get("fidelity", FULL),
             data.get("repeat", FIRST),
+            tuple(data["expected"]) if data.get("expected") else None,
         )
 
 

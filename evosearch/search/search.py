@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,16 +34,18 @@ from evosearch.search import strategy as strategies
 from evosearch.search.credit import Credit, Tally
 from evosearch.search.history import Archive, History
 from evosearch.search.proposal import Candidate, Evaluated, InFlight, Proposal, identify, identity
+from evosearch.search.screening import DRAWS, SAMPLES, Model, Screen
 
 if TYPE_CHECKING:
     from evosearch.architecture import Space
+    from evosearch.features import Row
     from evosearch.grammar.core import Derivation
     from evosearch.operators import Operator, Operators
     from evosearch.search.settings import SearchSettings
     from evosearch.search.strategy import Strategy
 
 STATE_VERSION = 1
-PROPOSING, SURVIVING = 0, 1  # ids of the random streams; part of what a journal's replay depends on
+PROPOSING, SURVIVING, FITTING = 0, 1, 2  # ids of the random streams; part of what a journal's replay depends on
 REMEMBERED = 16_384  # derivations whose key is remembered, so that a duplicate is recognised without reading it again
 
 
@@ -58,6 +60,7 @@ class Search:
         identify: (space, derivation) -> (key, limit exceeded or None); a faster one may stand in, with equal keys.
         own: the strategy's own settings, the [strategy] table of a configuration.
         history: keep the history's rows also where the strategy does not need them: a stop rule or an estimator does.
+        features: of a derivation, for screening; a faster one may stand in, with equal figures.
 
     Raises ConfigError for a seed over a limit or settings that the strategy cannot follow, ArchitectureError for a seed
     that does not fit.
@@ -73,6 +76,7 @@ class Search:
         identify: Any = identify,
         own: Mapping[str, Any] | None = None,
         history: bool = False,
+        features: Callable[[Derivation], Row] | None = None,
     ) -> None:
         self.space, self.settings, self.operators = space, settings, operators
         self.objectives = tuple(objective(text) for text in settings.objectives or ("fitness",))
@@ -96,7 +100,9 @@ class Search:
         )
         self.strategy = self._strategy(tuple(seeds.values()), own or {})
         self._fold_draws = len(inspect.signature(self.strategy.fold).parameters) > 1
-        self.history = History(len(self.objectives), kept=history or self.strategy.needs_history)
+        self.screen = self._screen(features)
+        kept = history or self.strategy.needs_history or self.screen is not None
+        self.history = History(len(self.objectives), kept=kept)
 
     # What the outside sees
 
@@ -304,24 +310,79 @@ class Search:
 
     def _propose(self, number: int, rng: np.random.Generator) -> InFlight:
         limits: dict[str, int] = {}
+        drafts: dict[bytes, tuple[Candidate, str]] = {}
         drawn = 0
         self.history.in_flight = len(self._inflight)
-        for candidate in islice(self.strategy.candidates(self.history, rng), self.settings.draws):
+        wanted = self._wanted()
+        for candidate in islice(self._candidates(wanted, rng), self.settings.draws):
             drawn += 1
-            if candidate is None:
-                continue
-            tally = self.credit.tally(candidate.operator)
-            key = self._admit(candidate, tally, limits)
-            if key is None:
-                self.credit.refused(candidate)
-                continue
-            tally.proposed += 1
-            return self._entry(number, candidate, key)
+            if candidate is not None and (key := self._admitted(candidate, limits)) is not None:
+                known = identity(key, candidate.fidelity, candidate.repeat)
+                if candidate.given or candidate.due:
+                    return self._chosen(number, drafts, (candidate, key))
+                if known in drafts:
+                    self.credit.passed_over(candidate)
+                else:
+                    drafts[known] = candidate, key
+            if len(drafts) >= wanted or (drafts and drawn >= DRAWS * wanted):
+                break
+        if drafts:
+            return self._screened(number, drafts, rng) if wanted > 1 else self._chosen(number, drafts)
         if drawn < self.settings.draws:
             raise SpaceExhausted(f"strategy {self.settings.strategy!r} ended: it has no candidate beyond {number:,}")
         raise SpaceExhausted(self._why_exhausted(limits))
 
-    def _entry(self, number: int, candidate: Candidate, key: str) -> InFlight:
+    def _wanted(self) -> int:
+        """Drafts of which the next proposal is chosen: 1 where nothing is screened, or nothing is known yet."""
+        if self.screen is None:
+            return 1
+        self.screen.model.follow(self.history)
+        return self.screen.wanted if self.screen.model.ready else 1
+
+    def _candidates(self, wanted: int, rng: np.random.Generator) -> Iterator[Candidate | None]:
+        """The strategy's candidates; among drafts to choose from, every fifth is a sample of the grammar."""
+        offered = self.strategy.candidates(self.history, rng)
+        if wanted == 1:
+            yield from offered
+            return
+        latest = None
+        for draft in count(1):
+            if draft % SAMPLES == 0 and latest is not None:
+                yield Candidate(self.space.draw(rng), "sample", fidelity=latest.fidelity)
+                continue
+            try:
+                candidate = next(offered)
+            except StopIteration:
+                return
+            latest = candidate or latest
+            yield candidate
+
+    def _screened(
+        self, number: int, drafts: Mapping[bytes, tuple[Candidate, str]], rng: np.random.Generator
+    ) -> InFlight:
+        """The draft that promises most as a proposal, with what is expected of it."""
+        assert self.screen is not None
+        offered = list(drafts.values())
+        at, expected = self.screen.choose([one.derivation for one, _ in offered], rng)
+        return self._chosen(number, drafts, offered[at], expected)
+
+    def _chosen(
+        self,
+        number: int,
+        drafts: Mapping[bytes, tuple[Candidate, str]],
+        chosen: tuple[Candidate, str] | None = None,
+        expected: tuple[float, float] | None = None,
+    ) -> InFlight:
+        """One draft, by default the only one, as a proposal; the others were never tried."""
+        candidate, key = chosen or next(iter(drafts.values()))
+        for other, _ in drafts.values():
+            if other is not candidate:
+                self.credit.passed_over(other)
+        self._archive.add(identity(key, candidate.fidelity, candidate.repeat))
+        self.credit.tally(candidate.operator).proposed += 1
+        return self._entry(number, candidate, key, expected)
+
+    def _entry(self, number: int, candidate: Candidate, key: str, expected: tuple[float, float] | None) -> InFlight:
         """An admitted candidate as a proposal."""
         fidelity, repeat = candidate.fidelity, candidate.repeat
         proposal = Proposal(
@@ -335,11 +396,19 @@ class Search:
             candidate.state,
             fidelity,
             repeat,
+            expected,
         )
         return InFlight(proposal, candidate.parents[0].values if candidate.parents else None)
 
+    def _admitted(self, candidate: Candidate, limits: dict[str, int]) -> str | None:
+        """The candidate's key if it may be proposed; else None, and whoever chose its operator earned nothing."""
+        key = self._admit(candidate, self.credit.tally(candidate.operator), limits)
+        if key is None:
+            self.credit.refused(candidate)
+        return key
+
     def _admit(self, candidate: Candidate, tally: Tally, limits: dict[str, int]) -> str | None:
-        """The candidate's key if it may be proposed, known from now on; else None, and the tally says why."""
+        """The candidate's key if it may be proposed; else None, and the tally says why."""
         derivation = candidate.derivation
         if candidate.given and self._seeds_by_derivation[derivation] in self._archive:
             return None  # an initialiser yields its seeds for every place; those that have theirs are no duplicates
@@ -353,8 +422,8 @@ class Search:
             tally.over_limit += 1
             limits[limit] = limits.get(limit, 0) + 1
             return None
-        new = self._archive.add(identity(key, candidate.fidelity, candidate.repeat))
-        if not new and not self.settings.replacement:
+        known = identity(key, candidate.fidelity, candidate.repeat) in self._archive
+        if known and not self.settings.replacement:
             tally.duplicates += 1
             limits[""] = 1
             return None
@@ -478,6 +547,17 @@ class Search:
             fidelity=proposal.fidelity,
             repeat=proposal.repeat,
         )
+
+    def _screen(self, features: Callable[[Derivation], Row] | None) -> Screen | None:
+        """What the drafts are screened by, where the settings ask for it."""
+        settings = self.settings
+        if settings.screen == 1:
+            return None
+        surrogate = self.operators.get("surrogate", settings.surrogate)
+        model = Model(
+            self.space, surrogate, len(self.objectives), lambda number: self._stream(FITTING, number), features
+        )
+        return Screen(model, settings.screen, settings.explore)
 
     def _strategy(self, seeds: tuple[Derivation, ...], own: Mapping[str, Any]) -> Strategy:
         """The strategy that the settings name, with the operators that they name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from evosearch.errors import ConfigError
@@ -33,6 +33,10 @@ class SearchSettings:
     initialise, select, survive: operators by name; empty: the strategy's own.
     mutations, crossovers: operators by name; empty: all found, of mutations that keep their parents' function only
         where weights are inherited.
+    screen: drafts of each proposal, of which the one that a surrogate expects most of is evaluated; 1: no screening.
+    explore: share of screened proposals that are any one of the drafts.
+    surrogate: what learns from the scores so far: extra_trees, boosting, svr, ridge, or the name of a file of
+        estimators/surrogate/.
     draws: draws without a new candidate that end the search.
     hall_of_fame: best individuals kept (one objective).
     """
@@ -60,6 +64,9 @@ class SearchSettings:
     survive: str = ""
     mutations: tuple[str, ...] = ()
     crossovers: tuple[str, ...] = ()
+    screen: int = field(default=1, metadata={"neutral": 1})
+    explore: float = field(default=0.1, metadata={"neutral": 0.1})
+    surrogate: str = field(default="extra_trees", metadata={"neutral": "extra_trees"})
     draws: int = 10_000
     hall_of_fame: int = 10
     seed: int = 0
@@ -67,11 +74,11 @@ class SearchSettings:
     def __post_init__(self) -> None:
         for name, least in (
             ("budget", 1), ("population", 1), ("initial", 0), ("tournament", 1), ("window", 2), ("lookahead", 0),
-            ("draws", 1), ("hall_of_fame", 1), ("seed", 0),
+            ("screen", 1), ("draws", 1), ("hall_of_fame", 1), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"search.{name} = {getattr(self, name)}: must be at least {least}")
-        for name in ("crossover", "alpha", "floor", "gamma"):
+        for name in ("crossover", "alpha", "floor", "gamma", "explore"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"search.{name} = {getattr(self, name)}: must be from 0 to 1")
         if self.initial > self.population:

@@ -85,7 +85,10 @@ class Cell(Combinator):
 
     The parts are the edges 0-1, 0-2, 1-2, 0-3, 1-3, 2-3, as in the benchmark's strings. Its form, like the benchmark's
     own rule, writes a node that is used twice twice: it does not tell one convolution used twice from two of a kind.
+    edges: from which node to which, in the order of the parts.
     """
+
+    edges: ClassVar[tuple[tuple[int, int], ...]] = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 
     def shape(
         self, x: Shape, e01: Part, e02: Part, e12: Part, e03: Part, e13: Part, e23: Part, *, want: Want = None
