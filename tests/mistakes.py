@@ -435,8 +435,11 @@ COMMANDS = [
     usage("bench table:bits.csv --grammar bits.lark --budgets ,", "at least one seed and budgets", at=bits),
     usage("bench digits --grammar tiny.lark --seeds 1", "digits: a comparison needs a table or a function", at=tiny),
     usage("bench table:bits.csv --grammar tiny.lark --seeds 1", "no input shape is known", at=both(bits, tiny)),
-    usage("bench x --grammar y --strategies best", "no strategy named 'best'; there are: aging, nsga2, random"),
-    usage("bench x --grammar y --policies best", "no policy named 'best'; there are: ", "uniform"),
+    usage("bench x --grammar mlp --strategies best", "no strategy named 'best'; there are: aging, local, nsga2"),
+    usage(
+        "bench table:bits.csv --grammar bits.lark --strategies walk", "strategy.by: a language without layers", at=bits
+    ),
+    usage("bench x --grammar mlp --policies best", "no policy named 'best'; there are: ", "uniform"),
     usage("cache gc", "--older-than DAYS"),
     usage("cache merge nothing", "nothing: no such file", "ledger"),
     usage("cache merge .", ".: a folder, and not a run's", "ledger"),
@@ -470,7 +473,7 @@ CONFIGS = [
     usage("run bin.toml", "bin.toml: not UTF-8 text at byte 3", at=write("bin.toml", b"a='\xff'")),
     usage("run odd.toml", "unknown key sedd; did you mean seed", at=write("odd.toml", "sedd = 3")),
     usage("run --set search.budget", "--set search.budget: say KEY=VALUE"),
-    usage("run --strategy best", "search.strategy", "there are: aging, nsga2, random", "'best'"),
+    usage("run --strategy best", "search.strategy", "there are: aging, local, nsga2", "'best'"),
     usage("run --log csv", "log csv: there are tensorboard; one of your own is operators/log/csv.py"),
     usage(
         "run --log tensorboard",

@@ -172,6 +172,9 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("search/strategy.py", "settings", 'ConfigError(f"strategy.{key}: {message}'),
         ("search/strategy.py", "settings", "OperatorError"),
     ],
+    "a surrogate of one's own is needed for it, and scores that it learned from; tests/test_screening.py": [
+        ("search/screening.py", "fitted.predicted", "OperatorError"),
+    ],
     "a disk that refuses, which tests/chaos, test_runs.py, test_cache.py and test_logs.py put in": [
         ("final.py", "_text", "refusal"),
         ("store/framing.py", "frame_at", "corrupt"),

@@ -35,6 +35,10 @@ class Tally:
     improved: int = 0  # better than its parent
     reward: float = 0.0
 
+    def pack(self) -> dict[str, Any]:
+        """As plain values for msgpack; `screened` only where there is screening."""
+        return {name: value for name, value in asdict(self).items() if name != "screened" or value}
+
 
 class Credit:
     """The adaptive policy's view of a search: the state it is asked in, and the rewards it is told.
@@ -164,7 +168,7 @@ class Credit:
             "window": [list(values) for values in self._window],
             "since_best": self.since_best,
             "policy": self.policy.pack(),
-            "tallies": {name: asdict(tally) for name, tally in self.tallies.items()},
+            "tallies": {name: tally.pack() for name, tally in self.tallies.items()},
         }
 
     def unpack(self, data: Mapping[str, Any]) -> None:
