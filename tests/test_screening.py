@@ -308,7 +308,7 @@ def test_the_walk_goes_down_the_sizes() -> None:
 
 def test_a_walk_by_what_a_language_has_not_is_refused(cells: Space) -> None:
     with pytest.raises(ConfigError, match=r"strategy\.by: a language without layers has no flops; set it to 'nodes'"):
-        Search(cells, SearchSettings(strategy="walk"), BUNDLED)
+        Search(cells, SearchSettings(strategy="walk"), BUNDLED, own={"by": "flops"})
 
 
 def test_local_search_climbs_and_starts_anew(cells: Space) -> None:

@@ -56,9 +56,9 @@ def conform(
         Search(space, settings, operators, own=own)
     except ConfigError:  # some select by several
         settings = replace(settings, objectives=("+fitness", "-length"))
-    before = global_generators()
     plain, again, shuffled, restored = (_Driven(space, settings, operators, own) for _ in range(4))
     plain.run()
+    before = global_generators()  # not sooner: importing a library may draw
     for proposal in plain.proposals:
         known = space.parse(proposal.text) is proposal.derivation
         require(known, f"proposed {proposal.text!r}, which is no text of the grammar")

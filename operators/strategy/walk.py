@@ -32,9 +32,9 @@ class Walk:
 
     @dataclass(frozen=True)
     class Settings:
-        """by: what is large; nodes are those of the derivation. pool: samples."""
+        """by: what is large; nodes are the derivation's, and what counts where there are no layers. pool: samples."""
 
-        by: Literal["params", "flops", "activations", "modules", "nodes"] = "flops"
+        by: Literal["", "params", "flops", "activations", "modules", "nodes"] = ""
         pool: Annotated[int, Field(ge=1)] = 5_000
 
     needs_history: ClassVar[bool] = False
@@ -42,8 +42,9 @@ class Walk:
 
     def __init__(self, settings: Any, context: Context) -> None:
         self.space, self.settings, self.seed = context.space, settings, context.settings.seed
-        if self.space.input is None and settings.by != "nodes":
-            raise ConfigError(f"strategy.by: a language without layers has no {settings.by}; set it to 'nodes'")
+        self.by = settings.by or ("nodes" if self.space.input is None else "flops")
+        if self.space.input is None and self.by != "nodes":
+            raise ConfigError(f"strategy.by: a language without layers has no {self.by}; set it to 'nodes'")
         self.at = 0
         self._order: list[Derivation] = []
 
@@ -62,10 +63,10 @@ class Walk:
         return sorted(pool, key=lambda one: -sizes[one])
 
     def _size(self, derivation: Derivation) -> int:
-        if self.settings.by == "nodes":
+        if self.by == "nodes":
             return derivation.size
         try:
-            return int(asdict(self.space.read(derivation).cost)[self.settings.by])
+            return int(asdict(self.space.read(derivation).cost)[self.by])
         except ShapeError:  # the head does not fit: the search passes it over
             return 0
 
