@@ -437,7 +437,9 @@ COMMANDS = [
     usage("bench table:bits.csv --grammar tiny.lark --seeds 1", "no input shape is known", at=both(bits, tiny)),
     usage("bench x --grammar mlp --strategies best", "no strategy named 'best'; there are: aging, local, nsga2"),
     usage(
-        "bench table:bits.csv --grammar bits.lark --strategies walk", "strategy.by: a language without layers", at=bits
+        "run --grammar bits.lark --task table:bits.csv --strategy walk --set strategy.by=flops",
+        "strategy.by: a language without layers has no flops",
+        at=bits,
     ),
     usage("bench x --grammar mlp --policies best", "no policy named 'best'; there are: ", "uniform"),
     usage("cache gc", "--older-than DAYS"),
