@@ -24,7 +24,7 @@ class Published(NamedTuple):
     shape: tuple[int, ...] = (3, 224, 224)
 
 
-TORCHVISION, TIMM, PAPER = "torchvision", "timm", "the authors' code, counted by hand"
+TORCHVISION, TIMM, PYTORCHCV, PAPER = "torchvision", "timm", "pytorchcv", "the authors' code, counted by hand"
 
 PUBLISHED = [
     Published("convnets", "resnet18", 11_689_512, 3.628, TORCHVISION, "27.9 %"),
@@ -61,6 +61,8 @@ PUBLISHED = [
     Published("mobile", "mnasnet_a1", 3_887_038, None, TIMM, "24.8 %"),
     Published("mobile", "fbnet_c", 5_572_200, None, TIMM, "25.1 %"),
     Published("mobile", "spnasnet", 4_421_616, None, TIMM, "25.0 %"),
+    Published("nasnet", "nasnet_a_mobile", 5_289_978, None, PYTORCHCV, "26.0 %"),
+    Published("nasnet", "nasnet_a_large", 88_753_150, None, PYTORCHCV, "17.3 %", shape=(3, 331, 331)),
     Published("vit", "vit_b_16", 86_567_656, 35.128, TORCHVISION, "22.1 %"),
     Published("vit", "deit_s", 22_050_664, None, TIMM, "20.2 %"),
     Published("vit", "deit_ti", 5_717_416, None, TIMM, "27.8 %"),

@@ -38,6 +38,7 @@ SHAPES: dict[str, Shape] = {
     "hybrid": (3, 32, 32),
     "ofa_mbv3": (3, 64, 64),
     "sequence": (64, 6),
+    "nasnet": (3, 16, 16),
     "tdnn": (64, 20),
     "tabular": (16,),
 }

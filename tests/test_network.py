@@ -93,7 +93,7 @@ def test_samples_cost_and_put_out_what_was_predicted(name: str, count: int) -> N
         check_predictions(architecture)
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "ofa_mbv3"])
+@pytest.mark.parametrize("name", ["nasbench201", "nasnet", "ofa_mbv3"])
 def test_networks_that_are_large_at_any_size_cost_what_was_predicted(name: str) -> None:
     for architecture in samples(name, 2):
         check_predictions(architecture, device="meta")
