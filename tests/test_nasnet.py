@@ -97,7 +97,8 @@ class ByHand(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        before = last = self.stem(x)
+        before: torch.Tensor = self.stem(x)
+        last = before
         for cell in self.cells:
             before, last = last, cell(last, before)
         return last.relu()

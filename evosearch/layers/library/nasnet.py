@@ -103,7 +103,7 @@ class Pair(Word):
 class Cell(Word):
     """Five blocks; the output holds states side by side.
 
-    joined: "unread" for the blocks that no block reads, as in the paper; or the states' digits, where its code has more.
+    joined: "unread" for the blocks that no block reads, as in the paper; or states' digits, where its code has more.
     """
 
     first: Pair
