@@ -98,7 +98,7 @@ $(VENV)/.browser: $(STAMP)
 
 # The clusters' tests want what starts them.
 $(VENV)/.cluster: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,ray,dask]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,ray,dask,slurm]'
 	@touch $@
 
 # The exports' tests want all formats.

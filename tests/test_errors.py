@@ -218,6 +218,9 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
     "what a model is asked, in a process without evosearch; tests/test_tasks.py": [
         ("tasks/encode.py", "_by_column", "RowError"),
     ],
+    "a driver that gives up, of a worker on a shared folder; tests/test_work.py": [
+        ("engine/working.py", "_Drive._ended", "RunError"),
+    ],
     "a cluster that is not there, of a library that the project does not install; tests/cluster": [
         ("workers/executors/ray.py", "Ray.__init__", 'ConfigError("workers.executor: no Ray cluster'),
     ],

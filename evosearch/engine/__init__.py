@@ -6,6 +6,7 @@
                rest of its journal replayed. fork: a new run from the population of another
     session    ask -> journal -> known from another run, or a worker -> journal, fsync -> tell, until the budget is
                spent; then the best one trained on train and validation, tested once, written to best/
+    working    one of many workers on a folder that machines share
     replay     what a run was: verified, repaired, done again from its journal
 
 Only this package knows all the parts; none of them knows it.
@@ -13,11 +14,13 @@ Only this package knows all the parts; none of them knows it.
 
 from evosearch.engine.automatic import Chosen, chosen
 from evosearch.engine.lifecycle import fork, resume, start
-from evosearch.engine.replay import repair, replay, verify
+from evosearch.engine.replay import Changes, repair, replay, verify
 from evosearch.engine.setup import Setup, prepare
+from evosearch.engine.working import work
 from evosearch.watch import Progress, Summary, Watch
 
 __all__ = [
+    "Changes",
     "Chosen",
     "Progress",
     "Setup",
@@ -31,4 +34,5 @@ __all__ = [
     "resume",
     "start",
     "verify",
+    "work",
 ]

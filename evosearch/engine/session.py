@@ -281,10 +281,7 @@ class Session:
 
     def _pool(self) -> workers.Pool:
         if self.pool is None:
-            settings = self.setup.config.workers
-            task = self.setup.task
-            if not isinstance(task, Task) and not task.own_code and not settings.workers:
-                settings = replace(settings, pool="inline")  # a table gains nothing from a process, and harms none
+            settings = self.setup.worker_settings
             if settings.executor != workers.LOCAL:
                 settings = replace(settings, device=self.setup.device.partition(":")[0])  # what they were asked for
             spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)

@@ -21,7 +21,7 @@ from evosearch.layers.base import mode, show
 from evosearch.search import Search
 from evosearch.space import space_of
 from evosearch.store.ledger import known_as
-from evosearch.tasks import Task
+from evosearch.tasks import DirectTask, Task
 from evosearch.tasks.kinds import named
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from evosearch.plugins import Operators
     from evosearch.search import SearchSettings
     from evosearch.tasks import AnyTask
+    from evosearch.workers import WorkerSettings
 
 
 SCORING = ("evaluator", "stop", "measure", "kind", "head")  # kinds of plug-ins that a score hangs on
@@ -62,6 +63,13 @@ class Setup:
         if self.device_used is not None:
             return self.device_used
         return workers.devices(self.config.workers)[0] if isinstance(self.task, Task) else "cpu"
+
+    @property
+    def worker_settings(self) -> WorkerSettings:
+        """How candidates are evaluated: a table gains nothing from a process, and harms none."""
+        settings = self.config.workers
+        inline = isinstance(self.task, DirectTask) and not self.task.own_code and not settings.workers
+        return replace(settings, pool="inline") if inline else settings
 
     @property
     def elsewhere(self) -> bool:

@@ -32,8 +32,10 @@ class WorkerSettings:
     time_limit: seconds for a candidate; 0 for no limit.
     threads: of each evaluation. Scores are reproducible at one number of threads.
     pool: processes, or inline: in evosearch's own process, one at a time and without containment.
-    executor: where evaluations run: local, on this machine; ray, on a Ray cluster; module:factory, wherever the
+    executor: where evaluations run: local, on this machine; ray, on a Ray cluster; folder, in processes `evolve work`
+        on machines that share the run's folder; slurm, in jobs that do that; module:factory, wherever the
         `concurrent.futures.Executor` runs them that a function of one's own returns (`evosearch.workers.executors`).
+    silence: seconds without a sign of life after which a process that shares the folder counts as dead.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -46,6 +48,7 @@ class WorkerSettings:
     threads: int = 1
     pool: Literal["processes", "inline"] = "processes"
     executor: str = field(default=LOCAL, metadata={"neutral": LOCAL})
+    silence: float = field(default=20.0, metadata={"neutral": 20.0})
 
     @property
     def own_executor(self) -> bool:

@@ -52,6 +52,7 @@ class ExecutorPool:
         self._out: dict[int, Job] = {}
         self._lost: Counter[int] = Counter()
         self._answered = False
+        self._futures: set[Future[bytes]] = set()
         self._ended: queue.SimpleQueue[tuple[int, Future[bytes]]] = queue.SimpleQueue()
 
     def submit(self, job: Job) -> None:
@@ -67,6 +68,7 @@ class ExecutorPool:
                 number, future = self._ended.get(block=not found, timeout=left)
             except queue.Empty:
                 break
+            self._futures.discard(future)
             if (score := self._score(self._out[number], future)) is not None:
                 del self._out[number]
                 found.append((number, score))
@@ -74,7 +76,9 @@ class ExecutorPool:
 
     def close(self) -> None:
         """What runs in an executor's processes ends with them, or when it is done."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for future in list(self._futures):
+            future.cancel()
+        self._executor.shutdown(wait=False)
 
     def _send(self, job: Job, sent: bytes = b"") -> None:
         asked = remote.request(self._parcel.digest, self._settings, job)
@@ -85,6 +89,7 @@ class ExecutorPool:
             self._executor.shutdown(wait=False)
             self._executor = self._open()
             future = self._executor.submit(remote.evaluate, asked, sent)
+        self._futures.add(future)
         future.add_done_callback(partial(self._done, job.number))
 
     def _done(self, number: int, future: Future[bytes]) -> None:
