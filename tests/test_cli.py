@@ -254,7 +254,7 @@ def test_resume_passes_on_what_was_asked(project: Path, engine: Engine, capsys: 
     assert main(["resume", "first", "--budget", "20", "--workers", "1", "--device", "cpu"]) == DONE
     [(_, keywords)] = engine.calls
     wanted = {"budget": 20, "workers": 1, "device": "cpu", "layers": (), "operators": ()}
-    assert keywords == {**wanted, "log": None, "time": None, "task": None}
+    assert keywords == {**wanted, "log": None, "time": None, "task": None, "executor": None}
 
 
 ONLY = '// input: image\nstart: "linear" -> linear16\n'

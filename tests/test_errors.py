@@ -199,6 +199,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("workers/processes.py", "_Watch._hear", "WorkerError"),
     ],
     "an executor whose workers fail; tests/test_executors.py": [
+        ("workers/executor.py", "ExecutorPool.__init__", "ConfigError"),
         ("workers/executor.py", "ExecutorPool._after", "WorkerError"),
         ("workers/executor.py", "ExecutorPool._score", "WorkerError"),
         ("workers/executor.py", "slots", "ConfigError"),

@@ -18,6 +18,7 @@ from evosearch import config as configuration
 from evosearch import engine
 from evosearch.errors import ConfigError, UsageError, WorkerError
 from evosearch.evaluation.evaluators import Spec
+from evosearch.evaluation.recipe import Recipe
 from evosearch.store.run import Run
 from evosearch.workers import Job, WorkerSettings, executors, parcel
 from evosearch.workers.executor import ExecutorPool, slots
@@ -120,6 +121,8 @@ def test_wrong_executors_are_told(tmp_path: Path) -> None:
         executors.own("os:getpid")()
     with pytest.raises(ConfigError, match="say --workers N"):
         slots(Executor())
+    with pytest.raises(ConfigError, match="weights pass on"):
+        ExecutorPool(Spec("x", "digits", recipe=Recipe(inherit="parent")), WorkerSettings(), None, threads)
 
 
 OWN = """

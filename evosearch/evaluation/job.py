@@ -39,6 +39,11 @@ class Job:
         """As plain values for msgpack."""
         return {name: getattr(self, name) for name in self.__slots__}
 
+    @classmethod
+    def unpack(cls, data: Mapping[str, Any]) -> Job:
+        """From plain values."""
+        return cls(**{**data, "parent": tuple(data["parent"]) if data["parent"] else None})
+
 
 @dataclass(frozen=True)
 class Resources:

@@ -46,7 +46,13 @@ class ExecutorPool:
         open_executor: Callable[[], Executor],
     ) -> None:
         self._settings, self._candidates, self._open = settings, candidates, open_executor
-        self._parcel = parcel.packed(cast("Spec", spec))
+        told = cast("Spec", spec)
+        if told.recipe.inherit != "off":
+            raise ConfigError(
+                "recipe.inherit: weights pass on through the run's folder, which an executor's machines need not have; "
+                "say --executor folder, or recipe.inherit=off"
+            )
+        self._parcel = parcel.packed(told)
         self._executor = open_executor()
         self.size = settings.workers or slots(self._executor)
         self._out: dict[int, Job] = {}

@@ -229,7 +229,7 @@ class Worker:
         """Claim what the pool has room for, write what is done. False where there was nothing to do."""
         while len(self._claims) < pool.size and (claimed := self._claim()) is not None:
             path, data = claimed
-            job = Job(**decode(data))
+            job = Job.unpack(decode(data))
             self._claims[job.number] = path, data
             pool.submit(job)
         if not self._claims:

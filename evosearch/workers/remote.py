@@ -64,7 +64,7 @@ def _answered(told: dict[str, Any]) -> dict[str, Any]:
     if station is None:
         station = _Station(told["parcel"], WorkerSettings(**told["settings"], workers=1))
     try:
-        return station.answer(Job(**told["job"]))
+        return station.answer(Job.unpack(told["job"]))
     finally:
         with _here:
             idle.append(station)
