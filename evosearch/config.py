@@ -38,14 +38,17 @@ from evosearch.architecture import Limits
 from evosearch.ensemble import EnsembleSettings
 from evosearch.errors import ConfigError
 from evosearch.evaluation.recipe import Recipe
+from evosearch.paths import bundled, is_file, is_folder, project, run_around
 from evosearch.search import SearchSettings
 from evosearch.tasks import TaskSettings
-from evosearch.text import kept, restored
+from evosearch.text import decoded, kept, restored
 from evosearch.workers import WorkerSettings
 
 # What a run does that says nothing: a few minutes on two cores with the digits task.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {"search": {"budget": 80}}
 BUILT_IN = ("digits",)  # tasks whose name comes before a folder of that name
+# Where what a config names may lie beside it; a run's own config has the run's seeds there.
+BESIDE = {"grammar": ("grammars/{}.lark",), "seeds": ("grammars/seeds/{}.arch", "grammar/seeds/{}.arch")}
 FROM_SEED = (("search", "seed"), ("recipe", "seed"), ("final", "seed"))  # set by the one `seed` at the top
 NO_LIMIT = "none"  # TOML has no null
 OPEN = ("strategy",)  # tables whose keys a plug-in's own settings check
@@ -72,7 +75,7 @@ class Config(pydantic.BaseModel):
     name: of the run's folder under runs/; a number is added where it is taken.
     grammar: name or path of the grammar file.
     task: "digits", a path, "table:FILE.csv" or "package.module:function".
-    seeds: names or paths of .arch files that start in the population.
+    seeds: names or paths of .arch files, or sentences, that start in the population.
     layers, operators: files and folders of the user's own; code, so never taken from a run's folder.
     log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard", and the names of
         logs of the user's own (operators/log/NAME.py). No part of what a run finds.
@@ -155,7 +158,8 @@ def seconds(text: str) -> float:
 def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
     """The configuration in a TOML file, or the defaults, with `overrides` (dotted keys to values) laid over it.
 
-    Paths in the file are relative to the file. Raises ConfigError.
+    Paths in the file are relative to the file; `operators/` beside it belongs to it, and what lies in `grammars/` and
+    `grammars/seeds/` there goes by its name. Raises ConfigError.
     """
     return validate(*read(path, overrides))
 
@@ -167,7 +171,7 @@ def read(path: Path | None, overrides: Mapping[str, Any] | None = None) -> tuple
     if path is not None:
         where = str(path)
         try:
-            data = _parsed(path.read_text(encoding="utf-8-sig"))
+            data = _parsed(decoded(path.read_bytes()))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such config file; `evolve init` writes one to start from") from None
         except OSError as error:
@@ -177,8 +181,10 @@ def read(path: Path | None, overrides: Mapping[str, Any] | None = None) -> tuple
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
         check_keys(data, where)
-        data = _with_paths(data, path.parent)
+        data = _with_paths(data, path.parent, beside=path.parent.resolve() != project())
     _override(data, overrides or {})
+    if path is not None:
+        _add_operators(data, path.parent)
     return data, where
 
 
@@ -345,6 +351,15 @@ def _override(data: dict[str, Any], overrides: Mapping[str, Any]) -> None:
         _lay(data, _with_paths(nested, Path()))
 
 
+def _add_operators(data: dict[str, Any], folder: Path) -> None:
+    """The operators that lie beside a config count as named by it, where they are not found anyway; no run's do."""
+    beside = folder.resolve() / "operators"
+    found = [root / "operators" for root in (project(), bundled()) if root is not None]
+    given = data.get("operators", [])
+    if isinstance(given, list) and is_folder(beside) and beside not in found and run_around(beside) is None:
+        data["operators"] = [*given, str(beside)]
+
+
 def _lay(data: dict[str, Any], over: Mapping[str, Any]) -> None:
     """Lay settings over others, table by table."""
     for key, value in over.items():
@@ -354,8 +369,11 @@ def _lay(data: dict[str, Any], over: Mapping[str, Any]) -> None:
             data[key] = value
 
 
-def _with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The files that settings name, made absolute, so that a run resumes from any folder; other names stay names."""
+def _with_paths(data: Mapping[str, Any], folder: Path, *, beside: bool = False) -> dict[str, Any]:
+    """The files that settings name, made absolute, so that a run resumes from any folder; other names stay names.
+
+    beside: names may be of files that lie in the folder's own grammars/, which is not on the search path.
+    """
 
     def absolute(key: str, text: Any) -> Any:
         if not isinstance(text, str):
@@ -363,9 +381,12 @@ def _with_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         kind, colon, rest = text.rpartition(":")
         path = folder / rest
         # A bare word is the name of a grammar or a seed on the search path; layers and operators have no such names.
-        folder_of_data = key == "task" and not colon and rest not in BUILT_IN and path.is_dir()
+        folder_of_data = key == "task" and not colon and rest not in BUILT_IN and is_folder(path)
         looks_like_a_path = path.suffix or "/" in rest or key in ("layers", "operators") or folder_of_data
-        return f"{kind}{colon}{path.resolve()}" if looks_like_a_path and path.exists() else text
+        if looks_like_a_path and (is_file(path) or is_folder(path)):
+            return f"{kind}{colon}{path.resolve()}"
+        named = (folder / pattern.format(text) for pattern in BESIDE.get(key, ())) if beside else ()
+        return next((str(file.resolve()) for file in named if is_file(file)), text)
 
     found = dict(data)
     for key in ("grammar", "task", "seeds", "layers", "operators"):

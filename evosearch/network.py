@@ -15,9 +15,11 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from evosearch.ensemble import Ensemble
-from evosearch.errors import ExportError
+from evosearch.errors import EvosearchError, ExportError, LayerError
 from evosearch.layers.base import Series
 from evosearch.layers.builder import Builder, Working
+from evosearch.layers.guards import where
+from evosearch.layers.node import Node
 from evosearch.layers.shapes import show
 from evosearch.layers.writing import repeated, write
 
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
     from evosearch.architecture import Architecture
     from evosearch.layers.builder import Path
-    from evosearch.layers.node import Node
+    from evosearch.layers.node import Layer
+    from evosearch.layers.shapes import Shape
 
 KEPT_SOURCES = 64  # generated files that tracebacks can still show
 
@@ -65,6 +68,47 @@ def build(architecture: Architecture | Ensemble) -> nn.Module:
     if isinstance(architecture, Ensemble):
         return _joint(architecture)
     return _made(*_write(architecture, "Network"))
+
+
+def require_true(architecture: Architecture) -> None:
+    """Raise LayerError where a layer of the user's own gives another shape than it states, or does not run at all.
+
+    Tried without data and without weights, on torch's meta device; what cannot run there is left to the training.
+    """
+    waiting, nodes = _nodes(architecture), []
+    while waiting:
+        node = waiting.pop()
+        nodes.append(node)
+        waiting += node.parts
+    for node in reversed(nodes):  # parts before what they are parts of: who lies is named
+        if getattr(type(node.layer), "source_digest", ""):
+            given = _given(cast("Any", node.layer), node.inputs, node if node.parts else None)
+            if given is not None and given != node.output:
+                name = type(node.layer).__name__
+                raise LayerError(
+                    f"{name}.shape: it states {show(node.output)} at {show(node.inputs)}, and its network gives "
+                    f"{show(given)}; make the two agree",
+                    **where(type(node.layer).shape),
+                )
+
+
+@lru_cache(maxsize=10_000)
+def _given(layer: Layer, inputs: Shape, node: Node | None) -> Shape | None:
+    """The shape that a layer really gives, with the parts of the node; None where it does not run without data."""
+    import torch
+
+    node = node or Node(layer, inputs, layer.shape(inputs))
+    build = Builder()
+    start = build.start(inputs)
+    body = build.forward(start, write(node, start, build))
+    try:
+        with torch.device("meta"):
+            output = _made(_code(build, body, "", "Network"), build)(torch.empty(2, *inputs))
+        return tuple(output.shape[1:])
+    except EvosearchError:
+        raise
+    except Exception:  # noqa: BLE001 - told by the training, where it fails on data too
+        return None
 
 
 def segments(architecture: Architecture) -> list[nn.Module]:
@@ -272,4 +316,4 @@ def _remember(filename: str, text: str) -> None:
         linecache.cache.pop(oldest, None)
 
 
-__all__ = ["build", "held_scalars", "places", "segments", "source", "working_scalars"]
+__all__ = ["build", "held_scalars", "places", "require_true", "segments", "source", "working_scalars"]

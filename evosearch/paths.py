@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import hashlib
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from evosearch.errors import UsageError
+from evosearch.text import decoded
 
 PACKAGE = Path(__file__).resolve().parent
 PROJECT_FILES = ("evosearch.toml", "pyproject.toml")
+NAME = re.compile(r"[\w.~/-]+")  # what a run or a file may be called; most texts hold more than that
 LONGEST_SHOWN = 80  # characters of a name that is none, such as a pasted architecture
 RUN_FILE = "journal.msgpack"  # marks a run's folder, as in evosearch.store.run
 TRAINED_FILES = ("config.toml", "metrics.json", "weights.safetensors")  # mark what `evolve train` writes
@@ -117,13 +121,25 @@ def is_folder(path: Path) -> bool:
 
 
 def read_arch(path: Path) -> str:
-    """The text of an .arch file. Raises UsageError where it cannot be read or is no text."""
+    """The text of an .arch file, without the newline that ends it. Raises UsageError where it is none or no text."""
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = decoded(path.read_bytes())
+        return text.removesuffix("\r\n") if text.endswith("\r\n") else text.removesuffix("\n")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text at byte {error.start}; an .arch file holds one sentence") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}; look at the file and its permissions") from None
+
+
+def seed_name(text: str) -> str:
+    """What a run calls a seed that was given as a sentence, not as a file."""
+    return f"text-{hashlib.blake2b(text.encode(errors='surrogatepass'), digest_size=4).hexdigest()}"
+
+
+def kept_seed(folder: Path, seed: str) -> Path:
+    """The file in a run's folder of seeds that holds one of its configuration's."""
+    file = folder / f"{Path(seed).stem}.arch"
+    return file if is_file(file) else folder / f"{seed_name(seed)}.arch"
 
 
 def names(kind: str, suffix: str, named: Iterable[Path | str] = ()) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from evosearch import network
 from evosearch.ensemble import Ensemble
 from evosearch.errors import ExportError, RunCorrupt, RunError, StorageError
 from evosearch.evaluation.fit import final_train
+from evosearch.paths import read_arch
 from evosearch.store.run import Run
 from evosearch.tasks.baseline import linear_baseline
 from evosearch.tasks.kinds import BUNDLED
@@ -181,7 +182,7 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
     space = open_space(read, layers, tuple(run.header["input"]), head=head, columns=columns)
     try:
         state = load_file(best / "weights.safetensors")
-        text = (best / "architecture.arch").read_text(encoding="utf-8")
+        text = read_arch(best / "architecture.arch")
     except OSError as error:
         raise StorageError(f"{best}: cannot be read: {error}") from error
     module = network.build(model_in(best, space, text))

@@ -7,6 +7,7 @@ the configuration escapes what it writes, `clean` stands before the terminal and
 
 from __future__ import annotations
 
+import codecs
 import re
 import traceback
 from pathlib import Path
@@ -14,7 +15,24 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 # Direction overrides are printable and can make a line read as what it does not say.
 OVERRIDES = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# What a text begins with that is not UTF-8, and says so; the longer one first.
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 ESCAPE = re.compile(r"\\u(d[89a-f][0-9a-f]{2}|005c)")  # a surrogate, or a backslash that was one
+
+
+def marked_encoding(data: bytes) -> str:
+    """What a file's byte-order mark says its text is, else UTF-8; the codec takes the mark off."""
+    return next((name for mark, name in MARKS if data.startswith(mark)), "utf-8-sig")
+
+
+def decoded(data: bytes) -> str:
+    """The text in a file of a person's, by its byte-order mark. Raises UnicodeDecodeError."""
+    return data.decode(marked_encoding(data))
 
 
 def escaped(text: str) -> str:

@@ -49,6 +49,7 @@ class Summary:
     test_metric: of the final network, by metric name; empty where the task has no network.
     baseline: likewise, of a linear model on the same splits; baseline_name: what it is, in words.
     again: the best candidate's fitness when it was trained as before by another seed, which nobody chose.
+    failed_key: of a candidate that failed as most did; empty where none failed in this session.
     networks: in the ensemble that is kept, 0 where a single one is; single: the test metric of its best member.
     """
 
@@ -67,6 +68,7 @@ class Summary:
     single: Mapping[str, float] = field(default_factory=dict)
     networks: int = 0
     again: float | None = None
+    failed_key: str = ""
 
 
 class Watch(Protocol):

@@ -75,3 +75,101 @@ def test_an_operator_that_is_wrong_is_named(
     if at:
         assert f"{file}:{LINES[at]}, " in line
     assert "mine" in line
+
+
+LAYERS = """\
+from dataclasses import dataclass
+from evosearch.layers import Leaf, register
+
+@register("mine")
+@dataclass(frozen=True)
+class Mine(Leaf):
+    def shape(self, x):
+        return x
+
+    def module(self, x):
+        from torch import nn
+        return nn.Conv2d(x[0], x[0], 3, padding=1)
+"""
+LYING = [
+    ("shape(self, x):\n        return x", "return list(x)", "Mine.shape: it gave [1, 8, 8] at 1x8x8; it gives a tuple"),
+    ("shape(self, x):\n        return x", "return None", "Mine.shape: it gave None at 1x8x8"),
+    ("shape(self, x):\n        return x", "return (0, 8, 8)", "Mine.shape: it gave (0, 8, 8) at 1x8x8"),
+    ("shape(self, x):\n        return x", "return x[5]", "Mine.shape: IndexError: tuple index out of range"),
+    ("shape(self, x):\n        return x", "return x.size", "where it cannot stand, it raises ShapeError"),
+]
+STATED = [
+    ("flops", "return None", "Mine.flops: it gave None at 1x8x8; it gives a whole number, 0 or more"),
+    ("params", "return -1", "Mine.params: it gave -1 at 1x8x8"),
+    ("saved", "return 1 / 0", "Mine.saved: ZeroDivisionError: division by zero"),
+]
+
+
+def lie(project: Path, source: str, *more: str) -> int:
+    """A run over a grammar of one own layer, on small images."""
+    (project / "evosearch.toml").write_text("")
+    (project / "lang.lark").write_text(
+        '// input: image\nstart: "m" -> mine | "s" "(" start "," start ")" -> sequential\n'
+    )
+    (project / "own.py").write_text(source)
+    command = "run --task digits --grammar lang.lark --layers own.py --budget 2 --name r -q --workers 1"
+    quick = "--set recipe.epochs=1 --set final.epochs=1 --set workers.pool=inline"
+    return main([*command.split(), *quick.split(), *more])
+
+
+@pytest.mark.parametrize(("method", "body", "says"), [*LYING, *STATED], ids=[one[2] for one in [*LYING, *STATED]])
+def test_a_layer_that_states_what_no_layer_states_is_named(
+    method: str,
+    body: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """By its file, its line, its function, what it gave and what is wanted, before anything is written."""
+    monkeypatch.chdir(tmp_path)
+    name = method.partition("(")[0]
+    if name == "shape":
+        source, line = LAYERS.replace("return x\n", f"{body}\n"), 7
+    else:
+        source, line = f"{LAYERS}\n    def {name}(self, x):\n        {body}\n", 14
+    assert lie(tmp_path, source) == USAGE
+    (told,) = capsys.readouterr().err.splitlines()
+    assert says in told
+    assert f"{tmp_path / 'own.py'}:{line}: " in told
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        (
+            LAYERS.replace("padding=1", "stride=2, padding=1"),
+            "Mine.shape: it states 1x8x8 at 1x8x8, and its network gives 1x4x4; make the two agree",
+        ),
+        (
+            LAYERS.replace("return nn.Conv2d", "nn.Conv2d"),
+            "Mine.module: it gave None at 1x8x8; it gives a torch module",
+        ),
+        (
+            LAYERS.partition("    def module")[0] + "    def emit(self, node, x, build):\n        return 5\n",
+            "Mine.emit: it gave 5; it gives the variable that build.line gave",
+        ),
+        (
+            LAYERS.partition("    def module")[0]
+            + '    def emit(self, node, x, build):\n        return build.line("{}[:, :, ::2]", x, shape=node.output)\n',
+            "Mine.shape: it states 1x8x8 at 1x8x8, and its network gives 1x4x8",
+        ),
+    ],
+    ids=["stride", "no module", "no variable", "emitted"],
+)
+def test_a_layer_whose_network_is_another_is_named(
+    source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network that would run all the same: what is told of its cost is not what it is."""
+    monkeypatch.chdir(tmp_path)
+    lie(tmp_path, source)
+    told = capsys.readouterr().err + "".join(path.read_text() for path in tmp_path.rglob("error.txt"))
+    assert says in told
+    assert f"{tmp_path / 'own.py'}:" in told
+    assert "internal error" not in told

@@ -43,7 +43,8 @@ def preview(config: configuration.Config, as_json: bool, why: Sequence[str] = ()
     output.say("# the first of them:")
     for one in found:
         size = f"{count(one['params'])} parameters, {count(one['flops'])} FLOPs  " if "params" in one else ""
-        output.say(f"#   {size}{one['text']}")
+        text = one["text"].replace("\n", "\n#   ")  # what is printed is a config, whatever a sentence holds
+        output.say(f"#   {size}{text}")
 
 
 def estimate(setup: engine.Setup) -> dict[str, Any]:

@@ -218,9 +218,9 @@ def _subject(
 
     from evosearch import config as configuration
     from evosearch import final
-    from evosearch.cli.runs import NAME, no_run, no_text
+    from evosearch.cli.runs import no_run, no_text
     from evosearch.errors import ArchitectureError, UsageError
-    from evosearch.paths import is_file, read_arch
+    from evosearch.paths import NAME, is_file, read_arch
     from evosearch.tasks import TaskSettings
 
     file = Path(what)

@@ -189,7 +189,7 @@ def fmt(
     for file, formatted in done:  # all are read before the first is written
         if not write:
             output.say(formatted.rstrip("\n"))
-        elif file is not None and file.read_text(encoding="utf-8") != formatted:
-            file.write_text(formatted, encoding="utf-8")
+        elif file is not None and file.read_bytes() != formatted.encode():
+            file.write_bytes(formatted.encode())
             output.say(f"wrote {file}")
     return DONE

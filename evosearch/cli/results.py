@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evosearch.report.reading import Candidate, RunReading
 
 PANEL = "Results"
+SIZES = (("parameters", "params"), ("FLOPs", "flops"))
 
 
 def register(app: typer.Typer) -> None:
@@ -47,8 +48,7 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
             *((f"test {name}", f"{value:.4f}") for name, value in found["test"].items()),
             *((f"single {name}", f"{value:.4f}") for name, value in found["single"].items()),
             *((f"baseline {name}", f"{value:.4f}") for name, value in found["baseline"].items()),
-            ("parameters", f"{found['params']:,}"),
-            ("FLOPs", f"{found['flops']:,}"),
+            *((name, f"{found[key]:,}") for name, key in SIZES if found[key] is not None),
             ("saved", f"{found['saved']}: {', '.join(found['files'])}" if found["saved"] else ""),
         ]
     )
@@ -228,7 +228,16 @@ def lineage(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOp
         fitness = f"{reading.fitness(one):.4f}" if name in one.objectives else one.status
         known = before is not None and name in before.objectives and name in one.objectives
         gain = f"{reading.fitness(one) - reading.fitness(before):+.4f}" if before is not None and known else ""
-        rows.append((str(one.number), short(one.key), one.operator, fitness, gain, count(one.cost.get("params", 0))))
+        rows.append(
+            (
+                str(one.number),
+                short(one.key),
+                one.operator,
+                fitness,
+                gain,
+                count(one.cost["params"]) if one.cost else "",
+            )
+        )
     output.table(("number", "key", "made by", name, "gain", "parameters"), rows, right=(0, 3, 4, 5))
     return DONE
 

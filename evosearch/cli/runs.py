@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from evosearch.errors import ArchitectureError, ShapeError, UsageError
-from evosearch.paths import is_file, is_folder, offer
-
-NAME = re.compile(r"[\w.~/-]+")  # what a run or a file may be called; most texts hold more than that
+from evosearch.paths import NAME, is_file, is_folder, offer
 
 
 def folder_of(run: str) -> Path:

@@ -384,13 +384,18 @@ def print_summary(summary: Summary) -> None:
             ("best", f"{short(summary.best_key)}  {shortened(summary.best_text)}"),
             ("validation", _validation(summary)),
             ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
-            ("failed", f"{failed} ({kinds}); evolve why {summary.folder} KEY says why" if failed else ""),
+            ("failed", f"{failed} ({kinds}); {_why(summary)} says why" if failed else ""),
             ("duplicates", f"{summary.duplicates} redrawn before any work was done" if summary.duplicates else ""),
             ("saved", f"{summary.folder}/best"),
         ]
     )
     output.say()
     output.say(f"Look closer:  {summary.folder}/report.html, or evolve best {summary.folder}")
+
+
+def _why(summary: Summary) -> str:
+    """The command that tells why a candidate failed."""
+    return f"evolve why {summary.folder} {short(summary.failed_key) or 'KEY'}"
 
 
 def status(
@@ -415,15 +420,17 @@ def status(
             ("failed", ", ".join(f"{number} {kind}" for kind, number in sorted(state["failures"].items()))),
             (
                 "best",
-                f"{figure(best['fitness'])}  {short(best['key'])}  {count(best['params'])} parameters"
-                if best
-                else "none yet",
+                f"{figure(best['fitness'])}  {short(best['key'])}{_size(best['params'])}" if best else "none yet",
             ),
             ("test", ", ".join(f"{name} {value:.4f}" for name, value in state["test"].items())),
             ("last score", f"{duration(state['idle_seconds'])} ago" if state["idle_seconds"] is not None else ""),
         ]
     )
     return 0
+
+
+def _size(params: int | None) -> str:
+    return "" if params is None else f"  {count(params)} parameters"
 
 
 def evaluated_of(state: dict[str, Any], of: str) -> str:

@@ -114,7 +114,7 @@ def begun(setup: Setup, folder: Path, watch: Watch, began: float | None = None) 
     used = setup.operators.used
     first = search.ask()  # before anything is written: limits that no architecture meets are found here
     files = {f"grammar/{name}": text for name, text in setup.grammar.source.items()}
-    files |= {f"grammar/seeds/{name}.arch": text for name, text in setup.seed_texts.items()}
+    files |= {f"grammar/seeds/{name}.arch": f"{text}\n" for name, text in setup.seed_texts.items()}
     files["config.toml"] = configuration.dumps(config)
     files["environment.json"] = json.dumps(_environment(setup), indent=2) + "\n"
     header = {

@@ -95,6 +95,7 @@ class Session:
             self.trained_in = {r["key"]: r["seconds"] for r in scores if r["status"] == "ok" and r["seconds"]}
         self.evaluated_before = self.search.evaluated
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
+        self.failed: dict[str, str] = {}  # the first candidate of each status in this session, by its key
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.saved_at, self.shown_at = self.begun, 0.0
         # A score from elsewhere may be of a training that a rule would have stopped in this run.
@@ -244,6 +245,7 @@ class Session:
                 self.curves[number] = score.curve
             if score.status != "ok":
                 self.failures[score.status] += 1
+                self.failed.setdefault(score.status, score.key)
             elif score.seconds and self.time.limited:
                 self.trained_in[score.key] = score.seconds
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
@@ -371,7 +373,7 @@ class Session:
             kinds = ", ".join(f"{count} {status}" for status, count in sorted(self.failures.items()))
             raise RunError(
                 f"{self.run.folder}: none of {self.search.evaluated} candidates succeeded ({kinds}); "
-                f"candidates/ in it holds their errors"
+                f"evolve why {_near(self.run.folder)} {self._failed_key()[:8] or 'KEY'} says why"
             )
         test: dict[str, float] = {}
         baseline: Mapping[str, float] = {}
@@ -408,9 +410,15 @@ class Session:
             again=again,
             seconds=time.monotonic() - self.begun,
             failures=dict(self.failures),
+            failed_key=self._failed_key(),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
             baseline_name=self.setup.task.kind.baseline_name if isinstance(self.setup.task, Task) else "",
         )
+
+    def _failed_key(self) -> str:
+        """A candidate that shows why others failed: of what happened most often; empty where this session saw none."""
+        kind = max(self.failed, key=lambda kind: (kind != "stopped", self.failures[kind]), default="")
+        return self.failed.get(kind, "")
 
     def _finalists(self) -> list[Individual | Proposal]:
         """What may become the best network, the best first: the front; where the time was over before any candidate had

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from evosearch import grammar as language
 from evosearch import logs, paths, plugins, tasks, workers
 from evosearch.auto import fitting
-from evosearch.errors import ArchitectureError, ConfigError, ShapeError
+from evosearch.errors import ArchitectureError, ConfigError, ShapeError, UsageError
 from evosearch.evaluation import measures, stopping
 from evosearch.evaluation.evaluators import Spec, evaluator
 from evosearch.evaluation.job import Context, Evaluator, Resources
@@ -190,7 +190,7 @@ def prepare(
         _check_for(task, config)
     rule = stopping.find(config.recipe.stop, own.own("stop"))
     objectives = _objectives(space, task, config, own, header)
-    texts = _seed_texts(config, seed_folder) if seed_texts is None else dict(seed_texts)
+    texts = _seed_texts(config, space, seed_folder) if seed_texts is None else dict(seed_texts)
     seeds: dict[str, Derivation] = {}
     for name, text in texts.items():
         try:
@@ -246,9 +246,28 @@ def _evaluator(config: Config, own: Operators) -> Callable[[Context], Evaluator]
     return own.get("evaluator", config.evaluator).function if config.evaluator else None
 
 
-def _seed_texts(config: Config, folder: Path | None) -> dict[str, str]:
-    found = {}
-    for name in config.seeds:
-        file = folder / f"{Path(name).stem}.arch" if folder else paths.find("grammars/seeds", name, ".arch")
-        found[Path(name).stem] = paths.read_arch(file)
+def _seed_texts(config: Config, space: Space, folder: Path | None) -> dict[str, str]:
+    """The texts of the configuration's seeds by name. Raises UsageError where two differ that have one name."""
+    found: dict[str, str] = {}
+    for seed in config.seeds:
+        if folder is not None:
+            file = paths.kept_seed(folder, seed)
+            name, text = file.stem, paths.read_arch(file)
+        else:
+            name, text = _seed_text(seed, space)
+        if found.setdefault(name, text) != text:
+            raise UsageError(f"--start {seed}: another seed is called {name} too; rename one of the files")
     return found
+
+
+def _seed_text(seed: str, space: Space) -> tuple[str, str]:
+    """Name and text of a seed: a file's, by its path or its name on the search path, else the sentence that it is."""
+    try:
+        file = paths.find("grammars/seeds", seed, ".arch")
+    except UsageError as error:
+        try:
+            space.parse(seed)
+        except ArchitectureError as wrong:
+            raise (error if paths.NAME.fullmatch(seed) else ArchitectureError(f"--start: {wrong}")) from None
+        return paths.seed_name(seed), seed
+    return file.stem, paths.read_arch(file)

@@ -17,7 +17,7 @@ from evosearch.errors import ArchitectureError
 from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind, Terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from lark import Lark, Token
     from lark.exceptions import UnexpectedInput
@@ -49,10 +49,24 @@ class Parser:
 
 
 def parse(grammar: Grammar, text: str) -> Derivation:
-    """The derivation of a sentence.
+    """The derivation of a sentence; where the text is none, of the sentence that it holds as a file does (`_unframed`).
 
     Raises ArchitectureError with line, column, caret and what was expected, where the text is not in the language.
     """
+    try:
+        return _parsed(grammar, text)
+    except ArchitectureError as error:
+        wrong = error
+    for sentence in _unframed(text):
+        try:
+            return _parsed(grammar, sentence)
+        except ArchitectureError as error:
+            if not sentence[-1:].isspace() and sentence[:1] == text.removeprefix("\ufeff")[:1]:
+                wrong = error  # lines and columns are the text's, and the newline at its end is not blamed
+    raise wrong
+
+
+def _parsed(grammar: Grammar, text: str) -> Derivation:
     from lark.exceptions import UnexpectedInput
 
     parser: Parser = grammar.parser
@@ -64,6 +78,19 @@ def parse(grammar: Grammar, text: str) -> Derivation:
         raise _at(text, error.token.start_pos or 0, str(error)) from None
     assert isinstance(derivation, Derivation)
     return derivation
+
+
+def _unframed(text: str) -> Iterator[str]:
+    """What may be the sentence in a text as an editor, a shell or a pipe hands it on; the grammar decides.
+
+    A byte-order mark stands before it, its lines end as Windows writes them, a newline stands behind it or was taken.
+    """
+    plain = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    seen = {text}
+    for one in (plain, plain.removesuffix("\n"), plain.rstrip() + "\n", plain.rstrip(), plain.strip()):
+        if one not in seen:
+            seen.add(one)
+            yield one
 
 
 def render(grammar: Grammar, derivation: Derivation) -> str:

@@ -26,6 +26,7 @@ from evosearch.executed import helpers, noting
 from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
 from evosearch.layers.base import Combinator, Leaf, Word, registered
 from evosearch.layers.columns import Columns, ReadsColumns
+from evosearch.layers.guards import guard
 from evosearch.layers.library import NAMES
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def load_layers(path: str | Path) -> dict[str, type]:
             raise LayerError(f"{cls.__name__} has no `shape`; state what shape it gives for which", file=str(path))
         cls.source_digest = digest  # type: ignore[attr-defined]
         cls.source_code = code  # type: ignore[attr-defined]
+        guard(cls)
     return found
 
 

@@ -42,12 +42,13 @@ class Candidate:
         """What the search may have optimised: what was measured, and the cost where there is a network that has one."""
         if self.status != "ok" or self.score is None:
             return {}
-        counted = self.cost if any(self.cost.values()) else {}
-        return {**counted, **self.score["objectives"]}
+        return {**self.cost, **self.score["objectives"]}
 
     @property
     def cost(self) -> Mapping[str, int]:
-        return self.score["cost"] if self.score else {}
+        """Empty where the candidate is no network, whose costs are recorded as zeros."""
+        found: Mapping[str, int] = self.score["cost"] if self.score else {}
+        return found if any(found.values()) else {}
 
 
 @dataclass(frozen=True)
@@ -235,15 +236,16 @@ class RunReading:
 
     def _summary(self, candidate: Candidate) -> dict[str, Any]:
         scored = self.objective[0] in candidate.objectives  # else its run's time was over before any had a score
-        cost = candidate.cost or self.metrics.get("cost", {})
+        cost = candidate.cost or self._kept("cost")
+        cost = cost if any(cost.values()) else {}
         return {
             "number": candidate.number,
             "key": candidate.key,
             "text": candidate.text,
             "objective": self.objective[0],
             "fitness": self.fitness(candidate) if scored else None,
-            "params": cost.get("params", 0),
-            "flops": cost.get("flops", 0),
+            "params": cost.get("params"),
+            "flops": cost.get("flops"),
             "operator": candidate.operator,
         }
 

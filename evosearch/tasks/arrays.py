@@ -14,6 +14,7 @@ import numpy as np
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, as_examples, assemble
 from evosearch.tasks.sources import hidden
+from evosearch.text import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -116,7 +117,7 @@ def _classes_of(folder: Path) -> int:
     if not file.is_file():
         return 0
     try:
-        stated = json.loads(file.read_text(encoding="utf-8"))
+        stated = json.loads(decoded(file.read_bytes()))
         return int(stated.get("num_classes", 0))
     except (ValueError, AttributeError, TypeError) as error:
         raise TaskError(f"{file}: no JSON object with a whole number num_classes: {error}") from None

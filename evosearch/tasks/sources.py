@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evosearch.errors import TaskError
 from evosearch.tasks.encode import NUMBER
+from evosearch.text import marked_encoding
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-# What a text begins with that is not UTF-8, and says so; the longer one first.
-MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def opened(path: Path, encoding: str = "") -> str:
@@ -37,7 +29,7 @@ def opened(path: Path, encoding: str = "") -> str:
         data = unpack(path.read_bytes())
     except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise TaskError(f"{path}: cannot be read, torn perhaps: {error}") from None
-    marked = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8-sig")
+    marked = marked_encoding(data)
     try:
         text = data.decode(encoding or marked)
     except LookupError:

@@ -64,6 +64,7 @@ class Network:
             architecture = space.read(space.parse(job.text))
         except ArchitectureError as error:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
+        network.require_true(architecture)
         recipe, cost = self.context.recipe.at(job.fidelity), architecture.cost
         room = resources.device_memory
         if room and (needed := self.memory(cost.params, network.working_scalars(architecture), recipe)) > room:

@@ -45,7 +45,7 @@ def packed(run: RunReading, favourites: Collection[int]) -> dict[str, Any]:
                 clean(str(one.key)),
                 statuses.place(clean(one.status)),
                 rounded(measured(one, metric)),
-                *(_whole(score.get("cost"), name) for name in ("params", "flops")),
+                *(_whole(one.cost, name) for name in ("params", "flops")),
                 rounded(number(score.get("seconds")), 3),
                 operators.place(clean(str(one.operator))),
                 [parent.number for parent in parents(run, one)],

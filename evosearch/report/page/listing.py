@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evosearch.paths import kept_seed
 from evosearch.report.figures import measured
 from evosearch.report.page.facts import near
 from evosearch.report.page.markup import facts, link, paragraph, region, table
@@ -65,7 +66,7 @@ def again(report: Report) -> str:
         str(folder / "grammar" / str(run.header.get("grammar_file", ""))),
     ]
     for seed in run.config.get("seeds", ()):
-        command += ["--start", str(folder / "grammar" / "seeds" / f"{Path(str(seed)).stem}.arch")]
+        command += ["--start", str(kept_seed(folder / "grammar" / "seeds", str(seed)))]
     command += ["--name", f"{report.name}-again"]
     if run.budget != run.config["search"]["budget"]:
         command += ["--budget", str(run.budget)]

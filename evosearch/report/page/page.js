@@ -201,7 +201,7 @@
       ring.setAttribute("cy", y);
       picture.append(ring);
       picture.style.cursor = "pointer";
-      tip.textContent = `#${row[N]}: ${outcome(row)}, ${short(row[PARAMS])} parameters, ${data.operators[row[OPERATOR]]}`;
+      tip.textContent = `#${row[N]}: ${outcome(row)}, ${row[PARAMS] === null ? "" : `${short(row[PARAMS])} parameters, `}${data.operators[row[OPERATOR]]}`;
       tip.style.display = "block";
       tip.style.left = `${Math.max(4, Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8))}px`;
       tip.style.top = `${event.clientY + 18 + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 10 : event.clientY + 18}px`;

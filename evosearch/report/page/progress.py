@@ -8,6 +8,7 @@ from evosearch.evaluation.measures import unit
 from evosearch.report.figures import measured
 from evosearch.report.page.markup import figure, folded, link, paragraph, table
 from evosearch.report.page.svg import (
+    LINE,
     Scale,
     axes,
     chart,
@@ -15,16 +16,19 @@ from evosearch.report.page.svg import (
     escape,
     exact,
     fitting,
+    free,
     path,
     place,
     point,
     staircase,
+    without_outliers,
 )
 from evosearch.report.text import count
 
 if TYPE_CHECKING:
     from evosearch.report.page.facts import Report
 
+WIDE = 50  # units of the drawing that the word beside the random draws takes
 LINKED = 40  # points of a chart that are links of their own; the others answer to the pointer and stand in the table
 
 
@@ -51,7 +55,7 @@ def _progress_chart(report: Report, width: int, height: int) -> str:
     heights = [value for _, value in values] + ([*band.low, *band.high] if band else [])
     last = max((one.number + 1 for one in scored), default=1)
     x = Scale("linear", 0, max(last, 2), 58, width - 66)
-    y = fitting(heights, height - 48, 26)
+    y = fitting([*without_outliers(heights, report.sign), report.steps[-1].value], height - 48, 26)
     marks = [axes(x, y, "evaluations, in the order proposed", _axis(report, y))]
     if band:
         upper = [(x(n), y(v)) for n, v in zip(band.draws, band.high, strict=True)]
@@ -72,14 +76,17 @@ def _progress_chart(report: Report, width: int, height: int) -> str:
         )
         for step, at in list(zip(report.steps, best, strict=True))[-LINKED:]
     ]
-    labels = [(x.end + 6, y(report.steps[-1].value), exact(report.steps[-1].value), "mark")]
+    labels = [(x.end + 6, best[-1][1], exact(report.steps[-1].value), "mark")]
     if band:
-        to_the_end = band.draws[-1] >= 0.8 * last
-        at = y(band.mean[-1])
-        clash = to_the_end and abs(at - labels[0][1]) < 14
-        at = labels[0][1] + 14 * report.sign if clash else at
-        text = exact(band.mean[-1]) if to_the_end else "random"
-        labels.append((x(band.draws[-1]) + 6, at, text, "mark chance-text"))
+        left, text = x(band.draws[-1]) + 6, exact(band.mean[-1])
+        taken = [(best[-1][1], best[-1][1])]
+        if left < x.end + 6:  # in the chart: beside the lines that are there
+            text = text if band.draws[-1] >= 0.8 * last else "random"
+            taken += [(y(tick), y(tick)) for tick in y.ticks(24)]
+            at_left = [a for a in best if a[0] <= left][-1:]
+            passed = [*at_left, *(a for a in best if left < a[0] < left + WIDE)]
+            taken += [(a[1], b[1]) for a, b in zip(passed, [*passed[1:], passed[-1]], strict=True)]
+        labels.append((left, free(y(band.mean[-1]), taken, y.end, y.start - LINE / 2), text, "mark chance-text"))
     marks += [
         f'<text class="{kind}" x="{place(left)}" y="{place(at)}" dy=".32em">{text}</text>'
         for left, at, text, kind in labels
@@ -93,9 +100,18 @@ def _progress_chart(report: Report, width: int, height: int) -> str:
     )
 
 
+def _outside(report: Report) -> str:
+    """How many candidates the chart's axis has no room for, in words; empty for none."""
+    values = [value for one in report.run.scored() if (value := measured(one, report.metric)) is not None]
+    left_out = len(values) - len(without_outliers(values, report.sign))
+    return "" if not left_out else "One candidate is" if left_out == 1 else f"{left_out:,} candidates are"
+
+
 def _progress_words(report: Report) -> str:
     first = "Solid: the best so far; each dot is a candidate."
     sample, source = report.sample
+    if outside := _outside(report):
+        first += f" {outside} worse than the axis shows, and drawn at its edge."
     if report.band is None:
         return f"{first} There is no random sample to compare with; give one with <code>--baseline RUN</code>."
     n = sample.size
@@ -183,7 +199,7 @@ def _front_chart(report: Report, against: str, words: str) -> str:
     x = fitting(
         [max(cost, least) for cost in costs] if spread else costs, 58, width - 14, "log" if spread else "linear"
     )
-    y = fitting([value for _, value in points], height - 48, 26)
+    y = fitting(without_outliers([value for _, value in points], report.sign), height - 48, 26)
     line = [(x(measured(one, against) or least), y(measured(one, report.metric) or 0.0)) for one in front]
     marks = [
         axes(x, y, words + (", logarithmic" if spread else ""), _axis(report, y)),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Kind = Literal["linear", "log", "error"]
 Point = tuple[float, float]
 
+LINE = 14  # the height of a label, with room above and below
 TINIEST = -323  # the exponent of the smallest power of ten that a double holds
 ERROR_TICKS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999, 0.99999)
 
@@ -109,6 +110,31 @@ def fitting(values: Sequence[float], start: float, end: float, kind: Kind | None
     margin = (span * 0.05 if math.isfinite(span) else high * 0.05 - low * 0.05) or abs(high) * 0.05 or 1.0
     most = sys.float_info.max
     return Scale("linear", max(low - margin, -most), min(high + margin, most), start, end)
+
+
+def without_outliers(values: Sequence[float], sign: int) -> list[float]:
+    """The values that an axis is made for, where larger is better by a positive sign: all but outliers on the bad side.
+
+    An outlier lies beyond Tukey's outer fence, three times the distance of the quartiles beyond the nearer one, as
+    logarithms where the values are spread by those. Nothing is left out where half of the values are equal.
+    """
+    ordered = sorted(values)
+    bent = math.log10 if ordered[0] > 0 and ordered[-1] > 30 * ordered[0] else float
+    near, far = (bent(ordered[round(at * (len(ordered) - 1))]) for at in ((0.25, 0.75) if sign > 0 else (0.75, 0.25)))
+    fence = near - 3 * (far - near)
+    if near == far or not math.isfinite(fence):
+        return list(values)
+    return [value for value in values if sign * (bent(value) - fence) >= 0]
+
+
+def free(at: float, taken: Sequence[Point], low: float, high: float) -> float:
+    """The height nearest to `at`, from low to high, where a label touches none of the stretches from one to another."""
+    half = LINE / 2
+    edges = [at, low, high, *(end for pair in taken for end in (min(pair) - half - 1, max(pair) + half + 1))]
+    clear = [
+        y for y in edges if low <= y <= high and all(not min(pair) - half < y < max(pair) + half for pair in taken)
+    ]
+    return min(clear, key=lambda y: abs(y - at), default=at)
 
 
 def short_number(value: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from evosearch.report.page.facts import Report
     from evosearch.report.reading import Candidate
 
+LABEL = 14  # units of the drawing that a label takes of its height, with room
 ANCESTORS, GENERATIONS = 300, 60  # drawn in the tree, listed below it
 
 
@@ -143,7 +145,8 @@ def _tree(
         f'<text class="tick" x="{place(x(n))}" y="{height - 26}" text-anchor="middle">{short_number(n)}</text>'
         for n in x.ticks(46)
     ]
-    marks.append(f'<text class="label" x="4" y="{height - 6}">down: generation; across: evaluations</text>')
+    words = f"down: generation; across: evaluations; at the right: {escape(report.metric)} of the main line"
+    marks.append(f'<text class="label" x="4" y="{height - 6}">{words}</text>')
     edges = []
     for entry in known:
         for parent in entry.parents:
@@ -155,14 +158,16 @@ def _tree(
                 f'{place(bx)} {place(by)}"/>'
             )
     marks += sorted(edges, key=lambda edge: "main" in edge)
+    labelled = -math.inf
     for entry in known:
         one = entry.candidate
         words = f"candidate {one.number}, generation {entry.generation}, {one.operator}: {report.outcome(one)}"
         marks.append(point(one.number, where[one.number], words, "step" if one.number in line else "side"))
-        if one.number in line:
-            ax, ay = where[one.number]
+        height_of = y(entry.generation)
+        if one.number in line and height_of - labelled >= LABEL:  # in the margin, where no line is
+            labelled = height_of
             marks.append(
-                f'<text class="tick" x="{place(ax + 11)}" y="{place(ay)}" dy=".32em">'
+                f'<text class="tick" x="{place(x.end + 11)}" y="{place(height_of)}" dy=".32em">'
                 f"{exact(measured(one, report.metric))}</text>"
             )
     text = (
