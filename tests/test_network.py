@@ -395,7 +395,7 @@ def test_columns_are_those_of_unfold(window: tuple[int, int, int], everywhere: b
     """Both ways of making them, values and gradients; `everywhere` takes the one for CUDA here too."""
     code = IM2COL
     namespace = run_source(
-        f"from torch.nn import functional as F\n{code.replace('not x.is_cuda', 'False') if everywhere else code}"
+        f"import torch\nfrom torch.nn import functional as F\n{code.replace('not gpu', 'False') if everywhere else code}"
     )
     kernel, stride, padding = window
     x = torch.randn(2, 3, 11, 9, requires_grad=True)

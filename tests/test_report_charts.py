@@ -92,14 +92,12 @@ def crossed(page: str, name: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("failing", [0.0, 0.3])
-@pytest.mark.parametrize("settings", [{}, {"population": 5}, {"population": 60}, {"strategy": "random"}])
+@pytest.mark.parametrize(("settings", "failing"), [({}, 0.0), ({"population": 60}, 0.3), ({"strategy": "random"}, 0.3)])
 def test_no_line_goes_through_a_label(tmp_path: Path, settings: dict[str, Any], failing: float) -> None:
-    for seed in range(3):
-        run = searched(tmp_path / f"r{seed}", budget=90, seed=seed, failing=failing, **settings)
-        page = write_report(run.folder).read_text()
-        assert 'class="mark' in page
-        assert crossed(page, "progress") == []
+    run = searched(tmp_path / "r", budget=90, failing=failing, **settings)
+    page = write_report(run.folder).read_text()
+    assert 'class="mark' in page
+    assert crossed(page, "progress") == []
 
 
 def test_the_lines_of_a_test_are_seen() -> None:
