@@ -393,10 +393,8 @@ def test_a_routing_of_im2col_linear_col2im_is_a_convolution() -> None:
 @pytest.mark.parametrize("window", [(1, 1, 0), (1, 2, 0), (3, 1, 1), (3, 2, 1), (4, 4, 0), (8, 8, 0), (7, 2, 3)])
 def test_columns_are_those_of_unfold(window: tuple[int, int, int], everywhere: bool) -> None:
     """Both ways of making them, values and gradients; `everywhere` takes the one for CUDA here too."""
-    code = IM2COL
-    namespace = run_source(
-        f"import torch\nfrom torch.nn import functional as F\n{code.replace('not gpu', 'False') if everywhere else code}"
-    )
+    code = IM2COL.replace("not gpu", "False") if everywhere else IM2COL
+    namespace = run_source(f"import torch\nfrom torch.nn import functional as F\n{code}")
     kernel, stride, padding = window
     x = torch.randn(2, 3, 11, 9, requires_grad=True)
     columns = namespace["im2col"](x, kernel, stride=stride, padding=padding)

@@ -15,7 +15,8 @@ from evosearch.paths import bundled, read_arch
 from tests.spaces import SHAPES, headed, language_of, space
 from tests.test_gallery import WORDS, alone, word
 
-SEEDS = sorted(path.stem for path in (bundled() / "grammars/seeds").glob("*.arch"))
+SEED_FOLDER = bundled() / "grammars/seeds"
+SEEDS = sorted(str(path.relative_to(SEED_FOLDER).with_suffix("")) for path in SEED_FOLDER.rglob("*.arch"))
 
 
 def exported(architecture: Architecture) -> nn.Module:
@@ -49,10 +50,10 @@ def test_samples_are_traced(name: str) -> None:
             is_traced(read)
 
 
-@pytest.mark.parametrize("seed", ["vit", "resnet18", "mixer"])
+@pytest.mark.parametrize("seed", ["vit", "resnet18", "mlp_mixer"])
 def test_seeds_are_traced(seed: str) -> None:
     there = space("einspace")
-    is_traced(headed(there.read(there.parse(read_arch(bundled() / f"grammars/seeds/{seed}.arch"))), 10))
+    is_traced(headed(there.read(there.parse(read_arch(SEED_FOLDER / f"{seed}.arch"))), 10))
 
 
 @pytest.mark.slow
@@ -61,7 +62,7 @@ def test_every_seed_is_compiled_whole(seed: str) -> None:
     """torch.compile finds no place where it would have to go back to Python."""
     there = space(language_of(seed))
     try:
-        architecture = headed(there.read(there.parse(read_arch(bundled() / f"grammars/seeds/{seed}.arch"))), 10)
+        architecture = headed(there.read(there.parse(read_arch(SEED_FOLDER / f"{seed}.arch"))), 10)
     except ShapeError:
         pytest.skip("made for larger examples")
     module = exported(architecture)
@@ -79,6 +80,5 @@ def test_a_layer_that_asks_its_input_is_seen() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x if x.is_cuda else -x
 
-    with pytest.raises((fx.proxy.TraceError, AssertionError)):
-        traced = fx.symbolic_trace(Asking())
-        torch.testing.assert_close(traced(torch.ones(1)), -torch.ones(1))
+    with pytest.raises(fx.proxy.TraceError):
+        fx.symbolic_trace(Asking())

@@ -100,19 +100,17 @@ class CrossAttention(WrittenLeaf):
 
 
 WINDOWED = '''
-def windowed_attention(x, qkv, out, bias, heads, size, shift):
+def windowed_attention(x, qkv, out, bias, heads, height, width, size, shift):
     """Attention within windows of an image (N, C, H, W), rolled by `shift`; bias: (heads, size ** 2, size ** 2)."""
-    _, _, height, width = x.shape
     x = F.pad(x.permute(0, 2, 3, 1), (0, 0, 0, -width % size, 0, -height % size))
-    rows, columns = x.shape[1] // size, x.shape[2] // size
+    rows, columns = -(-height // size), -(-width // size)
     mask = bias.to(x.dtype)
     if shift:
         x = x.roll((-shift, -shift), (1, 2))
-        part = torch.zeros(rows * size, columns * size, device=x.device)
-        for number, row in enumerate((slice(-size), slice(-size, -shift), slice(-shift, None))):
-            for other, column in enumerate((slice(-size), slice(-size, -shift), slice(-shift, None))):
-                part[row, column] = 3 * number + other
-        part = part.view(rows, size, columns, size).transpose(1, 2).reshape(rows * columns, 1, size * size)
+        ends = torch.cat([x.new_ones(size - shift), x.new_full((shift,), 2)])
+        row, column = (torch.cat([x.new_zeros((count - 1) * size), ends]) for count in (rows, columns))
+        part = (3 * row[:, None] + column).view(rows, size, columns, size).transpose(1, 2)
+        part = part.reshape(rows * columns, 1, size * size)
         mask = mask + torch.where(part.transpose(1, 2) == part, 0.0, -100.0).to(x.dtype)[:, None]
     else:
         mask = mask[None]
@@ -166,7 +164,7 @@ class WindowAttention(WrittenLeaf):
         return 8 * places * c * c + 4 * places * window * c
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        c, places = node.inputs[0], self._places(node.inputs)
+        (c, height, width), places = node.inputs, self._places(node.inputs)
         build.helper(WINDOWED)
         build.helper(PLACES)
         qkv, out = build.module(f"nn.Linear({c}, {3 * c})", "qkv"), build.module(f"nn.Linear({c}, {c})", "out")
@@ -175,7 +173,7 @@ class WindowAttention(WrittenLeaf):
         pairs = build.buffer(f"relative_places({self.size})", "pairs")
         shift = 0 if min(node.inputs[1:]) <= self.size else self.shift
         bias = f"{table}[{pairs}].permute(2, 0, 1)"
-        code = f"windowed_attention({{}}, {qkv}, {out}, {bias}, {self.heads}, {self.size}, {shift})"
+        code = f"windowed_attention({{}}, {qkv}, {out}, {bias}, {self.heads}, {height}, {width}, {self.size}, {shift})"
         # What qkv reads, q, k and v, the product, what the last layer reads; and, since with a learned bias torch does
         # not take its fused kernels, the scores before and after the softmax.
         extra = places * c * 6 + 2 * places * self.heads * self.size**2

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from evosearch.layers.node import Node
 
 DROP_PATH = '''
-def drop_path(x, rate, training):
+def drop_path(x, rate, axes, training):
     """A whole example is zero with probability `rate`, the others are scaled up."""
     if not training or rate == 0:
         return x
-    kept = torch.rand(x.shape[0], *[1] * (x.dim() - 1), device=x.device) >= rate
-    return x * (kept / (1 - rate)).to(x.dtype)
+    kept = torch.rand_like(x.flatten(1)[:, 0], dtype=torch.float32) >= rate
+    return x * (kept / (1 - rate)).to(x.dtype).view(-1, *[1] * axes)
 '''
 
 
@@ -31,7 +31,8 @@ class DropPath(Dropping):
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         build.helper(DROP_PATH)
-        return build.line(f"drop_path({{}}, {self.rate!r}, self.training)", x, shape=node.output, extra=1)
+        code = f"drop_path({{}}, {self.rate!r}, {len(node.inputs)}, self.training)"
+        return build.line(code, x, shape=node.output, extra=1)
 
 
 @register("drop_channels")

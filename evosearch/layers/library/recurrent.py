@@ -82,11 +82,11 @@ def diagonal_gates(x, weight, bias):
 '''
 
 DIAGONAL_GRU = '''
-def diagonal_gru(x, weight, state, bias):
+def diagonal_gru(x, weight, state, bias, steps):
     """h' = z tanh(a3 h r + c) + (1 - z) h, with gates that see the state through a diagonal. state: (3, D)."""
     z, r, c = diagonal_gates(x, weight, bias)
     h, states = torch.zeros_like(z[:, 0]), []
-    for step in range(x.shape[1]):
+    for step in range(steps):
         open_ = torch.sigmoid(z[:, step] + state[0] * h)
         kept = torch.sigmoid(r[:, step] + state[1] * h)
         h = torch.lerp(h, torch.tanh(c[:, step] + state[2] * h * kept), open_)
@@ -95,11 +95,11 @@ def diagonal_gru(x, weight, state, bias):
 '''
 
 DIAGONAL_LSTM = '''
-def diagonal_lstm(x, weight, state, peep, bias):
+def diagonal_lstm(x, weight, state, peep, bias, steps):
     """f = sigmoid(.), c' = f c + (1 - f) tanh(.), h' = sigmoid(. + peep c') tanh(c'); state: (3, D), peep: (2, D)."""
     f, g, o = diagonal_gates(x, weight, bias)
     h, cell, states = torch.zeros_like(f[:, 0]), torch.zeros_like(f[:, 0]), []
-    for step in range(x.shape[1]):
+    for step in range(steps):
         forget = torch.sigmoid(f[:, step] + state[0] * h + peep[0] * cell)
         cell = torch.lerp(torch.tanh(g[:, step] + state[1] * h), cell, forget)
         h = torch.sigmoid(o[:, step] + state[2] * h + peep[1] * cell) * torch.tanh(cell)
@@ -150,7 +150,7 @@ class DiagonalGRU(Diagonal):
         weight, state, bias = self._parameters(node, build)
         build.helper(DIAGONAL_GRU)
         extra = self.kept * node.inputs[0] * node.inputs[1]
-        code = f"diagonal_gru({{}}, {weight}, {state}, {bias})"
+        code = f"diagonal_gru({{}}, {weight}, {state}, {bias}, {node.inputs[0]})"
         return build.line(code, x, shape=node.output, keeps="in", extra=extra)
 
 
@@ -168,15 +168,15 @@ class DiagonalLSTM(Diagonal):
         build.helper(DIAGONAL_LSTM)
         peep = build.module(f"nn.Parameter(torch.zeros(2, {node.inputs[1]}))", "peep")
         extra = self.kept * node.inputs[0] * node.inputs[1]
-        code = f"diagonal_lstm({{}}, {weight}, {state}, {peep}, {bias})"
+        code = f"diagonal_lstm({{}}, {weight}, {state}, {peep}, {bias}, {node.inputs[0]})"
         return build.line(code, x, shape=node.output, keeps="in", extra=extra)
 
 
 SCAN = '''
-def selective_scan(x, steps, a, b, c, skip):
+def selective_scan(x, steps, a, b, c, skip, length):
     """h' = exp(steps a) h + steps b x, y = c h + skip x. x, steps: (N, S, E); a: (E, K); b, c: (N, S, K)."""
-    h, outputs = torch.zeros(*x[:, 0].shape, a.shape[1], dtype=x.dtype, device=x.device), []
-    for t in range(x.shape[1]):
+    h, outputs = x.new_zeros(x.shape[0], x.shape[2], a.shape[1]), []
+    for t in range(length):
         h = torch.exp(steps[:, t, :, None] * a) * h + (steps[:, t] * x[:, t])[..., None] * b[:, t, None]
         outputs.append((h * c[:, t, None]).sum(2))
     return torch.stack(outputs, 1) + skip * x
@@ -231,9 +231,8 @@ class SelectiveScan(WrittenLeaf):
         x = build.line("F.silu({})", x, shape=(s, e), keeps="in")
         chosen = build.line(f"{choose}({{}})", x, shape=(s, r + 2 * n), keeps="in")
         steps = build.line(f"F.softplus({step}({{}}[..., :{r}]))", chosen, shape=(s, e), extra=s * (r + e))
-        scanned = (
-            f"selective_scan({{0}}, {{1}}, -torch.exp({decay}), {{2}}[..., {r}:{r + n}], {{2}}[..., {r + n}:], {skip})"
-        )
+        b, c = f"{{2}}[..., {r}:{r + n}]", f"{{2}}[..., {r + n}:]"
+        scanned = f"selective_scan({{0}}, {{1}}, -torch.exp({decay}), {b}, {c}, {skip}, {s})"
         extra = 5 * s * e * n + 6 * s * e
         x = build.line(scanned, x, steps, chosen, shape=(s, e), extra=extra)
         x = build.line("{} * F.silu({})", x, gate, shape=(s, e), extra=3 * s * e)
