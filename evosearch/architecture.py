@@ -150,7 +150,8 @@ class Space:
         grammar: from `evosearch.grammar.load`.
         vocabulary: its layers, from `evosearch.layers.vocabulary`; None for a language without layers.
         input: the input shape after the batch axis, e.g. (3, 32, 32); None for a language without shapes.
-        head: the layer behind every architecture, which gives the task's outputs, e.g. MeanLinear(10).
+        head: the layer behind every architecture, which gives the task's outputs, e.g. MeanLinear(10); a number is the
+            usual one with so many outputs.
         stem: the layer before every architecture; the sentences are then read at its output shape.
     """
 
@@ -160,11 +161,11 @@ class Space:
         vocabulary: Vocabulary | None,
         input: Shape | None,
         limits: Limits | None = None,
-        head: Leaf | None = None,
+        head: Leaf | int | None = None,
         stem: Leaf | None = None,
     ) -> None:
         self.grammar, self.vocabulary, self.limits = grammar, vocabulary, limits or Limits()
-        self.network_input, self.head = input, head
+        self.network_input, self.head = input, MeanLinear(head) if isinstance(head, int) else head
         self.stem = None if stem is None or input is None else _node(stem, input)
         self.input = input if self.stem is None else self.stem.output  # what the sentences are read at
         if input is not None and vocabulary is None:

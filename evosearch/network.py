@@ -10,6 +10,7 @@ import functools
 import itertools
 import linecache
 from collections import OrderedDict
+from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
@@ -19,6 +20,7 @@ from evosearch.errors import EvosearchError, ExportError, LayerError
 from evosearch.layers.base import Series
 from evosearch.layers.builder import Builder, Working
 from evosearch.layers.guards import where
+from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.layers.node import Node
 from evosearch.layers.shapes import show
 from evosearch.layers.writing import repeated, write
@@ -38,16 +40,17 @@ KEPT_SOURCES = 64  # generated files that tracebacks can still show
 _sources: OrderedDict[str, None] = OrderedDict()
 
 
-def source(architecture: Architecture | Ensemble, *, name: str = "Network") -> str:
+def source(architecture: Architecture | Ensemble, outputs: int | None = None, *, name: str = "Network") -> str:
     """Plain PyTorch code of the network, or of an ensemble: a module that needs torch and nothing else.
 
     The class takes a batch of the architecture's input shape and returns what its head gives; without a head, the
     output of its sentence. Its parameters have the names of the module from `build`, so that state dicts load.
+    outputs: of the usual head, for an architecture that was read without one.
     Raises ExportError where an own layer has a `module` and no code.
     """
     if isinstance(architecture, Ensemble):
         return _joint_source(architecture, name)
-    text, builder = _write(architecture, name)
+    text, builder = _write(_headed(architecture, outputs), name)
     _refuse_owned(builder)
     return text
 
@@ -59,15 +62,24 @@ def _refuse_owned(builder: Builder) -> None:
         raise ExportError(f"cannot write {layers} as plain PyTorch; give the layer an `emit` that writes its code")
 
 
-def build(architecture: Architecture | Ensemble) -> nn.Module:
+def build(architecture: Architecture | Ensemble, outputs: int | None = None) -> nn.Module:
     """The network, or an ensemble, as a torch module, freshly initialised by torch's generator.
 
     Input: a batch of the architecture's input shape. Output: (batch, outputs) of its head; without a head, the output
-    of its sentence. Submodules are named as in `source`; those of an ensemble's members have `members.N.` before them.
+    of its sentence. outputs: as in `source`.
+    Submodules are named as in `source`; those of an ensemble's members have `members.N.` before them.
     """
     if isinstance(architecture, Ensemble):
         return _joint(architecture)
-    return _made(*_write(architecture, "Network"))
+    return _made(*_write(_headed(architecture, outputs), "Network"))
+
+
+def _headed(architecture: Architecture, outputs: int | None) -> Architecture:
+    """The architecture with the usual head, where it has none and so many outputs are asked for."""
+    if outputs is None or architecture.head is not None:
+        return architecture
+    head = MeanLinear(outputs)
+    return replace(architecture, head=Node(head, architecture.output, head.shape(architecture.output)))
 
 
 def require_true(architecture: Architecture) -> None:

@@ -670,7 +670,7 @@ def test_a_selective_scan_is_the_sum_over_what_came_before() -> None:
             decay = torch.exp(steps[:, at + 1 : t + 1].sum(1)[..., None] * a)
             reach = (decay * b[:, at, None] * c[:, t, None]).sum(2)
             expected[:, t] += reach * steps[:, at] * x[:, at]
-    torch.testing.assert_close(helper(x, steps, a, b, c, skip), expected, rtol=0, atol=1e-12)
+    torch.testing.assert_close(helper(x, steps, a, b, c, skip, s), expected, rtol=0, atol=1e-12)
 
 
 # -- classes in the written source ------------------------------------------------------------------------------------

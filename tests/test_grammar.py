@@ -529,3 +529,11 @@ def test_draws_follow_the_weights() -> None:
     freedom = len(expected) - 1
     # Wilson-Hilferty: the 99.9th percentile of chi-squared
     assert statistic < freedom * (1 - 2 / (9 * freedom) + 3.09 * math.sqrt(2 / (9 * freedom))) ** 3
+
+
+def test_an_import_from_larks_library_needs_only_what_it_uses() -> None:
+    """What else its file declares or says does not matter; what an imported rule needs does."""
+    text = '// input: none\nstart: "v" {name}\n%import {path}.{name}\n%ignore " "\n'
+    assert loads(text.format(path="python", name="augassign_op")).rules["start"]
+    with pytest.raises(GrammarError, match=r"python\.lark:275:10: %declare leaves '_INDENT' without a definition"):
+        loads(text.format(path="python", name="suite"))

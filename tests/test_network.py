@@ -443,9 +443,19 @@ def test_source_has_one_operation_a_line_and_reuses_its_variables() -> None:
     assert "x2 =" not in text  # a residual network never needs more than two intermediate results
     assert "def im2col" not in text  # helpers only where they are called
     assert "def im2col" in network.source(headed(seed("vit"), 10))
+
     body = text.split("def forward")[1].splitlines()
     assert body[1].strip() == "x = self.conv1(x)  # 64x32x32"
     assert all(line.count("(x") <= 1 for line in body[1:])
+
+
+def test_the_usual_head_is_a_number() -> None:
+    """Of a space, and of an architecture that was read without one."""
+    there = space("einspace", (3, 8, 8))
+    bare = there.read(there.parse("route(identity,norm,identity)"))
+    other = Space(there.grammar, there.vocabulary, (3, 8, 8), head=10)
+    assert network.source(bare, 10) == network.source(headed(bare, 10)) == network.source(other.read(bare.derivation))
+    assert network.build(bare, 10)(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
 
 
 def test_intermediate_results_are_freed_as_soon_as_they_are_not_needed() -> None:

@@ -7,7 +7,7 @@ theirs. Reading runs no code and touches no file but those that are named.
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -90,6 +90,7 @@ def definitions(source: Source, path: Path | None, byte_order_mark: bool = False
     """
     importer = _Importer(path)
     file = read(source)
+    _refuse_declared(file, file.declared)
     by_name = importer.collect(file, path, (path.resolve(),) if path else (), lambda name: name)
     own = frozenset(d.name for d in file.definitions if isinstance(d, Definition))
     main = path.name if path else source.name
@@ -152,7 +153,8 @@ class _Importer:
                 )
             collected[name] = definition
         for item in file.definitions:
-            _refuse_unknown(item.definition if isinstance(item, Override) else item, collected, mangle)
+            definition = item.definition if isinstance(item, Override) else item
+            _refuse_unknown(definition, {*collected, *map(mangle, file.declared)}, collected, mangle)
         return collected
 
     def _twice(self, statement: Import, definition: Definition) -> GrammarError:
@@ -196,6 +198,7 @@ class _Importer:
                 target.relative_to(self.folder).as_posix() if target.is_relative_to(self.folder) else target.name
             ] = text
             file, path, chain = read(Source(shown, text)), target, (*chain, target)
+            _refuse_declared(file, file.declared)
         else:
             file, path = read(Source(f"<lark>/{target}", _library(target) or "")), None
         inner = _mangle("__".join(statement.path), names, mangle)
@@ -210,15 +213,26 @@ class _Importer:
         for name, here in names.items():
             if here != name:
                 collected[inner(name)] = replace(collected[inner(name)], own_name=here)
-        return _used(collected, [inner(name) for name in names])
+        used = _used(collected, [inner(name) for name in names])
+        asked = {name for definition in used.values() for branch in definition.branches for name in symbols(branch)}
+        _refuse_declared(file, [name for name in file.declared if inner(name) in asked])  # of Lark's own library
+        return used
 
 
-def _refuse_unknown(definition: Definition, collected: Mapping[str, Definition], mangle: Mangle) -> None:
+def _refuse_declared(file: GrammarFile, names: Iterable[str]) -> None:
+    """Refuse the first of the terminals that nothing defines, where the file declares it."""
+    for name in names:
+        raise mistake("declare", file.declared[name], name=name)
+
+
+def _refuse_unknown(
+    definition: Definition, known_here: Set[str], collected: Mapping[str, Definition], mangle: Mangle
+) -> None:
     """Refuse names without a definition here, where they still are as the file writes them."""
     for branch in definition.branches:
         for reference in named(branch):
             name = reference.name
-            if mangle(name) in collected or name in definition.parameters:
+            if mangle(name) in known_here or name in definition.parameters:
                 continue
             kind = "terminal" if is_terminal(name) else "template" if isinstance(reference, Usage) else "rule"
             known = [d.own_name for d in collected.values() if d.is_terminal == is_terminal(name)]

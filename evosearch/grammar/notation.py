@@ -20,7 +20,7 @@ from evosearch.grammar.core import NumericRange
 from evosearch.grammar.mistakes import Place, Source, mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lark import Token, Tree
     from lark.exceptions import UnexpectedInput
@@ -165,6 +165,11 @@ class Ignore:
 
 
 @dataclass(frozen=True, slots=True)
+class Declare:
+    places: tuple[tuple[str, Place], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Override:
     """%override or %extend."""
 
@@ -174,13 +179,14 @@ class Override:
 
 @dataclass(frozen=True, slots=True)
 class GrammarFile:
-    """All that one file says."""
+    """All that one file says. declared: terminals that %declare leaves to a lexer of the user's own."""
 
     source: Source
     imports: tuple[Import, ...]
     definitions: tuple[Definition | Override, ...]
     ignores: tuple[Ignore, ...]
     input: str | None
+    declared: Mapping[str, Place]
 
 
 Value: TypeAlias = Literal | Regexp | CharRange | Name | Usage
@@ -216,6 +222,7 @@ def read(source: Source) -> GrammarFile:
         tuple(definitions),
         tuple(s for s in statements if isinstance(s, Ignore)),
         input_mode,
+        dict(pair for s in statements if isinstance(s, Declare) for pair in s.places),
     )
 
 
@@ -397,7 +404,8 @@ class _Builder:
         return _Piece(what, place.line)
 
     def declare(self, children: list[Any]) -> _Piece:
-        raise mistake("declare", self._place(children[1]), name=str(children[1]))
+        names = [token for token in children[1:] if token.type in ("RULE", "TERMINAL")]
+        return _Piece(Declare(tuple((str(token), self._place(token)) for token in names)), names[-1].line or 1)
 
     def override(self, children: list[Any]) -> _Piece:
         return _Piece(Override(str(children[0]), children[1].what), children[1].end)

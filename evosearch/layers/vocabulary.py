@@ -178,9 +178,25 @@ def _resolve(grammar: Grammar, alternative: Alternative, own: Mapping[str, type]
     stem = name[: numbers.start()] if numbers else ""
     if numbers and (found := own.get(stem) or NAMES.get(stem)) is not None:
         return found, tuple(numbers.group().split("_"))
+    if name == alternative.rule.rpartition("__")[2] and (message := _without_alias(grammar, alternative)):
+        raise _mistake(grammar, alternative, message)
     near = get_close_matches(name, [*own, *NAMES], n=3, cutoff=0.6)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else "`--layers FILE` adds layers of your own"
     raise _mistake(grammar, alternative, f"no layer is called {name!r}; {hint}")
+
+
+def _without_alias(grammar: Grammar, alternative: Alternative) -> str:
+    """Of an alternative whose rule's name is no layer's: what to write behind it. Empty where it has an alias."""
+    line = _source_line(grammar, alternative)[alternative.column - 1 :]
+    if re.search(rf"->\s*{alternative.layer}\b", line):
+        return ""
+    layer = "chain" if alternative.rules else "identity"
+    written = re.match(r'(?:"[^"]*"|[^|"/])*', line)
+    text = written[0].strip() if written and written[0].count("(") == written[0].count(")") else "..."
+    return (
+        f"this alternative has no alias, and no layer is called {alternative.layer!r}, its rule's name; "
+        f"add `-> {layer}`, or another layer's name: {text} -> {layer}"
+    )
 
 
 def _spec(
@@ -326,11 +342,15 @@ def _file(trace: Any) -> str:
 
 def _mistake(grammar: Grammar, alternative: Alternative, message: str) -> LayerError:
     """The error that points at the alternative's place in the grammar file."""
-    file = alternative.file or next(iter(grammar.source), grammar.name)
-    text = grammar.source.get(file, "")
-    lines = text.splitlines()
-    source_line = lines[alternative.line - 1] if 0 < alternative.line <= len(lines) else ""
-    return LayerError(message, file=file, line=alternative.line, column=alternative.column, source_line=source_line)
+    file, line = alternative.file or next(iter(grammar.source), grammar.name), _source_line(grammar, alternative)
+    return LayerError(message, file=file, line=alternative.line, column=alternative.column, source_line=line)
+
+
+def _source_line(grammar: Grammar, alternative: Alternative) -> str:
+    """The line on which the alternative stands; empty where its file is not at hand."""
+    text = grammar.source.get(alternative.file or next(iter(grammar.source), grammar.name), "")
+    lines = text.split("\n")
+    return lines[alternative.line - 1] if 0 < alternative.line <= len(lines) else ""
 
 
 __all__ = ["Combinator", "Leaf", "Spec", "Vocabulary", "load_layers", "vocabulary", "word_rules"]
