@@ -297,6 +297,13 @@ class Mine(Leaf):
 """
 
 
+def own_shape(gives: str, emits: str = "x") -> Prepare:
+    """A layer of one's own, with what its methods give as Python writes it."""
+    plain = LAYER.format(field="size", kind="int = 1", check="pass")
+    methods = f"return {gives}\n\n    def emit(self, node, x, build):\n        return {emits}"
+    return layers(plain.replace("return x", methods), '// input: vector\nstart: "x" -> mine | "y" start -> residual\n')
+
+
 def layer(
     field: str = "size", kind: str = "int", check: str = "pass", word: str = "/[0-9]+/  // range=1..9 int"
 ) -> Prepare:
@@ -601,6 +608,20 @@ SPACES = [
     usage("check own.lark --layers own.py", "own.py:1: not Python: ", at=layers("def (:\n")),
     usage("check own.lark --layers own.py", "own.py:2: ZeroDivisionError: division by zero", at=layers("\n1 / 0\n")),
     usage("check own.lark --layers own.py", "own.py:1: SystemExit: over", at=layers("raise SystemExit('over')")),
+    usage("sample own.lark --layers own.py", "own.py:13: Mine.shape: it gave [64] at 64", at=own_shape("list(x)")),
+    usage(
+        "sample own.lark --layers own.py", "Mine.shape: KeyError: 'x' (", "raises ShapeError", at=own_shape("{}['x']")
+    ),
+    *(
+        failed(
+            f"{VECTOR} --grammar own.lark --layers own.py --budget {number}",
+            f"none of {number} candidates succeeded ({number} crashed); evolve why runs/own-points ",
+            notes=True,
+            leaves=True,
+            at=both(points, own_shape("x", body)),
+        )
+        for number, body in ((2, "build.line('F.pad({}, (0, 1))', x, shape=node.output)"), (3, "(yield 1 / 0)"))
+    ),
     usage("check own.lark --layers own.py", "it registers no layer; write @register", at=layers("x = 1\n")),
     *(
         usage(
@@ -675,7 +696,7 @@ SPACES = [
     ),
     usage(f"show {LONG}", "line 1, column "),
     usage(f"train {LONG}", "line 1, column "),
-    usage(f"run --start {LONG}", "no seed named 'branching((", "there are: "),
+    usage(f"run --start {LONG}", "--start: line 1, column 1: expected "),
     usage(f"sample {LONG}", "no such grammar"),
     usage(f"status {LONG}", "no run 'branching(("),
     usage("train x", "x: no architecture text, no file and no run", "there are: demo", at=empty("demo")),
@@ -686,6 +707,26 @@ SPACES = [
     usage("run --dry-run --start ./bin.arch", "bin.arch: not UTF-8 text at byte 1", at=write("bin.arch", b"l\xff\x00")),
     usage("run --dry-run --start bad.arch", "seed bad: line 1, column 1", at=write("bad.arch", "nrom")),
     usage("run --start nope", "no seed named 'nope'"),
+    usage(
+        "run --dry-run --grammar bits.lark --task table:bits.csv --start a.arch --start b/a.arch",
+        "b/a.arch: another seed is called a too; rename one of the files",
+        at=both(bits, write("a.arch", "00"), write("b/a.arch", "01")),
+    ),
+    usage("layers relv", "no layer named 'relv'; did you mean "),
+    usage(
+        "init --task zero:f",
+        "no data to train on; `evolve init` alone writes a config",
+        at=write("zero.py", "def f(text, derivation, seed):\n    return 0.0\n"),
+    ),
+    usage("run --dry-run --set ensemble.members=-1", "ensemble.members is -1; it must be at least "),
+    usage("run --dry-run --set recipe.mixup=0.5 --set recipe.cutmix=0.5", "recipe.mixup and recipe.cutmix: one of the"),
+    usage(f"{VECTOR} --dry-run --set recipe.cutmix=0.5", "recipe.cutmix is for images, and points has none", at=points),
+    usage(f"{VECTOR} --dry-run --set recipe.folds=100", "rows to train on; say fewer", at=points),
+    usage(
+        f"{VECTOR} --dry-run --target a --set data.kind=regression --set recipe.balanced=true",
+        "recipe.balanced is for classes, and points has none",
+        at=points,
+    ),
     usage("run --start ~nobody/x", "~nobody/x: no such seed file"),
     usage(
         "run --grammar einspace --start small_cnn --max-params 10 --device cpu",

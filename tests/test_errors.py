@@ -161,6 +161,12 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("tasks/base.py", "make_task", 'TaskError(f"{name}: an example has shape'),
         ("evaluation/evaluators/__init__.py", "Spec.build", "TaskError"),
     ],
+    "a study in a program; tests/test_study.py": [
+        ("given.py", "_stacked", 'TaskError(f"the examples'),
+        ("study.py", "Study.best", "RunError"),
+        ("study.py", "Study.resume", "UsageError"),
+        ("study.py", "Study.to_frame", "UsageError"),
+    ],
     "the contract of operators is checked by the tests of who writes one; tests/test_operators.py": [
         ("operators.py", "_check_child", "_broken"),
         ("operators.py", "_offspring", "_broken"),
