@@ -213,7 +213,10 @@ def _classes(ensemble: Ensemble) -> dict[str, Architecture]:
 
 def _joint_class(ensemble: Ensemble, name: str) -> list[str]:
     names, averaging = {member.text: title for title, member in _classes(ensemble).items()}, ensemble.averaging
-    mean = f"sum(w * {averaging.averaged.format(out='m(x)')} for w, m in zip(self.weights, self.members))"
+    asked, views = ("m(v)", " for v in (x, x.flip(3))") if ensemble.mirrored else ("m(x)", "")
+    mean = f"sum(w * {averaging.averaged.format(out=asked)} for w, m in zip(self.weights, self.members){views})"
+    if ensemble.mirrored:
+        mean += " / 2"
     members = ", ".join(f"{names[member.text]}()" for member in ensemble.members)
     return [
         f"class {name}(nn.Module):",
@@ -312,7 +315,10 @@ def _attribute(build: Builder, attribute: str) -> str:
 
 def _title(architecture: Architecture | Ensemble) -> str:
     if isinstance(architecture, Ensemble):
-        return f"{_title(architecture.members[0])} {len(architecture.members)} networks that answer as one."
+        many = len(architecture.members) > 1
+        answers = f"{len(architecture.members)} networks that answer as one" if many else "One network"
+        views = ", each the mean over an image and its mirror image" if architecture.mirrored else ""
+        return f"{_title(architecture.members[0])} {answers}{views if many else views.replace(', each', ':')}."
     head = architecture.head
     after = show(architecture.output) if head is None else f"{show(head.output)} outputs"
     return f"{show(architecture.input)} to {after}."

@@ -3,7 +3,7 @@
 best/architecture.arch    its sentence
 best/model.py             plain PyTorch code: class Network, and what its input is normalised by
 best/weights.safetensors  its trained weights
-best/ensemble.json        where several networks answer as one: their sentences and weights
+best/ensemble.json        where several networks answer as one, or one for mirror images too: sentences and weights
 best/metrics.json         test metric, baseline, fitness, cost, seeds, versions
 """
 
@@ -92,11 +92,23 @@ class Final:
             "device": self.device,
             "torch": torch.__version__,
         }
-        return Finished(architecture, trained.network, test, metrics, score.error or score.status)
+        error = score.error or score.status
+        if trained.network is None or not self.recipe.mirrored:
+            return Finished(architecture, trained.network, test, metrics, error)
+        both = Ensemble((architecture,), (1.0,), self.task.kind.averaging, mirrored=True)
+        metrics["cost"] = asdict(both.cost)
+        return Finished(both, joined(both, [trained.network.state_dict()]), test, metrics, error)
 
     def baseline(self) -> dict[str, float]:
         """A linear model on the same splits: what the network has to beat. Empty where one would take too long."""
         return linear_baseline(self.task)
+
+
+def joined(ensemble: Ensemble, states: Sequence[Mapping[str, Any]]) -> nn.Module:
+    """The module of an ensemble, with the weights of its members, in evaluation mode."""
+    module = network.build(ensemble)
+    module.load_state_dict({f"members.{n}.{k}": v for n, state in enumerate(states) for k, v in state.items()})
+    return module.eval()
 
 
 def files(finished: Finished, task: Task, more: Mapping[str, Any]) -> dict[str, str | bytes]:
@@ -127,7 +139,10 @@ def _members(model: Architecture | Ensemble, task: Task) -> dict[str, str]:
     """Of an ensemble, what its module is made of."""
     if not isinstance(model, Ensemble):
         return {}
-    return {MEMBERS_FILE: json.dumps({"kind": task.kind.name, "members": model.described()}, indent=2) + "\n"}
+    found: dict[str, Any] = {"kind": task.kind.name, "members": model.described()}
+    if model.mirrored:
+        found["mirrored"] = True
+    return {MEMBERS_FILE: json.dumps(found, indent=2) + "\n"}
 
 
 def model_in(folder: Path, space: Space, text: str, kinds: Kinds = BUNDLED) -> Architecture | Ensemble:
@@ -141,9 +156,8 @@ def model_in(folder: Path, space: Space, text: str, kinds: Kinds = BUNDLED) -> A
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         members = tuple(space.read(space.parse(one["architecture"])) for one in found["members"])
-        return Ensemble(
-            members, tuple(float(one["weight"]) for one in found["members"]), kinds[found["kind"]].averaging
-        )
+        weights = tuple(float(one["weight"]) for one in found["members"])
+        return Ensemble(members, weights, kinds[found["kind"]].averaging, bool(found.get("mirrored")))
     except OSError as error:
         raise StorageError(f"{path}: cannot be read: {error}") from error
     except (ValueError, KeyError, TypeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load
 
 from evosearch import network
+from evosearch.cost import Cost
 from evosearch.ensemble import Averaging, Ensemble, select
 from evosearch.formats import FORMATS, Original, export
 from evosearch.tasks.kinds import BUNDLED
@@ -73,6 +75,15 @@ def test_the_first_of_equal_networks_is_taken_alone() -> None:
         select([], CLASSES, lambda _: 1.0)
 
 
+def test_what_an_ensemble_begins_with_stays_in_it() -> None:
+    """Where nothing makes it better, alone; else with what does."""
+    y = np.arange(8.0)
+    good, worse, opposite = ((y + error)[:, None] for error in (0.0, 1.0, -1.0))
+    assert select([worse, opposite], NUMBERS, worth_of(y), start=[0]) == (0.5, 0.5)
+    assert select([good, good], NUMBERS, worth_of(y), start=[0, 1]) == (0.5, 0.5)
+    assert select([good, worse], NUMBERS, worth_of(y), start=[0, 1], rounds=2) == (0.5, 0.5)
+
+
 # --- answering ------------------------------------------------------------------------------------------------------
 
 
@@ -111,6 +122,30 @@ def test_a_probability_of_zero_is_a_finite_output() -> None:
     assert np.isfinite(CLASSES.to_outputs(CLASSES.to_average(out))).all()
 
 
+@pytest.mark.parametrize("averaging", [CLASSES, NUMBERS])
+@pytest.mark.parametrize("count", [1, 2])
+def test_with_mirror_images_it_answers_the_mean_over_both(averaging: Averaging, count: int) -> None:
+    """And mirrored examples have the same answer; training evaluates by the same mean."""
+    plain, module = ensemble_of("tiny_cnn", averaging, 2)
+    ensemble = Ensemble(plain.members[:count], (1.0,) if count == 1 else (0.6, 0.4), averaging, mirrored=True)
+    both = network.build(ensemble)
+    both.load_state_dict({k: v for k, v in module.state_dict().items() if int(k.split(".")[1]) < count})
+    one_way = network.build(replace(ensemble, mirrored=False))
+    one_way.load_state_dict(both.state_dict())
+    x = torch.randn(7, *ensemble.input)
+    with torch.no_grad():
+        answer = both.eval()(x)
+        expected = averaging.mean([one_way.eval()(x), one_way(x.flip(3))])
+        torch.testing.assert_close(answer, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(answer, both(x.flip(3)), atol=1e-5, rtol=1e-5)
+    assert ensemble.cost.flops == 2 * one_way_cost(ensemble).flops
+    assert ensemble.cost.params == one_way_cost(ensemble).params
+
+
+def one_way_cost(ensemble: Ensemble) -> Cost:
+    return replace(ensemble, mirrored=False).cost
+
+
 def test_its_cost_is_its_members_together() -> None:
     ensemble, module = ensemble_of("tiny_cnn", CLASSES)
     assert ensemble.cost.params == sum(p.numel() for p in module.parameters())
@@ -140,3 +175,21 @@ def test_onnx_holds_the_whole_ensemble(tmp_path: Path) -> None:
     ensemble, module = ensemble_of("tiny_cnn", CLASSES)
     original = Original(ensemble, module, task_of(ensemble.input, 3))
     assert export(original, "onnx", tmp_path / "a.onnx").difference < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("averaging", [CLASSES, NUMBERS])
+def test_onnx_answers_as_the_ensemble_does(averaging: Averaging, tmp_path: Path) -> None:
+    """Run by onnxruntime, beside the module: with mirror images, and any number of examples."""
+    runtime = pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
+    ensemble, _ = ensemble_of("tiny_cnn", averaging)
+    ensemble = replace(ensemble, mirrored=True)
+    module = as_trained(network.build(ensemble)).eval()
+    file = tmp_path / "a.onnx"
+    export(Original(ensemble, module, task_of(ensemble.input, 3)), "onnx", file)
+    session = runtime.InferenceSession(str(file))
+    for batch in (1, 2, 9):
+        x = torch.randn(batch, *ensemble.input)
+        (out,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(out, module(x).numpy(), atol=1e-4)

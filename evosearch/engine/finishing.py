@@ -1,8 +1,10 @@
 """From the candidates that a search liked best to the network that is kept: an ensemble, where there is time for one.
 
 1. Held out. Candidates are trained by the final recipe, and by it with as few epochs as the search gave them, and are
-   judged by the recipe's validation scheme: how long to train, and with which weights the networks answer best
-   together, is read off examples that they were not trained on.
+   judged by the recipe's validation scheme: how long to train, which candidate to prefer, and with which weights the
+   networks answer best together, is read off examples that they were not trained on. Every training has a seed of its
+   own, and folds of its own where there are some; which candidate has the next one follows from the expected regret
+   (`engine.regret`) until that is below what the examples can tell, then each has its turn.
 2. On everything. What was chosen is trained on train and validation together, in as many seeds as there is time for;
    a candidate's weight is spread evenly over its seeds. The result is tested once.
 
@@ -23,14 +25,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from evosearch import network, workers
+from evosearch.engine import regret
 from evosearch.ensemble import Ensemble, EnsembleSettings, select
 from evosearch.evaluation.final import TrainerSpec, Training, read
-from evosearch.results import Finished
+from evosearch.results import Finished, joined
 from evosearch.score import evaluation_seed
 from evosearch.tasks.noise import standard_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from evosearch.architecture import Architecture
     from evosearch.evaluation.evaluators import Spec
@@ -42,7 +45,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 HELD_OUT = 0.4  # of the time that is left, for what is judged on held-out data; more where the rest needs less
 SPARE = 1.2  # on what trainings are estimated to take
-SHARE = 0.45  # of the whole time, at the most, kept back for this phase
+SHARE = 0.6  # of the whole time, at the most, kept back for this phase
+SHORTEST = 0.6  # of a schedule, that a last training on everything may be cut to
 STARTING = 10.0  # seconds before the search ends, in which the processes for this phase start beside it
 TELL = 3.0  # seconds between two tellings of how far it is
 LOOK = 0.5  # seconds between two looks at the clock
@@ -73,7 +77,8 @@ class Finishing:
     Its processes start when it is made; `run` does the rest, and `close` ends them. told: hears how far it is.
 
     Of `run`, finalists: the best first. seconds: what each takes by the search's recipe and validation scheme, zeros
-    where nobody knows. until: a time.monotonic() by which all has to be done.
+    where nobody knows. until: a time.monotonic() by which all has to be done. given: places of those that the search
+    began with, known networks: another one goes before them only where it is better by more than the noise.
     """
 
     task: Task
@@ -90,8 +95,10 @@ class Finishing:
         self.folds = self.spec.recipe.folds
         self.pace: list[float] = []  # seconds that trainings took, as a multiple of the estimate
         self.number = 0
+        self.length = 0  # epochs by which the first candidate came out best, once that is known
         self.last = ("", -math.inf)
         self.finalists: Sequence[Architecture] = ()
+        self.given: Collection[int] = ()
         self.seconds: Sequence[float] = ()
         self.until = math.inf
         self._temporary = tempfile.TemporaryDirectory(prefix="evosearch-final-")
@@ -106,9 +113,15 @@ class Finishing:
         self.pool.close()
         self._temporary.cleanup()
 
-    def run(self, finalists: Sequence[Architecture], seconds: Sequence[float], until: float = math.inf) -> Finished:
+    def run(
+        self,
+        finalists: Sequence[Architecture],
+        seconds: Sequence[float],
+        until: float = math.inf,
+        given: Collection[int] = (),
+    ) -> Finished:
         """The network or ensemble. Its `network` is None where no training went well."""
-        self.finalists, self.seconds, self.until = finalists, seconds, until
+        self.finalists, self.seconds, self.until, self.given = finalists, seconds, until, given
         self.begun = self.clock()
         longest, short = self.final.epochs, min(self.final.epochs, self.spec.recipe.epochs)
         first = list(dict.fromkeys((Way(0, longest), Way(0, short))))
@@ -133,14 +146,51 @@ class Finishing:
             ends = max(self.clock() + HELD_OUT * left, self.until - whole)
             if self._estimate(first[0], False) > HELD_OUT * left:
                 return []  # no time to look: the schedule on everything is as long as the time allows
-        found = self._train(iter(first), False, ends, len(first))
-        best = max((one for one in found if not one.way.candidate), key=self._rank, default=None)
-        if best is None:
+        found: list[Trained] = []
+        self._train(iter(first), False, ends, len(first), found)
+        own = [one for one in found if not one.way.candidate]
+        if not own:
             return found
-        count = min(self.settings.candidates, len(self.finalists))
-        more = members - len(first) if members else MOST - len(first)
-        rest = (Way(candidate, best.way.epochs) for candidate in _turns(count, more))
-        return found + self._train(rest, False, ends, members or 0)
+        self.length = max((self._value(one), one.way.epochs) for one in own)[1]  # of equal ones the longer
+        timed = math.isfinite(self.until)
+        more = members - len(first) if members > 1 or not timed else MOST - len(first)
+        self._train(self._looks(found, self.length, more), False, ends, members if members > 1 else 0, found)
+        return found
+
+    def _looks(self, found: list[Trained], epochs: int, count: int) -> Iterator[Way]:
+        """What to train next on held-out data; with a time by what came of those before, else in turns."""
+        candidates = min(self.settings.candidates, len(self.finalists))
+        turns = _turns(candidates, count)
+        begun: Counter[int] = Counter()
+        for _ in range(count):
+            looks = self._values(found, epochs, candidates)
+            known = [values for values in looks if values]
+            todo = next(turns)
+            if math.isfinite(self.until) and known:
+                fresh = [number for number, values in enumerate(looks) if not values and not begun[number]]
+                deviation = regret.noise(known, self._error(found))
+                if fresh:
+                    todo = fresh[0]
+                elif all(looks) and regret.expected(looks, deviation) > regret.SHARE * self._error(found):
+                    todo = regret.next_look(looks, deviation)
+                elif all(looks) and self.settings.members == 1:
+                    return  # more of them would choose no better, and nothing else is made of them
+            begun[todo] += 1
+            yield Way(todo, epochs)
+
+    def _values(self, held: list[Trained], epochs: int, candidates: int) -> list[list[float]]:
+        """What each candidate came to by so many epochs, larger is better."""
+        looks: list[list[float]] = [[] for _ in range(candidates)]
+        for one in held:
+            if one.way.epochs == epochs and one.way.candidate < candidates:
+                looks[one.way.candidate].append(self._value(one))
+        return looks
+
+    def _error(self, held: list[Trained]) -> float:
+        """The standard error of a figure, as held-out data tell it; the mean over trainings, 0 where none tells it."""
+        told = [one.score.metrics.get(f"{self.task.metric}_se", math.nan) for one in held]
+        found = [value for value in told if math.isfinite(value)]
+        return sum(found) / len(found) if found else 0.0
 
     def _on_everything(self, weights: dict[Way, float]) -> list[Trained]:
         """What was chosen, the heaviest first; with time left, more seeds of what has most weight for each of them."""
@@ -154,47 +204,62 @@ class Finishing:
                 seeds[way] += 1
                 yield way
 
-        return self._train(turns(), True, self.until, 0 if timed else len(weights))
+        found: list[Trained] = []
+        self._train(turns(), True, self.until, 0 if timed else len(weights), found)
+        return found
 
-    def _train(self, ways: Iterator[Way], whole: bool, ends: float, planned: int) -> list[Trained]:
+    def _train(self, ways: Iterator[Way], whole: bool, ends: float, planned: int, found: list[Trained]) -> None:
         """Trainings of these ways, as many as are done by then; the first one in any case where all is trained on.
 
-        Returns those that went well, in the order in which they were begun.
+        found: gets those that went well, in the order in which they were begun; `ways` may look at it.
         """
         out: dict[int, tuple[Way, int, float]] = {}
         until = self.until if whole or not math.isfinite(ends) else (ends + self.until) / 2
-        found: list[Trained] = []
-        seeds: Counter[Way] = Counter()
-        waiting, done = next(ways, None), 0
+        seeds = Counter(one.way for one in found)
+        done, over = 0, False
         stage = "training on everything" if whole else "held-out training"
-        while waiting is not None or out:
-            while waiting is not None and len(out) < self.pool.size:
-                estimate = self._estimate(waiting, whole)
-                if self.clock() + self._corrected(estimate) > ends and not (whole and not out and not done):
-                    waiting = None
+        while True:
+            while not over and len(out) < self.pool.size:
+                way = next(ways, None)
+                estimate = 0.0 if way is None else self._estimate(way, whole)
+                share = self._share(estimate, ends, whole, whole and not out and not done)
+                if way is None or not share:
+                    over = True
                     break
-                seed = evaluation_seed(self.final.seed, self._key(waiting), repeat=seeds[waiting])
-                out[self.number] = (waiting, seed, estimate)
-                recipe = replace(self.final, epochs=waiting.epochs, folds=self.folds, stop="off")
-                one = self.finalists[waiting.candidate]
-                brief = Training(recipe, whole, until)
-                self.pool.submit(workers.Job(self.number, one.text, one.key, seed, brief))
+                seed = evaluation_seed(self.final.seed, self._key(way), repeat=seeds[way])
+                out[self.number] = (way, seed, estimate * share)
+                recipe = replace(
+                    self.final, epochs=max(1, math.floor(way.epochs * share)), folds=self.folds, stop="off"
+                )
+                one, brief = self.finalists[way.candidate], Training(recipe, whole, until)
+                repeat = 0 if whole else seeds[way]
+                self.pool.submit(workers.Job(self.number, one.text, one.key, seed, brief, repeat=repeat))
                 self.number += 1
-                seeds[waiting] += 1
-                waiting = next(ways, None)
+                seeds[way] += 1
             self._tell(f"{stage}, {done}{f' of {planned}' if planned else ''} done", done in (0, planned))
             if not out:
-                break
+                return
             for number, score in self.pool.wait(LOOK):
                 way, seed, estimate = out.pop(number)
                 done += 1
                 if score.status == "ok":
                     found.append(Trained(number, way, seed, score))
+                    found.sort(key=lambda one: one.number)
                     if estimate > 0:
                         self.pace.append(score.seconds / estimate)
                 else:
                     self.errors.append(f"{score.key[:8]}: {score.error or score.status}")
-        return sorted(found, key=lambda one: one.number)
+
+    def _share(self, estimate: float, ends: float, whole: bool, surely: bool) -> float:
+        """How much of a training's schedule there is time for: all of it, on everything most of it, or none.
+
+        surely: it is trained in any case.
+        """
+        left, needed = ends - self.clock(), self._corrected(estimate)
+        if surely or needed <= left:
+            return 1.0
+        share = left / needed if whole and needed else 0.0
+        return share if share >= SHORTEST else 0.0
 
     def _tell(self, text: str, surely: bool) -> None:
         """What is new, now and then."""
@@ -227,40 +292,93 @@ class Finishing:
             return self.task.validation.y
         return np.concatenate([self.task.train.y, self.task.validation.y])
 
-    def _rank(self, one: Trained) -> tuple[float, int]:
-        """By the metric, of equal ones the longer training."""
-        return self.task.measure.sign * one.score.objectives[self.task.metric], one.way.epochs
+    def _value(self, one: Trained) -> float:
+        """By the metric; larger is better."""
+        return self.task.measure.sign * one.score.objectives[self.task.metric]
 
     def _choice(self, held: list[Trained]) -> tuple[dict[Way, float], dict[str, Any]]:
         """The weight of each way, the best single one's first, and what held-out data said of them."""
-        if not held:
+        if not self.length:
             return {}, {}
-        y, sign = self._targets(), self.task.measure.sign
+        epochs = self.length
+        all_of_them, held = held, [one for one in held if one.way.epochs == epochs]
+        y, sign, averaging = self._targets(), self.task.measure.sign, self.task.kind.averaging
         outputs = [read(self.folder, one.number)[0] for one in held]
-        by_way: dict[Way, list[float]] = {}
-        for one in held:
-            by_way.setdefault(one.way, []).append(one.score.objectives[self.task.metric])
-        means = {way: sum(values) / len(values) for way, values in by_way.items()}
-        rounds = 1 if self.settings.members == 1 else MOST
-        found = select(outputs, self.task.kind.averaging, lambda out: sign * self.task.judge(y, out), rounds=rounds)
-        chosen: dict[Way, float] = {}
-        for one, weight in zip(held, found, strict=True):
+        looks = self._values(held, epochs, len(self.finalists))
+        error = self._error(held)
+        deviation = regret.noise([values for values in looks if values], error)
+        single = self._preferred(looks, deviation)
+        if self.settings.members == 1:
+            weights = [0.0] * len(held)
+            weights[next(n for n, one in enumerate(held) if one.way.candidate == single)] = 1.0
+        else:
+            as_good = self._as_good(held, outputs, looks, single)
+            near = [n for n, one in enumerate(held) if one.way.candidate in as_good]
+            weights = list(
+                select(outputs, averaging, lambda out: sign * self.task.judge(y, out), start=near, rounds=MOST)
+            )
+        chosen: dict[Way, float] = {Way(single, epochs): 0.0}
+        for one, weight in zip(held, weights, strict=True):
             if weight > 0:
                 chosen[one.way] = chosen.get(one.way, 0.0) + weight
-        single = max(chosen, key=lambda way: sign * means[way])
-        ordered = dict(sorted(chosen.items(), key=lambda item: (item[0] != single, -item[1])))
-        averaging = self.task.kind.averaging
-        mean = sum(w * averaging.to_average(out) for w, out in zip(found, outputs, strict=True))
+        mean = sum(w * averaging.to_average(out) for w, out in zip(weights, outputs, strict=True))
         joint = averaging.to_outputs(np.asarray(mean, outputs[0].dtype))
+        by_length = {
+            way.epochs: _mean(one.score.objectives[self.task.metric] for one in all_of_them if one.way == way)
+            for way in sorted({one.way for one in all_of_them if not one.way.candidate})
+        }
         figures = {
-            "networks": len(held),
-            "epochs": {str(way.epochs): mean for way, mean in means.items() if not way.candidate},
-            "again": means.get(Way(0, self.spec.recipe.epochs)),
-            "single": means[single],
+            "networks": len(all_of_them),
+            "epochs": {str(length): value for length, value in by_length.items()},
+            "again": by_length.get(self.spec.recipe.epochs),
+            "looks": {self.finalists[number].key: len(values) for number, values in enumerate(looks) if values},
+            "regret": regret.expected([values for values in looks if values], deviation),
+            "single": sign * _mean(looks[single]),
             "ensemble": self.task.judge(y, joint),
             "se": standard_error(self.task.judge, y, joint),
         }
-        return ordered, figures
+        return self._with_unseen(chosen, looks, epochs), figures
+
+    def _preferred(self, looks: Sequence[Sequence[float]], deviation: float) -> int:
+        """The candidate with the best mean; a known network where the best one is no better by more than the noise."""
+        means = {number: _mean(values) for number, values in enumerate(looks) if values}
+        best = max(means, key=means.__getitem__)
+        known = max((number for number in means if number in self.given), key=means.__getitem__, default=best)
+        noise = deviation * math.sqrt(1 / len(looks[best]) + 1 / len(looks[known]))
+        return best if best in self.given or means[best] - means[known] > noise else known
+
+    def _as_good(
+        self, held: list[Trained], outputs: list[Array], looks: Sequence[Sequence[float]], single: int
+    ) -> set[int]:
+        """The candidates that are as good as the preferred one as far as the examples can tell: within a standard error
+        of the difference, on the same examples.
+        """
+        first: dict[int, Array] = {}
+        for one, out in zip(held, outputs, strict=True):
+            first.setdefault(one.way.candidate, out)
+        y, sign, width = self._targets(), self.task.measure.sign, outputs[0].shape[1]
+
+        def behind(y: Array, both: Array) -> float:
+            return sign * (self.task.judge(y, both[:, :width]) - self.task.judge(y, both[:, width:]))
+
+        def is_one(number: int) -> bool:
+            error = standard_error(behind, y, np.concatenate([first[single], first[number]], 1))
+            return number == single or _mean(looks[single]) - _mean(looks[number]) <= error
+
+        return {number for number in first if is_one(number)}
+
+    def _with_unseen(self, chosen: dict[Way, float], looks: Sequence[Sequence[float]], epochs: int) -> dict[Way, float]:
+        """Where there was time to look at the first candidates alone: the next ones have their share unseen, since they
+        are as good but for noise. Another network is worth more to a mean than a further seed.
+        """
+        if not math.isfinite(self.until) or self.settings.members == 1:
+            return chosen
+        count = min(self.settings.candidates, len(self.finalists))
+        unseen = [number for number in range(count) if not looks[number]]
+        scale = 1 - len(unseen) / count
+        return {way: weight * scale for way, weight in chosen.items()} | {
+            Way(number, epochs): 1 / count for number in unseen
+        }
 
     # -- the result
 
@@ -301,14 +419,17 @@ class Finishing:
             "torch": torch.__version__,
             "held_out": figures,
         }
-        if len(whole) == 1:
+        mirrored = self.final.mirrored
+        if len(whole) == 1 and not mirrored:
             module = network.build(first)
             module.load_state_dict(read_back[0][1])
             return Finished(first, module.eval(), single, metrics)
-        ensemble = Ensemble(tuple(self.finalists[one.way.candidate] for one in whole), shares, averaging)
-        module = network.build(ensemble)
-        states = (state for _, state in read_back)
-        module.load_state_dict({f"members.{n}.{k}": v for n, state in enumerate(states) for k, v in state.items()})
+        architectures = tuple(self.finalists[one.way.candidate] for one in whole)
+        ensemble = Ensemble(architectures, shares, averaging, mirrored)
+        module = joined(ensemble, [state for _, state in read_back])
+        metrics["cost"] = asdict(ensemble.cost)
+        if len(whole) == 1:
+            return Finished(ensemble, module, single, metrics)
         mean = sum(w * averaging.to_average(out) for w, (out, _) in zip(shares, read_back, strict=True))
         out = averaging.to_outputs(np.asarray(mean, read_back[0][0].dtype))
         test = {task.metric: task.judge(y, out)}
@@ -316,11 +437,14 @@ class Finishing:
         metrics |= {
             "test": test,
             "metrics": {**score.metrics, f"test_{task.metric}": test[task.metric], f"{task.metric}_se": error},
-            "cost": asdict(ensemble.cost),
-            "single": {"test": single, "cost": asdict(first.cost), "metrics": dict(score.metrics)},
+            "single": {
+                "test": single,
+                "cost": asdict(replace(ensemble, members=(first,), weights=(1.0,)).cost),
+                "metrics": dict(score.metrics),
+            },
             "members": members,
         }
-        return Finished(ensemble, module.eval(), test, metrics)
+        return Finished(ensemble, module, test, metrics)
 
 
 def wanted(held_out: float, whole: float, total: float, members: int, size: int) -> float:
@@ -330,6 +454,11 @@ def wanted(held_out: float, whole: float, total: float, members: int, size: int)
     in EnsembleSettings. size: trainings at a time.
     """
     return min(SPARE * (held_out + whole) * math.ceil((members or MOST) / size), SHARE * total)
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)
 
 
 def share_of_rows(task: Task, folds: int) -> float:

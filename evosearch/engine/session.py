@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import itertools
 import json
 import math
 import threading
@@ -21,8 +22,9 @@ from evosearch.engine.lineage import Lineages
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, UsageError
-from evosearch.individual import Individual
+from evosearch.individual import Individual, fitness_class
 from evosearch.results import Final, Finished, files
+from evosearch.score import Score
 from evosearch.store.framing import decode, encode
 from evosearch.store.ledger import Ledger
 from evosearch.tasks import Task
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from evosearch.engine.setup import Setup
-    from evosearch.score import Score
     from evosearch.search import Proposal, Search
     from evosearch.store.run import Run
     from evosearch.watch import Watch
@@ -43,6 +44,8 @@ CHECKPOINT_SECONDS = 30.0
 WAIT = 0.5  # seconds; how often progress is told while nothing comes in
 SHOWN = 0.1  # seconds between two tellings of progress at the least
 RECENT = 40  # scores shown as a sparkline
+SEED = "seed"  # the operator of a known network that is compared with the finalists
+SEED_ERRORS = 2.0  # standard errors that one may be behind the best candidate; finalists one
 FINALISTS = 5  # individuals tried for best/, where the final training of a better one fails
 
 
@@ -443,11 +446,12 @@ class Session:
         if self._members() != 1 or self.time.limited:
             if self.finishing is None:
                 self.finishing = self._finishing()
-            architectures = [self.setup.space.read(one.derivation) for one in finalists]
-            seconds = [self._took(one.key) for one in finalists]
-            finished = self.finishing.run(architectures, seconds, self.time.final_end)
+            contenders, given = self._contenders(finalists)
+            architectures = [self.setup.space.read(one.derivation) for one in contenders]
+            seconds = [self._took(one.key) for one in contenders]
+            finished = self.finishing.run(architectures, seconds, self.time.final_end, given)
             if finished.network is not None:
-                return next(one for one in finalists if one.key == finished.architecture.key), finished
+                return next(one for one in contenders if one.key == finished.architecture.key), finished
             self.watch.note(f"the final trainings failed ({finished.error}); trying one by one")
         for one in finalists:
             finished = final.train(self.setup.space.read(one.derivation), self.time.final_end)
@@ -455,6 +459,40 @@ class Session:
                 return one, finished
             self.watch.note(f"{one.key[:8]}: final training failed ({finished.error}); trying the next best")
         raise RunError(f"{self.run.folder}: none of the best candidates survived the final training; see [final]")
+
+    def _contenders(self, finalists: Sequence[Individual | Proposal]) -> tuple[list[Individual | Proposal], list[int]]:
+        """What the final phase compares, the best first, and the places of known networks among them.
+
+        Finalists that are as good as the first one but for noise, and between them the networks that the run began
+        with, scored or under way: of many candidates within the noise the luckiest lead, and those were good before.
+        """
+        objective, leader = self.search.objectives[0], finalists[0]
+        if not self.time.limited or len(self.search.objectives) > 1 or not isinstance(leader, Individual):
+            return list(finalists), []
+        space, metric = self.setup.space, f"{objective.name}_se"
+        known = {space.read(one).key: one for one in self.setup.seeds.values()}
+        seeds: dict[str, Individual | Proposal] = {p.key: p for p in self.search.pending if p.key in known}
+        error = 0.0
+        for record in self.run.records():
+            if record["kind"] != "score" or record["status"] != "ok":
+                continue
+            key = record["key"]
+            if key == leader.key:
+                told = record["metrics"].get(metric, 0.0)
+                error = told if math.isfinite(told) else 0.0
+            if key in known and key not in seeds:
+                value = (objective.sign * Score.unpack(record).figures[objective.name],)
+                text, fitness = space.render(known[key]), fitness_class(1)(value)
+                seeds[key] = Individual(known[key], key, text, fitness, (), SEED, record["number"])
+
+        def behind(one: Individual | Proposal) -> float:
+            return leader.values[0] - one.values[0] if isinstance(one, Individual) else 0.0
+
+        front = [one for one in finalists if behind(one) <= error]
+        given = sorted((one for one in seeds.values() if behind(one) <= SEED_ERRORS * error), key=behind)
+        mixed = {one.key: one for pair in itertools.zip_longest(front, given) for one in pair if one is not None}
+        contenders = list(mixed.values())
+        return contenders, [place for place, one in enumerate(contenders) if one.key in known]
 
     def _finishing(self) -> Finishing:
         """The final phase, its processes starting."""

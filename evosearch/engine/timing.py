@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-LEAST, MOST = 0.1, 0.5  # of the whole time, kept back for the final training
+LEAST, MOST = 0.1, 0.65  # of the whole time, kept back for the final training
 SPARE = 1.1  # on the estimate of the final training: its rows are loaded, its network is tested and saved
 WRITING = 0.01  # of the whole time, for the files and the report
 

@@ -66,6 +66,8 @@ class Trainer:
         architecture = space.read(space.parse(job.text))
         what: dict[str, Any] = {"device": device, "seed": job.seed, "key": job.key, "cost": architecture.cost}
         what["finish_by" if training.whole else "deadline"] = training.finish_by
+        if not training.whole:
+            what["repeat"] = job.repeat
         train = final_train if training.whole else judged
         trained = train(lambda: network.build(architecture), self.task, training.recipe, **what)
         if trained.score.status != "ok" or trained.network is None or trained.outputs is None:

@@ -296,7 +296,10 @@ class _Fit:
             for start in range(0, judged.count, judged.size):  # as in a step: no more memory is needed than for one
                 rows = torch.arange(start, min(start + judged.size, judged.count), device=judged.device)
                 x, y = judged.take(rows)
-                out = network(x).to(judged.dtype)
+                out = network(x)
+                if self.recipe.mirrored:
+                    out = task.kind.averaging.mean([out, network(x.flip(3))])
+                out = out.to(judged.dtype)
                 loss += task.kind.loss(out, y, plain) * len(rows)
                 outputs.append(out)
         self.targets, self.outputs = judged.targets, torch.cat(outputs).cpu().numpy()

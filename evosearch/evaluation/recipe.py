@@ -42,6 +42,8 @@ class Recipe:
     mixup: alpha of the Beta distribution by which pairs of examples are mixed (Zhang et al. 2018); 0 for none.
     cutmix: likewise for a box of one image put into another (Yun et al. 2019).
     balanced: whether each epoch draws its examples anew, every class as often, in place of each example once.
+    mirrored: whether a network for images is judged, and answers, by the mean over an image and its mirror image, left
+        to right; for one that was trained with flip.
     ema: the share that stays of a running average of the weights, which is judged and kept, in a step; 0 for none.
     deterministic: same seed, same score; bit for bit on CPU at one thread count.
     folds: 1: a candidate is trained on the train split and judged on the validation split. k, above 1: train and
@@ -73,6 +75,7 @@ class Recipe:
     mixup: float = field(default=0.0, metadata={"neutral": 0.0})
     cutmix: float = field(default=0.0, metadata={"neutral": 0.0})
     balanced: bool = field(default=False, metadata={"neutral": False})
+    mirrored: bool = field(default=False, metadata={"neutral": False})
     ema: float = field(default=0.0, metadata={"neutral": 0.0})
     folds: int = field(default=1, metadata={"neutral": 1})
     deterministic: bool = True
@@ -155,5 +158,7 @@ def check(task: Task, recipe: Recipe) -> None:
         raise ConfigError(f"recipe.folds is {recipe.folds}, and {task.name} has {rows} rows to train on; say fewer")
     if recipe.cutmix and not task.images:
         raise ConfigError(f"recipe.cutmix is for images, and {task.name} has none; set it to 0, or say recipe.mixup")
+    if recipe.mirrored and not task.images:
+        raise ConfigError(f"recipe.mirrored is for images, and {task.name} has none; set it to false")
     if recipe.balanced and not task.kind.classes:
         raise ConfigError(f"recipe.balanced is for classes, and {task.name} has none; set it to false")
