@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 FEWEST = 5  # rows: some to train on, and some to judge by
-GRAMMARS = {2: "mlp", 3: "einspace_1d", 4: "tiny_cnn"}  # by the number of axes of X
 
 
 class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes no types
@@ -37,6 +36,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
     def __init__(
         self,
         *,
+        time: str | float | None = None,
         budget: int | None = None,
         grammar: str | None = None,
         n_jobs: int | None = None,
@@ -45,6 +45,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         folder: str | Path | None = None,
         verbose: int = 0,
     ) -> None:
+        self.time = time
         self.budget = budget
         self.grammar = grammar
         self.n_jobs = n_jobs
@@ -64,10 +65,13 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         with TemporaryDirectory(prefix="evosearch-") as place:
             folder = Path(place) / "run" if self.folder is None else Path(self.folder)
             settings = {"data.kind": kind, **self._workers(), **dict(self.settings or {})}
-            grammar = self.grammar or GRAMMARS[X.ndim]
-            study = Study(task=task, folder=folder, grammar=grammar, seed=self.seed_, **settings)
+            if self.grammar is not None:
+                settings["grammar"] = self.grammar
+            size = {"time": None if self.time is None else str(self.time), "search.budget": self.budget}
+            settings |= {key: value for key, value in size.items() if value is not None}
             with _threads_as_they_were():
-                summary = study.optimize(budget=self.budget, progress=bool(self.verbose))
+                study = Study(task=task, folder=folder, seed=self.seed_, **settings)
+                summary = study.optimize(progress=bool(self.verbose))
             self.source_ = (folder / "best" / "model.py").read_text(encoding="utf-8")
             self.weights_ = (folder / "best" / "weights.safetensors").read_bytes()
         self.architecture_, self.fitness_ = summary.best_text, summary.fitness
@@ -127,8 +131,9 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
 class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # scikit-learn publishes no types
     """A classifier that searches for a network.
 
-    budget: candidates to evaluate; None for the configuration's. grammar: name or path of a grammar; None for one that
-    fits X: (N, D) rows of a table, (N, S, D) series, (N, C, H, W) images. n_jobs: evaluations at a time; None is one,
+    time: that `fit` may take, as "10m" or in seconds. budget: candidates to evaluate; where neither is said, 80.
+    grammar: name or path of a grammar; None for one that fits X, with recipe, limits and known networks to start from:
+    (N, D) rows of a table, (N, S, D) series, (N, C, H, W) images. n_jobs: evaluations at a time; None is one,
     in this process, -1 one for each core. random_state: of all randomness; the same int finds the same network.
     settings: other keys of the configuration, dotted: {"recipe.epochs": 20}. folder: where the run is to stay; None
     keeps what is needed to predict alone. verbose: 1 to watch.

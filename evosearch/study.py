@@ -1,7 +1,7 @@
 """A search from Python: what `evolve run` and `evolve resume` do, as an object of a script or a notebook.
 
-    study = Study(task="data.csv", grammar="mlp", folder="runs/mine")
-    study.optimize(budget=50)
+    study = Study(task="data.csv", folder="runs/mine")
+    study.optimize(time="3m")
     study.best.text, study.network()
 
 A study is a run's folder. Whatever it finds is there for the commands too, and `Study.resume(folder)` goes on with any
@@ -15,7 +15,7 @@ import gc
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -24,7 +24,8 @@ from evosearch import config as configuration
 from evosearch import engine, given, paths
 from evosearch.cost import Cost
 from evosearch.engine import lifecycle
-from evosearch.engine.replay import Changes, recorded
+from evosearch.engine.replay import Changes, longest_time, recorded
+from evosearch.engine.timing import used_seconds
 from evosearch.errors import RunError, UsageError
 from evosearch.report.reading import Candidate, read_run
 from evosearch.score import Score
@@ -37,9 +38,12 @@ if TYPE_CHECKING:
     from evosearch.architecture import Architecture
     from evosearch.config import Config
     from evosearch.engine.session import Session
+    from evosearch.tasks import AnyTask
     from evosearch.watch import Progress, Summary
 
 ENDLESS = 1_000_000_000  # candidates of a study that is asked and told, where nobody says how many
+
+USUAL = {"search.budget": configuration.DEFAULTS["search"]["budget"]}  # of a study that is told neither time nor budget
 
 Callback = Callable[["Study", "Progress"], object]
 
@@ -74,7 +78,9 @@ class Study:
     targets, a mapping of arrays named x_train, y_train, ..., a torch Dataset of pairs (x, y), or a function
     `(text, derivation, seed) -> fitness`; data are written beside the run's folder. input: in place of a task, the
     shape of the networks that `ask` gives, or "none" for a language without layers.
-    settings: the configuration's other keys, tables as mappings: `grammar="mlp", seed=1, search={"population": 10}`.
+    settings: the configuration's other keys, tables as mappings: `time="10m", seed=1, search={"population": 10}`. What
+    is not given follows from the data, as for `evolve run`, a grammar that fits them among it; without time and budget
+    the search has 80 candidates.
 
     Raises EvosearchError where a key or a task is wrong. Usable as a context manager, which closes what `ask` holds.
     """
@@ -107,10 +113,17 @@ class Study:
             settings = {**settings, **{f"data.{key}": value for key, value in data.items()}, "task": name}
             if given.here_alone(name):
                 settings = {"workers.pool": "inline", **settings}
-        self._configure(configuration.load(path, settings))
+        self._given: tuple[Path | None, dict[str, Any]] = (path, settings)
+        self._choose({})
 
-    def _configure(self, config: Config) -> None:
-        self.config = config
+    def _choose(self, size: Mapping[str, Any]) -> None:
+        """The configuration of what was given, and of how long to search."""
+        path, settings = self._given
+        found = engine.chosen(path, {**settings, **size}, USUAL)
+        self._configure(found.config, found.task, found.choices)
+
+    def _configure(self, config: Config, task: AnyTask | None = None, why: Sequence[str] = ()) -> None:
+        self.config, self._task, self._why = config, task, why
         self.summary: Summary | None = None
         self._session: Session | None = None
         self._open = contextlib.ExitStack()
@@ -148,10 +161,16 @@ class Study:
     # -- searching
 
     def optimize(
-        self, *, budget: int | None = None, callbacks: Sequence[Callback] = (), progress: bool = True
+        self,
+        *,
+        time: str | float | None = None,
+        budget: int | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
     ) -> Summary:
         """Search, then train the best candidate on all but the test rows and test it once; the run's end is in best/.
 
+        time: that it may take, final training included, as "10m" or in seconds; more of it where it has searched.
         budget: candidates more than the study has evaluated; the configuration's at first where nothing is said, later
         what is left of it. callbacks: called as `callback(study, progress)` some ten times a second and with the last
         candidate; what one raises ends the search, and `optimize` goes on from there. progress: draw a bar in a
@@ -163,21 +182,32 @@ class Study:
         watch = _Watch(self, view, tuple(callbacks))
         try:
             if not self._begun:
-                if budget is not None:
-                    search = replace(self.config.search, budget=budget)
-                    self.config = self.config.model_copy(update={"search": search})
-                self.summary = engine.start(self.config, self.folder, watch)
+                size = {"time": time, "search.budget": budget}
+                if size := {key: str(value) if key == "time" else value for key, value in size.items() if value}:
+                    self._choose(size)
+                why = self._why if progress else ()
+                self.summary = engine.start(self.config, self.folder, watch, why, self._task)
             else:
-                there = read_run(self.folder)
-                total = max(there.budget, len(there.scored()) + (budget or 0))
-                config = self.config
-                self.summary = engine.resume(
-                    self.folder, watch, budget=total, layers=config.layers, operators=config.operators
-                )
+                self.summary = self._go_on(watch, time, budget)
         finally:
             gc.unfreeze()  # a run freezes what is loaded; in a program that goes on this would never be collected
             view.close()
         return self.summary
+
+    def _go_on(self, watch: engine.Watch, time: str | float | None, budget: int | None) -> Summary:
+        """What `optimize` does for a run that is there."""
+        there, config = read_run(self.folder), self.config
+        evaluated = len(there.scored())
+        total = max(there.budget, evaluated + (budget or 0)) if time is None or budget else configuration.NO_END
+        longer = None
+        if time is not None:
+            run = Run.open(self.folder)
+            given = longest_time(run)
+            more = used_seconds(run.records()) + configuration.seconds(str(time))
+            longer = f"{max(more, configuration.seconds(given) if given else 0.0):.3f}s"
+        return engine.resume(
+            self.folder, watch, budget=total, time=longer, layers=config.layers, operators=config.operators
+        )
 
     def ask(self) -> Trial | None:
         """A candidate to evaluate; several may be out at a time. None where the budget is spent, or where the oldest of

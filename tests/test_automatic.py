@@ -54,6 +54,34 @@ def test_what_is_given_is_kept_and_not_explained(tmp_path: Path) -> None:
     assert not any(line.startswith(("recipe.batch ", "search.budget", "recipe.lr ")) for line in found.choices)
 
 
+def test_a_grammar_that_is_named_has_a_recipe_for_the_data(tmp_path: Path) -> None:
+    """How its networks are trained and judged; what it begins with and how it is searched is as ever."""
+    task = _saved(tmp_path / "d", (7,))
+    found = engine.chosen(None, {"task": task, "grammar": "mlp"})
+    usual = configuration.load(None, {"task": task, "grammar": "mlp"})
+    assert (found.config.recipe.optimizer, found.config.recipe.schedule) == ("adamw", "onecycle")
+    assert found.config.recipe.batch == 16
+    assert (found.config.search, found.config.limits, found.config.seeds) == (usual.search, usual.limits, ())
+    assert found.config.time == ""
+    assert found.config.recipe.stop == "off"
+    assert all(line.startswith(("recipe.", "final.", "data.")) for line in found.choices)
+    timed = engine.chosen(None, {"task": task, "grammar": "mlp", "time": "30s"}).config
+    assert timed.limits.max_flops is not None
+    assert timed.search.budget == configuration.NO_END
+
+
+@pytest.mark.parametrize("key", ["recipe.lr", "recipe.optimizer", "recipe.schedule"])
+def test_a_recipe_of_ones_own_is_left_as_it_is(tmp_path: Path, key: str) -> None:
+    value = {"recipe.lr": 0.1, "recipe.optimizer": "adamw", "recipe.schedule": "constant"}[key]
+    given = {"task": _saved(tmp_path / "d", (7,)), "grammar": "mlp", key: value}
+    assert engine.chosen(None, given).config == configuration.load(None, given)
+
+
+def test_another_optimizer_has_its_own_learning_rate(tmp_path: Path) -> None:
+    config = engine.chosen(None, {"task": _saved(tmp_path / "d", (7,)), "recipe.optimizer": "sgd"}).config
+    assert config.recipe.lr == configuration.load(None).recipe.lr
+
+
 def test_a_function_has_the_defaults() -> None:
     function = {"task": "tests.bench.problems:norms"}
     assert engine.chosen(None, function).config == configuration.load(None, function)

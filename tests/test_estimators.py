@@ -107,11 +107,18 @@ def test_images_and_series_find_a_grammar_that_fits_them() -> None:
     rng = np.random.default_rng(0)
     y = np.arange(40) % 2
     images = rng.normal(size=(40, 1, 6, 6)) + y[:, None, None, None]
-    model = classifier().fit(images, y)
+    model = EvoSearchClassifier(budget=1, random_state=0, settings=QUICK | {"recipe.folds": 1}).fit(images, y)
     assert model.predict(images).shape == (40,)
     with pytest.raises(ValueError, match="when fitted"):
         model.predict(images[:, :, :4])
-    assert classifier().fit(images[:, 0], y).predict(images[:, 0]).shape == (40,)
+    series = EvoSearchClassifier(budget=1, random_state=0, settings=QUICK | {"recipe.folds": 1, "final.epochs": 2})
+    assert series.fit(images[:, 0], y).predict(images[:, 0]).shape == (40,)
+
+
+def test_a_time_ends_the_search() -> None:
+    x, y = blobs()
+    model = EvoSearchClassifier(time=2, random_state=0, settings={"workers.device": "cpu"}).fit(x, y)
+    assert model.score(x, y) > 0.5
 
 
 def test_several_targets_are_predicted_together_in_their_own_units() -> None:

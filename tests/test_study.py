@@ -15,9 +15,11 @@ from torch.utils.data import TensorDataset
 
 import evosearch
 from evosearch import engine, given
+from evosearch.engine.replay import longest_time
 from evosearch.errors import RunError, TaskError, UsageError
 from evosearch.report import notebook
 from evosearch.report.reading import read_run
+from evosearch.store.run import Run
 from evosearch.study import Study
 from evosearch.watch import Progress
 
@@ -64,6 +66,20 @@ def test_a_pair_of_arrays_is_searched_and_gone_on_with(tmp_path: Path) -> None:
     front = study.pareto()
     assert front
     assert all(one.status == "ok" for one in front)
+
+
+def test_what_is_not_said_follows_from_the_data(tmp_path: Path) -> None:
+    """Grammar, recipe and seeds; the size of the search is a number of candidates, or the time that is given."""
+    study = Study(task=blobs(), folder=tmp_path / "a", workers={"pool": "inline", "device": "cpu"})
+    assert (study.config.grammar, study.config.recipe.optimizer) == ("tables", "adamw")
+    assert (study.config.time, study.config.search.budget) == ("", 80)
+    assert study.config.seeds
+    summary = study.optimize(time=1, progress=False)
+    assert study.config.time == "1"
+    assert summary.test_metric
+    more = study.optimize(time="1s", progress=False)
+    assert more.evaluated >= summary.evaluated
+    assert longest_time(Run.open(study.folder)) != "1"
 
 
 def test_the_same_seed_finds_the_same(tmp_path: Path) -> None:

@@ -65,14 +65,29 @@ class Plan:
             yield f"{key:{width}}  {choice.value}: {choice.reason}"
 
 
+class Speed(NamedTuple):
+    """FLOPs of forward and backward a second, and scalars kept for the backward pass a second: the time that a training
+    takes is the sum of both, since narrow layers spend theirs on memory.
+    """
+
+    flops: float
+    scalars: float
+
+    def seconds(self, architecture: Architecture) -> float:
+        """Of one example, forward and backward."""
+        cost = architecture.cost
+        return FORWARD_AND_BACKWARD * max(cost.flops, 1) / self.flops + cost.activations / self.scalars
+
+
 @dataclass(frozen=True)
 class _Rules:
     """What was measured to be good for one mode of input.
 
-    grammar: by name. seeds: by name, the best first. steps: of a candidate's training at least, so that few rows are
+    grammar: by name. seeds: by name, the best first. spare: those of them for where none of the others fits the time.
+    steps: of a candidate's training at least, so that few rows are
     seen often enough. epochs: at least, so that many are. most: epochs at most. longer: the final training's epochs, as
-    a multiple. batches: the smallest and largest batch. flops: a second on one core of x86-64 (AVX-512, shared with
-    others), forward and backward, float32; a tenth of them for what is between the layers is in it.
+    a multiple. batches: the smallest and largest batch. speed: on one core of x86-64 (AVX-512, shared with others),
+    float32.
     """
 
     grammar: str
@@ -84,8 +99,9 @@ class _Rules:
     batches: tuple[int, int]
     lr: float
     augment: tuple[str, ...]
-    flops: float
+    speed: Speed
     what: str
+    spare: tuple[str, ...] = ()
 
 
 RULES: Mapping[str, _Rules] = {
@@ -100,7 +116,7 @@ RULES: Mapping[str, _Rules] = {
         batches=(16, 128),
         lr=8e-3,
         augment=("crop", "flip"),
-        flops=7e10,
+        speed=Speed(1.5e11, 4e8),
         what="images",
     ),
     # 300 steps of batch 16 for 36 rows; time warps and noise helped one series and hurt another, so there are none.
@@ -114,8 +130,9 @@ RULES: Mapping[str, _Rules] = {
         batches=(16, 64),
         lr=2e-3,
         augment=(),
-        flops=1.2e10,
+        speed=Speed(1e11, 1.2e8),
         what="series",
+        spare=("series_long",),
     ),
     # 300 to 400 steps of batch 256 for 10,000 rows; at 1,200 a network knows them by heart (0.849 in place of 0.857).
     # Few rows, batch 32: 50, 100, 300 steps gave 0.418, 0.424, 0.402 on diabetes, 0.969, 0.975, 0.975 on breast cancer.
@@ -129,20 +146,22 @@ RULES: Mapping[str, _Rules] = {
         batches=(16, 256),
         lr=2e-3,
         augment=(),
-        flops=2.5e10,
+        speed=Speed(3e10, 2e8),
         what="rows of a table",
     ),
 }
 
-GPU_FLOPS = 5e11  # a second, small networks; not measured
-FASTER = 2.0  # bfloat16 against float32 for images, where the processor multiplies it; 12.4 s in place of 24
+GPU = Speed(5e11, 1e10)  # small networks; not measured
+BFLOAT16 = Speed(4e11, 5.5e8)  # images, where the processor multiplies it; 12.4 s in place of 24
 OVERHEAD = 0.5  # seconds for a candidate besides its training: building it, judging it, handing it over
 FORWARD_AND_BACKWARD = 3  # times the FLOPs of forward
 START_UP = 8.0  # seconds until the first candidate is trained: processes, libraries, data
-FINAL_SHARE = 0.45  # of the time, kept back for the final training
+FINAL_SHARE = 0.55  # of the time, kept back for the final training
+SHORTER = 1.5  # times what a good training takes may a seed's be: all trainings of the search are shortened then
 FEWEST = 12  # candidates below which a search is hardly one; trainings are shortened to get so many
 FEW_ROWS = 2000  # below which a held-out part is too small to tell candidates apart
 FEWEST_OF_FEW = 6  # candidates where there are few rows: to judge each well is worth more than to judge many
+FOLDED = 40  # candidates that there have to be time for where many rows are judged by folds
 FOLDS = (5, 3, 1)  # as many as leave each training half of its epochs
 PLAIN_ROWS = 1000  # below which numbers are best left as they are: 0.495 against 0.471 (r2, diabetes, 442 rows)
 LAST_PLACES = (3, 12)  # places a side that the last stage of a network for images may see
@@ -168,7 +187,9 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     rows = round(facts.rows * (1 - share))
     batch = int(given.get("recipe.batch", _batch(rows, rules)))
     bfloat16 = facts.mode == "image" and (facts.fast_bfloat16 or facts.device != "cpu")
-    speed = facts.speed or (GPU_FLOPS if facts.device != "cpu" else rules.flops * (FASTER if bfloat16 else 1.0))
+    speed = GPU if facts.device != "cpu" else BFLOAT16 if bfloat16 else rules.speed
+    if facts.speed:
+        speed = Speed(facts.speed, math.inf)
     for_final = facts.seconds * FINAL_SHARE
     for_search = max(facts.seconds - for_final - START_UP, facts.seconds * 0.1)
     slot = for_search * facts.cores / (FEWEST_OF_FEW if few else FEWEST)  # seconds that one candidate may take
@@ -176,20 +197,24 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     wanted = _epochs(rows, batch, rules)
     seeds = _seeds(facts, rules) if grammar == rules.grammar else {}
     one_epoch = {name: _seconds(found, rows, batch, speed) for name, found in seeds.items()}
-    chosen = [name for name in seeds if one_epoch[name] * wanted <= slot] or sorted(seeds, key=one_epoch.__getitem__)[
-        :1
-    ]
+    fit = [name for name in seeds if one_epoch[name] * wanted <= SHORTER * slot] or sorted(
+        seeds, key=one_epoch.__getitem__
+    )[:1]
+    chosen = [name for name in fit if name not in rules.spare] or fit
     slowest = max((one_epoch[name] for name in chosen), default=slot / wanted)
-    folds = next(n for n in FOLDS if n == 1 or (few and n * (OVERHEAD + slowest * wanted / 2) <= slot))
-    most = max(1, math.floor((slot / folds - OVERHEAD) / slowest))
+    most_folds = slot if few else for_search * facts.cores / FOLDED  # seconds for one candidate
+    folds = next(n for n in FOLDS if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
+    most = max(1, math.floor((slot / folds - OVERHEAD) / slowest)) if chosen else wanted
     epochs = int(given.get("recipe.epochs", min(wanted, most)))
     typical = sum(one_epoch[name] for name in chosen) / len(chosen) if chosen else slowest
     each = folds * (OVERHEAD + epochs * typical)
     budget = int(given.get("search.budget", max(len(chosen), 2, math.floor(for_search * facts.cores / each))))
     population = max(2, min(20, budget // 3))
     final_epoch = slowest * facts.rows / rows
-    final = max(1, min(round(wanted * rules.longer), math.floor(for_final / final_epoch)))
-    most_flops = _limit(slot / folds, epochs, rows, batch, speed)
+    final = max(1, round(wanted * rules.longer))
+    if chosen:  # else nobody knows what an epoch takes
+        final = max(1, min(final, math.floor(for_final / final_epoch)))
+    most_flops = _limit(slot / folds, epochs, rows, batch, speed, next(iter(_seeds(facts, rules).values())))
     validation = _validation(facts, folds, share)
 
     choices = {
@@ -210,6 +235,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
             "median" if budget >= 30 else "off",
             "half of the candidates end early" if budget >= 30 else f"{budget} candidates are too few for a median",
         ),
+        "final.mirrored": Choice(*_mirrored(facts, rules)),
         "final.epochs": Choice(
             final, f"{round(wanted * rules.longer)} are good for so many rows, and {for_final:.0f} s are kept for it"
         ),
@@ -272,10 +298,9 @@ def _last_places(architecture: Architecture) -> int:
     return min(next(part.output[1:] for part in reversed(architecture.root.parts) if len(part.output) == 3))
 
 
-def _seconds(architecture: Architecture, rows: int, batch: int, speed: float) -> float:
+def _seconds(architecture: Architecture, rows: int, batch: int, speed: Speed) -> float:
     """Of one epoch on one core; an incomplete last batch is left out of it."""
-    shown = rows // batch * batch or rows
-    return FORWARD_AND_BACKWARD * max(architecture.cost.flops, 1) * shown / speed
+    return (rows // batch * batch or rows) * speed.seconds(architecture)
 
 
 def _batch(rows: int, rules: _Rules) -> int:
@@ -290,10 +315,10 @@ def _epochs(rows: int, batch: int, rules: _Rules) -> int:
     return min(max(rules.epochs, math.ceil(rules.steps / steps)), rules.most)
 
 
-def _limit(slot: float, epochs: int, rows: int, batch: int, speed: float) -> int:
-    """FLOPs with which a training takes twice the seconds of a slot, to two digits."""
+def _limit(slot: float, epochs: int, rows: int, batch: int, speed: Speed, like: Architecture) -> int:
+    """FLOPs with which a training takes twice the seconds of a slot, to two digits, of a network like this one."""
     shown = rows // batch * batch or rows
-    flops = 2 * slot * speed / (FORWARD_AND_BACKWARD * epochs * shown)
+    flops = 2 * slot / (epochs * shown) * max(like.cost.flops, 1) / speed.seconds(like)
     digits = 10 ** max(math.floor(math.log10(flops)) - 1, 0)
     return max(int(flops // digits * digits), 1000)
 
@@ -324,6 +349,15 @@ def _augment(facts: Facts, rules: _Rules) -> tuple[tuple[str, ...], str]:
     if min(facts.shape[1:]) < 16:
         return ("crop",), "small images are often signs, which a mirror changes"
     return rules.augment, "half of a point to a point on photographs, at no cost"
+
+
+def _mirrored(facts: Facts, rules: _Rules) -> tuple[bool, str]:
+    if "flip" in _augment(facts, rules)[0]:
+        return (
+            True,
+            "the mean over an image and its mirror image: a few tenths of a point, for twice the work of an answer",
+        )
+    return False, "mirror images are not trained on"
 
 
 def _why_seeds(facts: Facts, chosen: list[str], fitting_ones: Mapping[str, Architecture]) -> str:
