@@ -86,17 +86,18 @@ def recorded(run: Run) -> Config:
 
 def largest_budget(run: Run) -> int:
     """The largest budget that an earlier resume asked for, 0 where none did."""
-    if run.proposals:  # open for writing: it has read its journal already
-        notes = run.notes
-    else:
-        notes = [record for record in run.records() if record["kind"] == "note"]
-    return max((int(note["budget"]) for note in notes if "budget" in note), default=0)
+    return max((int(note["budget"]) for note in _notes(run) if "budget" in note), default=0)
 
 
 def longest_time(run: Run) -> str:
     """The longest time that an earlier resume gave it, else the one it was started with; empty where it has none."""
-    given = [recorded(run).time, *(note["time"] for note in run.notes if "time" in note)]
+    given = [recorded(run).time, *(note["time"] for note in _notes(run) if "time" in note)]
     return max(filter(None, given), key=configuration.seconds, default="")
+
+
+def _notes(run: Run) -> list[dict[str, Any]]:
+    """Of a run that is open for writing, those that it has read already; else read now."""
+    return run.notes if run.proposals else [record for record in run.records() if record["kind"] == "note"]
 
 
 @dataclass(frozen=True)
