@@ -546,6 +546,11 @@ CONFIGS = [
         at=points,
     ),
     usage(
+        f"{TASK} points.csv --set recipe.mirrored=true",
+        "recipe.mirrored is for images, and points has none",
+        at=points,
+    ),
+    usage(
         f"{TASK} points.csv --set final.augment=['flip']", "final.augment is for images, and points has none", at=points
     ),
     usage("run --set data.kind=regresion", "no kind of task named 'regresion'; did you mean regression"),
