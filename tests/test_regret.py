@@ -36,7 +36,7 @@ def test_what_is_lost_is_within_the_bound(spread: float) -> None:
     lost, once = [], []
     for _ in range(200):
         truth = rng.normal(0, spread, 5)
-        best, _, _ = _chosen(truth, 0.2, 60, rng)
+        best, _, _ = _chosen(truth.tolist(), 0.2, 60, rng)
         lost.append(truth.max() - truth[best])
         once.append(truth.max() - truth[int(np.argmax(rng.normal(truth, 1.0)))])
     assert np.mean(lost) < 0.2
