@@ -12,15 +12,18 @@ Sources: Net2Net (Chen, Goodfellow and Shlens 2016); EAS (Cai et al. 2018); netw
 from __future__ import annotations
 
 import difflib
+import functools
+import itertools
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from evosearch import network
 from evosearch.architecture import Architecture, deep_recursion
 from evosearch.layers import residuals
-from evosearch.layers.base import Derived, Leaf, Series
+from evosearch.layers.base import Derived, Leaf, Series, width
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +73,9 @@ def inherit(parent: Architecture, weights: Weights, child: Architecture, fresh: 
     copied = 0
     with deep_recursion(parent.derivation.depth + child.derivation.depth):
         for action in _aligned(_line(parent), _line(child)):
+            if isinstance(action, _Narrowed):
+                weights = _by_importance(action, weights)
+                continue
             if isinstance(action, _Zeroed):
                 for name in _tensors(action.use, found):
                     if found[name].is_floating_point():
@@ -138,8 +144,44 @@ class _Zeroed(NamedTuple):
     use: Use
 
 
-def _aligned(parent: Sequence[Use], child: Sequence[Use]) -> Iterator[_Pair | _Zeroed]:
+class _Narrowed(NamedTuple):
+    """A use of the parent that has fewer channels in the child; those of one channel each behind it, and who reads."""
+
+    use: Use
+    behind: tuple[Use, ...]
+    reader: Use
+
+
+Action: TypeAlias = "_Pair | _Zeroed | _Narrowed"
+
+
+def _aligned(parent: Sequence[Use], child: Sequence[Use]) -> Iterator[Action]:
     """What to do with two series: the longest common one is alike; between those, layers of one kind are."""
+    after = {id(use): parent[index + 1 :] for index, use in enumerate(parent)}
+    for action in _matches(parent, child):
+        if isinstance(action, _Pair) and id(action.parent) in after and _narrower(action):
+            behind = list(itertools.takewhile(_passes, after[id(action.parent)]))
+            readers = after[id(action.parent)][len(behind) :]
+            if readers and _mixes(readers[0]):
+                yield _Narrowed(action.parent, tuple(behind), readers[0])
+        yield action
+
+
+def _narrower(pair: _Pair) -> bool:
+    return _mixes(pair.parent) and width(pair.child.node.output) < width(pair.parent.node.output)
+
+
+def _mixes(use: Use) -> bool:
+    layer = _layer(use)
+    return isinstance(layer, Leaf) and layer.mixes_channels
+
+
+def _passes(use: Use) -> bool:
+    layer = _layer(use)
+    return isinstance(layer, Leaf) and layer.channelwise(use.node.inputs)
+
+
+def _matches(parent: Sequence[Use], child: Sequence[Use]) -> Iterator[Action]:
     blocks = dict(zip(map(id, child), _blocks(child), strict=True))
     for same, olds, news in _matched([use.signature for use in parent], [use.signature for use in child]):
         old, new = [parent[i] for i in olds], [child[i] for i in news]
@@ -162,7 +204,7 @@ def _matched(parent: Sequence[object], child: Sequence[object]) -> Iterator[tupl
         yield tag == "equal", range(a, b), range(c, d)
 
 
-def _alike(parent: Use, child: Use, blocks: int) -> Iterator[_Pair | _Zeroed]:
+def _alike(parent: Use, child: Use, blocks: int) -> Iterator[Action]:
     """Two uses of one class of layer: their own weights, and their parts' in order."""
     yield _Pair(parent, child, blocks)
     if len(parent.parts) != len(child.parts):
@@ -172,7 +214,7 @@ def _alike(parent: Use, child: Use, blocks: int) -> Iterator[_Pair | _Zeroed]:
         yield from _aligned(old.series, new.series)
 
 
-def _added_to(child: Use, parents: Sequence[Use]) -> Iterator[_Pair | _Zeroed]:
+def _added_to(child: Use, parents: Sequence[Use]) -> Iterator[Action]:
     """A layer that the parent has not: one put around what the parent has, or a residual of its own."""
     for part in child.parts:
         series = part.series
@@ -277,6 +319,30 @@ def _pairs(pair: _Pair, weights: Weights, fresh: Weights) -> list[tuple[str, str
 
 def _tensors(use: Use, fresh: Weights) -> list[str]:
     return [name for name in fresh for own in use.names if name == own or name.startswith(f"{own}.")]
+
+
+def _by_importance(narrowed: _Narrowed, weights: Weights) -> dict[str, Tensor]:
+    """The same network with the channels of one layer in another order: those with the largest weights first.
+
+    Source: the L1 norm of a filter's weights (Li et al. 2017, "Pruning filters for efficient convnets").
+    """
+    channels = width(narrowed.use.node.output)
+    own = [name for name in _tensors(narrowed.use, weights) if weights[name].dim() > 1]
+    if not own or any(weights[name].shape[0] != channels for name in own):
+        return dict(weights)
+    sums = [weights[name].abs().flatten(1).sum(1) for name in own]
+    order = functools.reduce(operator.add, sums).argsort(descending=True, stable=True)
+    found = dict(weights)
+    for use in (narrowed.use, *narrowed.behind):
+        for name in _tensors(use, weights):
+            if weights[name].dim() and weights[name].shape[0] == channels:
+                found[name] = weights[name][order]
+    for name in _tensors(narrowed.reader, weights):
+        value = weights[name]
+        if value.dim() > 1 and value.shape[1] % channels == 0:
+            blocks = range(0, value.shape[1], channels)
+            found[name] = value[:, [start + index for start in blocks for index in order.tolist()]]
+    return found
 
 
 def _nothing(name: str, value: Tensor) -> Tensor:

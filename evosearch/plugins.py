@@ -87,10 +87,13 @@ class Operator:
     version: str = ""
 
     @property
+    def on_request(self) -> bool:
+        """Whether it declares to be used only where it is named (`evosearch.variation.on_request`)."""
+        return bool(getattr(self.function, "on_request", False))
+
+    @property
     def preserves(self) -> bool:
-        """Whether it declares that offspring with their parents' weights compute what those do
-        (`evosearch.variation.preserving`).
-        """
+        """Whether it declares to preserve its parents' function (`evosearch.variation.preserving`)."""
         return bool(getattr(self.function, "preserves", False))
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
@@ -182,12 +185,12 @@ class Operators:
             raise OperatorError(f"no {kind} operator named {name!r}; {paths.offer(name, tuple(self.of(kind)))}")
         return self.of(kind)[name]
 
-    def usual(self, kind: str) -> dict[str, Operator]:
-        """Those that a run uses that names none: all but the mutations that declare to preserve the function, which are
-        of use where weights are inherited.
+    def usual(self, kind: str, *, preserving: bool = False) -> dict[str, Operator]:
+        """Those that a run uses that names none. preserving: weights are inherited, so that mutations that preserve the
+        function are of use.
         """
         named = self._kinds[kind]
-        found = {name: one for name, one in named.items() if not one.preserves}
+        found = {name: one for name, one in named.items() if not one.on_request or (preserving and one.preserves)}
         for name in [name for name in named.loaded if name not in found]:
             del named.loaded[name]  # it was looked at, and is not used
         return found

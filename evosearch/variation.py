@@ -275,12 +275,18 @@ def exchange(parent: Derivation, site: Site, donor: Site, space: Space) -> Deriv
 # Offspring that begin as their parents
 
 
+def on_request(operator: T) -> T:
+    """Declare a mutation to be used where a run names it, and not by those that name none."""
+    operator.on_request = True  # type: ignore[attr-defined]
+    return operator
+
+
 def preserving(operator: T) -> T:
-    """Declare that a mutation's offspring compute what their parents do, once they have their weights
-    (`evosearch.inherit`). Such a mutation is used where weights are inherited, or where it is named.
+    """Likewise, of one whose offspring compute what their parents do once they have their weights
+    (`evosearch.inherit`): where weights are inherited it is used unnamed.
     """
     operator.preserves = True  # type: ignore[attr-defined]
-    return operator
+    return on_request(operator)
 
 
 def residual(space: Space, rule: str, shape: Shape, depth: int, rng: np.random.Generator) -> Derivation | None:

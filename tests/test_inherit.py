@@ -161,6 +161,21 @@ def test_a_larger_kernel_has_the_old_one_in_its_centre() -> None:
     assert float(taken[name].abs().sum()) == pytest.approx(float(old.abs().sum()))
 
 
+def test_a_narrower_layer_keeps_its_largest_channels() -> None:
+    """The same as the parent with its small channels cut off, when those are zero."""
+    before, after = read("conv(32,3);maxpool;conv(16,3)"), read("conv(16,3);maxpool;conv(16,3)")
+    old, state = weights(before, 0)
+    small = torch.randperm(32)[:16]
+    for name, value in state.items():  # the first layer's: zero, also behind its norm
+        if value.shape[:1] == (32,):
+            value[small] = 1 if name.endswith("running_var") else 0
+    new, fresh = weights(after, 1)
+    new.load_state_dict(inherit.inherit(before, state, after, fresh).weights)
+    x = torch.randn(4, *before.input, dtype=torch.double)
+    with torch.no_grad():
+        assert float((old(x) - new(x)).abs().max()) < EXACT
+
+
 # --- runs -----------------------------------------------------------------------------------------------------------
 
 

@@ -132,7 +132,7 @@ class Setup:
         """
         search = self.config.search
         inherited = self.config.recipe.inherit != "off" and not search.mutations
-        mutations = tuple(sorted(self.operators.of("mutate"))) if inherited else search.mutations
+        mutations = tuple(sorted(self.operators.usual("mutate", preserving=True))) if inherited else search.mutations
         return replace(search, objectives=tuple(map(str, self.objectives)), mutations=mutations)
 
     def search(self) -> Search:

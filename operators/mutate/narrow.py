@@ -1,0 +1,38 @@
+"""Narrow one layer: fewer channels, or a smaller kernel."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from evosearch.variation import choices, on_request, shuffled, variants
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evosearch.architecture import Space
+    from evosearch.grammar.core import Derivation
+
+NODES = 6  # places looked at before giving up
+VARIANTS = 6  # changes tried at one place
+
+
+@on_request
+def narrow(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
+    """Choose a layer and change one of its arguments so that the network has fewer parameters.
+
+    With its parent's weights (`evosearch.inherit`) it keeps the channels with the largest ones, where layers of one
+    channel each lie between it and who reads them.
+
+    Source: the shrinkage actions of N2N (Ashok et al. 2018); filter pruning (Li et al. 2017).
+    Keeps true: all layers; validity at the input shape; offspring have fewer parameters than the parent.
+    """
+    if space.input is None:
+        return None
+    before = space.read(parent).cost.params
+    for path, node in islice(shuffled(list(choices(parent, space)), rng), NODES):
+        for variant in islice(shuffled(list(variants(node, space, rng)), rng), VARIANTS):
+            child = parent.replace(path, variant)
+            if variant.alternative is node.alternative and space.fits(child) and space.read(child).cost.params < before:
+                return child
+    return None

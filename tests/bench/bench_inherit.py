@@ -1,0 +1,105 @@
+"""Children that begin with their parents' weights against training from nothing, at equal total epochs.
+
+`python -m tests.bench.bench_inherit [SETS]`: a row of JSON for each (data set, seed, arm) in inherit.jsonl, appended as
+it is measured; what has a row is not measured again. Then the table, in Markdown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from evosearch import config as configuration
+from evosearch import engine
+from evosearch.score import Score
+from evosearch.store.run import Run
+from tests.bench.arena import sets
+from tests.watch import Silent
+
+FILE = Path(__file__).with_name("inherit.jsonl")
+SEEDS = (0, 1, 2)
+POPULATION, EPOCHS, CHILD = 20, 6, 2
+CANDIDATES = 60  # from nothing; with inheritance as many more as these epochs allow
+LIMITS: dict[str, dict[str, Any]] = {
+    "digits": {"limits.max_params": 60_000, "limits.max_flops": 5_000_000},
+    "fashion_mnist": {"limits.max_params": 100_000, "limits.max_flops": 20_000_000},
+}
+ARMS = ("off", "parent")
+
+
+def budget(arm: str) -> int:
+    """Candidates that take as many epochs as CANDIDATES from nothing do."""
+    return CANDIDATES if arm == "off" else POPULATION + (CANDIDATES - POPULATION) * EPOCHS // CHILD
+
+
+def measured(name: str, seed: int, arm: str) -> dict[str, Any]:
+    """One search: the best accuracy on validation rows by total epochs; the winner's on test, trained from nothing."""
+    with tempfile.TemporaryDirectory() as place:
+        data = sets.load(name, seed, Path(place) / "data")
+        settings = configuration.load(None, {
+            "task": str(data.file), "grammar": "tiny_cnn", "seeds": [], "seed": seed, "search.budget": budget(arm),
+            "search.population": POPULATION, "recipe.epochs": EPOCHS, "recipe.batch": 64, "final.batch": 64,
+            "recipe.optimizer": "adamw", "recipe.lr": 0.003, "final.optimizer": "adamw", "final.lr": 0.003,
+            "recipe.inherit": arm, "recipe.inherit_epochs": CHILD, "final.epochs": 12, "workers.workers": 1,
+            **LIMITS[name],
+        })  # fmt: skip
+        folder = Path(place) / "run"
+        summary = engine.start(settings, folder, Silent())
+        spent, best, curve = 0.0, -np.inf, []
+        scores = (Score.unpack(record) for record in Run.open(folder).records() if record["kind"] == "score")
+        for score in scores:
+            spent += score.metrics.get("epochs", EPOCHS)
+            best = max(best, score.objectives.get("accuracy", -np.inf))
+            curve.append((round(spent, 1), round(float(best), 5)))
+        return {
+            "set": name, "seed": seed, "arm": arm, "curve": curve, "test": summary.test_metric,
+            "candidates": summary.evaluated, "best": summary.best_text,
+        }  # fmt: skip
+
+
+def at(curve: list[tuple[float, float]], epochs: float) -> float:
+    """The best accuracy on validation rows after so many epochs in all."""
+    return max((best for spent, best in curve if spent <= epochs), default=float("nan"))
+
+
+def table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    total = CANDIDATES * EPOCHS
+    yield f"| set | weights | validation after {total // 3} epochs | after {total} | test, trained from nothing |"
+    yield "|---|---|---|---|---|"
+    for name in LIMITS:
+        for arm in ARMS:
+            mine = [row for row in rows if (row["set"], row["arm"]) == (name, arm)]
+            if mine:
+                third, whole = ([at(row["curve"], share) for row in mine] for share in (total / 3, total))
+                test = [next(iter(row["test"].values())) for row in mine]
+                figures = " | ".join(map(_mean, (third, whole, test)))
+                yield f"| {name}, {len(mine)} seeds | {arm} | {figures} |"
+
+
+def _mean(values: list[float]) -> str:
+    error = np.std(values, ddof=1) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+    return f"{np.mean(values):.4f} ± {error:.4f}"
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(LIMITS)
+    rows = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
+    there = {(row["set"], row["seed"], row["arm"]) for row in rows}
+    for seed in SEEDS:
+        for name in wanted:
+            for arm in ARMS:
+                if (name, seed, arm) not in there:
+                    rows.append(measured(name, seed, arm))
+                    with FILE.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(rows[-1]) + "\n")
+    print("\n".join(table(rows)))
+
+
+if __name__ == "__main__":
+    main()
