@@ -33,6 +33,8 @@ from evosearch.tasks.kinds import BUNDLED, Kinds, named
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from torch import Tensor
+
     from evosearch.architecture import Architecture, Space
     from evosearch.config import Config
 
@@ -238,8 +240,10 @@ def fresh(found: Subject) -> Original:
 # --- training -------------------------------------------------------------------------------------------------------
 
 
-def train(found: Subject, seeds: int) -> Iterator[Outcome]:
+def train(found: Subject, seeds: int, weights: Mapping[str, Tensor] | None = None) -> Iterator[Outcome]:
     """Train on train and validation together and test once, for each of `seeds` seeds from the configuration's on.
+
+    weights: a state dict to begin with; from nothing by default.
 
     Yields the result of the seeds so far, after each. The first seed of a run's best candidate gives the run's best/.
     """
@@ -248,7 +252,7 @@ def train(found: Subject, seeds: int) -> Iterator[Outcome]:
     for seed in range(found.config.seed, found.config.seed + seeds):
         recipe = replace(found.config.final, seed=seed)
         final = Final(found.task, recipe, device, found.config.workers.threads)
-        one = final.train(found.architecture)
+        one = final.train(found.architecture, weights=weights)
         if any(earlier.network is not None for earlier in outcome.finished):
             one = replace(one, network=None)
         outcome = replace(outcome, seeds=(*outcome.seeds, seed), finished=(*outcome.finished, one))

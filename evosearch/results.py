@@ -28,7 +28,7 @@ from evosearch.tasks.source import answer_source
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from evosearch.architecture import Architecture, Space
     from evosearch.evaluation.recipe import Recipe
@@ -58,18 +58,27 @@ class Final:
     device: str
     threads: int
 
-    def train(self, architecture: Architecture, finish_by: float = math.inf) -> Finished:
+    def train(
+        self, architecture: Architecture, finish_by: float = math.inf, weights: Mapping[str, Tensor] | None = None
+    ) -> Finished:
         """Train and test once. The same architecture, recipe, device kind and number of threads give the same again.
 
         finish_by: a time.monotonic(); a schedule that is not done by then is shortened, and repeats no more.
+        weights: a state dict to begin with; from nothing by default.
         """
         import torch
+
+        def made() -> nn.Module:
+            built = network.build(architecture)
+            if weights is not None:
+                built.load_state_dict(weights)
+            return built
 
         threads = torch.get_num_threads()
         torch.set_num_threads(self.threads)  # sums round differently with their number
         try:
             trained = final_train(
-                lambda: network.build(architecture),
+                made,
                 self.task,
                 self.recipe,
                 device=self.device,

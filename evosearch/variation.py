@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 MAX_TEMPLATES = 160  # ways to fill a wrapper's words that are tried around one kept part; einspace's branching has 144
 MAX_RUNS = 12  # shapes tried for the parts before the kept one, per way
 REDRAWN_NODES = 100  # most node draws for a redrawn sub-tree that was smaller than that
+NARROWED_NODES, NARROWED_VARIANTS = 6, 6  # places looked at for a narrower layer, and changes tried at each
 CONTEXT_NODES = 40  # most node draws for one part of a new context, so that an insertion stays a small step
 
 SMALL = 600  # nodes read in all while loosely fitting pairs are tried: small networks get more tries than large ones
@@ -486,3 +487,18 @@ def variants(node: Derivation, space: Space, rng: np.random.Generator) -> Iterat
             old = dict(zip(node.alternative.terminals, node.tokens, strict=True))
             tokens = tuple(old.get(name) or terminals[name].draw(rng) for name in alternative.terminals)
             yield Derivation(alternative, tokens, node.parts)
+
+
+def narrowed(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
+    """The parent with one argument of one layer changed so that it has fewer parameters; None where none was found."""
+    if space.input is None:
+        return None
+    before = space.read(parent).cost.params
+    for path, node in islice(shuffled(list(choices(parent, space)), rng), NARROWED_NODES):
+        for variant in islice(shuffled(list(variants(node, space, rng)), rng), NARROWED_VARIANTS):
+            if variant.alternative is not node.alternative:
+                continue
+            child = parent.replace(path, variant)
+            if space.fits(child) and space.read(child).cost.params < before:
+                return child
+    return None

@@ -16,7 +16,13 @@ from tests.docpages import Block, Reader, blocks, exact, form, matches
 
 DOCS = ROOT / "docs"
 QUICK = ("index", "library", "howto/data", "howto/export", "howto/layer", "howto/mutation")
-SLOW = ("tutorial", "howto/compare", "howto/objectives", "howto/resume")  # they train for a minute or more
+SLOW = (
+    "tutorial",
+    "howto/compare",
+    "howto/objectives",
+    "howto/resume",
+    "howto/weights",
+)  # they train for a minute or more
 
 
 @pytest.mark.parametrize("name", ["grammars", "tasks"])

@@ -195,7 +195,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("workers/records.py", "keep", "refusal"),
     ],
     "weights that were taken out of a run's folder are that candidate's failure; tests/test_inherit.py": [
-        ("evaluation/lineage.py", "_read", "RunError"),
+        ("evaluation/lineage.py", "read", "RunError"),
     ],
     "two processes at one moment; tests/test_runs.py": [("store/run.py", "_refuse_existing", "RunExists")],
     "a worker process that cannot start takes seconds to be given up; tests/test_workers.py": [

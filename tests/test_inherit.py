@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import torch
 
 from evosearch import config as configuration
 from evosearch import engine, inherit, network, operators
+from evosearch.cli import main
 from evosearch.engine.lineage import PARENT
 from evosearch.evaluation.evaluators import evaluator
 from evosearch.evaluation.job import Context, Job, Resources
@@ -251,6 +253,24 @@ def test_without_the_weights_of_its_parent_a_candidate_says_so(tmp_path: Path) -
     score, _ = contained(one, Job(3, "conv(16,3)", "0" * 32, parent=(1, "conv(16,3)")))
     assert score.status == "crashed"
     assert "1.safetensors" in score.error
+
+
+@pytest.mark.slow
+def test_a_network_is_made_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags = "--grammar tiny_cnn --task digits --epochs 2 --budget 16 --lost 0.1 --name less --set final.epochs=2"
+    flags += " --set recipe.batch=64 --set final.batch=64"
+    assert main(["compress", "conv(32,3);conv(32,3);maxpool;residual(conv(32,3))", *flags.split()]) == 0
+    said = capsys.readouterr().out
+    assert "small from nothing" in said
+    less = json.loads((tmp_path / "runs/less/small/metrics.json").read_text())
+    assert less["architecture"] in said
+    run = Run.open(tmp_path / "runs/less")
+    params = {record["cost"]["params"] for record in run.records() if record["kind"] == "score"}
+    assert len(params) > 3
+    assert read(less["architecture"], (1, 8, 8)).cost.params < max(params)
 
 
 @pytest.mark.slow

@@ -194,7 +194,7 @@ def train(
     changes: dict[str, Any] = {"task": task, "seed": seed, "final.epochs": epochs, "workers.device": device}
     changes = {name: value for name, value in changes.items() if value is not None}
     changes.update(configuration.parse_setting(setting) for setting in settings or ())
-    found = _subject(what, key, grammar, changes, [str(path) for path in layers or ()])
+    found = subject_of(what, key, grammar, changes, [str(path) for path in layers or ()])
     folder = _trained_folder(to, found)
     outcome: Outcome | None = None
     for outcome in final.train(found, seeds):
@@ -210,7 +210,7 @@ def train(
     return DONE
 
 
-def _subject(
+def subject_of(
     what: str, key: str | None, grammar: str | None, changes: dict[str, Any], layers: Sequence[str]
 ) -> Subject:
     """What a person names: a run's candidate, a folder of `evolve train`, an .arch file, or a text."""

@@ -151,7 +151,7 @@ def run(
     def begin(folder: Path, watch: LiveView | PlainView) -> Summary:
         return engine.start(resolved, folder, watch, why, found.task)
 
-    return _begun(runs, resolved, name, quiet, as_json, begin)
+    return begun(runs, resolved, name, quiet, as_json, begin)
 
 
 def _without_none(given: list[str] | None) -> list[str] | None:
@@ -251,10 +251,10 @@ def _fork(parent: Path, overrides: dict[str, Any], quiet: bool, as_json: bool) -
 
         return engine.fork(parent, resolved, folder, watch)
 
-    return _begun(parent.parent, resolved, resolved.name, quiet, as_json, begin)
+    return begun(parent.parent, resolved, resolved.name, quiet, as_json, begin)
 
 
-def _begun(
+def begun(
     runs: Path,
     config: Config,
     asked: str | None,

@@ -48,7 +48,7 @@ def start(config: Config, folder: Path, watch: Watch, why: Sequence[str] = (), t
     why: what is to be told of the configuration, a line each. task: the config's, where it is loaded already.
     """
     began = time.monotonic()
-    return _begin(prepare(config, task=task), folder, watch, began, why)
+    return begin(prepare(config, task=task), folder, watch, began, why)
 
 
 def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
@@ -75,7 +75,7 @@ def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
     if not admitted:
         raise UsageError(f"{parent}: none of the {len(texts)} individuals of its population can start the new run")
     config = config.model_copy(update={"seeds": tuple(admitted)})
-    return _begin(prepare(config, seed_texts=admitted), folder, watch, began)
+    return begin(prepare(config, seed_texts=admitted), folder, watch, began)
 
 
 def _population(run: Run) -> dict[int, str]:
@@ -94,7 +94,7 @@ def _population(run: Run) -> dict[int, str]:
     return {number: texts[number] for number in kept}
 
 
-def _begin(setup: Setup, folder: Path, watch: Watch, began: float, why: Sequence[str] = ()) -> Summary:
+def begin(setup: Setup, folder: Path, watch: Watch, began: float, why: Sequence[str] = ()) -> Summary:
     with begun(setup, folder, watch, began) as session:
         for line in why:
             watch.note(line)

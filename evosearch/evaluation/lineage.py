@@ -64,7 +64,7 @@ class Lineage:
         if job.parent is None:
             return own
         number, text = job.parent
-        states, epochs = _read(file_of(folder, number))
+        states, epochs = read(file_of(folder, number))
         short = replace(recipe, epochs=recipe.inherit_epochs or -(-recipe.epochs // 3))
         parent = context.space.read(context.space.parse(text))
         return replace(own, recipe=short, parent=parent, states=states, epochs=epochs)
@@ -125,7 +125,7 @@ def _write(path: Path, states: dict[int, State], epochs: float) -> None:
     beside.replace(path)
 
 
-def _read(path: Path) -> tuple[list[State], float]:
+def read(path: Path) -> tuple[list[State], float]:
     """The states by fold, and the epochs they took. Raises RunError."""
     from safetensors import SafetensorError, safe_open
 
@@ -141,4 +141,4 @@ def _read(path: Path) -> tuple[list[State], float]:
     return [states[fold] for fold in sorted(states)], epochs
 
 
-__all__ = ["FOLDER", "Lineage", "file_of"]
+__all__ = ["FOLDER", "Lineage", "file_of", "read"]

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import choices, on_request, shuffled, variants
+from evosearch.variation import narrowed, on_request
 
 if TYPE_CHECKING:
     import numpy as np
 
     from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
-
-NODES = 6  # places looked at before giving up
-VARIANTS = 6  # changes tried at one place
 
 
 @on_request
@@ -27,12 +23,4 @@ def narrow(parent: Derivation, space: Space, rng: np.random.Generator) -> Deriva
     Source: the shrinkage actions of N2N (Ashok et al. 2018); filter pruning (Li et al. 2017).
     Keeps true: all layers; validity at the input shape; offspring have fewer parameters than the parent.
     """
-    if space.input is None:
-        return None
-    before = space.read(parent).cost.params
-    for path, node in islice(shuffled(list(choices(parent, space)), rng), NODES):
-        for variant in islice(shuffled(list(variants(node, space, rng)), rng), VARIANTS):
-            child = parent.replace(path, variant)
-            if variant.alternative is node.alternative and space.fits(child) and space.read(child).cost.params < before:
-                return child
-    return None
+    return narrowed(parent, space, rng)

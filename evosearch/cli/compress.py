@@ -1,0 +1,104 @@
+"""The command that makes a network smaller: compress."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evosearch.cli import DONE, output
+from evosearch.cli.export import KeyArgument, subject_of
+from evosearch.cli.grammars import LayersOption
+from evosearch.cli.help import Command
+from evosearch.cli.search import QuietOption, begun, option
+from evosearch.report.text import count, short
+
+if TYPE_CHECKING:
+    from evosearch.report.live import LiveView, PlainView
+    from evosearch.watch import Summary
+
+PANEL = "Results"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(cls=Command, rich_help_panel=PANEL)(compress)
+
+
+def compress(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="RUN|ARCHITECTURE", help="A run, a text, or an .arch file.", show_default=False),
+    ],
+    key: KeyArgument = None,
+    lost: Annotated[float, typer.Option(metavar="POINTS", min=0, help="Of the metric that may be lost.")] = 0.01,
+    budget: Annotated[int, typer.Option(metavar="N", min=2, help="Candidates to evaluate.")] = 100,
+    task: Annotated[
+        str | None, option("TASK", None, "Another task than the run's.", default="the run's, or digits")
+    ] = None,
+    epochs: Annotated[int | None, option("N", None, "Of the large network's training.", min=1)] = None,
+    grammar: Annotated[
+        str | None, option("GRAMMAR", None, "Of a text or an .arch file.", default="einspace, or the run's")
+    ] = None,
+    layers: LayersOption = None,
+    workers: Annotated[int | None, option("N", None, "Processes that evaluate; 0: one for each core.", min=0)] = None,
+    name: Annotated[str | None, option("NAME", None, "Of the new run's folder.", default="small-TASK")] = None,
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
+        "runs"
+    ),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set final.epochs=20."),
+    ] = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Make a network smaller: parts are removed and layers narrowed, and weights pass on.
+
+    The smallest network that loses no more than POINTS on held-out rows is trained on with its weights, tested beside the
+    large one, and saved in the new run's folder as small/.
+    """
+    from evosearch import config as configuration
+    from evosearch import final
+    from evosearch.engine import compression
+    from evosearch.evaluation import lineage
+
+    changes: dict[str, Any] = {"task": task, "recipe.epochs": epochs, "workers.workers": workers, "name": name}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    changes.update(configuration.parse_setting(setting) for setting in settings or ())
+    changes.update({"search.budget": budget, "time": ""})
+    large = subject_of(what, key, grammar, changes, [str(path) for path in layers or ()])
+    text, params = large.architecture.text, large.architecture.cost.params
+    config = compression.compressing(large.config, large.task.metric, params)
+    if name is None:
+        config = config.model_copy(update={"name": f"small-{Path(large.task.name).stem}"})
+    made: list[Path] = []
+
+    def begin(folder: Path, watch: LiveView | PlainView) -> Summary:
+        made[:] = [folder]
+        return compression.compress(config, text, folder, watch)
+
+    code = begun(runs, config, name, quiet, False, begin)
+    if code != DONE:
+        return code
+    (folder,) = made
+    found = compression.smallest(folder, lost)
+    little = final.subject(large.config, found.text)
+    states, _ = lineage.read(lineage.file_of(folder, found.number))
+    (first,) = final.train(large, 1)
+    (anew,), (on,) = final.train(little, 1), final.train(little, 1, states[0])
+    final.save(on, folder / "small")
+    metric, small = large.task.metric, little.architecture
+    output.say()
+    output.facts(
+        [
+            ("large", f"{count(params)} parameters, {found.teacher_value:.4f} on held-out rows"),
+            (
+                "small",
+                f"{count(found.params)} parameters, {found.value:.4f}; {params / max(1, found.params):.1f}x fewer",
+            ),
+            (f"test {metric}", f"large {first.mean:.4f}, small {on.mean:.4f}; small from nothing {anew.mean:.4f}"),
+            ("network", f"{short(small.key)}  {small.text}"),
+            ("saved", f"{folder}/small"),
+        ]
+    )
+    return DONE

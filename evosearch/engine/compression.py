@@ -1,0 +1,96 @@
+"""From a large network to a small one: a search that starts from the large one and takes away.
+
+Parts are removed and layers narrowed, children begin with their parents' weights, and NSGA-II keeps what is best for
+its size. Source: N2N (Ashok et al. 2018), whose two actions, removing and shrinking a layer, are the mutations here; in
+place of its reward the whole front of accuracy and size is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evosearch import config as configuration
+from evosearch.engine.lifecycle import begin
+from evosearch.engine.setup import prepare
+from evosearch.errors import RunError
+from evosearch.evaluation.lineage import file_of
+from evosearch.evaluation.measures import objective
+from evosearch.score import Score
+from evosearch.store.run import Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from evosearch.config import Config
+    from evosearch.watch import Summary, Watch
+
+MUTATIONS = ("narrow", "remove_node")
+TEACHER = "teacher"  # the seed that the search starts from
+POPULATION = 12
+
+
+@dataclass(frozen=True)
+class Small:
+    """A candidate of a compressing run, with the large network's figures beside. value: the metric on held-out rows.
+
+    number: its proposal's, by which its weights are found (evaluation.lineage).
+    """
+
+    number: int
+    text: str
+    params: int
+    value: float
+    teacher_params: int
+    teacher_value: float
+
+
+def compressing(config: Config, metric: str, params: int) -> Config:
+    """The configuration of a search that makes a network of `params` parameters smaller. metric: the task's.
+
+    Unless it says otherwise, children are trained for as many epochs as the large network: what is cut has to heal.
+    """
+    epochs = config.recipe.inherit_epochs or config.recipe.epochs
+    changes = {
+        "search.strategy": "nsga2", "search.objectives": (metric, "-params"), "search.mutations": MUTATIONS,
+        "search.crossover": 0.0, "search.initialise": "shrunk", "search.initial": 0, "search.population": POPULATION,
+        "search.select": "", "search.survive": "", "recipe.inherit": "parent", "recipe.inherit_epochs": epochs,
+        "limits.max_params": params, "seeds": (), "strategy": {},
+    }  # fmt: skip
+    plain = configuration.loads(configuration.dumps(config), "the configuration", changes)
+    return plain.model_copy(update={"layers": config.layers, "operators": config.operators})
+
+
+def compress(config: Config, text: str, folder: Path, watch: Watch) -> Summary:
+    """Run the search of a `compressing` configuration in `folder`, from the network that `text` is."""
+    began = time.monotonic()
+    config = config.model_copy(update={"seeds": (TEACHER,)})
+    return begin(prepare(config, seed_texts={TEACHER: text}), folder, watch, began)
+
+
+def smallest(folder: Path, lost: float) -> Small:
+    """The smallest candidate of a compressing run whose metric is at most `lost` below the large network's.
+
+    Both as the search measured them, on held-out rows; of those whose weights were kept: the front's are. Raises RunError where the large one has no score.
+    """
+    run = Run.open(folder)
+    texts: dict[int, str] = {}
+    scores: dict[int, Score] = {}
+    for record in run.records():
+        if record["kind"] == "proposal":
+            texts[record["number"]] = record["text"]
+        elif record["kind"] == "score" and record["status"] == "ok":
+            scores[record["number"]] = Score.unpack(record)
+    if 0 not in scores:
+        raise RunError(f"{folder}: the network to start from has no score; `evolve report {folder}` says why")
+    first = objective(run.header["objectives"][0])
+    value = {number: first.sign * score.figures[first.name] for number, score in scores.items()}
+    there = {number for number in scores if file_of(folder, number).is_file()}
+    good = [number for number in scores if value[number] >= value[0] - lost and number in {0, *there}]
+    best = min(good, key=lambda number: (scores[number].cost.params, -value[number], number))
+    params, large = scores[best].cost.params, scores[0].cost.params
+    return Small(best, texts[best], params, first.sign * value[best], large, first.sign * value[0])
+
+
+__all__ = ["Small", "compress", "compressing", "smallest"]
