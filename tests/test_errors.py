@@ -197,6 +197,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
     "weights that were taken out of a run's folder are that candidate's failure; tests/test_inherit.py": [
         ("evaluation/lineage.py", "read", "RunError"),
     ],
+    "a search of minutes leads there; tests/test_inherit.py": [("engine/compression.py", "smallest", "RunError")],
     "two processes at one moment; tests/test_runs.py": [("store/run.py", "_refuse_existing", "RunExists")],
     "a worker process that cannot start takes seconds to be given up; tests/test_workers.py": [
         ("workers/processes.py", "ProcessPool.wait", "self._failed"),

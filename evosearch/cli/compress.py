@@ -54,8 +54,8 @@ def compress(
 ) -> int:
     """Make a network smaller: parts are removed and layers narrowed, and weights pass on.
 
-    The smallest network that loses no more than POINTS on held-out rows is trained on with its weights, tested beside the
-    large one, and saved in the new run's folder as small/.
+    The smallest network that loses no more than POINTS on held-out rows is trained on with its weights, tested beside
+    the large one, and saved in the new run's folder as small/.
     """
     from evosearch import config as configuration
     from evosearch import final

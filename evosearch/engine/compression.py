@@ -72,7 +72,8 @@ def compress(config: Config, text: str, folder: Path, watch: Watch) -> Summary:
 def smallest(folder: Path, lost: float) -> Small:
     """The smallest candidate of a compressing run whose metric is at most `lost` below the large network's.
 
-    Both as the search measured them, on held-out rows; of those whose weights were kept: the front's are. Raises RunError where the large one has no score.
+    Both as the search measured them, on held-out rows. Only a candidate whose weights were kept is taken: those of the
+    front are. Raises RunError where there is none.
     """
     run = Run.open(folder)
     texts: dict[int, str] = {}
@@ -87,7 +88,9 @@ def smallest(folder: Path, lost: float) -> Small:
     first = objective(run.header["objectives"][0])
     value = {number: first.sign * score.figures[first.name] for number, score in scores.items()}
     there = {number for number in scores if file_of(folder, number).is_file()}
-    good = [number for number in scores if value[number] >= value[0] - lost and number in {0, *there}]
+    good = [number for number in sorted(there) if value[number] >= value[0] - lost]
+    if not good:
+        raise RunError(f"{folder}: no candidate loses as little as {lost:g}; allow more, or a larger --budget")
     best = min(good, key=lambda number: (scores[number].cost.params, -value[number], number))
     params, large = scores[best].cost.params, scores[0].cost.params
     return Small(best, texts[best], params, first.sign * value[best], large, first.sign * value[0])
