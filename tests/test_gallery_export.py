@@ -14,28 +14,38 @@ from evosearch.layers.base import Shape
 from tests.published import PUBLISHED, Published
 from tests.test_gallery import seed_of
 
-pytestmark = pytest.mark.slow
-
 
 def settled(module: nn.Module, shape: Shape) -> nn.Module:
-    """The module with the statistics of one batch in its norms, so that its answers are of the order of 1."""
-    for norm in module.modules():
-        if isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
-            norm.momentum = 1.0
+    """The module with statistics of a batch in its norms, or such weights, that nothing has vanished at its end.
+
+    Norms scale to a fifth: at 1, a ResNet-101 of random weights in float32 is 2e-4 from itself in float64.
+    """
+    parts = list(module.modules())
+    for part in parts:
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            part.momentum = 1.0
+            nn.init.constant_(part.weight, 0.2)
+        elif isinstance(part, nn.Conv2d) and not any(
+            isinstance(other, nn.BatchNorm2d | nn.LayerNorm) for other in parts
+        ):
+            nn.init.kaiming_normal_(part.weight)
     with torch.no_grad():
         module.train()(torch.randn(4, *shape))
     return module.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["pt2", "onnx"])
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row.seed)
 def test_a_seed_answers_alike_where_it_is_exported(row: Published, format: str, tmp_path: Path) -> None:
-    """At most 1e-4 apart, at the size that the network was published for."""
+    """At the size that the network was published for: at most 1e-4 apart, and a tenth of what two examples are."""
     if format == "onnx":
         pytest.importorskip("onnxruntime", reason="the extra `onnx` is not installed")
     architecture = seed_of(row)
     torch.manual_seed(0)
     module = settled(network.build(architecture), row.shape)
+    with torch.no_grad():
+        first, second = module(torch.randn(2, *row.shape))
     exported = export(Original(architecture, module, None), format, tmp_path / f"model.{format}")
-    print(f"{row.seed}: {exported.difference:.1e} apart, ", end="")
-    assert exported.difference <= 1e-4
+    print(f"{row.seed}: {exported.difference:.1e} apart, two examples {(first - second).std():.1e}, ", end="")
+    assert exported.difference <= min(1e-4, 0.1 * float((first - second).std()))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone gives it
 
 from evosearch import network
-from evosearch.errors import ArchitectureError, ShapeError
+from evosearch.errors import ArchitectureError
 from tests.spaces import GRAMMARS, space
 from tests.test_gallery import trained_statistics
 
@@ -133,8 +133,15 @@ def test_a_cell_puts_out_what_no_block_reads() -> None:
     assert read("identity~2+identity~3")[1] == read("identity~3+identity~2")[1] != read("identity~2+identity~4")[1]
 
 
-def test_states_of_two_sizes_do_not_stand_side_by_side() -> None:
-    there = space("nasnet")
+def test_a_reduction_puts_out_blocks_alone() -> None:
     cell = NORMAL.format("identity~0+identity~1", "123456")
-    with pytest.raises((ShapeError, ArchitectureError), match="cannot stand side by side"):
-        there.read(there.parse(f"normal[{cell}]reduce[{cell}](8,1,16,cifar)"))
+    with pytest.raises(ArchitectureError, match="a reduction cell puts out blocks alone"):
+        space("nasnet").read(space("nasnet").parse(f"normal[{cell}]reduce[{cell}](8,1,16,cifar)"))
+
+
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+def test_its_shape_is_its_outputs(stem: str) -> None:
+    """Of sides that do not divide, too."""
+    there = space("nasnet", (1, 37, 40))
+    architecture = there.read(there.parse(PUBLISHED.replace("(44,4,32,imagenet)", f"(8,1,16,{stem})")))
+    assert tuple(network.build(architecture)(torch.zeros(2, 1, 37, 40)).shape[1:]) == architecture.output

@@ -14,11 +14,12 @@ from evosearch.layers import vocabulary
 from tests.published import PUBLISHED, Published
 from tests.spaces import GRAMMARS, SHAPES
 from tests.test_gallery import SEEDS, space_of
+from tests.test_grammars_gallery import GALLERY
 
 SAMPLES = 500
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", GALLERY)
 def test_drawing_samples(benchmark: Any, name: str) -> None:
     """At least 300 a second at the grammar's usual input, in a space as a new process has it."""
 
@@ -38,7 +39,7 @@ def test_drawing_samples(benchmark: Any, name: str) -> None:
 
 @pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row.seed)
 def test_reading_a_seed_and_its_key(benchmark: Any, row: Published) -> None:
-    """Parsing and reading in under 50 ms, the key in under 10: the least of five, none of it remembered."""
+    """Parsing and reading in under 50 ms, the key in under 10: the first time, when no block has been looked at yet."""
     text = (SEEDS / row.grammar / f"{row.seed}.arch").read_text()
     read: list[float] = []
     keys: list[float] = []
@@ -52,7 +53,7 @@ def test_reading_a_seed_and_its_key(benchmark: Any, row: Published) -> None:
         read.append(between - before)
         keys.append(time.process_time() - between)
 
-    benchmark.pedantic(once, rounds=5)
-    print(f"\n{row.seed}: read in {1e3 * min(read):.1f} ms, its key in {1e3 * min(keys):.1f} ms", end="")
-    assert min(read) < 0.05
-    assert min(keys) < 0.01
+    benchmark.pedantic(once, rounds=1)
+    print(f"\n{row.seed}: read in {1e3 * read[0]:.1f} ms, its key in {1e3 * keys[0]:.1f} ms", end="")
+    assert read[0] < 0.05
+    assert keys[0] < 0.01

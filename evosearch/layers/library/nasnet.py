@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 from evosearch.cost import Cost
-from evosearch.layers.base import Leaf, Node, Operation, Shape, ShapeError, Word, register, require
+from evosearch.layers.base import Leaf, Node, Operation, Shape, Word, register, require
 from evosearch.layers.block import Body, chain, tree
 from evosearch.layers.library.activations import Identity, ReLU
 from evosearch.layers.library.conv_free import Convolution, DepthwiseConv
@@ -157,9 +157,13 @@ class Network(Leaf):
         require(self.repeat >= 1, f"at least 1 cell in a stage, not {self.repeat}")
         require(self.first >= 1, f"at least 1 channel in the stem, not {self.first}")
         require(self.stem in STEMS, f"the stem is one of {', '.join(STEMS)}, not {self.stem!r}")
+        require(min(self.reduction.output) > 1, "a reduction cell puts out blocks alone: its inputs are twice as large")
 
     def shape(self, x: Shape) -> Shape:
-        return _plan(self, image(self, x))[1][-1].output
+        """Without a plan: the sampler asks for many more shapes than for costs."""
+        factor = 4 if self.stem == "cifar" else 32
+        _, height, width = image(self, x)
+        return (4 * self.channels * len(self.normal.output), -(-height // factor), -(-width // factor))
 
     def params(self, x: Shape) -> int:
         return self._cost(x).params
@@ -255,9 +259,12 @@ def _planned(cell: Cell, before: Shape, last: Shape, width: int, *, halves: bool
         for read in (block.left, block.right):
             stride = 2 if halves and read.source < 2 else 1
             state = states[read.source]
-            inputs.append(tree(OPERATIONS[read.operation](state[0], width, stride), state))
+            inputs.append(_read(read.operation, width, stride, state))
         states.append(inputs[-1].output)
-    joined = [states[state] for state in cell.output]
-    if len({shape[1:] for shape in joined}) > 1:
-        raise ShapeError("nasnet: {} and {} cannot stand side by side", joined[0], joined[-1])
-    return _Planned(cell, entries, tuple(inputs), (sum(shape[0] for shape in joined), *joined[0][1:]))
+    return _Planned(cell, entries, tuple(inputs), (width * len(cell.output), *states[-1][1:]))
+
+
+@lru_cache(maxsize=10_000)
+def _read(operation: str, width: int, stride: int, x: Shape) -> Node:
+    """An operation at a shape: the cells of a stage have the same."""
+    return tree(OPERATIONS[operation](x[0], width, stride), x)
