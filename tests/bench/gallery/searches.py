@@ -13,6 +13,16 @@ FILE = Path(__file__).with_name("rows.jsonl")
 GRAMMARS = ("images", "convnets", "mobile", "vit", "hybrid", "nasnet", "nasbench201", "ofa_mbv3")
 SETS = ("digits", "fashion_mnist")
 STRATEGIES = ("aging", "random")
+# The same for all: what an automatic run takes for images, and networks that train in seconds on two cores.
+SETTINGS = (
+    "--epochs=4",
+    "--max-flops=20000000",
+    "--set=recipe.optimizer=adamw",
+    "--set=recipe.schedule=onecycle",
+    "--set=recipe.lr=0.003",
+    "--set=recipe.weight_decay=0.05",
+    "--set=recipe.batch=64",
+)
 
 
 def arm(grammar: str, strategy: str) -> str:
@@ -34,5 +44,5 @@ def wanted(names: Iterable[str], seeds: Sequence[int], grammars: Sequence[str], 
 def measure(arm: str, data: DataSet, seed: int, time: str, folder: Path) -> arms.Result:
     """One search, judged once on the test rows by its best single network. Raises ArmError."""
     grammar, strategy = arm.split(", ")
-    flags = ("--grammar", grammar, "--strategy", strategy, "--start", "none", "--single")
+    flags = ("--grammar", grammar, "--strategy", strategy, "--start", "none", "--single", *SETTINGS)
     return arms.search(flags, data, seed, time, folder)
