@@ -304,6 +304,19 @@ def _surrogate(operator: Operator) -> None:
             _require(operator, order > 0, "does not learn the sum of two columns from 40 rows; larger is better")
 
 
+def _proxy(operator: Operator) -> None:
+    from evosearch.evaluation import proxies
+
+    task = _task()
+    context = _context(task)
+    for text in _texts(context.space, 3):
+        at = proxies.probe(context.space.read(context.space.parse(text)), task, context.recipe, seed=5)
+        x, y = at.x.clone(), at.y.clone()
+        first, again = (proxies.measured({operator.name: operator}, at) for _ in range(2))
+        _require(operator, first == again, f"measured {first[operator.name]}, then {again[operator.name]}")
+        _require(operator, (at.x == x).all() and (at.y == y).all(), "changes the examples that it is given; clone them")
+
+
 def _head(operator: Operator) -> None:
     stands = 0
     for x in SHAPES:
@@ -348,6 +361,7 @@ CHECKS: Mapping[str, Callable[[Operator], None]] = {
     "kind": _kind,
     "head": _head,
     "surrogate": _surrogate,
+    "proxy": _proxy,
     "log": _log,
 }
 

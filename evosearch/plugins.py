@@ -10,6 +10,7 @@ A plug-in is one file `operators/<kind>/<name>.py` with one function of the file
 or one file `estimators/<kind>/<name>.py`, likewise with a function:
 
     surrogate   (x, y, rng) -> predict                            what is expected of a candidate by those before
+    proxy       (probe) -> float                                  how well an untrained network may train
 
 or one file `operators/<kind>/<name>.py` with one class of the file's name in CamelCase (`strategy/my_way.py`: `MyWay`):
 
@@ -56,6 +57,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 # Kinds of the folder estimators/.
 ESTIMATORS: Mapping[str, tuple[str, ...]] = {
     "surrogate": ("x", "y", "rng"),
+    "proxy": ("probe",),
 }
 FUNCTIONS: Mapping[str, tuple[str, ...]] = {**KINDS, **ESTIMATORS}
 # Kinds whose files define a class, with what it must have.
@@ -128,6 +130,9 @@ class Operator:
         elif self.kind == "surrogate":
             if not callable(made):
                 self._refuse(made, "a function predict(x) that gives (mean, deviation)")
+        elif self.kind == "proxy":
+            if not isinstance(made, int | float):
+                self._refuse(made, "a number, larger where the network is better")
         elif self.kind in KINDS and (made is not None or self.kind == "initialise"):
             space = arguments[-2] if self.kind in ("mutate", "crossover") else arguments[0]
             if not hasattr(made, "alternative"):

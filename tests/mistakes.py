@@ -444,6 +444,11 @@ COMMANDS = [
     usage("bench table:bits.csv --grammar tiny.lark --seeds 1", "no input shape is known", at=both(bits, tiny)),
     usage("bench x --grammar mlp --strategies best", "no strategy named 'best'; there are: aging, local, nsga2"),
     usage(
+        "run --grammar bits.lark --task table:bits.csv --set recipe.proxies=['naswot']",
+        "proxies are of networks that are trained",
+        at=bits,
+    ),
+    usage(
         "run --grammar bits.lark --task table:bits.csv --strategy walk --set strategy.by=flops",
         "strategy.by: a language without layers has no flops",
         at=bits,

@@ -334,10 +334,13 @@ def test_the_predictor_takes_batches_of_what_it_ranks_highest(cells: Space) -> N
     assert np.mean(later) > np.mean([worth(one.text) for one in first]) + 10
 
 
-def test_the_surrogate_that_the_page_shows_keeps_its_contract(cells: Space, tmp_path: Path) -> None:
+def test_the_estimators_that_the_page_shows_keep_their_contract(cells: Space, tmp_path: Path) -> None:
     page = (ROOT / "docs/estimators.md").read_text(encoding="utf-8")
-    ((name, source),) = re.findall(r'```python title="([^"]+)"\n(.*?)```', page, re.DOTALL)
-    (tmp_path / name).parent.mkdir(parents=True)
-    (tmp_path / name).write_text(source, encoding="utf-8")
+    files = re.findall(r'```python title="([^"]+)"\n(.*?)```', page, re.DOTALL)
+    assert [Path(name).parent.name for name, _ in files] == list(plugins.ESTIMATORS)
+    for name, source in files:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(source, encoding="utf-8")
     found = operators.find([tmp_path])
-    check.check_plugin(found, found.get("surrogate", "nearest"), cells)
+    for name, _ in files:
+        check.check_plugin(found, found.get(Path(name).parent.name, Path(name).stem), cells)

@@ -13,7 +13,7 @@ from evosearch import grammar as language
 from evosearch import logs, paths, plugins, tasks, workers
 from evosearch.auto import fitting
 from evosearch.errors import ArchitectureError, ConfigError, ShapeError, UsageError
-from evosearch.evaluation import measures, stopping
+from evosearch.evaluation import measures, proxies, stopping
 from evosearch.evaluation.evaluators import Spec, evaluator
 from evosearch.evaluation.job import Context, Evaluator, Resources
 from evosearch.evaluation.recipe import check
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from evosearch.workers import WorkerSettings
 
 
-SCORING = ("evaluator", "stop", "measure", "kind", "head")  # kinds of plug-ins that a score hangs on
+SCORING = ("evaluator", "stop", "measure", "kind", "head", "proxy")  # kinds of plug-ins that a score hangs on
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,9 @@ class Setup:
         """32 hex digits of all that decides a score beside task, candidate and seed: a ledger's key."""
         config = self.config
         resources = Resources(self.device, config.workers.threads)
-        context = Context(self.space, self.task, config.recipe, resources, self.rule)
+        signs = {one.name: one.sign for one in self.objectives}
+        seen = proxies.named(config.recipe, signs, self.operators)
+        context = Context(self.space, self.task, config.recipe, resources, self.rule, signs, proxies=seen)
         usual = evaluator(context, _evaluator(config, self.operators)).digest
         own = {name: version for name, version in self.operators.used.items() if name.partition("/")[0] in SCORING}
         if not own:
@@ -231,7 +233,10 @@ def _objectives(
     """What the search optimises: as asked, else the task's metric. Raises ConfigError where there is no such thing."""
     asked = config.search.objectives
     mine = measures.own(map(measures.name_of, asked), own.own("measure"))
-    context = Context(space, task, config.recipe, Resources(), measures=mine)
+    seen = proxies.named(config.recipe, map(measures.name_of, asked), own)
+    if seen and not isinstance(task, Task):
+        raise ConfigError(f"proxies are of networks that are trained, and {task.name} scores candidates by itself")
+    context = Context(space, task, config.recipe, Resources(), measures=mine, proxies=seen)
     known = evaluator(context, _evaluator(config, own)).measures
     if header is not None:
         return measures.recorded(header, asked)

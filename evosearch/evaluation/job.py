@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from evosearch.evaluation.measures import Measure
     from evosearch.evaluation.recipe import Recipe
     from evosearch.evaluation.stopping import StopRule
+    from evosearch.plugins import Operator
     from evosearch.score import Score
     from evosearch.tasks import DirectTask, Task
 
@@ -72,7 +73,8 @@ class Context:
     """What an evaluator is made with: `Network(context)`. It is the same in the parent and in each worker.
 
     stop: the recipe's stop rule, None where every training goes to its end. signs: the search's objectives, names to 1
-    where larger is better, else -1. measures: those of the user's own that are among them.
+    where larger is better, else -1. measures: those of the user's own that are among them. proxies: what is measured of
+    networks before they are trained.
     """
 
     space: Space
@@ -82,6 +84,7 @@ class Context:
     stop: StopRule | None = None
     signs: Mapping[str, int] = field(default_factory=dict)
     measures: tuple[Measure, ...] = ()
+    proxies: Mapping[str, Operator] = field(default_factory=dict)
 
 
 class Evaluator(Protocol):

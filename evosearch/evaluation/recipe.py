@@ -51,6 +51,8 @@ class Recipe:
         for each, on the others, and its score is the mean of what the folds say. For data of few rows.
     stop: off, or a rule that ends trainings early: median ends one whose curve lies under the median of those known
         when it was proposed.
+    proxies: figures that are taken of a network before it is trained: naswot, synflow, ..., and those of files of
+        estimators/proxy/. They stand beside its score; those that the search optimises need not be named here.
     inherit: off, or parent: a candidate begins with the weights of the one that it was made from, as far as the two are
         alike (evosearch.inherit), and is trained for inherit_epochs; samples begin from nothing, with all epochs.
     inherit_epochs: of such a candidate; 0 for a third of epochs, rounded up.
@@ -80,6 +82,7 @@ class Recipe:
     folds: int = field(default=1, metadata={"neutral": 1})
     deterministic: bool = True
     stop: str = "off"
+    proxies: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
     inherit: Literal["off", "parent"] = field(default="off", metadata={"neutral": "off"})
     inherit_epochs: int = field(default=0, metadata={"neutral": 0})
     seed: int = 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from evosearch import grammar, plugins
 from evosearch.architecture import Limits
 from evosearch.errors import TaskError
-from evosearch.evaluation import measures, stopping
+from evosearch.evaluation import measures, proxies, stopping
 from evosearch.evaluation.evaluators.direct import Direct
 from evosearch.evaluation.evaluators.network import Network
 from evosearch.evaluation.job import Context, Evaluator, Resources
@@ -63,7 +63,8 @@ class Spec:
         head = own.get("head", self.head).function if self.head else None
         space = space_of(task, grammar.load(self.grammar, self.search_path), self.layers, self.limits, head)
         rule, signs = stopping.find(self.recipe.stop, own.own("stop")), dict(self.signs)
-        context = Context(space, task, self.recipe, resources, rule, signs, measures.own(signs, own.own("measure")))
+        mine, seen = measures.own(signs, own.own("measure")), proxies.named(self.recipe, signs, own)
+        context = Context(space, task, self.recipe, resources, rule, signs, mine, seen)
         found = evaluator(context, own.get("evaluator", self.evaluator).function if self.evaluator else None)
         found.prepare(Path(self.folder) if self.folder else None)
         return found

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from evosearch.cost import COUNTED
 from evosearch.errors import ArchitectureError
-from evosearch.evaluation import measures
+from evosearch.evaluation import measures, proxies
 from evosearch.evaluation.crossing import judged
 from evosearch.evaluation.failures import one_line
 from evosearch.evaluation.fit import warm_up
@@ -38,13 +41,23 @@ class Network:
 
     @property
     def digest(self) -> str:
-        resources = self.context.resources
-        return self.context.recipe.digest(resources.device, threads=resources.threads)
+        resources, recipe = self.context.resources, self.context.recipe
+        usual = recipe.digest(resources.device, threads=resources.threads)
+        if set(self.context.proxies) <= set(recipe.proxies) and not self.untrained:
+            return usual
+        more = json.dumps([usual, sorted(self.context.proxies), self.untrained])
+        return hashlib.blake2b(more.encode(), digest_size=16).hexdigest()
 
     @property
     def measures(self) -> Mapping[str, int]:
         known = (*measures.of_networks(self.task), *self.context.measures)
-        return {measure.name: measure.sign for measure in known}
+        return {**dict.fromkeys(self.context.proxies, 1), **{measure.name: measure.sign for measure in known}}
+
+    @property
+    def untrained(self) -> bool:
+        """Whether all that the search optimises is known before a training: proxies, and what a network costs."""
+        asked = set(self.context.signs)
+        return bool(asked & set(self.context.proxies)) and asked <= {*self.context.proxies, *COUNTED}
 
     def prepare(self, folder: Path | None) -> None:
         """Torch's threads set and its libraries loaded. Raises ConfigError where the recipe is not for the task."""
@@ -70,6 +83,10 @@ class Network:
         if room and (needed := self.memory(cost.params, network.working_scalars(architecture), recipe)) > room:
             said = f"would take {needed / 2**30:.2f} GiB to train, and the limit is {room / 2**30:.2f}"
             return Evaluation(Score(job.key, "over_budget", cost=cost, seed=job.seed, error=said))
+        seen = self._proxies(architecture, recipe, job.seed)
+        if self.untrained:
+            seconds = time.monotonic() - begun
+            return Evaluation(Score(job.key, "ok", seen, cost=cost, seconds=seconds, seed=job.seed))
         lineage = self._lineage(job, architecture, recipe)
         trained = judged(
             lambda: network.build(architecture),
@@ -86,7 +103,17 @@ class Network:
             begin=lineage.begin if lineage else None,
             keep=lineage.keep if lineage else None,
         )
-        return Evaluation(self._measured(lineage.finish(trained) if lineage else trained), trained.log)
+        score = self._measured(lineage.finish(trained) if lineage else trained)
+        if seen and score.status == "ok":
+            asked = {name: value for name, value in seen.items() if name in self.context.signs}
+            score = replace(score, objectives={**score.objectives, **asked}, metrics={**score.metrics, **seen})
+        return Evaluation(score, trained.log)
+
+    def _proxies(self, architecture: Architecture, recipe: Recipe, seed: int) -> dict[str, float]:
+        """What is measured of the network before it is trained."""
+        if not self.context.proxies:
+            return {}
+        return proxies.measured(self.context.proxies, proxies.probe(architecture, self.task, recipe, seed))
 
     def _lineage(self, job: Job, architecture: Architecture, recipe: Recipe) -> Lineage | None:
         """What the candidate begins with and leaves behind; None where nobody inherits."""
