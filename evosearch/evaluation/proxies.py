@@ -68,8 +68,7 @@ class Probe:
         loss = self.loss(network(self.x[rows]), self.y[rows])
         if not loss.requires_grad:
             return [torch.zeros_like(one) for one in of]
-        found: Sequence[Tensor | None]
-        found = torch.autograd.grad(loss, list(of), create_graph=graph, allow_unused=True)
+        found: Sequence[Tensor | None] = torch.autograd.grad(loss, [*of], create_graph=graph, allow_unused=True)
         return [torch.zeros_like(one) if g is None else g for one, g in zip(of, found, strict=True)]
 
     def jacobian(self) -> np.ndarray[Any, np.dtype[np.float64]]:
