@@ -25,7 +25,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("store", "workers", "operators", "variation", "features"),
     ("evaluation",),
     ("space",),
-    ("network", "inherit", "tasks"),
+    ("network", "inherit", "tasks", "taps"),
     ("architecture", "sampler"),
     ("identity",),
     ("grammar", "layers", "score", "individual"),
