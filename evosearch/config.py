@@ -28,7 +28,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -46,6 +46,19 @@ from evosearch.workers import WorkerSettings
 
 # What a run does that says nothing: a few minutes on two cores with the digits task.
 DEFAULTS: Mapping[str, Mapping[str, Any]] = {"search": {"budget": 80}}
+# What people call keys after other libraries, where the letters alone do not say which is meant.
+CALLED: Mapping[str, str] = {
+    **dict.fromkeys(("learning_rate", "eta", "lr0"), "lr"),
+    **dict.fromkeys(("wd", "l2", "decay"), "weight_decay"),
+    **dict.fromkeys(("optim", "solver"), "optimizer"),
+    **dict.fromkeys(("scheduler", "lr_scheduler"), "schedule"),
+    **dict.fromkeys(("grad_clip", "max_grad_norm"), "clip"),
+    **dict.fromkeys(("generations", "trials", "n_trials", "max_evals"), "budget"),
+    **dict.fromkeys(("n_jobs", "jobs", "processes", "num_workers"), "workers"),
+    **dict.fromkeys(("timeout", "max_time"), "time_limit"),
+    **dict.fromkeys(("pop_size", "mu"), "population"),
+    **dict.fromkeys(("y", "label", "label_column"), "target"),
+}
 BUILT_IN = ("digits",)  # tasks whose name comes before a folder of that name
 # Where what a config names may lie beside it; a run's own config has the run's seeds there.
 BESIDE = {"grammar": ("grammars/{}.lark",), "seeds": ("grammars/seeds/{}.arch", "grammar/seeds/{}.arch")}
@@ -279,8 +292,17 @@ def validate(data: Mapping[str, Any], where: str) -> Config:
         key = ".".join(str(part) for part in first["loc"])
         message = first["msg"][0].lower() + first["msg"][1:]
         got = first["input"] if isinstance(first["input"], str | int | float | bool) else type(first["input"]).__name__
+        # [final] follows [recipe]: one mistake there is told once.
+        rest = [one for one in rest if one["loc"][1:] != first["loc"][1:] or one["input"] != first["input"]]
         more = f" (and {len(rest)} more)" if rest else ""
-        raise ConfigError(f"{where}: {key}: {message}, not {got!r}{more}") from None
+        near = _meant(got, re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", ""))))
+        raise ConfigError(f"{where}: {key}: {message}, not {got!r}{near}{more}") from None
+
+
+def _meant(wrong: Any, known: Sequence[str]) -> str:
+    """The name that someone meant who wrote another, in words; empty where none is near."""
+    near = difflib.get_close_matches(str(wrong).lower(), known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def check_keys(data: Mapping[str, Any], where: str) -> None:
@@ -327,6 +349,8 @@ def _homes(key: str) -> list[str]:
 
 def _near(wrong: str, known: Iterable[str], prefix: str = "") -> str:
     names = list(known)
+    if (said := CALLED.get(wrong.lower())) in names:
+        return f"did you mean {prefix}{said}?"
     near = [name for name in names if "." in name] or difflib.get_close_matches(wrong, names, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(prefix + name for name in near)}?"

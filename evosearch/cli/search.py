@@ -60,7 +60,12 @@ def run(
         str | None, option("COLUMN", SPACE, "Of a CSV, to predict: its name, or number from 0.", default="the last")
     ] = None,
     start: Annotated[
-        list[str] | None, option("ARCH", SPACE, "A known network to start from, again for more; none: samples alone.")
+        list[str] | None,
+        option(
+            "ARCH",
+            SPACE,
+            "A network to start from: file, name or text; again for more; none: samples.",
+        ),
     ] = None,
     layers: Annotated[list[Path] | None, option("FILE.py", SPACE, "Layers of your own; again for more.")] = None,
     max_params: Annotated[int | None, option("N", SPACE, "Most trainable parameters.", min=0)] = None,
