@@ -147,11 +147,18 @@ def one_finite(text, derivation, seed):
 
 def two(text, derivation, seed):
     return {{"+a": float(VALUES[seed % len(VALUES)]), "-b": float(VALUES[seed // 16 % len(VALUES)])}}
+
+def one_of_two(text, derivation, seed):
+    return {{"+a": float(len(text)), "-b": 5.0}}
+
+def neither_of_two(text, derivation, seed):
+    return {{"+a": 1.0, "-b": 5.0}}
 """
+TWO = ("two", "one_of_two", "neither_of_two")  # objectives, of which both, one or none tells candidates apart
 NSGA2 = ["--strategy", "nsga2", "--set", 'search.objectives=["+a","-b"]']
 
 
-@pytest.mark.parametrize("name", ["spread", "same", "denormal", "one_finite", "two"])
+@pytest.mark.parametrize("name", ["spread", "same", "denormal", "one_finite", *TWO])
 @pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_a_run_of_any_floats_ends_and_is_resumed_reported_verified_and_repaired(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -164,7 +171,7 @@ def test_a_run_of_any_floats_ends_and_is_resumed_reported_verified_and_repaired(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     arguments = ["--grammar", "lang.lark", "--budget", "60", "--name", "r", "-q", "--set", "workers.pool=inline"]
-    strategy = NSGA2 if name == "two" else []
+    strategy = NSGA2 if name in TWO else []
     assert main(["run", "--task", f"{module}:{name}", *arguments, *strategy]) == DONE
     for command in ("verify r", "repair r", "resume r --budget 90 -q", "report r", "status r", "best r", "list"):
         assert main(command.split()) == DONE, (command, capsys.readouterr().err)
