@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from evosearch import grammar as language
+from evosearch.cost import FULL
 from evosearch.errors import ArchitectureError, LayerError, ShapeError, SpaceExhausted
 from evosearch.identity import canonical_key
 from evosearch.layers.base import MODES, Layer, Shape, Want, show
+from evosearch.layers.formatting import formatted_cost
 from evosearch.layers.library.mean_linear import MeanLinear
+from evosearch.layers.liveness import peak_scalars
+from evosearch.layers.modifiers import named
 from evosearch.layers.node import Node
 from evosearch.sampler import Sampler, SamplingStats, TooLarge, flatten
 
@@ -43,6 +47,7 @@ class Limits:
     max_nodes: node draws for one sample, and derivation nodes of any candidate.
     max_depth: nested layers from which on only the shortest alternatives are drawn.
     max_params, max_flops, max_activations, max_modules: as in Cost, the head included.
+    max_memory: bytes of inference on one example, weights included, as Architecture.memory counts them.
 
     At 1,000 nodes and depth 10 einspace gives about 1,100 samples and 40,000 nodes a second at 3x32x32 (mean 38 nodes,
     99th percentile 5 ms, slowest of 1,000 under 0.3 s; one core of a shared x86-64 machine, CPython 3.11); at depth 16,
@@ -57,6 +62,7 @@ class Limits:
     max_flops: int | None = None
     max_activations: int | None = None
     max_modules: int | None = 2000
+    max_memory: int | None = field(default=None, metadata={"neutral": None})
 
     def exceeded(self, cost: Cost) -> str | None:
         """The name of the first limit that the cost is over, or None."""
@@ -73,6 +79,7 @@ class Architecture:
 
     root: the typed tree of the sentence. input: the network's input shape. text: the sentence, without white space.
     stem, head: what stands before and behind the tree, the same in a whole search; None for nothing.
+    format: of all weights, see evosearch.layers.modifiers; "" for float32.
     """
 
     root: Node
@@ -82,20 +89,41 @@ class Architecture:
     layer_digests: str = ""
     head: Node | None = None
     stem: Node | None = None
+    format: str = ""
 
-    @property
+    @cached_property
     def cost(self) -> Cost:
         """Of the whole network: stem, tree and head."""
-        cost = self.root.cost
+        cost = self._cost(self.root)
         for node in (self.stem, self.head):
             if node is not None:
-                cost = cost + node.cost
+                cost = cost + self._cost(node)
         return cost
+
+    def _cost(self, node: Node) -> Cost:
+        return formatted_cost(node, self.format) if self.format else node.cost
 
     @property
     def output(self) -> Shape:
         """The output shape of the tree, which the head reads."""
         return self.root.output
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes that inference on one example takes at most: what is live at once, and the weights.
+
+        A number is float32 where the whole network has no format; the weights are counted in their parts' own.
+
+        From the lines that the layers write, whose variables are let go as soon as nothing needs them any more.
+        """
+        nodes = [node for node in (self.stem, self.root, self.head) if node is not None]
+        bits = min(named(self.format).input_bits, FULL) if self.format else FULL
+        return -(-bits * peak_scalars(nodes) // 8) + self.cost.bytes
+
+    @property
+    def trained_with(self) -> Mapping[str, str]:
+        """What the sentence says of the network's training: fields of the recipe and their texts."""
+        return self.root.layer.trained_with()
 
     @cached_property
     def key(self) -> str:
@@ -153,6 +181,7 @@ class Space:
         head: the layer behind every architecture, which gives the task's outputs, e.g. MeanLinear(10); a number is the
             usual one with so many outputs.
         stem: the layer before every architecture; the sentences are then read at its output shape.
+        format: of all weights, where a sentence does not say another one of its network.
     """
 
     def __init__(
@@ -163,8 +192,10 @@ class Space:
         limits: Limits | None = None,
         head: Leaf | int | None = None,
         stem: Leaf | None = None,
+        format: str = "",
     ) -> None:
         self.grammar, self.vocabulary, self.limits = grammar, vocabulary, limits or Limits()
+        self.format = format
         self.network_input, self.head = input, MeanLinear(head) if isinstance(head, int) else head
         self.stem = None if stem is None or input is None else _node(stem, input)
         self.input = input if self.stem is None else self.stem.output  # what the sentences are read at
@@ -264,7 +295,8 @@ class Space:
         digests = self.vocabulary.digest if self.vocabulary else ""
         head = None if self.head is None else _node(self.head, node.output)
         text = self.render(derivation)
-        return Architecture(node, self.network_input or self.input, text, derivation, digests, head, self.stem)
+        said = node.layer.trained_with().get("modifier", self.format)
+        return Architecture(node, self.network_input or self.input, text, derivation, digests, head, self.stem, said)
 
     def fits(self, derivation: Derivation) -> bool:
         """Whether the derivation is valid at the input shape and has at most `max_nodes` nodes."""
@@ -284,7 +316,10 @@ class Space:
         """The name of the limit that the architecture exceeds, or None."""
         if architecture.derivation.size > self.limits.max_nodes:
             return "max_nodes"
-        return self.limits.exceeded(architecture.cost)
+        over = self.limits.exceeded(architecture.cost)
+        if over is None and self.limits.max_memory is not None and architecture.memory > self.limits.max_memory:
+            return "max_memory"
+        return over
 
     def node(self, derivation: Derivation, shape: Shape) -> Node:
         """The typed tree of a derivation of any part rule at an input shape; raises ShapeError."""

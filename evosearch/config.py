@@ -37,6 +37,7 @@ import pydantic
 from evosearch.architecture import Limits
 from evosearch.ensemble import EnsembleSettings
 from evosearch.errors import ConfigError
+from evosearch.evaluation.hardware import HardwareSettings
 from evosearch.evaluation.recipe import Recipe
 from evosearch.paths import bundled, is_file, is_folder, project, run_around
 from evosearch.search import SearchSettings
@@ -121,6 +122,7 @@ class Config(pydantic.BaseModel):
     ensemble: Annotated[EnsembleSettings, _neutral({})] = EnsembleSettings()
     workers: WorkerSettings = WorkerSettings()
     data: TaskSettings = TaskSettings()
+    hardware: Annotated[HardwareSettings, _neutral({})] = HardwareSettings()
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -417,6 +419,9 @@ def _with_paths(data: Mapping[str, Any], folder: Path, *, beside: bool = False) 
         if key in data:
             value = data[key]
             found[key] = [absolute(key, text) for text in value] if isinstance(value, list) else absolute(key, value)
+    hardware = found.get("hardware")
+    if isinstance(hardware, Mapping) and "table" in hardware:
+        found["hardware"] = {**hardware, "table": absolute("table", hardware["table"])}
     return found
 
 

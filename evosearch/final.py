@@ -189,7 +189,7 @@ def subject(config: Config, text: str) -> Subject:
         who = f"task {task.name}" if grammar.input != "none" else f"grammar {grammar.name}"
         raise UsageError(f"{who} has no networks to train; name a data set and a grammar with layers")
     head = own.get("head", config.head).function if config.head else None
-    space = space_of(task, grammar, config.layers, config.limits, head)
+    space = space_of(task, grammar, config.layers, config.limits, head, config.recipe.modifier)
     derivation = space.parse(text)
     try:
         architecture = space.read(derivation)
@@ -251,7 +251,7 @@ def train(found: Subject, seeds: int, weights: Mapping[str, Tensor] | None = Non
     outcome = Outcome(found, device, (), (), {})
     for seed in range(found.config.seed, found.config.seed + seeds):
         recipe = replace(found.config.final, seed=seed)
-        final = Final(found.task, recipe, device, found.config.workers.threads)
+        final = Final(found.task, recipe, found.config.recipe, device, found.config.workers.threads)
         one = final.train(found.architecture, weights=weights)
         if any(earlier.network is not None for earlier in outcome.finished):
             one = replace(one, network=None)

@@ -21,6 +21,7 @@ from evosearch.layers.base import Series
 from evosearch.layers.builder import Builder, Working
 from evosearch.layers.guards import where
 from evosearch.layers.library.mean_linear import MeanLinear
+from evosearch.layers.modifiers import named
 from evosearch.layers.node import Node
 from evosearch.layers.shapes import show
 from evosearch.layers.writing import repeated, write
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from evosearch.architecture import Architecture
     from evosearch.layers.builder import Path
+    from evosearch.layers.modifiers import Modifier
     from evosearch.layers.node import Layer
     from evosearch.layers.shapes import Shape
 
@@ -130,7 +132,7 @@ def segments(architecture: Architecture) -> list[nn.Module]:
     they are made under the same seed. Their parameters have the names of that module's, each in one piece.
     """
     found: list[nn.Module] = []
-    builder = Builder(repeated=repeated(_nodes(architecture)))
+    builder = Builder(repeated=repeated(_nodes(architecture)), format=_format(architecture))
     for node in _series(architecture):
         builder = builder.after()
         start = builder.start(node.inputs)
@@ -171,6 +173,10 @@ def _series(architecture: Architecture) -> Iterator[Node]:
 
 def _nodes(architecture: Architecture) -> list[Node]:
     return [node for node in (architecture.stem, architecture.root, architecture.head) if node is not None]
+
+
+def _format(architecture: Architecture) -> Modifier | None:
+    return named(architecture.format) if architecture.format else None
 
 
 def _made(text: str, builder: Builder) -> nn.Module:
@@ -262,7 +268,7 @@ def _write(architecture: Architecture, name: str) -> tuple[str, Builder]:
 def _written(architecture: Architecture, prefix: str = "") -> tuple[Builder, Sequence[str]]:
     """What all layers wrote, and the lines of forward. prefix: of the names of blocks' classes."""
     nodes = _nodes(architecture)
-    build = Builder(repeated=repeated(nodes), prefix=prefix)
+    build = Builder(repeated=repeated(nodes), prefix=prefix, format=_format(architecture))
     start = end = build.start(architecture.input)
     for node in nodes:
         end = write(node, end, build)

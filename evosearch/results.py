@@ -51,10 +51,14 @@ class Finished:
 
 @dataclass(frozen=True)
 class Final:
-    """How the best candidate is trained: on train and validation together, with a recipe of its own."""
+    """How the best candidate is trained: on train and validation together, with a recipe of its own.
+
+    searched: the recipe that candidates were trained with.
+    """
 
     task: Task
     recipe: Recipe
+    searched: Recipe
     device: str
     threads: int
 
@@ -68,6 +72,8 @@ class Final:
         """
         import torch
 
+        recipe = self.recipe.lasting(self.searched, architecture.trained_with)
+
         def made() -> nn.Module:
             built = network.build(architecture)
             if weights is not None:
@@ -80,7 +86,7 @@ class Final:
             trained = final_train(
                 made,
                 self.task,
-                self.recipe,
+                recipe,
                 device=self.device,
                 seed=self.recipe.training_seed(architecture.key),
                 key=architecture.key,
@@ -95,17 +101,18 @@ class Final:
             "key": architecture.key,
             "test": test,
             "metrics": dict(score.metrics),
-            "cost": asdict(architecture.cost),
+            "cost": architecture.cost.pack(),
             "seconds": score.seconds,
             "seed": score.seed,
             "device": self.device,
             "torch": torch.__version__,
+            "recipe": asdict(recipe),
         }
         error = score.error or score.status
         if trained.network is None or not self.recipe.mirrored:
             return Finished(architecture, trained.network, test, metrics, error)
         both = Ensemble((architecture,), (1.0,), self.task.kind.averaging, mirrored=True)
-        metrics["cost"] = asdict(both.cost)
+        metrics["cost"] = both.cost.pack()
         return Finished(both, joined(both, [trained.network.state_dict()]), test, metrics, error)
 
     def baseline(self) -> dict[str, float]:
@@ -202,7 +209,8 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
         raise RunError(f"{best}: its head is code of your own, {own}; build it by model.py, its weights lie beside it")
     head = MeanLinear(int(run.header["outputs"]))
     columns = Columns.unpacked(run.header["columns"]) if "columns" in run.header else None
-    space = open_space(read, layers, tuple(run.header["input"]), head=head, columns=columns)
+    made = run.header.get("modifier", "")
+    space = open_space(read, layers, tuple(run.header["input"]), head=head, columns=columns, format=made)
     try:
         state = load_file(best / "weights.safetensors")
         text = read_arch(best / "architecture.arch")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from evosearch.cost import Cost
+from evosearch.cost import COUNTED, Cost
 
 Status = Literal["ok", "stopped", "invalid", "over_budget", "nan", "oom", "timeout", "crashed"]
 STATUSES: tuple[str, ...] = get_args(Status)
@@ -39,12 +39,12 @@ class Score:
     @property
     def figures(self) -> Mapping[str, float]:
         """All that the search may optimise: what was measured, and the cost where there is a network that has one."""
-        counted = {name: float(count) for name, count in asdict(self.cost).items()} if self.cost != Cost() else {}
+        counted = {name: float(getattr(self.cost, name)) for name in COUNTED} if self.cost != Cost() else {}
         return {**counted, **self.objectives}
 
     def pack(self) -> dict[str, Any]:
         """As plain values for msgpack."""
-        return asdict(self)
+        return {**asdict(self), "cost": self.cost.pack()}
 
     @classmethod
     def unpack(cls, data: Mapping[str, Any]) -> Score:

@@ -28,11 +28,12 @@ def open_space(
     limits: Limits | None = None,
     head: Leaf | None = None,
     columns: Columns | None = None,
+    format: str = "",
 ) -> Space:
     """The architectures of a grammar at an input shape; the usual one of its mode where none is given.
 
     layers: files of a person's own; of two layers of one name the later one counts. Runs them. head: as in Space.
-    columns: of the table that is read, where it is one.
+    columns: of the table that is read, where it is one. format: as in Space.
     Raises UsageError where a language without shapes is given one.
     """
     if grammar.input == "none":
@@ -42,7 +43,8 @@ def open_space(
     own: dict[str, type] = {}
     for file in layers:
         own |= load_layers(file)
-    return Space(grammar, vocabulary(grammar, own, columns), input or USUAL_INPUT[grammar.input], limits, head)
+    words = vocabulary(grammar, own, columns)
+    return Space(grammar, words, input or USUAL_INPUT[grammar.input], limits, head, format=format)
 
 
 def space_of(
@@ -51,12 +53,13 @@ def space_of(
     layers: Iterable[Path | str] = (),
     limits: Limits | None = None,
     head: Callable[[int], Leaf] | None = None,
+    format: str = "",
 ) -> Space:
     """The candidates for a task: networks from its input shape to its outputs, or sentences of a language.
 
     A task that scores candidates itself need not say what they take; a grammar with layers is then read at its usual
-    input shape. head: makes the head for so many outputs, where it is not that of the task's kind. Raises UsageError
-    where a task that trains networks is given a language without layers.
+    input shape. head: makes the head for so many outputs, where it is not that of the task's kind. format: as in Space.
+    Raises UsageError where a task that trains networks is given a language without layers.
     """
     if grammar.input == "none":
         if isinstance(task, Task):
@@ -65,7 +68,7 @@ def space_of(
     behind = None
     if isinstance(task, Task):
         behind = task.kind.head(task) if head is None else head(task.outputs)
-    return open_space(grammar, layers, task.input_shape, limits, behind, table_of(task))
+    return open_space(grammar, layers, task.input_shape, limits, behind, table_of(task), format)
 
 
 def table_of(task: AnyTask) -> Columns | None:

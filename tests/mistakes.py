@@ -429,6 +429,27 @@ IMAGES = "run --dry-run --grammar tiny_cnn --task"
 TABLE = "run --dry-run --grammar bits.lark --task table:t.csv"
 VECTOR = "run --grammar mlp --task points.csv --device cpu --set workers.pool=inline --set recipe.epochs=1 --quiet"
 
+JOINT = """\
+// input: vector
+start: {start}
+net: "relu" -> relu
+word: setting -> recipe
+setting: KEY "=" VALUE -> setting
+KEY: "{key}"
+VALUE: "{value}"
+"""
+
+
+def joint(key: str = "lr", value: str = "0.1", start: str = 'net "@" word -> with_recipe') -> Prepare:
+    """points.csv, and a grammar whose sentences say one field of their recipe."""
+    return both(points, write("joint.lark", JOINT.format(start=start, key=key, value=value)))
+
+
+INNER = 'inner\ninner: net "@" word -> with_recipe'
+LATE = f"{TASK} points.csv --set search.objectives=['accuracy','table_latency']"
+ENERGY = f"{TASK} points.csv --set search.objectives=['accuracy','energy']"
+RAPL = "evosearch.evaluation.hardware.RAPL"
+
 COMMANDS = [
     usage("fly", "No such command 'fly'", "evolve --help"),
     usage("run --bugdet 3", "No such option: --bugdet", "--budget", "evolve run --help"),
@@ -538,6 +559,43 @@ CONFIGS = [
         "search.objectives: 'ece'",
         "say '+ece' where it is, '-ece' where smaller is",
         at=bits,
+    ),
+    usage("run --set recipe.modifier=w9", "recipe.modifier: no format 'w9'; there are e4m3, w4a8, sparse0.9, 2:4"),
+    usage("run --set hardware.threads=0", "hardware.threads is 0; it must be at least 1"),
+    usage("run --set hardware.target=0", "hardware.target is 0.0; it is a time in milliseconds, above 0"),
+    usage(LATE, "table_latency: say which table: hardware.table = FILE.csv", at=points),
+    usage(f"{LATE} --set hardware.table=t.csv", "t.csv: cannot be read", "name a CSV file", at=points),
+    usage(
+        f"{LATE} --set hardware.table=t.csv",
+        "t.csv:1: a table of layers has the columns layer, input, ms",
+        at=both(points, write("t.csv", "a,b\n1,2\n")),
+    ),
+    usage(
+        f"{LATE} --set hardware.table=t.csv",
+        "t.csv:2: ms is 'fast'; it is a number",
+        at=both(points, write("t.csv", "layer,input,ms\nrelu,3,fast\n")),
+    ),
+    usage(ENERGY, "energy: there are no RAPL counters in", at=points, patches={RAPL: Path("nowhere")}),
+    usage(
+        ENERGY,
+        "energy_uj cannot be read: Is a directory; let this user read it",
+        at=both(points, folder("rapl/intel-rapl:0/energy_uj")),
+        patches={RAPL: Path("rapl")},
+    ),
+    usage(
+        "run --dry-run --grammar joint.lark --task points.csv",
+        "joint.lark:5: a sentence's recipe says lrr=0.1; it may say epochs, batch",
+        at=joint("lrr"),
+    ),
+    usage(
+        "run --dry-run --grammar joint.lark --task points.csv",
+        "joint.lark:5: a sentence's recipe says epochs=x; it must be a whole number",
+        at=joint("epochs", "x"),
+    ),
+    usage(
+        "run --dry-run --grammar joint.lark --task points.csv",
+        "joint.lark:3: only what 'start' stands for has a recipe",
+        at=joint(start=INNER),
     ),
     usage("run --dry-run --set recipe.stop=medain", "recipe.stop: no stop rule 'medain'; did you mean median?"),
     usage("run --set recipe.batch=1", "recipe.batch is 1; it must be at least 2"),

@@ -15,7 +15,16 @@ from tests.conftest import ROOT
 from tests.docpages import Block, Reader, blocks, exact, form, matches
 
 DOCS = ROOT / "docs"
-QUICK = ("index", "library", "howto/data", "howto/export", "howto/layer", "howto/mutation")
+QUICK = (
+    "index",
+    "library",
+    "howto/data",
+    "howto/device",
+    "howto/export",
+    "howto/layer",
+    "howto/mutation",
+    "howto/recipe",
+)
 SLOW = (
     "tutorial",
     "howto/compare",

@@ -235,6 +235,10 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
     "what a task does with one candidate becomes that candidate's score; tests/test_tasks_table.py": [
         ("tasks/function.py", "FunctionTask.evaluate", "TaskError"),
         ("tasks/table.py", "cell", "TaskError"),
+        ("evaluation/hardware.py", "LayerTable.latency", "ConfigError"),
+    ],
+    "a machine with a GPU is needed for it; tests/test_hardware.py": [
+        ("evaluation/hardware.py", "_nvml", "ConfigError"),
     ],
     "nothing known to us leads here: kept so that what Lark or Python do otherwise one day is told in one line": [
         ("grammar/compilation.py", "_compile", 'refused(source, "its rules or terminals are nested too deep")'),

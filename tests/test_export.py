@@ -356,7 +356,7 @@ def finished_run(folder: Path) -> None:
             run.append_proposal({"number": number, "key": key, "text": text, **made})
             score = Score(key, "ok", {"accuracy": 0.9 - number / 10}, cost=found.architecture.cost, seconds=1.0)
             run.append_score({"number": number, **score.pack()})
-        finished = results.Final(best.task, config.final, "cpu", 1).train(best.architecture)
+        finished = results.Final(best.task, config.final, config.recipe, "cpu", 1).train(best.architecture)
         run.write_best(results.files(finished, best.task, {"metric": best.task.metric}))
 
 

@@ -20,7 +20,8 @@ from tests.spaces import GRAMMARS, SHAPES, headed, language_of, samples, seed, s
 if TYPE_CHECKING:
     from evosearch.layers.base import Shape
 
-NAMES = sorted(path.stem for path in GRAMMARS.glob("*.lark"))
+IMPORTED = ("recipe",)  # for other grammars to import: tests/test_joint.py
+NAMES = sorted(path.stem for path in GRAMMARS.glob("*.lark") if path.stem not in IMPORTED)
 FILES = sorted(path.stem for path in (GRAMMARS / "seeds").glob("*.arch"))
 SEEDS = [name for name in FILES if language_of(name) == "einspace"]
 

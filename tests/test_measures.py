@@ -22,7 +22,7 @@ def digits() -> Task:
     return task
 
 
-@pytest.mark.parametrize("name", ["latency", "ece", "length", "rmse", "tokens", "train_time"])
+@pytest.mark.parametrize("name", ["delay", "width", "length", "rmse", "tokens", "train_time"])
 def test_what_the_table_does_not_know_must_say_its_direction(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         measures.objective(name)

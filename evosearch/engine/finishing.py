@@ -228,9 +228,7 @@ class Finishing:
                     break
                 seed = evaluation_seed(self.final.seed, self._key(way), repeat=seeds[way])
                 out[self.number] = (way, seed, estimate * share)
-                recipe = replace(
-                    self.final, epochs=max(1, math.floor(way.epochs * share)), folds=self.folds, stop="off"
-                )
+                recipe = replace(self._recipe(way, share), folds=self.folds, stop="off")
                 one, brief = self.finalists[way.candidate], Training(recipe, whole, until)
                 repeat = 0 if whole else seeds[way]
                 self.pool.submit(workers.Job(self.number, one.text, one.key, seed, brief, repeat=repeat))
@@ -272,6 +270,14 @@ class Finishing:
         """For the seeds: at the recipe's own epochs the candidate's, so that `evolve train` trains the same network."""
         key = self.finalists[way.candidate].key
         return key if way.epochs == self.final.epochs else f"{key}:{way.epochs}"
+
+    def _recipe(self, way: Way, share: float = 1.0) -> Recipe:
+        """How a way trains its candidate, which may have a say in it: epochs are those of one that has none.
+
+        share: of the epochs, where there is no time for all of them.
+        """
+        epochs = max(1, math.floor(way.epochs * share))
+        return replace(self.final, epochs=epochs).lasting(self.spec.recipe, self.finalists[way.candidate].trained_with)
 
     def _estimate(self, way: Way, whole: bool) -> float:
         """Seconds of a training, from what the search took."""
@@ -412,11 +418,12 @@ class Finishing:
             "key": first.key,
             "test": single,
             "metrics": dict(score.metrics),
-            "cost": asdict(first.cost),
+            "cost": first.cost.pack(),
             "seconds": self.clock() - self.begun,
             "seed": score.seed,
             "device": self.device,
             "torch": torch.__version__,
+            "recipe": asdict(self._recipe(whole[0].way)),
             "held_out": figures,
         }
         mirrored = self.final.mirrored
@@ -427,7 +434,7 @@ class Finishing:
         architectures = tuple(self.finalists[one.way.candidate] for one in whole)
         ensemble = Ensemble(architectures, shares, averaging, mirrored)
         module = joined(ensemble, [state for _, state in read_back])
-        metrics["cost"] = asdict(ensemble.cost)
+        metrics["cost"] = ensemble.cost.pack()
         if len(whole) == 1:
             return Finished(ensemble, module, single, metrics)
         mean = sum(w * averaging.to_average(out) for w, (out, _) in zip(shares, read_back, strict=True))
@@ -439,7 +446,7 @@ class Finishing:
             "metrics": {**score.metrics, f"test_{task.metric}": test[task.metric], f"{task.metric}_se": error},
             "single": {
                 "test": single,
-                "cost": asdict(replace(ensemble, members=(first,), weights=(1.0,)).cost),
+                "cost": replace(ensemble, members=(first,), weights=(1.0,)).cost.pack(),
                 "metrics": dict(score.metrics),
             },
             "members": members,

@@ -134,6 +134,8 @@ def begun(setup: Setup, folder: Path, watch: Watch, began: float | None = None) 
     }
     if setup.space.vocabulary and (columns := setup.space.vocabulary.columns_read):
         header["columns"] = columns.packed()
+    if setup.config.recipe.modifier:
+        header["modifier"] = setup.config.recipe.modifier
     with Run.create(folder, header=header, files=files) as run:
         watch.started({"run": folder, **_facts(setup)})
         for line in setup.task.summary() if isinstance(setup.task, Task) else ():

@@ -385,7 +385,7 @@ class Session:
         if isinstance(self.setup.task, Task):
             self.watch.progress(self._progress("final"))
             config = self.setup.config
-            final = Final(self.setup.task, config.final, self.setup.final_device, config.workers.threads)
+            final = Final(self.setup.task, config.final, config.recipe, self.setup.final_device, config.workers.threads)
             best, trained = self._trained(final, finalists)
             test, baseline = dict(trained.test), self._baseline(final)
             fitness = {"fitness": self._fitness_of(best), "metric": self.setup.task.metric, "baseline": baseline}

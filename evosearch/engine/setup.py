@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from evosearch.evaluation.evaluators import Spec, evaluator
 from evosearch.evaluation.job import Context, Evaluator, Resources
 from evosearch.evaluation.recipe import check
 from evosearch.layers.base import mode, show
+from evosearch.layers.library.with_recipe import Setting, WithRecipe
 from evosearch.search import Search
 from evosearch.space import space_of
 from evosearch.store.ledger import known_as
@@ -104,6 +106,10 @@ class Setup:
         context = Context(self.space, self.task, config.recipe, resources, self.rule, signs, proxies=seen)
         usual = evaluator(context, _evaluator(config, self.operators)).digest
         own = {name: version for name, version in self.operators.used.items() if name.partition("/")[0] in SCORING}
+        if isinstance(self.task, Task):
+            names = [one.name for one in self.objectives if f"measure/{one.name}" not in own]
+            taken = measures.asked(names, {}, config.hardware, usual=not config.evaluator)
+            own |= {f"measure/{one.name}": repr(getattr(one, "settings", "")) for one in taken}
         if not own:
             return usual
         return hashlib.blake2b(json.dumps([usual, own]).encode(), digest_size=16).hexdigest()
@@ -163,6 +169,7 @@ class Setup:
             operators=config.operators,
             evaluator=config.evaluator,
             head=config.head,
+            hardware=config.hardware,
         )
 
 
@@ -187,9 +194,10 @@ def prepare(
     head = own.get("head", config.head).function if config.head else None
     if isinstance(task, Task):
         _check_input(read, task)
-    space = space_of(task, read, config.layers, config.limits, head)
+    space = space_of(task, read, config.layers, config.limits, head, config.recipe.modifier)
     if isinstance(task, Task):
         _check_for(task, config)
+        _check_words(space, task, config)
     rule = stopping.find(config.recipe.stop, own.own("stop"))
     objectives = _objectives(space, task, config, own, header)
     texts = _seed_texts(config, space, seed_folder) if seed_texts is None else dict(seed_texts)
@@ -227,22 +235,44 @@ def _check_for(task: Task, config: Config) -> None:
         raise ConfigError(str(error).replace("recipe.", "final.", 1)) from None
 
 
+def _check_words(space: Space, task: Task, config: Config) -> None:
+    """Raise ConfigError where what the grammar may say of a recipe is none, or is not for such a task."""
+    grammar = space.grammar
+    for alternative, spec in space.vocabulary.specs.items() if space.vocabulary else ():
+        where = f"{alternative.file or grammar.name}:{alternative.line}"
+        if issubclass(spec.cls, WithRecipe) and alternative.rule != grammar.start:
+            raise ConfigError(f"{where}: only what {grammar.start!r} stands for has a recipe; say it there")
+        if not issubclass(spec.cls, Setting):
+            continue
+        texts = [[text for text, _ in grammar.terminals[name].representatives()] for name in alternative.terminals]
+        for key, value in itertools.product(*texts):
+            try:
+                check(task, config.recipe.said({key: value}))
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}") from None
+
+
 def _objectives(
     space: Space, task: Any, config: Config, own: Operators, header: Mapping[str, Any] | None
 ) -> tuple[Objective, ...]:
     """What the search optimises: as asked, else the task's metric. Raises ConfigError where there is no such thing."""
     asked = config.search.objectives
-    mine = measures.own(map(measures.name_of, asked), own.own("measure"))
-    seen = proxies.named(config.recipe, map(measures.name_of, asked), own)
+    names = [measures.name_of(text) for text in asked]
+    mine = measures.asked(names, own.own("measure"), config.hardware, usual=not config.evaluator)
+    seen = proxies.named(config.recipe, names, own)
     if seen and not isinstance(task, Task):
         raise ConfigError(f"proxies are of networks that are trained, and {task.name} scores candidates by itself")
     context = Context(space, task, config.recipe, Resources(), measures=mine, proxies=seen)
     known = evaluator(context, _evaluator(config, own)).measures
     if header is not None:
         return measures.recorded(header, asked)
+    for measure in mine if isinstance(task, Task) else ():
+        if hasattr(measure, "require"):
+            measure.require(workers.devices(config.workers)[0])
     for text in asked:
         if isinstance(task, Task) and measures.name_of(text) not in known:
-            raise ConfigError(f"search.objectives: {text}: {task.name} has {', '.join(sorted(known))}")
+            there = sorted({*known, *(one.name for one in measures.on_demand(config.hardware))})
+            raise ConfigError(f"search.objectives: {text}: {task.name} has {', '.join(there)}")
     return tuple(measures.objective(text, known) for text in asked or (task.metric,))
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+    from evosearch.architecture import Architecture
     from evosearch.evaluation.stopping import StopRule
     from evosearch.tasks.base import Array
 
@@ -43,6 +44,7 @@ class Trained(NamedTuple):
     """The score, the trained network and its metric where the score is ok, and the traceback of what failed.
 
     outputs: of the network that was kept, (N, outputs) for the examples that it was judged on, where the score is ok.
+    architecture: what was built, where the caller says it.
     """
 
     score: Score
@@ -50,6 +52,7 @@ class Trained(NamedTuple):
     log: str = ""
     metric: float = math.nan
     outputs: Array | None = None
+    architecture: Architecture | None = None
 
 
 def train(

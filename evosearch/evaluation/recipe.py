@@ -7,16 +7,27 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from evosearch.errors import ConfigError
 from evosearch.evaluation.augment import AUGMENT
+from evosearch.layers.modifiers import named
 from evosearch.score import evaluation_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from evosearch.tasks.base import Task
 
 ALPHAS = (("mixup", 0), ("cutmix", 0))
+KEPT = (
+    "seed",
+    "folds",
+    "stop",
+    "deterministic",
+    "inherit",
+    "inherit_epochs",
+)  # how candidates are compared: no sentence says it of itself
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Recipe:
     mirrored: whether a network for images is judged, and answers, by the mean over an image and its mirror image, left
         to right; for one that was trained with flip.
     ema: the share that stays of a running average of the weights, which is judged and kept, in a step; 0 for none.
+    modifier: format of all weights and of what their layers read: w8a8 (whole numbers of 8 bits), e4m3, e5m2, 2:4 (two
+        of every four weights), sparse0.9, random0.9 (a share of zeros); empty: float32.
     deterministic: same seed, same score; bit for bit on CPU at one thread count.
     folds: 1: a candidate is trained on the train split and judged on the validation split. k, above 1: train and
         validation rows together are cut into k folds, by class, fixed before the search; a candidate is trained once
@@ -80,6 +93,7 @@ class Recipe:
     mirrored: bool = field(default=False, metadata={"neutral": False})
     ema: float = field(default=0.0, metadata={"neutral": 0.0})
     folds: int = field(default=1, metadata={"neutral": 1})
+    modifier: str = field(default="", metadata={"neutral": ""})
     deterministic: bool = True
     stop: str = "off"
     proxies: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
@@ -107,6 +121,11 @@ class Recipe:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
         if self.mixup and self.cutmix:
             raise ConfigError("recipe.mixup and recipe.cutmix: one of the two; set the other to 0")
+        if self.modifier:
+            try:
+                named(self.modifier)
+            except ValueError as error:
+                raise ConfigError(f"recipe.modifier: {error}") from None
         unknown = [name for name in self.augment if name not in AUGMENT]
         if unknown:
             raise ConfigError(f"recipe.augment: no augmentation '{unknown[0]}'; there are {', '.join(AUGMENT)}")
@@ -139,9 +158,45 @@ class Recipe:
             raise ValueError(f"a fidelity of {fidelity}; it is above 0 and at most 1")
         return replace(self, epochs=max(1, round(self.epochs * fidelity)))
 
+    def said(self, words: Mapping[str, str]) -> Recipe:
+        """The recipe with what a sentence says of it in place of its own: fields by name, each value as text.
+
+        Several words of `augment` have a plus between them, and none is "none". Raises ConfigError where that is no
+        recipe.
+        """
+        return replace(self, **{key: _value(key, text) for key, text in words.items()}) if words else self
+
+    def lasting(self, searched: Recipe, words: Mapping[str, str]) -> Recipe:
+        """This one, which trains what a search found, for a candidate that says so much of its own training.
+
+        searched: the search's. The epochs are to the candidate's as this recipe's are to the search's.
+        """
+        if not words:
+            return self
+        epochs = searched.said(words).epochs * self.epochs / searched.epochs
+        return replace(self.said(words), epochs=max(1, round(epochs)))
+
     def training_seed(self, key: str) -> int:
         """A training's seed: the same for equal keys whenever and wherever they are proposed."""
         return evaluation_seed(self.seed, key)
+
+
+def _value(key: str, text: str) -> Any:
+    """A field's value from a sentence's text. Raises ConfigError."""
+    kinds = {name: kind for name, kind in get_type_hints(Recipe).items() if name not in (*KEPT, "__pydantic_config__")}
+    if key not in kinds:
+        raise ConfigError(f"a sentence's recipe says {key}={text}; it may say {', '.join(kinds)}")
+    kind = kinds[key]
+    if get_origin(kind) is tuple:
+        return () if text == "none" else tuple(text.split("+"))
+    known = get_args(kind) or (("true", "false") if kind is bool else ())
+    try:
+        if known and text not in known:
+            raise ValueError
+        return text == "true" if kind is bool else text if known else kind(text)
+    except ValueError:
+        wanted = " or ".join(known) or {int: "a whole number", float: "a number"}.get(kind, "text")
+        raise ConfigError(f"a sentence's recipe says {key}={text}; it must be {wanted}") from None
 
 
 # For the bundled digits: 190 steps of batch 64 where einspace's recipe, made for far larger sets, would take 32. Small

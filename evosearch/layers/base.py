@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, TypeVar
@@ -51,6 +51,17 @@ class Word:
     """An argument made of words: a split, a merge, a rearrangement. No layer of its own: the combinator uses it."""
 
     name: ClassVar[str] = ""
+
+
+def described(layer: object) -> str:
+    """A layer as a grammar's author would name it: `linear 64`, `branching clone 2, add`."""
+    return f"{layer.name} {', '.join(map(_spoken, _values(layer)))}".strip()  # type: ignore[attr-defined]
+
+
+def _spoken(argument: object) -> str:
+    if isinstance(argument, tuple):
+        return " ".join(map(_spoken, argument))
+    return " ".join([argument.name, *map(_spoken, _values(argument))]) if isinstance(argument, Word) else str(argument)
 
 
 def canonical_argument(argument: object) -> object:
@@ -88,6 +99,10 @@ class _Named:
     def arguments(self) -> tuple[object, ...]:
         """The fields' values: what tells two layers of this class apart."""
         return _values(self)
+
+    def trained_with(self) -> Mapping[str, str]:
+        """What it says of the training of the network whose root it is: fields of the recipe and their texts."""
+        return {}
 
 
 class Leaf(_Named, ABC):
@@ -285,6 +300,7 @@ __all__ = [
     "Word",
     "WrittenLeaf",
     "canonical_argument",
+    "described",
     "larger",
     "matches",
     "mode",

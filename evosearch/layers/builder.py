@@ -6,16 +6,21 @@ longer than by hand-written code; and it counts what backward will hold.
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
+from evosearch.cost import FULL
+from evosearch.layers.modifiers import Spared
 from evosearch.layers.shapes import Shape, show
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from evosearch.layers.modifiers import Modifier
 
 
 class ModuleLayer(Protocol):
@@ -33,6 +38,7 @@ class _Line:
     code: str  # with a pair of braces for each input
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    inside: int = 0  # scalars that a block's class holds at the most, its input aside
 
 
 Path: TypeAlias = "tuple[tuple[int, int], ...]"  # of a use of a layer: (part, copy) of each use from the root down
@@ -96,6 +102,7 @@ class Builder:
     repeated: (layer, input shape) of the blocks that get a class of their own. outlined: these classes, by that and
     whether gradients reach their input. prefix: of their names.
     place: the use of a layer that is being written. origins: attribute name -> the use that added it.
+    format: of the weights of what is being written, None for float32. spared: what formats changed of the costs.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
@@ -107,6 +114,9 @@ class Builder:
     prefix: str = ""
     place: Origin = ROOT
     origins: dict[str, Origin] = field(default_factory=dict)
+    format: Modifier | None = None
+    spared: Spared = field(default_factory=Spared)
+    _formatted: dict[str, tuple[int, int]] = field(default_factory=dict)  # module -> its weights, output channels
     _lines: list[_Line] = field(default_factory=list)
     _shapes: dict[str, Shape] = field(default_factory=dict)
     _bases: dict[str, str] = field(default_factory=dict)  # the variable whose storage a view shows
@@ -121,7 +131,7 @@ class Builder:
 
     def after(self) -> Builder:
         """An empty Builder for the part of a network behind this one: its submodules are numbered on."""
-        return Builder(helpers={}, repeated=self.repeated, _counts=self._counts, _taken=self._taken)
+        return Builder(helpers={}, repeated=self.repeated, format=self.format, _counts=self._counts, _taken=self._taken)
 
     def module(self, code: str, name: str, *, trained: bool = True, numbered: bool = True) -> str:
         """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3").
@@ -133,6 +143,12 @@ class Builder:
             self._counts[name] += 1  # "conv" eleven times, and "conv1" once
         self._counts[name] += 1
         self._taken.add(attribute)
+        if self.format is not None and (weights := weighted(code)) is not None:
+            self._formatted[f"self.{attribute}"] = weights
+            self.spared += _spared_weights(self.format, *weights)
+            code = self.format.code(code)
+            for source in self.format.sources:
+                self.helper(source)
         self.modules[attribute] = code
         self.origins[attribute] = self.place
         if trained:
@@ -156,7 +172,10 @@ class Builder:
         return "self.progress"
 
     def helper(self, source: str) -> None:
-        """Has the source define a helper function or module, whose `def name(` or `class name(` begins `source`."""
+        """Has the source define a helper, a function or class, whose `def name(` or `class Name(` begins `source`.
+
+        They stand in alphabetical order; a base class has a name that comes first.
+        """
         found = re.search(r"^(?:def|class) (\w+)\(", source, re.MULTILINE)
         assert found is not None, "a helper is a function or a class"
         self.helpers[found.group(1)] = source
@@ -177,6 +196,13 @@ class Builder:
         view: the output shows the first input's storage. float32: CUDA's autocast computes it so.
         """
         (output,) = self._add(code, inputs, 1, shape, inputs[0] if view else None)
+        for module in re.findall(r"(self\.\w+)\(", code) if self._formatted else ():
+            if module in self._formatted and self.format is not None:
+                weights, channels = self._formatted[module]
+                multiplied = weights * math.prod(shape) // channels
+                held = self.format.copies * math.prod(self._shapes[inputs[0]])
+                self.spared += _spared_work(self.format, multiplied, held)
+                extra += held
         if self._learned.intersection((*inputs, *re.findall(r"self\.\w+", code))):
             self._learned.add(output)  # backward comes this way
             if keeps:
@@ -208,7 +234,7 @@ class Builder:
 
     def nested(self) -> Builder:
         """An empty Builder for what is inside a class, which shares the helpers of this one."""
-        return Builder(helpers=self.helpers)
+        return Builder(helpers=self.helpers, format=self.format)
 
     def call(self, block: Outlined, name: str, x: str, shape: Shape) -> str:
         """Adds a submodule of an outlined class and the line that calls it; what it keeps inside counts once a call."""
@@ -222,8 +248,11 @@ class Builder:
         kept = {variable: side for variable, side in ends.items() if variable in inner._kept}
         extra = inner.held() - sum(math.prod(inner._shapes[variable]) for variable in kept)
         self._copies += inner._copies
+        self.spared += inner.spared
         self._widest = max(self._widest, inner.working().widest)
-        return self.line(f"{module}({{}})", x, shape=shape, keeps=" ".join(kept.values()), extra=extra)
+        output = self.line(f"{module}({{}})", x, shape=shape, keeps=" ".join(kept.values()), extra=extra)
+        self._lines[-1].inside = inner.inside(start, end)
+        return output
 
     def shape(self, variable: str) -> Shape:
         return self._shapes[variable]
@@ -244,6 +273,33 @@ class Builder:
             if any(self._bases[v] == v for v in line.outputs)  # a view writes nothing
         ]
         return Working(self.held(), self._copies, max([*widths, self._widest]))
+
+    def peak(self, x: str, output: str) -> int:
+        """Scalars of one example that the lines hold at once, at the most: what is still needed, and what is written.
+
+        x: the input, which counts for as long as a line needs it. output: what is returned, kept to the end. Tensors
+        that a line makes for itself and views, which hold nothing, are not counted; those of a block's class are.
+        """
+        last = {self._bases[v]: n for n, line in enumerate(self._lines) for v in line.inputs}
+        last[self._bases[output]] = len(self._lines)
+        live = {self._bases[x]} if self._bases[x] in last else set()
+        held = most = sum(math.prod(self._shapes[v]) for v in live)
+        for number, line in enumerate(self._lines):
+            new = {v for v in line.outputs if self._bases[v] == v}
+            written = sum(math.prod(self._shapes[v]) for v in new)
+            most = max(most, held + max(written, line.inside))
+            live |= new
+            held += written
+            gone = {v for v in live if last.get(v, -1) <= number}
+            held -= sum(math.prod(self._shapes[v]) for v in gone)
+            live -= gone
+        return most
+
+    def inside(self, x: str, output: str) -> int:
+        """The peak of a class's lines beside its input, which whoever called it holds until they are done."""
+        kept = Builder(_shapes=self._shapes, _bases=self._bases)
+        kept._lines = [*self._lines, _Line("", (x,), ())]
+        return kept.peak(x, output) - math.prod(self._shapes[x])
 
     def start(self, shape: Shape, *, trained: bool = False) -> str:
         """A variable that is there. trained: whether gradients reach it."""
@@ -292,6 +348,36 @@ class Builder:
             self._shapes[variable] = shape
             self._bases[variable] = variable if base is None else self._bases[base]
         return variables
+
+
+WEIGHTED = re.compile(r"nn\.(Linear|Conv[123]d)\((.*)\)")
+
+
+def weighted(code: str) -> tuple[int, int] | None:
+    """(weights, output channels) of the linear or convolution layer that code makes; None of another module."""
+    found = WEIGHTED.fullmatch(code)
+    if found is None:
+        return None
+    call = ast.parse(code, mode="eval").body
+    assert isinstance(call, ast.Call)
+    inputs, outputs, *more = [ast.literal_eval(argument) for argument in call.args]
+    if found[1] == "Linear":
+        return inputs * outputs, outputs
+    named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    kernel = more[0] if more else named["kernel_size"]
+    axes = int(found[1][4])
+    places = math.prod(kernel) if isinstance(kernel, tuple) else kernel**axes
+    return inputs // named.get("groups", 1) * outputs * places, outputs
+
+
+def _spared_weights(format: Modifier, weights: int, channels: int) -> Spared:
+    stored = math.ceil(weights * format.density * format.weight_bits)
+    return Spared(params=channels if format.scales else 0, bits=FULL * weights - stored)
+
+
+def _spared_work(format: Modifier, multiplied: int, held: int) -> Spared:
+    bits = min(format.weight_bits, FULL) * min(format.input_bits, FULL)
+    return Spared(activations=held, bitops=FULL * FULL * multiplied - math.ceil(multiplied * format.density * bits))
 
 
 def _name(index: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from itertools import islice, product
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from evosearch.layers.base import Combinator, Leaf, Shape, Word
 from evosearch.layers.columns import ReadsColumns, usual
@@ -133,6 +133,8 @@ def _values(kind: Any, cls: type, of: Field[Any]) -> Iterator[Any]:
         yield from SHARES
     elif kind is str:
         yield from re.findall(r'"([^"]+)"', cls.__doc__ or "")
+    elif get_origin(kind) is tuple:
+        yield ()
     elif isinstance(kind, type) and issubclass(kind, Word):
         for name in sorted(NAMES):
             if issubclass(NAMES[name], kind):

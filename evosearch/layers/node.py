@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 from evosearch.layers.shapes import Shape, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from evosearch.cost import Cost
     from evosearch.grammar.core import Derivation
@@ -30,6 +30,9 @@ class Layer(Protocol):
 
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         """False where the rule can't hold for any shape with so many axes (and such an output): spares trying it."""
+
+    def trained_with(self) -> Mapping[str, str]:
+        """What it says of the training of the network whose root it is: fields of the recipe and their texts."""
 
     @property
     def shape(self) -> Callable[..., Shape]:

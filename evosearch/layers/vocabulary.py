@@ -19,7 +19,7 @@ from importlib.util import module_from_spec
 from itertools import islice, product
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from evosearch.errors import ArchitectureError, LayerError
 from evosearch.executed import helpers, noting
@@ -41,12 +41,13 @@ class Spec:
     """How an alternative makes its layer.
 
     cls: the class. constants: arguments told by the layer's name. arguments: (field name, type) of those told by the
-    alternative's terminals and words, in the sentence's order.
+    alternative's terminals and words, in the sentence's order. rest: how many of them, at the end, are one tuple.
     """
 
     cls: type
     constants: tuple[Any, ...]
     arguments: tuple[tuple[str, type], ...]
+    rest: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,6 +221,12 @@ def _spec(
         raise mistake(f"{name!r}: {cls.__name__} does not take {len(given)} numbers: {_signature(wanted)}")
     open_fields = wanted[len(given) :]
     arguments = list(_arguments(grammar, alternative, words))
+    rest = None
+    if open_fields and get_origin(open_fields[-1][1]) is tuple:  # the last field takes however many there are left
+        last, kind = open_fields.pop()
+        rest = max(len(arguments) - len(open_fields), 0)
+        open_fields += [(last, get_args(kind)[0])] * rest
+        wanted = [*wanted[: len(given)], *open_fields]
     if not needed <= len(given) + len(arguments) <= len(wanted):
         raise mistake(f"{name!r} takes {_signature(open_fields)}; here are {len(arguments)} arguments")
     for (what, source), (field_name, kind) in zip(arguments, open_fields, strict=False):
@@ -239,7 +246,8 @@ def _spec(
     if not spliced and not least <= found <= most:
         expected = f"{least}" if least == most else f"at least {least}"
         raise mistake(f"{name!r} takes {expected} parts; here are {found}")
-    spec = Spec(cls, tuple(CONVERSIONS[kind](text) for text, kind in fixed), tuple(open_fields[: len(arguments)]))
+    constants_given = tuple(CONVERSIONS[kind](text) for text, kind in fixed)
+    spec = Spec(cls, constants_given, tuple(open_fields[: len(arguments)]), rest)
     texts = [[text for text, _ in source.representatives()] for _, source in arguments if isinstance(source, Terminal)]
     if len(texts) == len(arguments):
         for chosen in islice(product(*texts), MAX_TRIED):
@@ -258,6 +266,8 @@ def _instance(spec: Spec, arguments: tuple[Any, ...]) -> Any:
             values.append(CONVERSIONS[kind](argument) if isinstance(argument, str) else argument)
         except ValueError:
             raise ValueError(f"{name} must be {called(kind)}, not {argument!r}") from None
+    if spec.rest is not None:
+        values[len(values) - spec.rest :] = [tuple(values[len(values) - spec.rest :])]
     return spec.cls(*spec.constants, *values)
 
 

@@ -57,7 +57,7 @@ def outline(node: Node, x: str, build: Builder) -> str | None:
     """
     if (node.layer, node.inputs) not in build.repeated:
         return None
-    key = (node.layer, node.inputs, build.reached(x))
+    key = (node.layer, node.inputs, build.format, build.reached(x))
     found = build.outlined.get(key)
     if found is None:
         inner = build.nested()
@@ -67,7 +67,7 @@ def outline(node: Node, x: str, build: Builder) -> str | None:
         end = write(inside, start, inner)
         if inner.owned:
             return None
-        twin = build.outlined.get((*key[:2], not key[2]))
+        twin = build.outlined.get((*key[:3], not key[3]))
         name = twin.name if twin else _fresh(type(node.layer).__name__, build)
         title = f"{show(node.inputs)} to {show(node.output)}"
         found = build.outlined[key] = Outlined(name, title, inner, start, end)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from evosearch.cost import Cost
-from evosearch.layers.base import Shape, Word, show
+from evosearch.layers.base import Shape, described, show
 
 if TYPE_CHECKING:
     from evosearch.architecture import Architecture
@@ -54,16 +53,7 @@ def steps(node: Node) -> list[Node]:
 
 def describe(node: Node) -> str:
     """A layer as a grammar's author would name it: `linear 64`, `branching clone 2, add`."""
-    return f"{node.layer.name} {', '.join(map(_word, _fields(node.layer)))}".strip()
-
-
-def _word(value: Any) -> str:
-    return " ".join([value.name, *map(str, _fields(value))]) if isinstance(value, Word) else str(value)
-
-
-def _fields(value: Any) -> list[Any]:
-    """The arguments of a layer or word, in the sentence's order: both are dataclasses."""
-    return [getattr(value, field.name) for field in dataclasses.fields(value)]
+    return described(node.layer)
 
 
 def _row(cost: Cost, words: str, drawn: str, depth: int, inputs: Shape, output: Shape) -> dict[str, Any]:

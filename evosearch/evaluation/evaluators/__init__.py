@@ -16,6 +16,7 @@ from evosearch.errors import TaskError
 from evosearch.evaluation import measures, proxies, stopping
 from evosearch.evaluation.evaluators.direct import Direct
 from evosearch.evaluation.evaluators.network import Network
+from evosearch.evaluation.hardware import HardwareSettings
 from evosearch.evaluation.job import Context, Evaluator, Resources
 from evosearch.evaluation.recipe import Recipe
 from evosearch.space import space_of
@@ -40,6 +41,7 @@ class Spec:
     grammar: the grammar file. search_path: folders named for grammars. layers: files of the user's own layers.
     folder: the run's; empty where there is none. signs: the search's objectives, names to 1 or -1.
     operators: folders of the user's own plug-ins. evaluator, head: of those, by name; empty for the usual ones.
+    hardware: how what is measured of hardware is measured.
     """
 
     grammar: str
@@ -54,6 +56,7 @@ class Spec:
     operators: tuple[str, ...] = ()
     evaluator: str = ""
     head: str = ""
+    hardware: HardwareSettings = field(default_factory=HardwareSettings)
 
     def build(self, resources: Resources) -> Evaluator:
         own = plugins.find(self.operators)
@@ -61,10 +64,12 @@ class Spec:
         if not isinstance(task, Task | DirectTask):
             raise TaskError(f"task {task.name} neither has data to train on nor scores candidates itself")
         head = own.get("head", self.head).function if self.head else None
-        space = space_of(task, grammar.load(self.grammar, self.search_path), self.layers, self.limits, head)
+        read = grammar.load(self.grammar, self.search_path)
+        space = space_of(task, read, self.layers, self.limits, head, self.recipe.modifier)
         rule, signs = stopping.find(self.recipe.stop, own.own("stop")), dict(self.signs)
-        mine, seen = measures.own(signs, own.own("measure")), proxies.named(self.recipe, signs, own)
-        context = Context(space, task, self.recipe, resources, rule, signs, mine, seen)
+        taken = measures.asked(signs, own.own("measure"), self.hardware, usual=not self.evaluator)
+        seen = proxies.named(self.recipe, signs, own)
+        context = Context(space, task, self.recipe, resources, rule, signs, taken, seen)
         found = evaluator(context, own.get("evaluator", self.evaluator).function if self.evaluator else None)
         found.prepare(Path(self.folder) if self.folder else None)
         return found

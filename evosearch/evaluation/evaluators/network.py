@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from evosearch.cost import COUNTED
-from evosearch.errors import ArchitectureError
+from evosearch.errors import ArchitectureError, ConfigError
 from evosearch.evaluation import measures, proxies
 from evosearch.evaluation.crossing import judged
 from evosearch.evaluation.failures import one_line
@@ -75,10 +75,12 @@ class Network:
         space, resources = self.context.space, self.context.resources
         try:
             architecture = space.read(space.parse(job.text))
-        except ArchitectureError as error:
+            recipe = self.context.recipe.said(architecture.trained_with).at(job.fidelity)
+            check(self.task, recipe)
+        except (ArchitectureError, ConfigError) as error:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
         network.require_true(architecture)
-        recipe, cost = self.context.recipe.at(job.fidelity), architecture.cost
+        cost = architecture.cost
         room = resources.device_memory
         if room and (needed := self.memory(cost.params, network.working_scalars(architecture), recipe)) > room:
             said = f"would take {needed / 2**30:.2f} GiB to train, and the limit is {room / 2**30:.2f}"
@@ -103,7 +105,8 @@ class Network:
             begin=lineage.begin if lineage else None,
             keep=lineage.keep if lineage else None,
         )
-        score = self._measured(lineage.finish(trained) if lineage else trained)
+        trained = (lineage.finish(trained) if lineage else trained)._replace(architecture=architecture)
+        score = self._measured(trained)
         if seen and score.status == "ok":
             asked = {name: value for name, value in seen.items() if name in self.context.signs}
             score = replace(score, objectives={**score.objectives, **asked}, metrics={**score.metrics, **seen})
@@ -124,15 +127,21 @@ class Network:
         return Lineage.of(job, architecture, self.context, recipe, self.folder)
 
     def _measured(self, trained: Trained) -> Score:
-        """The score with the measures of the person's own."""
+        """The score with the measures that the search asked for, and what they report beside themselves."""
         if trained.score.status != "ok":
             return trained.score
-        values = {measure.name: measure.value(trained, self.task) for measure in self.context.measures}
+        try:
+            values = {measure.name: measure.value(trained, self.task) for measure in self.context.measures}
+        except ConfigError as error:
+            return replace(trained.score, status="invalid", objectives={}, error=one_line(error))
         found = {name: float(value) for name, value in values.items() if value is not None}
         if bad := [name for name, value in found.items() if not math.isfinite(value)]:
             said = f"{bad[0]} is {found[bad[0]]}"
             return replace(trained.score, status="nan", objectives={}, error=said)
-        return replace(trained.score, objectives={**trained.score.objectives, **found})
+        metrics = dict(trained.score.metrics)
+        for measure in self.context.measures:
+            metrics |= measure.beside(trained, self.task) if hasattr(measure, "beside") else {}
+        return replace(trained.score, objectives={**trained.score.objectives, **found}, metrics=metrics)
 
     def memory(self, params: int, working: Working, recipe: Recipe) -> int:
         """Bytes of the device's memory that a training is estimated to take; on a GPU with what is there besides."""

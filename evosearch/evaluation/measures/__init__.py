@@ -13,13 +13,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from evosearch.errors import ConfigError
+from evosearch.evaluation.hardware import HardwareSettings
 from evosearch.evaluation.measures.activations import Activations
+from evosearch.evaluation.measures.adaptive_ece import AdaptiveEce
+from evosearch.evaluation.measures.bitops import Bitops
+from evosearch.evaluation.measures.brier import Brier
+from evosearch.evaluation.measures.bytes import Bytes
+from evosearch.evaluation.measures.ece import Ece
+from evosearch.evaluation.measures.energy import Energy
 from evosearch.evaluation.measures.error import Error
 from evosearch.evaluation.measures.flops import Flops
+from evosearch.evaluation.measures.latency import Latency
+from evosearch.evaluation.measures.log_loss import LogLoss
+from evosearch.evaluation.measures.memory import Memory
 from evosearch.evaluation.measures.metric import Metric
+from evosearch.evaluation.measures.mnas_hard import MnasHard
+from evosearch.evaluation.measures.mnas_soft import MnasSoft
 from evosearch.evaluation.measures.modules import Modules
 from evosearch.evaluation.measures.params import Params
+from evosearch.evaluation.measures.piece import Piece
+from evosearch.evaluation.measures.robustness import Robustness
 from evosearch.evaluation.measures.seconds import Seconds
+from evosearch.evaluation.measures.table_latency import TableLatency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,7 +75,20 @@ class Objective:
 
 
 OF_ANY: tuple[Measure, ...] = (Params(), Flops(), Activations(), Modules(), Seconds())
-MEASURES: Mapping[str, Measure] = {measure.name: measure for measure in (Error(), *OF_ANY)}
+
+
+def on_demand(settings: HardwareSettings) -> tuple[Measure, ...]:
+    """The measures that cost time, or are of no use to most: taken where a search has them among its objectives.
+
+    Beside `value` one may have `beside(trained, task)`, further figures by name, and `require(device)`, which raises
+    ConfigError where this machine cannot give it.
+    """
+    measured = (Latency, Energy, TableLatency, MnasSoft, MnasHard)
+    counted = (Ece(), AdaptiveEce(), Brier(), LogLoss(), Piece(), Robustness(), Memory(), Bytes(), Bitops())
+    return (*counted, *(made(settings) for made in measured))
+
+
+MEASURES: Mapping[str, Measure] = {m.name: m for m in (Error(), *OF_ANY, *on_demand(HardwareSettings()))}
 # Figures that a task has by itself: metrics of the task kinds, what a function returns that names nothing, losses.
 SIGNS: Mapping[str, int] = {
     **{name: measure.sign for name, measure in MEASURES.items()},
@@ -77,9 +105,20 @@ def of_networks(task: Task) -> tuple[Measure, ...]:
     return (Metric(task.metric, task.measure.sign), *rate, *OF_ANY)
 
 
-def own(names: Iterable[str], classes: Mapping[str, Callable[[], Measure]]) -> tuple[Measure, ...]:
-    """The measures of a person's own among the names; each is made without arguments."""
-    return tuple(classes[name]() for name in names if name in classes)
+def asked(
+    names: Iterable[str],
+    classes: Mapping[str, Callable[[], Measure]],
+    settings: HardwareSettings,
+    *,
+    usual: bool = True,
+) -> tuple[Measure, ...]:
+    """The measures among the names that are taken only where a search asks: a person's own, and those on demand.
+
+    classes: a person's own, each made without arguments; they go before bundled ones of the same name. usual: whether
+    the evaluator is; one of a person's own may measure what it likes under those names.
+    """
+    bundled = {measure.name: measure for measure in on_demand(settings)} if usual else {}
+    return tuple(classes[n]() if n in classes else bundled[n] for n in names if n in classes or n in bundled)
 
 
 def name_of(text: str) -> str:
@@ -156,10 +195,11 @@ __all__ = [
     "MEASURES",
     "Measure",
     "Objective",
+    "asked",
     "name_of",
     "objective",
     "of_networks",
-    "own",
+    "on_demand",
     "recorded",
     "timed",
     "unit",

@@ -131,7 +131,8 @@ class Report:
             outputs = None if header.get("head") else header.get("outputs")  # a head of one's own is code
             head = None if outputs is None else MeanLinear(int(outputs))
             columns = Columns.unpacked(header["columns"]) if "columns" in header else None
-            return open_space(read, self.layers, tuple(header["input"]), head=head, columns=columns)
+            made = header.get("modifier", "")
+            return open_space(read, self.layers, tuple(header["input"]), head=head, columns=columns, format=made)
         except (EvosearchError, ValueError) as error:
             return str(error)
 

@@ -1,0 +1,126 @@
+"""How far probabilities are from frequencies: of (N, classes) probabilities and (N,) right classes, in NumPy.
+
+A prediction's confidence is its largest probability. Guo et al. 2017 (On Calibration of Modern Neural Networks, arXiv
+1706.04599) for the errors and the temperature, Xiong et al. 2023 (Proximity-Informed Calibration, arXiv 2306.04590) for
+the one by proximity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+BINS = 15
+NEIGHBOURS = 10
+BLOCK = 1024  # rows whose distances to all training rows are held at a time
+LEAST = 1e-12  # probability whose logarithm is taken in the place of a smaller one's
+
+
+def confidence(probabilities: Array) -> Array:
+    """(N,): the probability of the class that is predicted."""
+    best: Array = probabilities.max(1)
+    return best
+
+
+def right(probabilities: Array, y: Array) -> Array:
+    """(N,) bool: whether the predicted class is the right one."""
+    hit: Array = probabilities.argmax(1) == y
+    return hit
+
+
+def ece(confidences: Array, hits: Array, bins: int = BINS) -> float:
+    """Expected calibration error: sum over equally wide bins (a, b] of n_b / N |accuracy_b - mean confidence_b|."""
+    edges = np.linspace(0, 1, bins + 1)
+    return _gap(confidences, hits, np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1))
+
+
+def adaptive_ece(confidences: Array, hits: Array, bins: int = BINS) -> float:
+    """The same over bins with equally many predictions each (Nguyen & O'Connor 2015)."""
+    return _gap(confidences, hits, _quantiles(confidences, bins))
+
+
+def piece(confidences: Array, hits: Array, proximity: Array, bins: int = BINS) -> float:
+    """Proximity-informed: the sum over `bins` quantiles of proximity, each cut into the bins of `ece`.
+
+    It is never below `ece` of the same rows: that one's bins are unions of these (the triangle inequality).
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    by_confidence = np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1)
+    return _gap(confidences, hits, _quantiles(proximity, bins) * bins + by_confidence)
+
+
+def proximity(features: Array, among: Array, neighbours: int = NEIGHBOURS) -> Array:
+    """(N,): exp(-mean *squared* distance) to the nearest rows of `among`, both with features of length 1.
+
+    features (N, D), among (M, D): the inputs of a network's head. Squared, as the authors' code has it.
+    """
+    mine, theirs = _normal(features), _normal(among)
+    count = min(neighbours, len(theirs))
+    found = []
+    for start in range(0, len(mine), BLOCK):
+        squared = np.clip(2 - 2 * mine[start : start + BLOCK] @ theirs.T, 0, None)
+        found.append(np.partition(squared, count - 1, axis=1)[:, :count].mean(1))
+    near: Array = np.exp(-np.concatenate(found))
+    return near
+
+
+def brier(probabilities: Array, y: Array) -> float:
+    """Mean squared distance between the probabilities and the right class's 0 and 1 (Brier 1950)."""
+    wanted = np.eye(probabilities.shape[1])[y]
+    return float(np.square(probabilities - wanted).sum(1).mean())
+
+
+def log_loss(probabilities: Array, y: Array) -> float:
+    """Mean negative logarithm, in nats, of the right class's probability."""
+    return float(-np.log(np.clip(probabilities[np.arange(len(y)), y], LEAST, None)).mean())
+
+
+def temperature(logits: Array, y: Array) -> float:
+    """The number by which logits (N, classes) are divided so that their log loss is least, between 0.05 and 20.
+
+    It changes no prediction (Guo et al. 2017, section 4.2).
+    """
+    from scipy.optimize import minimize_scalar
+
+    centred = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    chosen = centred[np.arange(len(y)), y]
+
+    def loss(log_temperature: float) -> float:
+        scaled = centred * np.exp(-log_temperature)
+        return float((np.log(np.exp(scaled).sum(1)) - chosen * np.exp(-log_temperature)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+
+
+def _gap(confidences: Array, hits: Array, bins: Array) -> float:
+    """Sum over bins of |sum of (hit - confidence)| / N: that is n_b / N |accuracy_b - mean confidence_b|."""
+    apart = np.bincount(bins, weights=hits.astype(np.float64) - confidences.astype(np.float64))
+    return float(np.abs(apart).sum() / len(confidences))
+
+
+def _quantiles(values: Array, bins: int) -> Array:
+    """The bin of each value, equally many in each; equal values share one."""
+    edges = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])
+    return np.searchsorted(edges, values, side="right")
+
+
+def _normal(rows: Array) -> Array:
+    rows = rows.reshape(len(rows), -1).astype(np.float64)
+    found: Array = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), LEAST)
+    return found
+
+
+__all__ = [
+    "adaptive_ece",
+    "brier",
+    "confidence",
+    "ece",
+    "log_loss",
+    "piece",
+    "proximity",
+    "right",
+    "temperature",
+]

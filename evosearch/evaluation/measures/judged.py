@@ -1,0 +1,26 @@
+"""What a trained network answered on the examples that it was judged on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from evosearch.evaluation.fit import Trained
+    from evosearch.tasks.base import Task
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def answered(trained: Trained, task: Task) -> tuple[Array, Array] | None:
+    """(N, classes) probabilities and the (N,) right classes; None where a task has no classes.
+
+    By folds they are of train and validation together, each answered by a network that was not trained on it.
+    """
+    if not task.kind.classes or trained.outputs is None or trained.outputs.ndim != 2:
+        return None
+    y = task.validation.y
+    if len(trained.outputs) != len(y):
+        y = np.concatenate([task.train.y, y])
+    return task.kind.averaging.to_average(trained.outputs), y
