@@ -419,6 +419,10 @@ def _with_paths(data: Mapping[str, Any], folder: Path, *, beside: bool = False) 
         if key in data:
             value = data[key]
             found[key] = [absolute(key, text) for text in value] if isinstance(value, list) else absolute(key, value)
+    for table in ("recipe", "final"):
+        settings = found.get(table)
+        if isinstance(settings, Mapping) and "teacher" in settings:
+            found[table] = {**settings, "teacher": absolute("teacher", settings["teacher"])}
     hardware = found.get("hardware")
     if isinstance(hardware, Mapping) and "table" in hardware:
         found["hardware"] = {**hardware, "table": absolute("table", hardware["table"])}

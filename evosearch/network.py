@@ -64,16 +64,18 @@ def _refuse_owned(builder: Builder) -> None:
         raise ExportError(f"cannot write {layers} as plain PyTorch; give the layer an `emit` that writes its code")
 
 
-def build(architecture: Architecture | Ensemble, outputs: int | None = None) -> nn.Module:
+def build(architecture: Architecture | Ensemble, outputs: int | None = None, *, drop_path: bool = False) -> nn.Module:
     """The network, or an ensemble, as a torch module, freshly initialised by torch's generator.
 
     Input: a batch of the architecture's input shape. Output: (batch, outputs) of its head; without a head, the output
     of its sentence. outputs: as in `source`.
     Submodules are named as in `source`; those of an ensemble's members have `members.N.` before them.
+    drop_path: whether, in training, examples pass residual parts by with the probability that each of its classes has
+    in the number `drop_path`, 0 until it is set.
     """
     if isinstance(architecture, Ensemble):
         return _joint(architecture)
-    return _made(*_write(_headed(architecture, outputs), "Network"))
+    return _made(*_write(_headed(architecture, outputs), "Network", drop_path))
 
 
 def _headed(architecture: Architecture, outputs: int | None) -> Architecture:
@@ -125,14 +127,15 @@ def _given(layer: Layer, inputs: Shape, node: Node | None) -> Shape | None:
         return None
 
 
-def segments(architecture: Architecture) -> list[nn.Module]:
+def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.Module]:
     """The network in pieces: the stem, each step of the outermost series, and the head, whichever there are.
 
     One after the other they compute what the module of `build` does, bit for bit, and so do their initial weights if
     they are made under the same seed. Their parameters have the names of that module's, each in one piece.
+    drop_path: as of `build`.
     """
     found: list[nn.Module] = []
-    builder = Builder(repeated=repeated(_nodes(architecture)), format=_format(architecture))
+    builder = Builder(repeated=repeated(_nodes(architecture)), format=_format(architecture), drop_path=drop_path)
     for node in _series(architecture):
         builder = builder.after()
         start = builder.start(node.inputs)
@@ -260,15 +263,15 @@ def _own_layer(builder: Builder) -> Callable[[str], nn.Module]:
 
 
 @lru_cache(maxsize=2)  # of one candidate the memory is estimated, then it is built
-def _write(architecture: Architecture, name: str) -> tuple[str, Builder]:
-    builder, body = _written(architecture)
+def _write(architecture: Architecture, name: str, drop_path: bool = False) -> tuple[str, Builder]:
+    builder, body = _written(architecture, drop_path=drop_path)
     return _code(builder, body, _title(architecture), name), builder
 
 
-def _written(architecture: Architecture, prefix: str = "") -> tuple[Builder, Sequence[str]]:
+def _written(architecture: Architecture, prefix: str = "", *, drop_path: bool = False) -> tuple[Builder, Sequence[str]]:
     """What all layers wrote, and the lines of forward. prefix: of the names of blocks' classes."""
     nodes = _nodes(architecture)
-    build = Builder(repeated=repeated(nodes), prefix=prefix, format=_format(architecture))
+    build = Builder(repeated=repeated(nodes), prefix=prefix, format=_format(architecture), drop_path=drop_path)
     start = end = build.start(architecture.input)
     for node in nodes:
         end = write(node, end, build)
@@ -303,6 +306,7 @@ def _class(build: Builder, body: Iterable[str], name: str, remark: str = "") -> 
     return [
         *blocks,
         f"class {name}(nn.Module):{remark}",
+        *(("    drop_path = 0.0", "") if build.drop_path else ()),
         "    def __init__(self):",
         "        super().__init__()",
         *(f"        {_attribute(build, attribute)}" for attribute in build.modules),

@@ -19,6 +19,7 @@ from evosearch import network
 from evosearch.ensemble import Ensemble
 from evosearch.errors import ExportError, RunCorrupt, RunError, StorageError
 from evosearch.evaluation.fit import final_train
+from evosearch.evaluation.rules import built
 from evosearch.paths import read_arch
 from evosearch.store.run import Run
 from evosearch.tasks.baseline import linear_baseline
@@ -75,10 +76,10 @@ class Final:
         recipe = self.recipe.lasting(self.searched, architecture.trained_with)
 
         def made() -> nn.Module:
-            built = network.build(architecture)
+            fresh = built(architecture, recipe)
             if weights is not None:
-                built.load_state_dict(weights)
-            return built
+                fresh.load_state_dict(weights)
+            return fresh
 
         threads = torch.get_num_threads()
         torch.set_num_threads(self.threads)  # sums round differently with their number

@@ -561,6 +561,12 @@ CONFIGS = [
         at=bits,
     ),
     usage("run --set recipe.modifier=w9", "recipe.modifier: no format 'w9'; there are e4m3, w4a8, sparse0.9, 2:4"),
+    usage("run --set recipe.rule=backprob", "recipe.rule: no rule 'backprob'; did you mean backprop?"),
+    usage(
+        f"{TASK} points.csv --set recipe.rule=distillation",
+        "recipe.teacher: none is named; name a file of `evolve export RUN -o FILE.pt2`",
+        at=points,
+    ),
     usage("run --set hardware.threads=0", "hardware.threads is 0; it must be at least 1"),
     usage("run --set hardware.target=0", "hardware.target is 0.0; it is a time in milliseconds, above 0"),
     usage(LATE, "table_latency: say which table: hardware.table = FILE.csv", at=points),

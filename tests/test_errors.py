@@ -236,6 +236,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("tasks/function.py", "FunctionTask.evaluate", "TaskError"),
         ("tasks/table.py", "cell", "TaskError"),
         ("evaluation/hardware.py", "LayerTable.latency", "ConfigError"),
+        ("evaluation/teachers.py", "teacher_of", "ConfigError"),
     ],
     "a machine with a GPU is needed for it; tests/test_hardware.py": [
         ("evaluation/hardware.py", "_nvml", "ConfigError"),

@@ -12,6 +12,7 @@ import numpy as np
 from evosearch.evaluation.crossing import judged
 from evosearch.evaluation.fit import final_train
 from evosearch.evaluation.job import Evaluation
+from evosearch.evaluation.rules import built
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,8 +60,6 @@ class Trainer:
         import torch
         from safetensors.torch import save_file
 
-        from evosearch import network
-
         training = cast("Training", job.brief)
         space, device = self.context.space, self.context.resources.device
         architecture = space.read(space.parse(job.text))
@@ -69,7 +68,7 @@ class Trainer:
         if not training.whole:
             what["repeat"] = job.repeat
         train = final_train if training.whole else judged
-        trained = train(lambda: network.build(architecture), self.task, training.recipe, **what)
+        trained = train(lambda: built(architecture, training.recipe), self.task, training.recipe, **what)
         if trained.score.status != "ok" or trained.network is None or trained.outputs is None:
             return Evaluation(trained.score, trained.log)
         kept = {OUTPUTS: torch.from_numpy(trained.outputs)}

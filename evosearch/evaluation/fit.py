@@ -19,6 +19,8 @@ from evosearch.evaluation.measures import of_networks
 from evosearch.evaluation.optimizers import optimizer_of, rate
 from evosearch.evaluation.precision import autocast, dtype_of, seeded
 from evosearch.evaluation.recipe import Recipe, check
+from evosearch.evaluation.regularising import drop_paths, dropped
+from evosearch.evaluation.rules import Learning, named
 from evosearch.evaluation.step import Step
 from evosearch.score import Score, Status
 from evosearch.tasks.base import Split, Task
@@ -226,10 +228,13 @@ class _Fit:
             network.to(memory_format=layout)  # type: ignore[call-overload]
             batches = Batches(self.task, train, self.recipe, self.device, layout, self.recipe.augment)
             judged = Batches(self.task, judge, self.recipe, self.device, layout)
-            step = Step(network, batches, self.task, self.recipe, self.device)
+            rule = named(self.recipe.rule)(network, Learning(self.task, self.recipe, self.device, batches.dtype))
+            step = Step(network, batches, rule, self.recipe, self.device)
             epochs, metric, loss = self.recipe.epochs, math.nan, math.nan
             self.planned = batches.steps * epochs
+            dropping = dropped(network, self.recipe.dropout)
             for epoch in range(epochs):
+                rule.begin(epoch)
                 train_loss = self._epoch(step, batches, epoch, judged.count / judged.size)
                 last = (epoch + 1) * batches.steps >= self.planned
                 if curve or last:
@@ -240,6 +245,9 @@ class _Fit:
                     break
             step.keep_average()
             step.set_progress(1.0)
+            dropping()
+            drop_paths(network, 0.0)
+            network = self.network = rule.kept()
         metrics = {"loss": loss, "train_loss": train_loss, "epochs": self.planned / batches.steps}
         if step.graph_failed:
             metrics["graph_fallbacks"] = 1.0
@@ -259,6 +267,8 @@ class _Fit:
             at = epoch * batches.steps + number
             step.set_rate(rate(self.recipe, at, self.planned))
             step.set_progress(at / self.planned)
+            if self.recipe.drop_path:
+                drop_paths(step.network, self.recipe.drop_path * at / self.planned)
             total += step(order[number * batches.size : (number + 1) * batches.size])
             if self.clock() > self.deadline:
                 raise Stopped("timeout", f"time limit reached in epoch {epoch + 1}, step {number + 1}")

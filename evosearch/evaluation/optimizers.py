@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from evosearch.evaluation.recipe import Recipe
 
+POWER = 10.0  # order of cosine power annealing, as its authors train to the end
 ONE_CYCLE_RISE = 0.3  # share of the steps in which one-cycle rises where no warm-up is given, as torch's default
 
 
@@ -56,4 +57,13 @@ def rate(recipe: Recipe, step: int, steps: int) -> float:
         return recipe.lr * (step + 1) / warm
     if recipe.schedule == "constant":
         return recipe.lr
-    return recipe.lr * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1))) / 2
+    cosine = (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1))) / 2
+    return recipe.lr * (powered(cosine, POWER) if recipe.schedule == "power" else cosine)
+
+
+def powered(share: float, order: float) -> float:
+    """Cosine power annealing's share of the rate (Hundt et al. 2019, arXiv 1903.09900, equation 1).
+
+    order^(share + 1), brought to 0 at a share of 0 and to 1 at 1; an order of 1 is the share itself, its limit.
+    """
+    return share if order == 1 else (order**share - 1) / (order - 1)

@@ -7,10 +7,12 @@ import json
 import math
 from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from evosearch.errors import ConfigError
 from evosearch.evaluation.augment import AUGMENT
+from evosearch.evaluation.rules import named as named_rule
 from evosearch.layers.modifiers import named
 from evosearch.score import evaluation_seed
 
@@ -41,7 +43,8 @@ class Recipe:
     momentum: of SGD; AdamW's first beta.
     nesterov: whether SGD's momentum is Nesterov's.
     weight_decay: on the weights of linear and convolution layers only, not on norms, biases or positional encodings.
-    schedule: cosine falls from lr to 0; onecycle rises from lr/25 and falls to lr/250,000, as torch's; constant.
+    schedule: cosine falls from lr to 0; onecycle rises from lr/25 and falls to lr/250,000, as torch's; constant; power
+        is cosine power annealing: it falls sooner and lingers at small rates (arXiv 1907.04572).
     warmup: epochs in which the rate rises linearly to lr; for onecycle the length of its rise (0: 30 % of the steps).
     label_smoothing: share of the target probability that is spread evenly over all classes.
     clip: largest L2 norm of the whole gradient; 0 for no limit.
@@ -56,6 +59,14 @@ class Recipe:
     mirrored: whether a network for images is judged, and answers, by the mean over an image and its mirror image, left
         to right; for one that was trained with flip.
     ema: the share that stays of a running average of the weights, which is judged and kept, in a step; 0 for none.
+    rule: how a network learns, a file of evaluation/rules: backprop; gradient_noise; mono_forward, each segment by a
+        loss of its own; distillation and guidance, by a teacher.
+    gradient_noise: variance of the first step's noise, where the rule has some.
+    teacher: whose answers (distillation) or representations (guidance) are learned: a file that `evolve export` wrote
+        as pt2, or self: the network's own state after earlier epochs.
+    dropout: share of the numbers before the last linear layer that are 0 in a step, the others scaled up.
+    drop_path: probability at the end of the training that an example passes a residual part by; it rises linearly
+        from 0 (NASNet's ScheduledDropPath, arXiv 1707.07012).
     modifier: format of all weights and of what their layers read: w8a8 (whole numbers of 8 bits), e4m3, e5m2, 2:4 (two
         of every four weights), sparse0.9, random0.9 (a share of zeros); empty: float32.
     deterministic: same seed, same score; bit for bit on CPU at one thread count.
@@ -81,7 +92,7 @@ class Recipe:
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 3e-4
-    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
+    schedule: Literal["cosine", "onecycle", "constant", "power"] = "cosine"
     warmup: float = 0.0
     label_smoothing: float = 0.0
     clip: float = 0.0
@@ -93,6 +104,11 @@ class Recipe:
     mirrored: bool = field(default=False, metadata={"neutral": False})
     ema: float = field(default=0.0, metadata={"neutral": 0.0})
     folds: int = field(default=1, metadata={"neutral": 1})
+    rule: str = field(default="backprop", metadata={"neutral": "backprop"})
+    gradient_noise: float = field(default=0.3, metadata={"neutral": 0.3})
+    teacher: str = field(default="", metadata={"neutral": ""})
+    dropout: float = field(default=0.0, metadata={"neutral": 0.0})
+    drop_path: float = field(default=0.0, metadata={"neutral": 0.0})
     modifier: str = field(default="", metadata={"neutral": ""})
     deterministic: bool = True
     stop: str = "off"
@@ -110,17 +126,19 @@ class Recipe:
             ("warmup", 0),
             ("inherit_epochs", 0),
             ("clip", 0),
+            ("gradient_noise", 0),
             *ALPHAS,
         ):
             if not getattr(self, name) >= least:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least {least}")
         if not (self.lr > 0 and math.isfinite(self.lr)):
             raise ConfigError(f"recipe.lr is {self.lr}; it must be a number above 0")
-        for name in ("momentum", "label_smoothing", "ema"):
+        for name in ("momentum", "label_smoothing", "ema", "dropout", "drop_path"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
         if self.mixup and self.cutmix:
             raise ConfigError("recipe.mixup and recipe.cutmix: one of the two; set the other to 0")
+        named_rule(self.rule)
         if self.modifier:
             try:
                 named(self.modifier)
@@ -140,6 +158,8 @@ class Recipe:
         for key in dataclass_fields(self):  # a key that came later counts where it does something
             if "neutral" in key.metadata and fields[key.name] == key.metadata["neutral"]:
                 del fields[key.name]
+        if self.teacher and Path(self.teacher).is_file():  # what it says counts, not where it lies
+            fields["teacher"] = hashlib.blake2b(Path(self.teacher).read_bytes(), digest_size=16).hexdigest()
         if threads != 1:  # one is left out, so that the digests that runs and ledgers hold stay theirs
             fields["threads"] = threads
         return hashlib.blake2b(json.dumps(fields, sort_keys=True).encode(), digest_size=16).hexdigest()
@@ -212,6 +232,7 @@ def check(task: Task, recipe: Recipe) -> None:
         if axes not in augment.axes or (augment.of_pictures and not task.images):
             meant = "images" if 3 in augment.axes else "series"
             raise ConfigError(f"recipe.augment is for {meant}, and {task.name} has none; leave it empty")
+    named_rule(recipe.rule).require(recipe)
     if recipe.folds > (rows := len(task.train) + len(task.validation)):
         raise ConfigError(f"recipe.folds is {recipe.folds}, and {task.name} has {rows} rows to train on; say fewer")
     if recipe.cutmix and not task.images:

@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.evaluation.averaging import averaged
 from evosearch.evaluation.failures import Stopped, one_line
-from evosearch.evaluation.mixing import cutmix, mixup
 from evosearch.evaluation.optimizers import optimizer_of
-from evosearch.evaluation.precision import autocast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 
     from evosearch.evaluation.batches import Batches
     from evosearch.evaluation.recipe import Recipe
-    from evosearch.tasks.base import Task
+    from evosearch.evaluation.rules import Rule
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +31,14 @@ class Step:
     captures_failed: ClassVar[int] = 0  # in this process
     EAGER = 3  # steps before the capture, on the stream that it is made on, as torch.cuda.graph asks
 
-    def __init__(self, network: nn.Module, batches: Batches, task: Task, recipe: Recipe, device: str) -> None:
-        self.network, self.task, self.recipe, self.device, self.batches = network, task, recipe, device, batches
+    def __init__(self, network: nn.Module, batches: Batches, rule: Rule, recipe: Recipe, device: str) -> None:
+        self.network, self.rule, self.recipe, self.device, self.batches = network, rule, recipe, device, batches
         self.optimizer = optimizer_of(network, recipe, device)
         self.average = averaged(network, recipe.ema)
         self._progress = [b for name, b in network.named_buffers() if name.rpartition(".")[2] == "progress"]
         self.graph_failed = False
         self._graph: torch.cuda.CUDAGraph | None = None
-        self._graphable = device.startswith("cuda") and batches.resident
+        self._graphable = device.startswith("cuda") and batches.resident and rule.captured and not recipe.drop_path
         self._done = 0
         self._rows: Tensor | None = None
         self._loss: Tensor | None = None
@@ -76,24 +74,15 @@ class Step:
         from torch.nn.utils import clip_grad_norm_
 
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss_of(*self.batches.take(rows))
+        loss = self.rule.loss(*self.batches.take(rows))
         loss.backward()  # type: ignore[no-untyped-call]
+        self.rule.change(self._done - 1)
         if self.recipe.clip:
             clip_grad_norm_(self.network.parameters(), self.recipe.clip)
         self.optimizer.step()
         if self.average is not None:
             self.average.update()
         return loss.detach()
-
-    def _loss_of(self, x: Tensor, y: Tensor) -> Tensor:
-        recipe = self.recipe
-        mixed = mixup(x, recipe.mixup) if recipe.mixup else cutmix(x, recipe.cutmix) if recipe.cutmix else None
-        with autocast(self.device, recipe):
-            out = self.network(x if mixed is None else mixed.x)
-        out = out.to(self.batches.dtype)
-        if mixed is None:
-            return self.task.kind.loss(out, y, recipe)
-        return mixed.loss(lambda targets: self.task.kind.loss(out, targets, recipe), y)
 
     def _aside(self, rows: Tensor) -> Tensor:
         import torch

@@ -23,6 +23,16 @@ if TYPE_CHECKING:
     from evosearch.layers.modifiers import Modifier
 
 
+DROP_PATH = '''
+def drop_path(x, rate, axes, training):
+    """A whole example is zero with probability `rate`, the others are scaled up."""
+    if not training or rate == 0:
+        return x
+    kept = torch.rand_like(x.flatten(1)[:, 0], dtype=torch.float32) >= rate
+    return x * (kept / (1 - rate)).to(x.dtype).view(-1, *[1] * axes)
+'''
+
+
 class ModuleLayer(Protocol):
     """A layer that has a `module` and no code."""
 
@@ -102,7 +112,8 @@ class Builder:
     repeated: (layer, input shape) of the blocks that get a class of their own. outlined: these classes, by that and
     whether gradients reach their input. prefix: of their names.
     place: the use of a layer that is being written. origins: attribute name -> the use that added it.
-    format: of the weights of what is being written, None for float32. spared: what formats changed of the costs.
+    format: of the weights of what is being written, None for float32. drop_path: whether residual parts are left out
+    at random in training, by the class's number `drop_path`. spared: what formats changed of the costs.
     """
 
     modules: dict[str, str] = field(default_factory=dict)
@@ -115,6 +126,7 @@ class Builder:
     place: Origin = ROOT
     origins: dict[str, Origin] = field(default_factory=dict)
     format: Modifier | None = None
+    drop_path: bool = False
     spared: Spared = field(default_factory=Spared)
     _formatted: dict[str, tuple[int, int]] = field(default_factory=dict)  # module -> its weights, output channels
     _lines: list[_Line] = field(default_factory=list)
@@ -131,7 +143,14 @@ class Builder:
 
     def after(self) -> Builder:
         """An empty Builder for the part of a network behind this one: its submodules are numbered on."""
-        return Builder(helpers={}, repeated=self.repeated, format=self.format, _counts=self._counts, _taken=self._taken)
+        return Builder(
+            helpers={},
+            repeated=self.repeated,
+            format=self.format,
+            drop_path=self.drop_path,
+            _counts=self._counts,
+            _taken=self._taken,
+        )
 
     def module(self, code: str, name: str, *, trained: bool = True, numbered: bool = True) -> str:
         """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3").
@@ -234,7 +253,15 @@ class Builder:
 
     def nested(self) -> Builder:
         """An empty Builder for what is inside a class, which shares the helpers of this one."""
-        return Builder(helpers=self.helpers, format=self.format)
+        return Builder(helpers=self.helpers, format=self.format, drop_path=self.drop_path)
+
+    def dropped(self, path: str) -> str:
+        """The variable of a residual part, left out at random where the network is trained so; else as it is."""
+        if not self.drop_path:
+            return path
+        self.helper(DROP_PATH)
+        shape = self.shape(path)
+        return self.line(f"drop_path({{}}, self.drop_path, {len(shape)}, self.training)", path, shape=shape, extra=1)
 
     def call(self, block: Outlined, name: str, x: str, shape: Shape) -> str:
         """Adds a submodule of an outlined class and the line that calls it; what it keeps inside counts once a call."""

@@ -18,6 +18,7 @@ from evosearch.evaluation.fit import warm_up
 from evosearch.evaluation.job import Context, Evaluation, Job
 from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.recipe import Recipe, check
+from evosearch.evaluation.rules import built
 from evosearch.score import Score
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class Network:
             return Evaluation(Score(job.key, "ok", seen, cost=cost, seconds=seconds, seed=job.seed))
         lineage = self._lineage(job, architecture, recipe)
         trained = judged(
-            lambda: network.build(architecture),
+            lambda: built(architecture, recipe),
             self.task,
             lineage.recipe if lineage else recipe,
             device=resources.device,

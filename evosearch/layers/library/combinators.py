@@ -67,7 +67,9 @@ class Branching(Combinator):
         branches = self.split.emit(x, node.inputs, build)
         outputs = []
         for part, start in zip(node.parts, branches, strict=True):
-            outputs.append((yield part, start))
+            output = yield part, start
+            path = self.merge.additive and part.cost.params > 0
+            outputs.append(build.dropped(output) if path else output)
         return self.merge.emit(outputs, node.output, build)
 
 
@@ -143,5 +145,5 @@ class Residual(Combinator):
         return sum_of([(), parts[0]], node.inputs, node.output)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        output = yield node.parts[0], x
+        output = build.dropped((yield node.parts[0], x))
         return build.line("{} + {}", x, output, shape=node.output)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, register, width
+from evosearch.layers.builder import DROP_PATH
 from evosearch.layers.library.dropout import Dropping
 from evosearch.layers.library.linear import Projection
 
@@ -13,15 +14,6 @@ if TYPE_CHECKING:
     from evosearch.layers.base import Emission
     from evosearch.layers.builder import Builder
     from evosearch.layers.node import Node
-
-DROP_PATH = '''
-def drop_path(x, rate, axes, training):
-    """A whole example is zero with probability `rate`, the others are scaled up."""
-    if not training or rate == 0:
-        return x
-    kept = torch.rand_like(x.flatten(1)[:, 0], dtype=torch.float32) >= rate
-    return x * (kept / (1 - rate)).to(x.dtype).view(-1, *[1] * axes)
-'''
 
 
 @register("drop_path")

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 
 class Merge(Word):
+    additive: ClassVar[bool] = False  # whether a branch may be left out: what the others give is still an output
+
     def pair(self, left: Shape, right: Shape) -> Shape:
         """The output shape of two branches; raises ShapeError where they do not go together."""
         raise NotImplementedError
@@ -78,6 +80,8 @@ class Merge(Word):
 @dataclass(frozen=True)
 class Add(Merge):
     """The sum of equal shapes."""
+
+    additive: ClassVar[bool] = True
 
     def pair(self, left: Shape, right: Shape) -> Shape:
         if left != right:

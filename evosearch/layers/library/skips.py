@@ -61,7 +61,7 @@ class Skip(Combinator):
         side = self._side(node.inputs, node.output)
         if side is not None:
             x = yield side, x
-        return build.line("{} + {}", output, x, shape=node.output)
+        return build.line("{} + {}", build.dropped(output), x, shape=node.output)
 
     def projection(self, x: Shape, output: Shape) -> Body:
         """What stands beside a part that changes the shape."""
