@@ -101,6 +101,14 @@ def test_the_temperature_is_what_logits_were_multiplied_by(factor: float) -> Non
     found = calibration.temperature(logits * factor, y)
     assert found == pytest.approx(factor, rel=0.05)
 
+    def softmax(logits: np.ndarray) -> np.ndarray:
+        return np.asarray(torch.from_numpy(logits).softmax(1))
+
+    figures = calibration.scaled(logits * factor, y, softmax)
+    assert figures["temperature"] == found
+    assert figures["ece_at_temperature"] < 0.012
+    assert factor == 1.0 or figures["ece"] > 0.05
+
 
 def test_measures_of_a_trained_network_are_those_of_its_answers() -> None:
     trained = train(perceptron(), blobs(), QUICK, seed=1)

@@ -76,6 +76,8 @@ def test_what_is_loaded_is_what_was_tested(ensemble: tuple[Path, engine.Summary]
     assert metrics["held_out"]["networks"] == 3
     assert metrics["held_out"]["ensemble"] >= metrics["held_out"]["single"] - 2 * metrics["held_out"]["se"]
     assert metrics["metrics"]["accuracy_se"] > 0
+    assert 0.05 <= metrics["held_out"]["temperature"] <= 20
+    assert 0 <= metrics["held_out"]["ece_at_temperature"] <= 1
     if (folder / "best/ensemble.json").exists():
         members = json.loads((folder / "best/ensemble.json").read_text())["members"]
         assert summary.networks == len(members) == len(metrics["members"])

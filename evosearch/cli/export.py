@@ -37,7 +37,8 @@ def export(
     ],
     key: KeyArgument = None,
     format: Annotated[
-        str | None, option("FORMAT", None, "python, safetensors, pt2 or onnx.", default="by the output's suffix")
+        str | None,
+        option("FORMAT", None, "python, safetensors, pt2, onnx or onnx-int8.", default="by the output's suffix"),
     ] = None,
     to: Annotated[
         Path | None,
@@ -54,7 +55,8 @@ def export(
     """Write a trained network in a format that others read.
 
     The file is loaded again and compared with the network, on random examples and on the task's own, before it takes
-    its place. python is code, safetensors its weights; pt2 (torch.export) and onnx hold both.
+    its place. python is code, safetensors its weights; pt2 (torch.export) and onnx hold both; onnx-int8 is quantised to
+    8 bits, calibrated on training examples.
     """
     from evosearch import final, formats
     from evosearch.errors import TaskError

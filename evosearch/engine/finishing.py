@@ -27,6 +27,7 @@ import numpy as np
 from evosearch import network, workers
 from evosearch.engine import regret
 from evosearch.ensemble import Ensemble, EnsembleSettings, select
+from evosearch.evaluation.calibration import scaled
 from evosearch.evaluation.final import TrainerSpec, Training, read
 from evosearch.results import Finished, joined
 from evosearch.score import evaluation_seed
@@ -342,6 +343,7 @@ class Finishing:
             "single": sign * _mean(looks[single]),
             "ensemble": self.task.judge(y, joint),
             "se": standard_error(self.task.judge, y, joint),
+            **(scaled(joint, y, averaging.to_average) if self.task.kind.classes and joint.ndim == 2 else {}),
         }
         return self._with_unseen(chosen, looks, epochs), figures
 

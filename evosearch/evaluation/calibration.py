@@ -7,9 +7,12 @@ the one by proximity.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -95,6 +98,19 @@ def temperature(logits: Array, y: Array) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
+def scaled(logits: Array, y: Array, probabilities: Callable[[Array], Array]) -> dict[str, float]:
+    """The temperature that fits, and the calibration error of these very answers without it and with it.
+
+    probabilities: of logits.
+    """
+    fitted = temperature(logits, y)
+    plain, cooled = probabilities(logits), probabilities((logits / fitted).astype(logits.dtype))
+    errors = {
+        name: ece(confidence(one), right(one, y)) for name, one in (("ece", plain), ("ece_at_temperature", cooled))
+    }
+    return {"temperature": fitted, **errors}
+
+
 def _gap(confidences: Array, hits: Array, bins: Array) -> float:
     """Sum over bins of |sum of (hit - confidence)| / N: that is n_b / N |accuracy_b - mean confidence_b|."""
     apart = np.bincount(bins, weights=hits.astype(np.float64) - confidences.astype(np.float64))
@@ -122,5 +138,6 @@ __all__ = [
     "piece",
     "proximity",
     "right",
+    "scaled",
     "temperature",
 ]

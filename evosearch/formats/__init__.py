@@ -22,6 +22,7 @@ from evosearch.ensemble import Ensemble
 from evosearch.errors import EvosearchError, ExportError
 from evosearch.formats.base import Array, Format, Original, runner
 from evosearch.formats.onnx import Onnx
+from evosearch.formats.onnx_int8 import OnnxInt8
 from evosearch.formats.pt2 import Pt2
 from evosearch.formats.python import Python
 from evosearch.formats.safetensors import Safetensors
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from evosearch.layers.node import Node
 
 TOLERANCE = 1e-4  # largest difference of an export that is called done, as `difference` measures it
+QUANTISED = 0.25  # the same of a format that is not exact: what eight bits may change of the largest output
 BATCHES = (1, 5)  # batch sizes it is compared at; both differ from `base.TRACED`
 
 
@@ -107,16 +109,20 @@ def _written(original: Original, format: str, beside: Path) -> dict[str, float]:
     """The differences by what was compared. Raises _Differs where one is over TOLERANCE."""
     Disk().write_new(beside, FORMATS[format].write(original))
     again, expected = FORMATS[format].read(original, beside), runner(original.network)
-    differences = {name: difference(again(x), expected(x)) for name, x in _examples(original)}
+    exact = FORMATS[format].exact
+    allowed = TOLERANCE if exact else QUANTISED
+    examples = _examples(original, drawn=exact or original.task is None)
+    differences = {name: difference(again(x), expected(x)) for name, x in examples}
     name = max(differences, key=lambda name: differences[name])
-    if not differences[name] <= TOLERANCE:
-        raise _Differs(f"the outputs on {name} differ by {differences[name]:.2g}, allowed is {TOLERANCE:g}")
+    if not differences[name] <= allowed:
+        raise _Differs(f"the outputs on {name} differ by {differences[name]:.2g}, allowed is {allowed:g}")
     return differences
 
 
-def _examples(original: Original) -> Iterator[tuple[str, Array]]:
+def _examples(original: Original, drawn: bool) -> Iterator[tuple[str, Array]]:
+    """Random ones, where `drawn`, and real ones of the task."""
     rng = np.random.default_rng(0)
-    for batch in BATCHES:
+    for batch in BATCHES if drawn else ():
         yield f"random x{batch}", rng.standard_normal((batch, *original.architecture.input), dtype=np.float32)
     if original.task is not None:
         for batch in BATCHES:
@@ -173,6 +179,12 @@ def _reason(error: BaseException, limit: int = 200) -> str:
     return said if len(said) <= limit else said[: limit - 3] + "..."
 
 
-FORMATS: Mapping[str, Format] = {"python": Python(), "safetensors": Safetensors(), "pt2": Pt2(), "onnx": Onnx()}
+FORMATS: Mapping[str, Format] = {
+    "python": Python(),
+    "safetensors": Safetensors(),
+    "pt2": Pt2(),
+    "onnx": Onnx(),
+    "onnx-int8": OnnxInt8(),
+}
 
 __all__ = ["FORMATS", "TOLERANCE", "Exported", "Format", "Original", "difference", "export", "runner"]

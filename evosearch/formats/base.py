@@ -46,11 +46,13 @@ class Original:
 class Format(Protocol):
     """A format that a network can be written in.
 
-    suffix: of its files. use: how a person loads one, with the file's name in place of {name}.
+    suffix: of its files. use: how a person loads one, with the file's name in place of {name}. exact: whether it
+    computes what the network does, but for rounding; else only examples of the task are compared, by a wider measure.
     """
 
     suffix: str
     use: str
+    exact: bool
 
     def require(self) -> None:
         """Raise ExportError where a package that it needs is not installed."""

@@ -15,6 +15,7 @@ PROTOBUF_LIMIT = 2**31  # bytes; one ONNX file holds no more
 
 class Onnx:
     suffix = ".onnx"
+    exact = True
     use = 'onnxruntime.InferenceSession("{name}").run(None, {{"x": x}})'
 
     def require(self) -> None:

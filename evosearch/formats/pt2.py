@@ -11,6 +11,7 @@ from evosearch.formats.base import Original, Run, description, runner, traced
 
 class Pt2:
     suffix = ".pt2"
+    exact = True
     use = 'torch.export.load("{name}").module()(x)'
 
     def require(self) -> None:

@@ -12,6 +12,7 @@ from evosearch.results import model_source
 
 class Python:
     suffix = ".py"
+    exact = True
     use = 'runpy.run_path("{name}")["Network"]()'
 
     def require(self) -> None:

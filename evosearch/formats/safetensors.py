@@ -11,6 +11,7 @@ from evosearch.formats.base import Original, Run, description, runner
 
 class Safetensors:
     suffix = ".safetensors"
+    exact = True
     use = 'safetensors.torch.load_file("{name}")'
 
     def require(self) -> None:
