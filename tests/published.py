@@ -75,4 +75,12 @@ PUBLISHED = [
     Published("hybrid", "swin_s", 49_606_258, None, TORCHVISION, "17.0 %"),
     Published("tdnn", "efficient_tdnn", 5_961_792, None, PAPER, outputs=None, shape=(300, 80)),
     Published("tabular", "kan_784_64_10", 508_160, None, PAPER, outputs=None, shape=(784,)),
+    Published("darts", "darts_v2", 3_349_342, None, PAPER, "2.8 %, CIFAR-10", outputs=10, shape=(3, 32, 32)),
+    Published("darts", "darts_v2_imagenet", 4_718_752, None, PAPER, "26.7 %"),
+    Published("reparam", "unireplknet_a", 4_649_060, None, PAPER, "23.0 %"),
+    Published("reparam", "vanillanet_5", 21_325_800, None, PAPER),
+    Published("reparam", "vanillanet_5_deployed", 15_523_304, None, PAPER, "27.5 %"),
+    Published("reparam", "cdcn", 2_245_016, None, PAPER, outputs=None, shape=(3, 256, 256)),
+    Published("hybrid", "next_vit_s", 31_763_368, None, PAPER, "17.5 %"),
+    Published("vit", "tnt_s", 23_768_584, None, PAPER, "18.5 %"),
 ]

@@ -37,6 +37,8 @@ SHAPES: dict[str, Shape] = {
     "vit": (3, 32, 32),
     "hybrid": (3, 32, 32),
     "ofa_mbv3": (3, 64, 64),
+    "darts": (3, 32, 32),
+    "reparam": (3, 32, 32),
     "sequence": (64, 6),
     "nasnet": (3, 16, 16),
     "tdnn": (64, 20),

@@ -213,6 +213,7 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("difference_norm_relu", (8,), (6, 9, 7)),
     ("tucker", (0.5, 8, 0.75, 3, 1), (8, 6, 5)),
     ("kan_mix", (8,), (5, 6)),
+    *(("prototypes", (4, pull), (6,)) for pull in (0.0, 0.05)),
     ("karat", (2, 4, 2), (7, 6)),
     ("rhn", (8, 2), (9, 6)),
     ("rnn_block", (2,), (9, 6)),

@@ -13,8 +13,8 @@ from evosearch.layers.base import Shape
 from tests.spaces import space
 
 GALLERY = (
-    "convnets", "hybrid", "images", "mobile", "nasbench201", "nasnet", "ofa_mbv3", "sequence", "series", "tables",
-    "tabular", "tdnn", "vit",
+    "convnets", "darts", "hybrid", "images", "mobile", "nasbench201", "nasnet", "ofa_mbv3", "reparam", "sequence",
+    "series", "tables", "tabular", "tdnn", "vit",
 )  # fmt: skip
 SMALLEST: dict[str, Shape] = {"image": (1, 8, 8), "column": (12, 1), "vector": (4,)}
 LARGE: dict[str, Shape] = {"image": (3, 224, 224), "column": (1000, 3), "vector": (800,)}
@@ -22,7 +22,7 @@ LARGE: dict[str, Shape] = {"image": (3, 224, 224), "column": (1000, 3), "vector"
 MUTATIONS = {name: one for name, one in operators.find().of("mutate").items() if not one.preserves}
 # Grammars whose sentences have one form: nothing in them grows, shrinks, or (in a network of words) changes places.
 FORM = {"insert_around", "remove_node", "repeat_block"}
-FIXED = {"nasbench201": FORM, "nasnet": {*FORM, "swap_subtrees"}}
+FIXED = {"nasbench201": FORM, "nasnet": {*FORM, "swap_subtrees"}, "darts": {*FORM, "swap_subtrees"}}
 
 
 @pytest.mark.parametrize("name", GALLERY)

@@ -96,6 +96,22 @@ def test_a_vanilla_block_is_deployed_as_one_convolution() -> None:
     exactly(module(x), F.conv2d(pooled.relu(), kernel, end, padding=1, groups=5), 1e-10)
 
 
+def test_a_penalty_is_lowered_beside_the_loss() -> None:
+    """The gradients are those of the loss and the penalty together; once trained there is none."""
+    module, x, goal = double(word("prototypes", 3, 0.5), (4,)).train(), normal(8, 4).requires_grad_(), normal(8, 3)
+    rows = module.get_parameter("prototypes1")
+    distances = torch.cdist(x, rows).square()
+    loss = (distances - goal).square().mean()
+    total = loss + 0.5 * (distances.amin(0).mean() + distances.amin(1).mean())
+    expected = torch.autograd.grad(total, (x, rows))
+    told = (module(x) - goal).square().mean()
+    exactly(told, loss, 1e-10)
+    for ours, theirs in zip(torch.autograd.grad(told, (x, rows)), expected, strict=True):
+        exactly(ours, theirs, 1e-10)
+    plain = torch.autograd.grad((module.eval()(x) - goal).square().mean(), rows)[0]
+    exactly(plain, torch.autograd.grad((torch.cdist(x, rows).square() - goal).square().mean(), rows)[0], 1e-10)
+
+
 # -- attention --------------------------------------------------------------------------------------------------------
 
 

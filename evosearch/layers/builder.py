@@ -43,6 +43,23 @@ class ModuleLayer(Protocol):
         """The layer at input shape `x`."""
 
 
+PENALTY = '''
+class Penalty(torch.autograd.Function):
+    """x as it is; its backward pass begins that of the penalty too."""
+
+    @staticmethod
+    def forward(context, x, penalty):
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient, gradient.new_ones(())
+
+
+penalised = Penalty.apply
+'''
+
+
 @dataclass(slots=True)
 class _Line:
     code: str  # with a pair of braces for each input
@@ -189,6 +206,16 @@ class Builder:
             self.module("torch.ones(())", "progress", trained=False, numbered=False)
             self.buffers.add("progress")
         return "self.progress"
+
+    def penalty(self, x: str, code: str, *, extra: int = 0) -> str:
+        """Has training lower a scalar beside the loss: `code`, with `x` put into its braces.
+
+        Returns what stands for `x` from now on: the same numbers, whose backward pass adds the scalar's gradient. So
+        it works in any training loop, and the loss that is told does not hold it. extra: scalars that backward needs.
+        """
+        self.helper(PENALTY)
+        code = "penalised({0}, " + code.replace("{}", "{0}") + ") if self.training else {0}"
+        return self.line(code, x, shape=self._shapes[x], extra=extra, view=True)
 
     def helper(self, source: str) -> None:
         """Has the source define a helper, a function or class, whose `def name(` or `class Name(` begins `source`.

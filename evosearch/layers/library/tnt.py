@@ -66,16 +66,17 @@ class TransformerInTransformer(WrittenLeaf):
     def __post_init__(self) -> None:
         least = min(self.depth, self.width, self.inner, self.heads, self.inner_heads, self.patch, self.word)
         require(least >= 1, "depth, widths, heads, patch and word are at least 1")
-        require(not self.width % self.heads, f"the width {self.width} does not divide by {self.heads} heads")
-        require(
-            not self.inner % self.inner_heads, f"the width {self.inner} does not divide by {self.inner_heads} heads"
-        )
-        require(not self.patch % self.word, f"a patch of {self.patch} does not divide by {self.word} words")
 
     def shape(self, x: Shape) -> Shape:
         _, height, width = image(self, x)
         if height % self.patch or width % self.patch:
             raise ShapeError("tnt: {} does not divide into patches of {}", x, self.patch)
+        if self.width % self.heads:
+            raise ShapeError("tnt: a width of {} does not divide by {} heads", self.width, self.heads)
+        if self.inner % self.inner_heads:
+            raise ShapeError("tnt: a width of {} does not divide by {} heads", self.inner, self.inner_heads)
+        if self.patch % self.word:
+            raise ShapeError("tnt: a patch of {} does not divide into {} words", self.patch, self.word)
         return (1 + self._patches(x), self.width)
 
     def _patches(self, x: Shape) -> int:

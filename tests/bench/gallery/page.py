@@ -45,9 +45,10 @@ paper's own figure on ImageNet, noted here to tell what the network was for; not
 **Checked here**, by tests: each seed's parameters are the published ones, exactly, and its FLOPs to a thousandth of a
 GFLOP where they were published. The parameters, outputs and FLOPs of every word are torch's own; what backward saves is
 within a factor of 1.5 of what autograd saves. Attention, encoder layers and recurrent layers compute what torch's do,
-bottlenecks, MBConv, ConvNeXt and Swin's windows what they do written by hand, splines, cosine and Fourier transforms
-what scipy's and numpy's do; each with the same weights in float64. `make slow` reads, builds and runs 5,000 samples of
-every grammar, and exports every seed to pt2 and ONNX, where it has to answer alike.
+ResNet-50, MBConv, ConvNeXt and Swin's block what they do written by hand, linear attention, recurrences and DARTS's
+cells what plain loops do, splines, cosine and Fourier transforms what scipy's and numpy's do; each with the same
+weights in float64. `make slow` reads, builds and runs 5,000 samples of every grammar, and exports every seed to pt2 and
+ONNX, where it has to answer alike.
 """
 
 SEARCHED = """\
