@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,6 +16,10 @@ from evosearch.evaluation.recipe import Recipe
 from evosearch.layers.library import NAMES
 from evosearch.tasks import Split, make_task
 from tests.test_gallery import GENOTYPE, alone, composed, double, genotype, row_of, seed_of, trained_statistics, word
+
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def exactly(ours: Tensor, theirs: Tensor, within: float = 1e-12) -> None:
@@ -148,7 +152,7 @@ def test_gated_linear_attention_is_its_recurrence(steps: int) -> None:
         for t in range(steps):
             state = alpha[:, t, keys, None] * state + k[:, t, keys, None] * v[:, t, None, values]
             outputs[:, t, values] = (q[:, t, None, keys] / 2**0.5 @ state)[:, 0]
-    rows = outputs.unflatten(2, (heads, -1))
+    rows = outputs.reshape(2, steps, heads, -1)
     rows = rows / (rows.square().mean(-1, keepdim=True) + 1e-5).sqrt()
     exactly(module(x), made["out"](rows.flatten(2) * F.silu(made["gate"](x))), 1e-10)
 
@@ -296,7 +300,7 @@ def test_a_recurrent_highway_is_its_plain_loop() -> None:
 
 
 @pytest.mark.parametrize(("name", "made"), [("rnn", nn.RNN), ("gru", nn.GRU), ("lstm", nn.LSTM)])
-def test_a_recurrent_layer_is_torchs_own(name: str, made: type[nn.RNNBase]) -> None:
+def test_a_recurrent_layer_is_torchs_own(name: str, made: Callable[..., nn.Module]) -> None:
     ours, theirs = double(word(name, 4), (7, 6)), made(6, 4, batch_first=True).double()
     theirs.load_state_dict({key.partition(".")[2]: value for key, value in ours.state_dict().items()})
     x = normal(3, 7, 6)
@@ -385,7 +389,7 @@ class HandSwin(nn.Module):
         seen = self.norm1(rows)
         rows = rows + self.attention(seen, seen, seen, attn_mask=mask.repeat(len(x), 1, 1), need_weights=False)[0]
         rows = rows + self.linear2(F.gelu(self.linear1(self.norm2(rows))))
-        return rows.mT.unflatten(2, (side, side))
+        return torch.reshape(rows.mT, x.shape)
 
 
 def test_a_swin_block_is_the_one_written_by_hand() -> None:
@@ -465,7 +469,8 @@ def test_a_cell_is_the_graph_it_says() -> None:
             module.get_submodule(f"conv{at}")(source),
             module.get_submodule(f"conv{at + 1}")(source[:, :, 1:, 1:]),
         ]
-        return module.get_submodule(f"norm{norm}")(torch.cat(halves, 1))
+        out: Tensor = module.get_submodule(f"norm{norm}")(torch.cat(halves, 1))
+        return out
 
     pool = F.max_pool2d(states[0], 3, 2, 1) + reduced(4, 4)
     second = F.avg_pool2d(pool, 3, 1, 1, count_include_pad=False) + reduced(6, 5)
@@ -488,9 +493,9 @@ class HandResNet50(nn.Module):
         for width, count in ((64, 3), (128, 4), (256, 6), (512, 3)):
             for number in range(count):
                 stride = 2 if number == 0 and width > 64 else 1
-                sizes = ((before, width, 1, 1), (width, width, 3, stride), (width, 4 * width, 1, 1))
+                sizes = [(before, width, 1, 1), (width, width, 3, stride), (width, 4 * width, 1, 1)]
                 if number == 0:
-                    sizes = (*sizes, (before, 4 * width, 1, stride))
+                    sizes.append((before, 4 * width, 1, stride))
                 self.blocks.append(
                     nn.ModuleList(
                         nn.Sequential(nn.Conv2d(a, b, k, s, k // 2, bias=False), nn.BatchNorm2d(b))
