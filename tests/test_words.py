@@ -17,7 +17,6 @@ from evosearch.layers.library import NAMES
 from evosearch.tasks import Split, make_task
 from tests.test_gallery import GENOTYPE, alone, composed, double, genotype, row_of, seed_of, trained_statistics, word
 
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
