@@ -61,12 +61,12 @@ def test_every_bundled_proxy_keeps_its_contract(name: str) -> None:
 
 
 def test_synflow_of_a_linear_chain_is_its_layers_times_its_flow(chain: nn.Sequential) -> None:
-    """Each layer's share is the whole flow: log(L * 1' |W_L| ... |W_1| 1)."""
+    """Each layer's share is the whole flow: log(1 + L * 1' |W_L| ... |W_1| 1)."""
     flow = torch.ones(5, dtype=torch.float64)
     for layer in chain:
         flow = layer.weight.detach().double().abs() @ flow  # type: ignore[operator]
     assert value("synflow", probe_of(chain, torch.randn(2, 5), torch.zeros(2, 3))) == pytest.approx(
-        math.log(3 * float(flow.sum()))
+        math.log1p(3 * float(flow.sum()))
     )
 
 
@@ -207,6 +207,7 @@ def test_a_network_that_its_input_does_not_reach_has_a_figure(name: str) -> None
     torch.manual_seed(0)
     at = probe_of(network.build(architecture), torch.randn(10, 3, 16, 16), torch.arange(10), classes=10)
     assert math.isfinite(value(name, at))
+    assert value("synflow", at) == 0
 
 
 # (cell, log synflow) of CIFAR-10 as NASLib publishes them (Apache-2.0); operations by their first letters.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from evosearch.search.conformance import conform
 from evosearch.search.history import History
 from evosearch.search.proposal import Proposal
 from evosearch.search.screening import FIRST, Model, due, quantiles
+from evosearch.store.run import Run
+from tests.chaos.sessions import config, kills, session, words
 from tests.conftest import ROOT
 from tests.spaces import SHAPES, space
 
@@ -221,6 +225,21 @@ def test_a_screened_search_is_the_same_in_any_order_and_restored(strategy: str, 
     """Results late and out of order, state packed and restored all the while: the very same proposals, expected values
     included."""
     assert conform(strategy, expressions, BUNDLED, screen=5) == 60
+
+
+def test_a_screened_run_that_is_killed_ends_as_the_one_that_nobody_killed(tmp_path: Path) -> None:
+    """Processes killed at random moments and resumed: the same journal, expected values included."""
+    table = words(tmp_path / "table", letters=4)
+
+    def screened(seed: int, folder: Path, acknowledged: Any = None) -> None:
+        usual = config(table, 60, seed)
+        search = replace(usual.search, screen=6, surrogate="ridge", population=10)
+        session(usual.model_copy(update={"search": search}), folder, acknowledged)
+
+    screened(0, tmp_path / "warm")  # the forked sessions need not import everything anew
+    records = list(Run.open(tmp_path / "warm").records())
+    assert sum("expected" in record for record in records) > 10
+    kills(screened, tmp_path, runs=2, seeds=1, times=3, rng=np.random.default_rng(7))
 
 
 def test_screened_proposals_say_what_was_expected(cells: Space) -> None:

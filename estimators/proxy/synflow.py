@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def synflow(probe: Probe) -> float:
-    """The natural logarithm of the sum of |weight x dR/dweight| over linear and convolution layers.
+    """log(1 + S), S the sum of |weight x dR/dweight| over linear and convolution layers.
 
     R is the sum of the outputs for an input of ones, with absolute values for all weights and the norms left out.
-    Needs no data. Without a path from input to output it is infinitely low.
-    Source: Tanaka et al. 2020; Abdelfattah et al. 2021; the logarithm as NASLib has it.
+    Needs no data. Without a path from input to output it is 0, the lowest that there is.
+    Source: Tanaka et al. 2020; Abdelfattah et al. 2021; the natural logarithm as NASLib has it, which says 0 there too.
     """
     import torch
 
@@ -32,7 +32,7 @@ def synflow(probe: Probe) -> float:
     with tapped(NORMS, None):
         flow = network(torch.ones_like(probe.x[:1], dtype=torch.float64)).sum()
     if not flow.requires_grad:
-        return -math.inf
+        return 0.0
     gradients: Sequence[Tensor | None] = torch.autograd.grad(flow, weights, allow_unused=True)
-    total = sum(float((w * g).abs().sum()) for w, g in zip(weights, gradients, strict=True) if g is not None)
-    return math.log(total) if total > 0 else -math.inf
+    total = sum(float((w.detach() * g).abs().sum()) for w, g in zip(weights, gradients, strict=True) if g is not None)
+    return math.log1p(total)
