@@ -50,6 +50,7 @@ class Summary:
     baseline: likewise, of a linear model on the same splits; baseline_name: what it is, in words.
     again: the best candidate's fitness when it was trained as before by another seed, which nobody chose.
     failed_key: of a candidate that failed as most did; empty where none failed in this session.
+    at_random: in words, what as many samples of the grammar as the run drew came to; empty where it drew none.
     networks: in the ensemble that is kept, 0 where a single one is; single: the test metric of its best member.
     """
 
@@ -69,6 +70,7 @@ class Summary:
     networks: int = 0
     again: float | None = None
     failed_key: str = ""
+    at_random: str = ""
 
 
 class Watch(Protocol):

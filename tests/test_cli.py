@@ -268,6 +268,10 @@ def test_a_dry_run_tells_the_cost_and_the_first_candidates(project: Path, capsys
     found = json.loads(capsys.readouterr().out)
     [only] = found["candidates"]
     training = 3 * 2 * 1078 * only["flops"]
+    assert found["estimate"].pop("seconds") > 0
+    assert found["estimate"].pop("search_seconds") > 0
+    assert found["estimate"].pop("processes") >= 1
+    assert found["estimate"].pop("measured_flops") == only["flops"]
     assert found["estimate"] == {
         "candidates": 7, "epochs": 2, "examples": 1078, "samples": 100,
         "median_flops": training, "mean_flops": training, "total_flops": 7 * training,

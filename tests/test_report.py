@@ -32,7 +32,7 @@ from evosearch.report.html import write_report
 from evosearch.report.page import candidates
 from evosearch.report.page.comparison import write_comparison
 from evosearch.report.page.drawing import draw, standalone
-from evosearch.report.reading import read_run
+from evosearch.report.reading import RunReading, read_run
 from evosearch.score import Score
 from evosearch.store.run import Run
 from tests.report_runs import created, searched, stamped, written
@@ -322,6 +322,30 @@ def test_seeds_and_their_mutants_are_no_random_draws(tmp_path: Path) -> None:
     (tmp_path / "run/grammar/seeds").mkdir()
     (tmp_path / "run/grammar/seeds/known.arch").write_text("seq(norm,\n  norm)\n")
     assert figures.random_draws(read_run(tmp_path / "run")) == Sample((0.1, 0.3))
+
+
+def test_the_winners_lead_over_samples_is_told_with_its_noise(tmp_path: Path) -> None:
+    """Of the search's winner alone; and that nothing is better, where nothing is."""
+    config = configuration.validate({"search": {"budget": 5}}, "test")
+    with created(tmp_path / "run", config) as run:
+        for number, value in enumerate((0.5, 0.7, 0.9)):
+            key, operator = f"{number:032x}", "redraw" if number == 2 else "early_exit"
+            record = {"number": number, "key": key, "text": "norm", "parents": [0] * (number == 2)}
+            run.append_proposal({**record, "operator": operator, "seed": 0, "state": None})
+            run.append_score(stamped(Score(key, "ok", {"accuracy": value}), number))
+    assert figures.at_random(read_run(tmp_path / "run")) == "0.7 is the best of 2 samples of the grammar"
+    winner = read_run(tmp_path / "run").ranked()[0].key
+    kept: dict[str, Any] = {"held_out": {"again": 0.85, "winner": winner}}
+    told = figures.at_random(with_metrics(tmp_path / "run", kept))
+    assert told.endswith("of the winner's lead of 0.2000 0.0500 is noise: what it loses by another seed")
+    kept["held_out"]["winner"] = "0" * 32
+    assert figures.at_random(with_metrics(tmp_path / "run", kept)).endswith("samples of the grammar")
+
+
+def with_metrics(folder: Path, metrics: dict[str, Any]) -> RunReading:
+    with Run.open(folder, write=True) as run:
+        run.write_best({"metrics.json": json.dumps(metrics)})
+    return read_run(folder)
 
 
 # --- nothing of a run becomes markup or code -------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""`evolve run --dry-run`: what a run would do, without training anything."""
+"""`evolve run --dry-run`: what a run would do and take; a few steps of one candidate are trained, to measure it."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,12 +12,13 @@ from evosearch import config as configuration
 from evosearch import engine
 from evosearch.cli import output
 from evosearch.errors import SpaceExhausted
-from evosearch.report.text import count
-from evosearch.tasks import Task
+from evosearch.report.text import count, duration
+from evosearch.tasks import Split, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+MEASURED = 8  # batches of a candidate that are trained to measure it
 FIRST = 5  # candidates shown
 SAMPLES = 100  # within the limits, for the estimate of what a candidate costs
 DRAWS = 1_000  # for them at the most: a second of einspace
@@ -27,18 +30,28 @@ def preview(config: configuration.Config, as_json: bool, why: Sequence[str] = ()
     setup = engine.prepare(config)
     cost = estimate(setup)
     found = first(setup)
+    cost |= measured(setup, found, cost)
     if as_json:
         output.as_json({"config": config.model_dump(mode="json"), "estimate": cost, "candidates": found})
         return
     for line in why:
         output.say(f"# {line}")
     output.say(configuration.dumps(config))
-    output.say(f"# {cost['candidates']} candidates on {setup.task.name}")
+    endless = config.search.budget >= configuration.NO_END
+    many = f"as many candidates as {config.time} allow" if endless else f"{cost['candidates']} candidates"
+    output.say(f"# {many} on {setup.task.name}")
     if "total_flops" in cost:
         output.say(
             f"# estimated: {cost['epochs']} epochs of {cost['examples']:,} examples each, "
             f"{count(cost['median_flops'])} FLOPs by the median of {cost['samples']} samples, "
-            f"{count(cost['mean_flops'])} by their mean; {count(cost['total_flops'])} for all of the search"
+            f"{count(cost['mean_flops'])} by their mean"
+            + ("" if endless else f"; {count(cost['total_flops'])} for all of the search")
+        )
+    if "seconds" in cost:
+        known = f"; all of them {duration(cost['search_seconds'])}" if "search_seconds" in cost else ""
+        output.say(
+            f"# measured here: {duration(cost['seconds'])} for a candidate of {count(cost['measured_flops'])} FLOPs an "
+            f"example in one process, {cost['processes']} at a time{known}"
         )
     output.say("# the first of them:")
     for one in found:
@@ -76,6 +89,51 @@ def estimate(setup: engine.Setup) -> dict[str, Any]:
         "mean_flops": mean,
         "total_flops": mean * config.search.budget,
     }
+
+
+def measured(setup: engine.Setup, found: Sequence[dict[str, Any]], cost: Mapping[str, Any]) -> dict[str, Any]:
+    """What the smallest of the first candidates takes here, by a few batches of it: seconds of its whole evaluation.
+
+    On CPU they are those that the processor is at work, so that other work beside counts for nothing.
+    search_seconds: of the whole budget, where it has an end, each candidate by its FLOPs. Empty where there is nothing
+    to train, or it came to nothing.
+    """
+    import torch
+
+    from evosearch import network, workers
+    from evosearch.evaluation.fit import train
+
+    config, space, task = setup.config, setup.space, setup.task
+    if not isinstance(task, Task) or config.evaluator or not found:
+        return {}
+    architecture = space.read(space.parse(min(found, key=lambda one: one["flops"])["text"]))
+    recipe = replace(config.recipe, folds=1, stop="off")
+    rows = np.arange(min(len(task.train), MEASURED * recipe.batch))
+    part = Split(task.train.x[rows], task.train.y[rows])
+    few = replace(task, train=part, validation=part)
+    clock = time.process_time if setup.device == "cpu" else time.monotonic
+    seconds, threads = [], torch.get_num_threads()
+    torch.set_num_threads(config.workers.threads)
+    try:
+        for epochs in (1, 1, 4):  # the first one loads and chooses kernels
+            once = replace(recipe, epochs=epochs)
+            score = train(lambda: network.build(architecture), few, once, device=setup.device, clock=clock).score
+            if score.status != "ok":
+                return {}
+            seconds.append(score.seconds)
+    finally:
+        torch.set_num_threads(threads)
+    passes = config.recipe.epochs * len(task.train) / len(rows)
+    if config.recipe.folds > 1:
+        both = len(task.train) + len(task.validation)
+        passes = config.recipe.epochs * (config.recipe.folds - 1) * both / len(rows)
+    one = max(seconds[2] - seconds[1], 0.0) / 3 * passes + seconds[1]
+    processes = 1 if config.workers.pool == "inline" else config.workers.workers or workers.cores()
+    told = {"seconds": one, "measured_flops": architecture.cost.flops, "processes": processes}
+    if config.search.budget < configuration.NO_END and "mean_flops" in cost and architecture.cost.flops:
+        training = TRAINING * config.recipe.epochs * len(task.train) * architecture.cost.flops
+        told["search_seconds"] = one * cost["mean_flops"] / training * config.search.budget / processes
+    return told
 
 
 def first(setup: engine.Setup) -> list[dict[str, Any]]:

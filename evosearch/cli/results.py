@@ -45,6 +45,7 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
                 "trained again",
                 "" if found["again"] is None else f"{found['again']:.4f} on held-out data, by another seed",
             ),
+            ("at random", found["at_random"]),
             *((f"test {name}", f"{value:.4f}") for name, value in found["test"].items()),
             *((f"single {name}", f"{value:.4f}") for name, value in found["single"].items()),
             *((f"baseline {name}", f"{value:.4f}") for name, value in found["baseline"].items()),

@@ -388,6 +388,7 @@ def print_summary(summary: Summary) -> None:
         [
             ("best", f"{short(summary.best_key)}  {shortened(summary.best_text)}"),
             ("validation", _validation(summary)),
+            ("at random", summary.at_random),
             ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
             ("failed", f"{failed} ({kinds}); {_why(summary)} says why" if failed else ""),
             ("duplicates", f"{summary.duplicates} redrawn before any work was done" if summary.duplicates else ""),

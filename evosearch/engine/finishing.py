@@ -337,6 +337,7 @@ class Finishing:
         figures = {
             "networks": len(all_of_them),
             "epochs": {str(length): value for length, value in by_length.items()},
+            "winner": self.finalists[0].key,
             "again": by_length.get(self.spec.recipe.epochs),
             "looks": {self.finalists[number].key: len(values) for number, values in enumerate(looks) if values},
             "regret": regret.expected([values for values in looks if values], deviation),

@@ -23,6 +23,8 @@ from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, UsageError
 from evosearch.individual import Individual, fitness_class
+from evosearch.report import figures
+from evosearch.report.reading import read_run
 from evosearch.results import Final, Finished, files
 from evosearch.score import Score
 from evosearch.store.framing import decode, encode
@@ -416,6 +418,7 @@ class Session:
             failed_key=self._failed_key(),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
             baseline_name=self.setup.task.kind.baseline_name if isinstance(self.setup.task, Task) else "",
+            at_random=figures.at_random(read_run(self.run.folder)),
         )
 
     def _failed_key(self) -> str:

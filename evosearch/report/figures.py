@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evosearch.evaluation.measures import recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from evosearch.evaluation.measures import Objective
     from evosearch.report.reading import Candidate, RunReading
@@ -159,6 +160,32 @@ def best_of_draws(sample: Sample, sign: int, most: int) -> Band | None:
         low, high = high, low
     mean, low, high = (tuple((sign * values).tolist()) for values in (mean, low, high))
     return Band(tuple(draws.tolist()), mean, low, high)
+
+
+def at_random(run: RunReading) -> str:
+    """What as many samples of the grammar as the run drew come to, and how much of the winner's lead is noise, in
+    words.
+
+    The best of the samples is selected as the winner is, so that its lead over it is fair but for the number of
+    candidates; what the winner loses when another seed trains it, unchosen, is the noise in it. Empty where the run
+    drew no sample that has a score, or drew nothing else.
+    """
+    (objective, *_), ranked = objectives(run), run.ranked()
+    drawn = random_draws(run)
+    if not drawn.values or not ranked or drawn.size == len(run.scored()):
+        return ""
+    best = max(drawn.values, key=lambda value: objective.sign * value)
+    text = f"{best:.4g} is the best of {drawn.size} samples of the grammar"
+    winner = measured(ranked[0], objective.name)
+    held_out = run.metrics.get("held_out")
+    again = number(held_out.get("again")) if isinstance(held_out, Mapping) else None
+    lead = objective.sign * (winner - best) if winner is not None else 0.0
+    if lead <= 0:
+        return f"{text}; nothing that was found is better"
+    if winner is None or again is None or held_out.get("winner", ranked[0].key) != ranked[0].key:
+        return text
+    noise = objective.sign * (winner - again)
+    return f"{text}; of the winner's lead of {lead:.4f} {max(noise, 0.0):.4f} is noise: what it loses by another seed"
 
 
 def front(run: RunReading, against: str, evaluations: float = math.inf) -> list[Candidate]:

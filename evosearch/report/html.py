@@ -109,6 +109,8 @@ def cards(report: Report) -> Iterator[str]:
             found = f"± {exact(error)}; {found}"
         if (again := run.trained_again()) is not None:
             found = f"{found}; trained again by another seed {exact(again)}"
+        if random := figures.at_random(run):
+            found = f"{found}; {escape(random)}"
         yield card(f"{escape(report.metric).capitalize()} in the search", exact(value), found)
         params, flops = measured(report.winner, "params"), measured(report.winner, "flops")
         if params:

@@ -214,6 +214,7 @@ class RunReading:
             "baseline": self.metrics.get("baseline", {}),
             "se": self.standard_error(best),
             "again": self.trained_again(),
+            "at_random": figures.at_random(self),
             "single": dict(self._kept("single").get("test") or {}),
             "saved": str(folder) if folder.is_dir() else None,
             "files": sorted(path.name for path in folder.iterdir()) if folder.is_dir() else [],
@@ -225,9 +226,11 @@ class RunReading:
         return found if isinstance(found, Mapping) else {}
 
     def trained_again(self) -> float | None:
-        """The winner's fitness when it was trained as before by another seed; None where that is not known."""
+        """The kept candidate's fitness when it was trained as before by another seed; None where that is not known."""
+        held_out = self._kept("held_out")
         same = self.metrics.get("metric") == self.objective[0]
-        return figures.number(self._kept("held_out").get("again")) if same else None
+        same = same and held_out.get("winner", self.metrics.get("key")) == self.metrics.get("key")
+        return figures.number(held_out.get("again")) if same else None
 
     def standard_error(self, candidate: Candidate) -> float | None:
         """Of the candidate's fitness, where its score says it."""
