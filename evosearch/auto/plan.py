@@ -215,6 +215,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     if chosen:  # else nobody knows what an epoch takes
         final = max(1, min(final, math.floor(for_final / final_epoch)))
     most_flops = _limit(slot / folds, epochs, rows, batch, speed, next(iter(_seeds(facts, rules).values())))
+    most_flops = max([most_flops, *(2 * seeds[name].cost.flops for name in chosen)])  # what is begun with is within it
     validation = _validation(facts, folds, share)
 
     choices = {

@@ -1,7 +1,9 @@
 """One network written by hand for each mode of input, in plain PyTorch: what a search has to be as good as.
 
-Each has one architecture and one recipe for all data sets of its mode, chosen before the arena was first run and on
-other draws than the arena's. AdamW under a one-cycle schedule; the mean of the weights' last steps (EMA) is kept.
+Each has one architecture and one recipe for all data sets of its mode, chosen before the arena was first run: for
+images and tables on other draws than the arena's; for series, of which there is one draw alone, by cross-validation on
+ArrowHead's training rows, so that its figure there is a little flattered. AdamW under a one-cycle schedule; the mean of
+the weights' last steps (EMA) is kept.
 
     images   a residual CNN with mean-and-max head (He et al. 2016); random crops, and mirror images where they mean
              the same; label smoothing

@@ -32,6 +32,16 @@ writes this page.
 """
 
 
+EARNED = """\
+Where random search has no rows yet, this is what single runs of 2026-11-28 say. On Adult 487 candidates were
+evaluated, and the ensemble around the one that led them on validation (0.8515) has 0.8595 on test, as a single seed
+of the grammar has (0.859 to 0.860). On breast cancer and ItalyPowerDemand the winner was a seed, on digits a
+neighbour of one. In minutes, what is earned comes from the seeds, their recipe and the ensemble. Evolution earns
+where samples are poor: with einspace, from samples alone and half of the digits held out for the test (`make
+demo`), the best of 20 samples has 0.9136 on validation, and what 80 candidates found has 0.9415.
+"""
+
+
 FIGURES = """\
 Accuracy, for diabetes r2; the mean over draws, ± its standard error, and the seconds that one took: of a search by the
 clock, of what runs on one thread on its processor, which other work may share.
@@ -56,6 +66,7 @@ def page(rows: Rows) -> str:
         _ranks(found, names, columns),
         "## Evolution and random search\n",
         _against_random(found, names, columns),
+        EARNED,
         "## Where and when\n",
         _provenance(rows),
     ]
