@@ -232,10 +232,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
         "recipe.epochs": Choice(epochs, _why_epochs(epochs, wanted, rows, batch, rules)),
         "recipe.augment": Choice(*_augment(facts, rules)),
         "recipe.precision": Choice(*_precision(facts, bfloat16)),
-        "recipe.stop": Choice(
-            "median" if budget >= 30 else "off",
-            "half of the candidates end early" if budget >= 30 else f"{budget} candidates are too few for a median",
-        ),
+        "recipe.stop": Choice(*_stop(budget, folds)),
         "final.mirrored": Choice(*_mirrored(facts, rules)),
         "final.epochs": Choice(
             final, f"{round(wanted * rules.longer)} are good for so many rows, and {for_final:.0f} s are kept for it"
@@ -350,6 +347,14 @@ def _augment(facts: Facts, rules: _Rules) -> tuple[tuple[str, ...], str]:
     if min(facts.shape[1:]) < 16:
         return ("crop",), "small images are often signs, which a mirror changes"
     return rules.augment, "half of a point to a point on photographs, at no cost"
+
+
+def _stop(budget: int, folds: int) -> tuple[str, str]:
+    if folds > 1:
+        return "off", "of few rows a curve is too noisy to be left out for a moment below the median"
+    if budget < 30:
+        return "off", f"{budget} candidates are too few for a median"
+    return "median", "half of the candidates end early"
 
 
 def _mirrored(facts: Facts, rules: _Rules) -> tuple[bool, str]:
