@@ -177,8 +177,9 @@ def at_random(run: RunReading) -> str:
     best = max(drawn.values, key=lambda value: objective.sign * value)
     text = f"{best:.4g} is the best of {drawn.size} samples of the grammar"
     winner = measured(ranked[0], objective.name)
-    held_out = run.metrics.get("held_out")
-    again = number(held_out.get("again")) if isinstance(held_out, Mapping) else None
+    kept = run.metrics.get("held_out")
+    held_out: Mapping[str, Any] = kept if isinstance(kept, Mapping) else {}
+    again = number(held_out.get("again"))
     lead = objective.sign * (winner - best) if winner is not None else 0.0
     if lead <= 0:
         return f"{text}; nothing that was found is better"
