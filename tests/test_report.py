@@ -333,7 +333,7 @@ def test_the_winners_lead_over_samples_is_told_with_its_noise(tmp_path: Path) ->
             record = {"number": number, "key": key, "text": "norm", "parents": [0] * (number == 2)}
             run.append_proposal({**record, "operator": operator, "seed": 0, "state": None})
             run.append_score(stamped(Score(key, "ok", {"accuracy": value}), number))
-    assert figures.at_random(read_run(tmp_path / "run")) == "0.7 is the best of 2 samples of the grammar"
+    assert figures.at_random(read_run(tmp_path / "run")) == "0.7000 is the best of 2 samples of the grammar"
     winner = read_run(tmp_path / "run").ranked()[0].key
     kept: dict[str, Any] = {"held_out": {"again": 0.85, "winner": winner}}
     told = figures.at_random(with_metrics(tmp_path / "run", kept))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from evosearch.tasks import Split, Task
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-MEASURED = 8  # batches of a candidate that are trained to measure it
+MEASURED = 4  # batches of a candidate that are trained to measure it
 FIRST = 5  # candidates shown
 SAMPLES = 100  # within the limits, for the estimate of what a candidate costs
 DRAWS = 1_000  # for them at the most: a second of einspace
@@ -92,7 +93,9 @@ def estimate(setup: engine.Setup) -> dict[str, Any]:
 
 
 def measured(setup: engine.Setup, found: Sequence[dict[str, Any]], cost: Mapping[str, Any]) -> dict[str, Any]:
-    """What the smallest of the first candidates takes here, by a few batches of it: seconds of its whole evaluation.
+    """What one of the first candidates takes here, by a few batches of it: seconds of its whole evaluation.
+
+    It is the one whose FLOPs are nearest to the median.
 
     On CPU they are those that the processor is at work, so that other work beside counts for nothing.
     search_seconds: of the whole budget, where it has an end, each candidate by its FLOPs. Empty where there is nothing
@@ -106,7 +109,10 @@ def measured(setup: engine.Setup, found: Sequence[dict[str, Any]], cost: Mapping
     config, space, task = setup.config, setup.space, setup.task
     if not isinstance(task, Task) or config.evaluator or not found:
         return {}
-    architecture = space.read(space.parse(min(found, key=lambda one: one["flops"])["text"]))
+    passes = TRAINING * config.recipe.epochs * len(task.train)
+    usual = cost.get("median_flops", 0.0) / passes
+    nearest = min(found, key=lambda one: abs(math.log((one["flops"] + 1) / (usual + 1))))
+    architecture = space.read(space.parse(nearest["text"]))
     recipe = replace(config.recipe, folds=1, stop="off")
     rows = np.arange(min(len(task.train), MEASURED * recipe.batch))
     part = Split(task.train.x[rows], task.train.y[rows])
@@ -123,16 +129,16 @@ def measured(setup: engine.Setup, found: Sequence[dict[str, Any]], cost: Mapping
             seconds.append(score.seconds)
     finally:
         torch.set_num_threads(threads)
-    passes = config.recipe.epochs * len(task.train) / len(rows)
+    shown = config.recipe.epochs * len(task.train) / len(rows)
     if config.recipe.folds > 1:
         both = len(task.train) + len(task.validation)
-        passes = config.recipe.epochs * (config.recipe.folds - 1) * both / len(rows)
-    one = max(seconds[2] - seconds[1], 0.0) / 3 * passes + seconds[1]
+        shown = config.recipe.epochs * (config.recipe.folds - 1) * both / len(rows)
+    one = max(seconds[2] - seconds[1], 0.0) / 3 * shown + seconds[1]
     processes = 1 if config.workers.pool == "inline" else config.workers.workers or workers.cores()
     told = {"seconds": one, "measured_flops": architecture.cost.flops, "processes": processes}
     if config.search.budget < configuration.NO_END and "mean_flops" in cost and architecture.cost.flops:
-        training = TRAINING * config.recipe.epochs * len(task.train) * architecture.cost.flops
-        told["search_seconds"] = one * cost["mean_flops"] / training * config.search.budget / processes
+        share = cost["mean_flops"] / (passes * architecture.cost.flops)
+        told["search_seconds"] = one * share * config.search.budget / processes
     return told
 
 

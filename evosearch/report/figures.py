@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evosearch.evaluation.measures import recorded
+from evosearch.report.text import figure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -175,7 +176,7 @@ def at_random(run: RunReading) -> str:
     if not drawn.values or not ranked or drawn.size == len(run.scored()):
         return ""
     best = max(drawn.values, key=lambda value: objective.sign * value)
-    text = f"{best:.4g} is the best of {drawn.size} samples of the grammar"
+    text = f"{figure(best)} is the best of {drawn.size} samples of the grammar"
     winner = measured(ranked[0], objective.name)
     kept = run.metrics.get("held_out")
     held_out: Mapping[str, Any] = kept if isinstance(kept, Mapping) else {}
