@@ -78,6 +78,8 @@ PUBLISHED = [
     Published("darts", "darts_v2", 3_349_342, None, PAPER, "2.8 %, CIFAR-10", outputs=10, shape=(3, 32, 32)),
     Published("darts", "darts_v2_imagenet", 4_718_752, None, PAPER, "26.7 %"),
     Published("reparam", "unireplknet_a", 4_649_060, None, PAPER, "23.0 %"),
+    # As it trains. The authors' code counts 22,328,800: while it trains, its classifier is two layers with a norm
+    # between (1,003,000 more), which become the one that is here.
     Published("reparam", "vanillanet_5", 21_325_800, None, PAPER),
     Published("reparam", "vanillanet_5_deployed", 15_523_304, None, PAPER, "27.5 %"),
     Published("reparam", "cdcn", 2_245_016, None, PAPER, outputs=None, shape=(3, 256, 256)),
