@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from evosearch.cost import COUNTED, Cost
@@ -44,7 +44,17 @@ class Score:
 
     def pack(self) -> dict[str, Any]:
         """As plain values for msgpack."""
-        return {**asdict(self), "cost": self.cost.pack()}
+        return {
+            "key": self.key,
+            "status": self.status,
+            "objectives": dict(self.objectives),
+            "metrics": dict(self.metrics),
+            "curve": self.curve,
+            "cost": self.cost.pack(),
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "error": self.error,
+        }
 
     @classmethod
     def unpack(cls, data: Mapping[str, Any]) -> Score:

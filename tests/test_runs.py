@@ -391,7 +391,7 @@ def checkpointed(folder: Path) -> list[Checkpoint]:
 
 
 def test_a_checkpoint_gives_the_state_and_the_tail_behind_it(folder: Path) -> None:
-    (state, offset, newest), (before, _, earlier) = checkpointed(folder)
+    (state, offset, newest, _), (before, _, earlier, _) = checkpointed(folder)
     assert (newest, earlier) == (True, False)
     assert state == {"told": 3, "rng": 1 << 127, "archive": {"a": b"\0\1"}}
     assert before["told"] == 1

@@ -410,9 +410,9 @@ def status(
 ) -> int:
     """Where a run stands. Reads its folder; runs nothing of it."""
     from evosearch.cli.runs import folder_of
-    from evosearch.report.reading import read_run
+    from evosearch.report import standing
 
-    state = read_run(folder_of(run)).status()
+    state = standing.status(folder_of(run))
     if as_json:
         output.as_json(state)
         return 0
@@ -454,13 +454,13 @@ def list_runs(
 ) -> int:
     """The runs in a folder, newest last."""
     from evosearch.errors import RunError
-    from evosearch.report.reading import read_run
+    from evosearch.report import standing
 
     found: list[dict[str, Any]] = []
     folders = [path.parent for path in runs.glob("*/journal.msgpack")]
     for folder in sorted(folders, key=lambda folder: (folder / "journal.msgpack").stat().st_mtime):
         try:
-            found.append(read_run(folder).status())
+            found.append(standing.status(folder))
         except RunError as error:
             found.append({"folder": str(folder), "phase": "unreadable", "error": str(error)})
     if as_json:

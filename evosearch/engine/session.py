@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import itertools
@@ -21,10 +22,11 @@ from evosearch.engine.finishing import STARTING, Finishing, share_of_rows, wante
 from evosearch.engine.lineage import Lineages
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
-from evosearch.errors import RunError, SpaceExhausted, UsageError
+from evosearch.errors import RunError, SpaceExhausted, StorageError, UsageError
 from evosearch.individual import Individual, fitness_class
 from evosearch.report import figures
 from evosearch.report.reading import read_run
+from evosearch.report.standing import standing
 from evosearch.results import Final, Finished, files
 from evosearch.score import Score
 from evosearch.store.framing import decode, encode
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 
 CHECKPOINT_SCORES = 2_000  # scores after which a checkpoint is due: what a resume has to replay at the most
 CHECKPOINT_SECONDS = 30.0
+BUSY = 4  # look-ahead for each worker: of 1,000 with candidates of 1 to 100 s, 88 % are busy (docs/decisions.md)
+SYNC = 0.05  # seconds in which scores that come one upon another share an fsync; none is shown before it
 WAIT = 0.5  # seconds; how often progress is told while nothing comes in
 SHOWN = 0.1  # seconds between two tellings of progress at the least
 RECENT = 40  # scores shown as a sparkline
@@ -102,7 +106,9 @@ class Session:
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.failed: dict[str, str] = {}  # the first candidate of each status in this session, by its key
         self.recent: deque[float] = deque(maxlen=RECENT)
-        self.saved_at, self.shown_at = self.begun, 0.0
+        self.saved_at, self.shown_at, self.synced_at = self.begun, 0.0, 0.0
+        self.unsettled: list[tuple[logs.Scored, Score | None]] = []  # journaled and told to the search, not durable yet
+        self.inline = False  # whether the pool evaluates in this process
         # A score from elsewhere may be of a training that a rule would have stopped in this run.
         rule = self.setup.rule
         shared = isinstance(self.setup.task, Task) and not (rule is not None and rule.relative)
@@ -119,6 +125,7 @@ class Session:
             failures=self.failures,
             worth=self.search.policy.worth,
         )
+        self.standing = standing(self.run, tuple(map(str, self.search.objectives)))
         self.logs = logs.Logs(stands, self.log_makers)
 
     def go_on(self) -> Summary:
@@ -157,7 +164,7 @@ class Session:
         if proposal is None:
             return None
         if not waiting:
-            self.run.append_proposal(proposal.pack())
+            self._journal(proposal.pack())
         self.proposals[proposal.number] = proposal
         return proposal
 
@@ -166,9 +173,12 @@ class Session:
         if number not in self.proposals:
             raise UsageError(f"candidate {number} waits for no score: it was never asked for, or has one already")
         self._acknowledge([(number, score)])
+        self._settle()
 
     def close(self) -> None:
         """Let go of ledger and logs."""
+        with contextlib.suppress(StorageError):  # raised where it first happened
+            self._settle()
         if self.ledger is not None:
             self.ledger.close()
         self.logs.close()
@@ -181,7 +191,7 @@ class Session:
         """Journal a proposal; take its score from the ledger where another run has paid for it, else evaluate it."""
         lineages = self.lineages
         if journal:
-            self.run.append_proposal(proposal.pack() | (lineages.propose(proposal) if lineages else {}))
+            self._journal(proposal.pack() | (lineages.propose(proposal) if lineages else {}))
         self.proposals[proposal.number] = proposal
         if self.ledger is not None and lineages is None:  # a known score has no weights that children could begin with
             score = self.ledger.get(proposal.key, *self.setup.known_as, proposal.seed)
@@ -194,7 +204,12 @@ class Session:
             proposal.number, proposal.text, proposal.key, seed, self._brief(proposal.number),
             proposal.fidelity, proposal.repeat, lineages.parent(proposal) if lineages else None,
         )  # fmt: skip
-        self._pool().submit(job)
+        pool = self._pool()
+        pool.submit(replace(job, derivation=proposal.derivation) if self.inline else job)
+
+    def _journal(self, proposal: dict[str, Any]) -> None:
+        self.run.append_proposal(proposal)
+        self.standing.add({**proposal, "kind": "proposal"})
 
     def _search(self) -> None:
         gc.freeze()  # what was loaded so far stays: no collection needs to look through torch and numba again
@@ -205,11 +220,15 @@ class Session:
                 self.finishing = self._finishing()
             scores, self.arrived = self.arrived, []
             if not scores and self.search.pending:
-                scores = self._pool().wait(min(WAIT, max(0.0, ends - time.monotonic())))
+                wait = min(WAIT, max(0.0, ends - time.monotonic()))
+                scores = self._pool().wait(min(wait, SYNC) if self.unsettled else wait)
             if scores:
                 self._acknowledge(scores)
+            if time.monotonic() - self.synced_at >= SYNC:
+                self._settle()
             if time.monotonic() - self.shown_at >= SHOWN or self.search.done:
                 self.shown_at = time.monotonic()
+                self._settle()
                 self.watch.progress(self._progress("search"))
 
     def _propose(self) -> bool:
@@ -236,14 +255,15 @@ class Session:
         return 2 * (self.pool.size if self.pool is not None else 1) + 6
 
     def _acknowledge(self, scores: Sequence[tuple[int, Score]]) -> None:
-        """Journal scores, durably; then let the search and other runs know them."""
+        """Journal scores and let the search know them; everybody else hears of them when they are durable."""
         scores = [(number, self._checked(score)) for number, score in scores]
         records = [{**score.pack(), "number": number, "at": time.time()} for number, score in scores]
-        self.run.append_scores(records)
+        self.run.write_scores(records)
+        for record in records:
+            self.standing.add({**record, "kind": "score"})
         records = [decode(encode(record)) for record in records]  # as whoever reads the journal will find them
         scored = [logs.Scored(self.proposals[record["number"]].pack(), record) for record in records]
-        task, recipe = self.setup.known_as
-        for number, score in scores:
+        for one, (number, score) in zip(scored, scores, strict=True):
             del self.proposals[number]
             self.search.tell(number, score)
             if self.setup.rule is not None:
@@ -255,11 +275,9 @@ class Session:
                 self.trained_in[score.key] = score.seconds
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
             inherited = self.lineages is not None and self.lineages.found[number]
-            if self.ledger is not None and score.seconds and not inherited:
-                self.ledger.put(score, task=task, recipe=recipe)
-        self.logs.add(scored)
-        if self.lineages is not None:
-            self.lineages.collect(self.search)
+            self.unsettled.append((one, score if score.seconds and not inherited else None))
+        if time.monotonic() - self.synced_at >= SYNC:
+            self._settle()
         unsaved = self.search.evaluated - self.saved[0]
         if unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()
@@ -272,6 +290,21 @@ class Session:
         lineages.recall(self.run.records())
         return lineages
 
+    def _settle(self) -> None:
+        """Make durable what was journaled, then let logs and other runs know it."""
+        if not self.unsettled:
+            return
+        self.run.sync()
+        self.synced_at = time.monotonic()
+        settled, self.unsettled = self.unsettled, []
+        task, recipe = self.setup.known_as
+        for _, score in settled:
+            if self.ledger is not None and score is not None:
+                self.ledger.put(score, task=task, recipe=recipe)
+        self.logs.add([scored for scored, _ in settled])
+        if self.lineages is not None:
+            self.lineages.collect(self.search)
+
     def _checked(self, score: Score) -> Score:
         """The score, or a failure where it lacks what the search selects by: the search could not go on from it."""
         missing = self.search.lacks(score)
@@ -281,9 +314,10 @@ class Session:
         return replace(score, status="invalid", objectives={}, error=f"no objective {missing[0]!r}; there are: {there}")
 
     def _checkpoint(self) -> None:
+        self._settle()
         now = (self.search.evaluated, self.search.exhausted)
         if now != self.saved:
-            self.run.write_checkpoint(self.search.state())
+            self.run.write_checkpoint(self.search.state(), self.standing.pack())
             self.saved, self.saved_at = now, time.monotonic()
 
     def _pool(self) -> workers.Pool:
@@ -292,8 +326,19 @@ class Session:
             if settings.executor != workers.LOCAL:
                 settings = replace(settings, device=self.setup.device.partition(":")[0])  # what they were asked for
             spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)
+            self.inline = settings.pool == "inline" and settings.executor == workers.LOCAL
             self.pool = workers.open_pool(spec, settings, self.run.folder / "candidates")
+            self._say_window(max(settings.workers, self.pool.size))
         return self.pool
+
+    def _say_window(self, count: int) -> None:
+        """Say where workers will wait for the look-ahead window."""
+        settings = self.setup.settings
+        if settings.order == "proposal" and count > settings.lookahead + 1:
+            self.watch.note(
+                f"{count} workers, and search.lookahead={settings.lookahead} lets {settings.lookahead + 1} candidates "
+                f"be under way; search.lookahead={BUSY * count} keeps most of them busy, --order arrival all"
+            )
 
     def _brief(self, number: int) -> Any:
         """What the stop rule says of the scores folded when a proposal was made: those numbered below its window."""

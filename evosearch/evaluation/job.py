@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from evosearch.evaluation.measures import Measure
     from evosearch.evaluation.recipe import Recipe
     from evosearch.evaluation.stopping import StopRule
+    from evosearch.grammar.core import Derivation
     from evosearch.plugins import Operator
     from evosearch.score import Score
     from evosearch.tasks import DirectTask, Task
@@ -25,6 +26,7 @@ class Job:
     brief: what the recipe's stop rule says of the curves known when it was proposed, in plain values.
     fidelity: the share of a whole training that it gets, above 0 and up to 1. repeat: as a Proposal's.
     parent: number and sentence of the candidate whose weights it begins with; None where it begins from nothing.
+    derivation: what the text says, where the job is evaluated in the process that made it; it crosses to no other.
     """
 
     number: int
@@ -35,10 +37,11 @@ class Job:
     fidelity: float = 1.0
     repeat: int = 0
     parent: tuple[int, str] | None = None
+    derivation: Derivation | None = field(default=None, compare=False, repr=False)
 
     def pack(self) -> dict[str, Any]:
-        """As plain values for msgpack."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """As plain values for msgpack, without the derivation."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "derivation"}
 
     @classmethod
     def unpack(cls, data: Mapping[str, Any]) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from typing import Any
 from evosearch.errors import RunCorrupt, RunError, UsageError
 from evosearch.report import figures
 from evosearch.store.lock import is_written
-from evosearch.store.run import JOURNAL_FILE, Run
+from evosearch.store.run import Run
 
 KEY = re.compile("[0-9a-f]{32}")
 LONGEST_LOG = 1 << 16  # bytes of a candidate's log that are read; no more is kept of one
@@ -96,13 +95,7 @@ class RunReading:
     @cached_property
     def metrics(self) -> Mapping[str, Any]:
         """best/metrics.json; empty before the run's end."""
-        path = self.folder / "best" / "metrics.json"
-        try:
-            return dict(json.loads(Run.open(self.folder).best("metrics.json") or b"{}"))
-        except ValueError as error:
-            raise RunCorrupt(
-                f"{path}: cannot be read: {error}; `evolve verify` says what else does not check"
-            ) from error
+        return metrics_of(self.folder)
 
     def scored(self) -> list[Candidate]:
         return [candidate for candidate in self.candidates if candidate.score is not None]
@@ -172,9 +165,7 @@ class RunReading:
 
     def phase(self) -> str:
         """finished, running, or stopped before its end."""
-        if is_written(self.folder):
-            return "running"
-        return "finished" if self.metrics else "stopped"
+        return phase_of(self.folder, self.metrics)
 
     def best_candidate(self) -> Candidate | None:
         """What best/ holds; before it is there, the best so far."""
@@ -183,24 +174,10 @@ class RunReading:
         ranked = self.ranked()
         return ranked[0] if ranked else None
 
-    def status(self) -> dict[str, Any]:
-        """Where the run stands, as plain data."""
+    def summary(self) -> dict[str, Any] | None:
+        """The best candidate in short; None while there is none."""
         best = self.best_candidate()
-        return {
-            "folder": str(self.folder),
-            "phase": self.phase(),
-            "grammar": self.config["grammar"],
-            "task": self.config["task"],
-            "seed": self.config["seed"],
-            "strategy": self.config["search"]["strategy"],
-            "budget": self.budget,
-            "proposed": len(self.candidates),
-            "evaluated": len(self.scored()),
-            "failures": self.failures(),
-            "best": self._summary(best) if best else None,
-            "test": self.metrics.get("test", {}),
-            "idle_seconds": max(0.0, time.time() - (self.folder / JOURNAL_FILE).stat().st_mtime),
-        }
+        return self._summary(best) if best else None
 
     def best(self) -> dict[str, Any]:
         """The best candidate and what is kept of it. Raises RunError while there is none."""
@@ -251,6 +228,22 @@ class RunReading:
             "flops": cost.get("flops"),
             "operator": candidate.operator,
         }
+
+
+def metrics_of(folder: Path) -> Mapping[str, Any]:
+    """A run's best/metrics.json; empty before its end. Raises RunCorrupt."""
+    path = folder / "best" / "metrics.json"
+    try:
+        return dict(json.loads(Run.open(folder).best("metrics.json") or b"{}"))
+    except ValueError as error:
+        raise RunCorrupt(f"{path}: cannot be read: {error}; `evolve verify` says what else does not check") from error
+
+
+def phase_of(folder: Path, metrics: Mapping[str, Any]) -> str:
+    """finished, running, or stopped before its end. metrics: as of `metrics_of`."""
+    if is_written(folder):
+        return "running"
+    return "finished" if metrics else "stopped"
 
 
 def read_run(folder: Path) -> RunReading:

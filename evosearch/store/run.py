@@ -2,6 +2,7 @@
 
     journal.msgpack                 header; then one record per proposal and per score, in the order they came
     checkpoint.msgpack              the search's state at an offset of the journal; checkpoint.previous.msgpack: before
+    archive.bin                     the identities of all that was proposed, 16 bytes each, as far as a checkpoint says
     config.toml, environment.json, grammar/...   what the run was started with; the header holds their digests
     evaluations.csv, .jsonl         what the journal says, for other programs (written by `evosearch.logs`)
     candidates/<key>/, best/        why a candidate failed (written by `workers`); the best one, with SHA256SUMS
@@ -23,6 +24,7 @@ import os
 import re
 import shutil
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -43,6 +45,7 @@ Record = dict[str, Any]
 JOURNAL_FILE = "journal.msgpack"
 CHECKPOINT_FILE = "checkpoint.msgpack"
 PREVIOUS_FILE = "checkpoint.previous.msgpack"
+ARCHIVE_FILE = "archive.bin"
 SUMS_FILE = "SHA256SUMS"
 
 # Fields that tell when and how fast, wherever they stand in a record: no part of what two journals must agree on.
@@ -54,11 +57,15 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
 
 class Checkpoint(NamedTuple):
-    """A search's state, the offset of the journal that it reflects, and whether it is the one written last."""
+    """A search's state, the offset of the journal that it reflects, and whether it is the one written last.
+
+    standing: what its writer would have others know who read no more than this; empty where it said nothing.
+    """
 
     state: Record
     offset: int
     newest: bool
+    standing: Record
 
 
 class Contents:
@@ -129,6 +136,7 @@ class Run:
         self._journal = self._lock = -1
         self._unsynced = self._damaged = False  # _damaged: the newest checkpoint does not check
         self._failed = ""
+        self._kept = (0, 0)  # how much of the archive its file has, and the CRC-32 of that
 
     @property
     def proposals(self) -> int:
@@ -285,9 +293,13 @@ class Run:
 
     def append_scores(self, records: list[Record]) -> None:
         """Journal several scores with one fsync. None of them is acknowledged before all are on the disk."""
+        self.write_scores(records)
+        self.sync()
+
+    def write_scores(self, records: list[Record]) -> None:
+        """Journal several scores; who writes them acknowledges none before the next `sync` has returned."""
         for record in records:
             self._append({**record, "kind": "score"}, durable=False)
-        self.sync()
 
     def append_note(self, record: Mapping[str, Any]) -> None:
         """Journal something else (a larger budget, a resumption): no part of what journals are compared by."""
@@ -391,8 +403,11 @@ class Run:
 
     # -- the checkpoint
 
-    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
+    def write_checkpoint(self, state: Mapping[str, Any], standing: Mapping[str, Any] | None = None) -> None:
         """Replace the checkpoint by one of `state` (plain values), at the journal's present end. Raises StorageError.
+
+        What the state has as `archive`, a row of bytes that only grows, goes to a file of its own, to which no more is
+        written than is new. standing: see `Checkpoint`.
 
         It is written beside, synced and renamed; the one before is kept, unless it was found damaged. What it reflects
         is on the disk before it is.
@@ -400,11 +415,32 @@ class Run:
         self._writable()
         self.sync()
         record = {"header": self.header, "offset": self.end, "records": self.contents.records, "state": state}
+        if isinstance(archive := state.get("archive"), bytes):
+            record["state"] = {**state, "archive": b""}
+            record["archive"] = self._keep(archive)
+        if standing is not None:
+            record["standing"] = standing
         data = framing.preamble(CHECKPOINT) + framing.frame(framing.encode(record), MAX_CHECKPOINT)
         before = None if self._damaged else self.folder / PREVIOUS_FILE
         with self.disk.replacing(self.folder / CHECKPOINT_FILE, before=before) as beside:
             self.disk.write_new(beside, data)
         self._damaged = False
+
+    def _keep(self, archive: bytes) -> Record:
+        """Write what of the archive is not in its file, durably. Returns how much of the file it is, and its CRC-32."""
+        path, (size, crc) = self.folder / ARCHIVE_FILE, self._kept
+        if size > len(archive):
+            size = crc = 0
+        descriptor = self.disk.open(path, os.O_WRONLY | os.O_CREAT)
+        try:
+            self.disk.truncate(descriptor, path, size)  # what a killed process had written behind its last checkpoint
+            os.lseek(descriptor, size, os.SEEK_SET)
+            self.disk.write(descriptor, path, archive[size:])
+            self.disk.fsync(descriptor, path)
+        finally:
+            os.close(descriptor)
+        self._kept = len(archive), zlib.crc32(archive[size:], crc)
+        return {"size": self._kept[0], "crc": self._kept[1]}
 
     def load_checkpoint(self) -> Checkpoint | None:
         """The newest checkpoint that checks, None where there is none.
@@ -428,7 +464,10 @@ class Run:
                     f"{self.folder / JOURNAL_FILE}: it ends at offset {size}, but {name} reflects it up to "
                     f"{checkpoint['offset']}: records are missing; restore the journal from a copy"
                 )
-            return Checkpoint(checkpoint["state"], checkpoint["offset"], name == CHECKPOINT_FILE)
+            if (archive := checkpoint.get("archive")) is not None:
+                self._kept = archive["size"], archive["crc"]
+            standing = checkpoint.get("standing", {})
+            return Checkpoint(checkpoint["state"], checkpoint["offset"], name == CHECKPOINT_FILE, standing)
         return None
 
     # -- other files
@@ -481,7 +520,7 @@ def _is_header(header: Any) -> TypeGuard[Record]:
         return False
 
 
-def read_checkpoint(path: Path, header: Record) -> Record | None:
+def read_checkpoint(path: Path, header: Record) -> dict[str, Any] | None:
     """The checkpoint's record; None where there is no file. Raises RunCorrupt where it does not check or fit."""
     try:
         with path.open("rb") as file:
@@ -494,13 +533,20 @@ def read_checkpoint(path: Path, header: Record) -> Record | None:
         raise refusal(path, error) from error
     if len(found) != 1 or frames.torn:
         raise corrupt(path, frames.end, "the checkpoint is cut short or has something behind it")
-    record = found[0].record(path)
+    record: Any = found[0].record(path)
     kinds = {"header": dict, "offset": int, "records": int, "state": dict}
-    if not isinstance(record, dict) or {name: type(value) for name, value in record.items()} != kinds:
+    more = {"archive": dict, "standing": dict}  # what older ones do not have
+    found_kinds = {name: type(value) for name, value in record.items()} if isinstance(record, dict) else {}
+    if {**more, **found_kinds} != {**more, **kinds}:
         raise corrupt(path, PREAMBLE, "not a checkpoint's record")
     if record["header"] != header:
         raise corrupt(path, PREAMBLE, "the checkpoint belongs to another run")
-    return record
+    if (archive := record.get("archive")) is not None:
+        kept = (content(path.with_name(ARCHIVE_FILE)) or b"")[: archive.get("size", 0)]
+        if (len(kept), zlib.crc32(kept)) != (archive.get("size"), archive.get("crc")):
+            raise corrupt(path, PREAMBLE, f"{ARCHIVE_FILE} beside it is not what it goes with")
+        record["state"]["archive"] = kept
+    return dict(record)
 
 
 # --- small things ----------------------------------------------------------------------------------------------------

@@ -67,13 +67,18 @@ def session(settings: configuration.Config, folder: Path, acknowledged: Path | N
     """Start the run, or go on with it, to its end; each acknowledged score's number becomes a line."""
     if acknowledged is not None:
         out = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        append = Run.append_scores
+        write, sync, written = Run.write_scores, Run.sync, list[int]()
 
-        def append_scores(run: Run, records: list[dict[str, Any]]) -> None:
-            append(run, records)
-            os.write(out, "".join(f"{record['number']}\n" for record in records).encode())
+        def write_scores(run: Run, records: list[dict[str, Any]]) -> None:
+            write(run, records)
+            written.extend(record["number"] for record in records)
 
-        Run.append_scores = append_scores  # type: ignore[method-assign, assignment]
+        def synced(run: Run) -> None:
+            sync(run)
+            os.write(out, "".join(f"{number}\n" for number in written).encode())
+            written.clear()
+
+        Run.write_scores, Run.sync = write_scores, synced  # type: ignore[method-assign, assignment]
     if folder.exists():
         engine.resume(folder, Silent())
     else:

@@ -62,21 +62,21 @@ class Left(Exception):
 
 def make(name: str, settings: dict[str, Any], until: int) -> None:
     """One run, in a folder of its name here; left after so many scores where that is not 0."""
-    append, told = Run.append_scores, [0]
+    append, told = Run.write_scores, [0]
 
-    def append_scores(run: Run, records: list[dict[str, Any]]) -> None:
+    def write_scores(run: Run, records: list[dict[str, Any]]) -> None:
         append(run, records)
         told[0] += len(records)
         if until and told[0] >= until:
             raise Left
 
-    Run.append_scores = append_scores  # type: ignore[method-assign, assignment]
+    Run.write_scores = write_scores  # type: ignore[method-assign, assignment]
     try:
         engine.start(configuration.validate(settings, name), Path(name), Silent())  # names as they stand
     except Left:
         pass
     finally:
-        Run.append_scores = append  # type: ignore[method-assign]
+        Run.write_scores = append  # type: ignore[method-assign]
 
 
 def finished(name: str, more: int = 0) -> str:

@@ -39,7 +39,9 @@ class Direct:
 
     def __call__(self, job: Job) -> Evaluation:
         try:
-            derivation = self.context.space.parse(job.text) if self.task.uses_derivation else None
+            derivation = job.derivation
+            if derivation is None and self.task.uses_derivation:
+                derivation = self.context.space.parse(job.text)
         except ArchitectureError as error:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
         score = self.task.evaluate(job.text, derivation, job.key, job.seed)
