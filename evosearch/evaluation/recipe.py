@@ -29,6 +29,7 @@ KEPT = (
     "deterministic",
     "inherit",
     "inherit_epochs",
+    "proxies",
 )  # how candidates are compared: no sentence says it of itself
 
 
