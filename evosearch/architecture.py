@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from evosearch.cost import Cost
-    from evosearch.grammar.core import Alternative, Derivation, Grammar
+    from evosearch.grammar.core import Alternative, Derivation, Grammar, Terminal
     from evosearch.layers import Vocabulary
     from evosearch.layers.base import Leaf
 
@@ -227,6 +227,19 @@ class Space:
     @property
     def stats(self) -> SamplingStats:
         return self.sampler.stats
+
+    def view(self) -> Space:
+        """This space, caches and all, with a sampler of its own: `reweigh` changes what the view draws, no other."""
+        return copy.copy(self)
+
+    def reweigh(self, weights: Mapping[Alternative, float], terminals: Mapping[str, Terminal]) -> None:
+        """Draw by other weights from now on, those of the grammar where these say none; see `Sampler.reweighed`."""
+        self.sampler = self.sampler.reweighed(weights, terminals)
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether it draws by other weights than the grammar's."""
+        return bool(self.sampler.weights)
 
     # -- texts --------------------------------------------------------------------------------------------------
 

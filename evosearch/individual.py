@@ -35,6 +35,10 @@ class Individual:
     fidelity: float = 1.0
     repeat: int = 0
 
+    def __post_init__(self) -> None:
+        if hasattr(self.fitness, "fidelity"):
+            self.fitness.fidelity = self.fidelity
+
     @property
     def values(self) -> tuple[float, ...]:
         """Signed objective values, larger is better."""
@@ -90,8 +94,36 @@ class Individual:
 
 
 @functools.cache
-def fitness_class(objectives: int) -> Any:
-    """DEAP's Fitness for so many signed values; made here since DEAP's creator breaks under spawned workers."""
+def fitness_class(objectives: int, *, rungs: bool = False) -> Any:
+    """DEAP's Fitness for so many signed values; made here since DEAP's creator breaks under spawned workers.
+
+    rungs: one that has a `fidelity`, and is better than every one of a lower fidelity, whatever the values: so whatever
+    selects by comparing never compares values of different fidelities.
+    """
     from deap import base
 
-    return type(f"Fitness{objectives}", (base.Fitness,), {"weights": (1.0,) * objectives})
+    weights = {"weights": (1.0,) * objectives}
+    if not rungs:
+        return type(f"Fitness{objectives}", (base.Fitness,), weights)
+
+    class OfRungs(base.Fitness):  # type: ignore[misc]
+        fidelity = 1.0
+
+        def __eq__(self, other: Any) -> bool:
+            return self.fidelity == other.fidelity and bool(super().__eq__(other))
+
+        def __hash__(self) -> int:
+            return hash((self.fidelity, super().__hash__()))
+
+        def __le__(self, other: Any) -> bool:
+            return bool(super().__le__(other) if self.fidelity == other.fidelity else self.fidelity < other.fidelity)
+
+        def __lt__(self, other: Any) -> bool:
+            return bool(super().__lt__(other) if self.fidelity == other.fidelity else self.fidelity < other.fidelity)
+
+        def dominates(self, other: Any, obj: slice = slice(None)) -> bool:
+            if self.fidelity == other.fidelity:
+                return bool(super().dominates(other, obj))
+            return bool(self.fidelity > other.fidelity)
+
+    return type(f"FitnessOfRungs{objectives}", (OfRungs,), weights)

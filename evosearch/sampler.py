@@ -23,6 +23,7 @@ critical, and without such a limit its expected work has no bound.
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
 import math
@@ -39,6 +40,8 @@ from evosearch.layers.vocabulary import word_rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from evosearch.grammar.core import Terminal
 
 MAX_TEMPLATES = 500  # ways to fill an alternative's words that are enumerated; beyond, a sample of 64 stands for them
 MAX_PLAN_RUNS = 256  # runs of a rule in search of a plan; einspace's need 81 at most
@@ -214,6 +217,8 @@ class Sampler:
         classes: layer and word classes by the names that the grammar uses; empty for a language without shapes.
         make: (alternative, arguments) -> layer or word instance, cached.
         output: the output shape of a finished derivation at a shape; raises ShapeError.
+
+    terminals: what texts are drawn from, by name.
     """
 
     def __init__(
@@ -230,8 +235,29 @@ class Sampler:
         self.max_nodes, self.max_depth = max_nodes, max_depth
         self.stats = SamplingStats()
         self.heights = heights(grammar)
+        self.kinds = kinds(grammar, classes) if classes else dict.fromkeys(grammar.rules, "word")
+        self._templates: dict[Skeleton, Template] = {}
+        self._planless: dict[tuple[Template, Shape, Want], None] = {}
+        self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
+        self._reach_by_height: dict[tuple[str, Shape, int], dict[Shape, None]] = {}
+        self._weigh({}, {})
+
+    def reweighed(self, weights: Mapping[Alternative, float], terminals: Mapping[str, Terminal]) -> Sampler:
+        """A sampler of the same language that draws by other weights, where these say any.
+
+        What has weight 0 keeps it, and nothing else gets it: what can be drawn at all, and which shapes are within
+        reach, hangs on that, and is shared.
+        """
+        other = copy.copy(self)
+        other._weigh(weights, terminals)
+        return other
+
+    def _weigh(self, weights: Mapping[Alternative, float], terminals: Mapping[str, Terminal]) -> None:
+        grammar = self.grammar
+        self.weights = weights
+        self.terminals = {**grammar.terminals, **terminals}
         drawable = {
-            rule: [(a, a.weight) for a in alternatives if height_of(a, self.heights) < math.inf]
+            rule: [(a, weights.get(a, a.weight)) for a in alternatives if height_of(a, self.heights) < math.inf]
             for rule, alternatives in grammar.rules.items()
         }
         self.alternatives = {rule: Categorical.of(pairs) for rule, pairs in drawable.items()}
@@ -240,16 +266,11 @@ class Sampler:
             for rule, pairs in drawable.items()
         }
         self._compiled: dict[Alternative, Compiled] = {}
-        self._templates: dict[Skeleton, Template] = {}
         self._templates_by_axes: dict[tuple[Alternative, int, int | None], Categorical] = {}
         self._leaf_templates: dict[str, list[tuple[Template, Derivation, float]]] = {}
         self._words: dict[str, list[tuple[Derivation, float]] | None] = {}
         self._leaves: dict[tuple[str, Shape], list[tuple[Derivation, Shape, float]]] = {}
         self._fitting_leaves: dict[tuple[str, Shape, Want], Categorical] = {}
-        self._planless: dict[tuple[Template, Shape, Want], None] = {}
-        self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
-        self._reach_by_height: dict[tuple[str, Shape, int], dict[Shape, None]] = {}
-        self.kinds = kinds(grammar, classes) if classes else dict.fromkeys(grammar.rules, "word")
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
@@ -290,7 +311,7 @@ class Sampler:
                 raise TooLarge
             short = depth + len(open_nodes) >= self.max_depth
             alternative = (self.shortest if short else self.alternatives)[rule].draw(rng)
-            tokens = tuple([self.grammar.terminals[name].draw(rng) for name in alternative.terminals])
+            tokens = tuple([self.terminals[name].draw(rng) for name in alternative.terminals])
             done: Derivation | None = None
             if alternative.rules:
                 open_nodes.append((alternative, tokens, []))
@@ -331,6 +352,10 @@ class Sampler:
         templates = Categorical.of((self.template(skeleton), weight) for skeleton, weight in skeletons)
         return Compiled(None, not any(template.slots for template in templates.items), templates, endless, height)
 
+    def weight(self, alternative: Alternative) -> float:
+        """The alternative's probability in its rule, as it is drawn here."""
+        return self.weights.get(alternative, alternative.weight)
+
     def template(self, skeleton: Skeleton) -> Template:
         found = self._templates.get(skeleton)
         if found is None:
@@ -361,7 +386,7 @@ class Sampler:
         return found
 
     def _token_choices(self, alternative: Alternative) -> list[Sequence[tuple[str, float]]] | None:
-        terminals = [self.grammar.terminals[name] for name in alternative.terminals]
+        terminals = [self.terminals[name] for name in alternative.terminals]
         if any(terminal.choices is None for terminal in terminals):
             return None
         return [terminal.choices or () for terminal in terminals]
@@ -385,7 +410,7 @@ class Sampler:
                 for chosen in itertools.product(*choices):
                     texts = tuple(item for item, _ in chosen[: len(tokens)])
                     parts = tuple(item for item, _ in chosen[len(tokens) :])
-                    weight = alternative.weight * math.prod(weight for _, weight in chosen)
+                    weight = self.weight(alternative) * math.prod(weight for _, weight in chosen)
                     if weight > 0:
                         found.append((Derivation(alternative, texts, parts), weight))  # type: ignore[arg-type]
             self._words[rule] = found
@@ -405,7 +430,7 @@ class Sampler:
         alternatives: Mapping[str, Categorical],
         slots: itertools.count[int],
     ) -> Skeleton:
-        tokens = tuple(self.grammar.terminals[name].draw(rng) for name in alternative.terminals)
+        tokens = tuple(self.terminals[name].draw(rng) for name in alternative.terminals)
         parts: list[Any] = []
         for rule in alternative.rules:
             if self.kinds[rule] == "part":
@@ -461,7 +486,7 @@ class Sampler:
                 if compiled.simple:
                     total = compiled.templates.cumulative[-1]
                     found += [
-                        (template, template.skeleton.fill(()), alternative.weight * weight / total)
+                        (template, template.skeleton.fill(()), self.weight(alternative) * weight / total)
                         for template, weight in compiled.templates.pairs()
                     ]
         return found

@@ -16,6 +16,7 @@ from evosearch.grammar.core import Alternative, Derivation, Grammar
 from evosearch.layers.base import Series, Shape, Want, matches
 from evosearch.layers.library.activations import Identity
 from evosearch.layers.residuals import is_residual
+from evosearch.sampler import Categorical
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -175,7 +176,7 @@ def _wrap_free(
         if part is None:
             return None
         parts.append(part)
-    tokens = tuple(space.grammar.terminals[name].draw(rng) for name in alternative.terminals)
+    tokens = tuple(space.sampler.terminals[name].draw(rng) for name in alternative.terminals)
     return Derivation(alternative, tokens, tuple(parts))
 
 
@@ -470,14 +471,23 @@ def choices(parent: Derivation, space: Space) -> Iterator[tuple[tuple[int, ...],
 
 
 def variants(node: Derivation, space: Space, rng: np.random.Generator) -> Iterator[Derivation]:
-    """The node with one thing changed, each way once; a number from a range is drawn anew."""
-    terminals = space.grammar.terminals
+    """The node with one thing changed, each way once, in random order; in a space that was learned, likelier ways
+    earlier. A number from a range is drawn anew.
+    """
+    found = list(_variants(node, space, rng))
+    if space.is_learned:
+        return Categorical.of(found).shuffled(rng)
+    return shuffled([variant for variant, _ in found], rng)
+
+
+def _variants(node: Derivation, space: Space, rng: np.random.Generator) -> Iterator[tuple[Derivation, float]]:
+    terminals = space.sampler.terminals
     for index, (name, text) in enumerate(zip(node.alternative.terminals, node.tokens, strict=True)):
-        choices = terminals[name].choices
-        texts = [t for t, weight in choices if weight > 0] if choices else [terminals[name].draw(rng) for _ in range(2)]
-        for other in texts:
-            if other != text:
-                yield Derivation(node.alternative, (*node.tokens[:index], other, *node.tokens[index + 1 :]), node.parts)
+        texts = terminals[name].choices or [(terminals[name].draw(rng), 0.5) for _ in range(2)]
+        for other, weight in texts:
+            if other != text and weight > 0:
+                tokens = (*node.tokens[:index], other, *node.tokens[index + 1 :])
+                yield Derivation(node.alternative, tokens, node.parts), weight
     for alternative in space.grammar.rules[node.rule]:
         if (
             alternative is not node.alternative
@@ -486,7 +496,7 @@ def variants(node: Derivation, space: Space, rng: np.random.Generator) -> Iterat
         ):
             old = dict(zip(node.alternative.terminals, node.tokens, strict=True))
             tokens = tuple(old.get(name) or terminals[name].draw(rng) for name in alternative.terminals)
-            yield Derivation(alternative, tokens, node.parts)
+            yield Derivation(alternative, tokens, node.parts), space.sampler.weight(alternative)
 
 
 def narrowed(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivation | None:
@@ -495,7 +505,7 @@ def narrowed(parent: Derivation, space: Space, rng: np.random.Generator) -> Deri
         return None
     before = space.read(parent).cost.params
     for path, node in islice(shuffled(list(choices(parent, space)), rng), NARROWED_NODES):
-        for variant in islice(shuffled(list(variants(node, space, rng)), rng), NARROWED_VARIANTS):
+        for variant in islice(variants(node, space, rng), NARROWED_VARIANTS):
             if variant.alternative is not node.alternative:
                 continue
             child = parent.replace(path, variant)

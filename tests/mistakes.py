@@ -151,6 +151,19 @@ def forged(header: Mapping[str, Mapping[str, Any]] | None = None, change: Mappin
     return prepare
 
 
+def imported(at: Path) -> None:
+    """runs/words whose grammar imports its letters from a file beside it."""
+    old = Run.open(_searched() / "run")
+    files = {name: (old.folder / name).read_bytes() for name in old.header["files"]}
+    first, _, letters = files["grammar/words.lark"].decode().partition("letter: ")
+    files["grammar/words.lark"] = (first + "\n%import .parts.letter\n").encode()
+    files["grammar/parts.lark"] = ("letter: " + letters).encode()
+    with Run.create(at / "runs/words", header=old.header, files=files) as run:
+        run.append_proposal({"number": 0, "key": "0" * 32, "text": "abc", "parents": [], "operator": "sample"})
+        score = {"key": "0" * 32, "status": "ok", "objectives": {"fitness": 1.0}, "cost": {}}
+        run.append_score({**score, "number": 0})
+
+
 def appended(data: bytes) -> Prepare:
     """runs/words with something behind its journal."""
 
@@ -546,6 +559,20 @@ CONFIGS = [
     usage("run --set search.window=1", "search.window = 1: must be at least 2"),
     usage("run --set search.alpha=2", "search.alpha = 2.0: must be from 0 to 1"),
     usage("run --set search.initial=50", "search.initial = 50: at most population = 20 are kept"),
+    usage(
+        "run --set search.rungs=[0.5,0.1]", "search.rungs = [0.5, 0.1]: name rising shares, each above 0 and below 1"
+    ),
+    usage("run --set search.grow=true", "search.grow: there are no rungs to grow"),
+    usage("run --set search.rungs=[0.5,0.6] --set recipe.epochs=4", "2, 2, 4 epochs; two rungs are the same"),
+    usage(
+        "run --set search.rungs=[0.5] --set recipe.inherit='parent'",
+        "search.rungs and recipe.inherit: one of the two",
+    ),
+    usage(
+        "run --grammar bits.lark --task table:bits.csv --set search.rungs=[0.5]",
+        "search.rungs: bits has no evaluation of 0.5; a table has one in a column fitness@0.5",
+        at=bits,
+    ),
     usage("run --set search.replacement=true", "only random search draws with replacement"),
     usage("run --set search.objectives=['a','-a']", "search.objectives: a, -a: one objective is named twice"),
     usage("run --set search.objectives=['a+b','']", "search.objectives: '': write a name"),
@@ -858,6 +885,17 @@ OPERATORS = [
 
 RUNS = [
     usage("resume nothing", "no run 'nothing'", "`evolve run` makes one"),
+    usage(
+        "learn young -o new.lark",
+        "no candidate has succeeded yet, so there is nothing to learn",
+        at=empty("young", config="[search]\nobjectives = []"),
+    ),
+    usage("learn words -o new.txt", "-o new.txt: a grammar's file ends in .lark", at=words),
+    usage(
+        "learn words -o new.lark",
+        "parts.lark: imported by the grammar, and another file lies there",
+        at=both(imported, write("parts.lark", "another")),
+    ),
     usage("status runs", "runs: not a run's folder", "evolve list", at=write("runs/x", "")),
     usage("status frist", "no run 'frist'", "mean first?", at=write("runs/first/journal.msgpack", "")),
     failed("status broken", "runs/broken/journal.msgpack", "offset", at=broken_run),

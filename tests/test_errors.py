@@ -155,7 +155,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("store/run.py", "Run._writable", "RunError"),
         ("store/run.py", "Run.open", 'RunError(f"{folder}: not a run folder'),
         ("store/run.py", "Run.open", 'RunError(f"{folder}: there is no such run'),
-        ("search/search.py", "Search._outcome", "TaskError"),
+        ("search/search.py", "Search.signed", "TaskError"),
         ("search/search.py", "Search.ask", "SpaceExhausted"),
         ("tasks/base.py", "Split.__post_init__", "TaskError"),
         ("tasks/base.py", "make_task", 'TaskError(f"{name}: an example has shape'),
@@ -234,6 +234,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
     ],
     "what a task does with one candidate becomes that candidate's score; tests/test_tasks_table.py": [
         ("tasks/function.py", "FunctionTask.evaluate", "TaskError"),
+        ("tasks/table.py", "TableTask.at", "TaskError"),
         ("tasks/table.py", "cell", "TaskError"),
         ("evaluation/hardware.py", "LayerTable.latency", "ConfigError"),
         ("evaluation/teachers.py", "teacher_of", "ConfigError"),

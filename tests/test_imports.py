@@ -18,7 +18,7 @@ PACKAGE = ROOT / "evosearch"
 LINES: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
     ("study", "estimators", "inference"),
-    ("engine", "bench", "final", "check"),
+    ("engine", "bench", "final", "check", "learned"),
     ("config", "report", "logs", "formats"),
     ("results", "given", "auto"),
     ("search",),

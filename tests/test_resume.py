@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import typer
 
+from evosearch import config as configuration
 from evosearch import engine
 from evosearch.cli import main
 from evosearch.store.framing import FORMAT
@@ -27,6 +28,23 @@ def test_a_run_that_is_killed_ends_as_the_run_that_nobody_killed(tmp_path: Path)
         lambda seed, folder, acknowledged: session(config(table, 60, seed), folder, acknowledged),
         tmp_path, runs=2, seeds=1, times=2, rng=np.random.default_rng(5),
     )  # fmt: skip
+
+
+def test_a_run_with_screening_rungs_and_learning_that_is_killed_ends_as_the_run_that_nobody_killed(
+    tmp_path: Path,
+) -> None:
+    table = words(tmp_path / "table", letters=4)
+
+    def settings(budget: int, seed: int) -> configuration.Config:
+        return config(table, budget, seed, rungs=[0.1, 0.3], grow=True, learn=15, screen=4, surrogate="ridge")
+
+    session(settings(60, 0), tmp_path / "warm")
+    kills(
+        lambda seed, folder, acknowledged: session(settings(90, seed), folder, acknowledged),
+        tmp_path, runs=2, seeds=1, times=2, rng=np.random.default_rng(6),
+    )  # fmt: skip
+    fidelities = {row.get("fidelity", 1.0) for row in Run.open(tmp_path / "whole-0").records() if "text" in row}
+    assert fidelities >= {0.1, 0.3}
 
 
 def test_a_run_that_is_killed_before_its_last_checkpoint_gets_one_when_it_is_resumed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands for grammars: check, sample."""
+"""The commands for grammars: check, sample, fmt, learn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 def register(app: typer.Typer) -> None:
-    for command in (check, sample, fmt):
+    for command in (check, sample, fmt, learn):
         app.command(cls=Command, rich_help_panel=PANEL)(command)
 
 
@@ -192,4 +192,59 @@ def fmt(
         elif file is not None and file.read_bytes() != formatted.encode():
             file.write_bytes(formatted.encode())
             output.say(f"wrote {file}")
+    return DONE
+
+
+def learn(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.", show_default=False)
+    ],
+    output_file: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.lark", help="Where to write it.", show_default=False)
+    ],
+    best: Annotated[float, typer.Option(min=0.001, max=1, help="Share of the candidates that is learned from.")] = 0.1,
+    concentration: Annotated[
+        float, typer.Option(min=0, help="Choices that the grammar's own weights count for.")
+    ] = 5.0,
+    mix: Annotated[float, typer.Option(min=0, max=1, help="Share of the grammar's own weights in the result.")] = 0.05,
+    as_json: JsonOption = False,
+) -> int:
+    """Write a run's grammar with the probabilities that its best candidates give.
+
+    An ordinary grammar file, with a comment on each line that changed: search in it, or change it further.
+    """
+    from evosearch import learned
+    from evosearch.cli.runs import folder_of
+
+    output.check_target("--output", output_file, new_folder=True)
+    written = learned.write(folder_of(run), output_file, best=best, concentration=concentration, mix=mix)
+    choices, found = written.learned.choices.all, written.learned
+    if as_json:
+        output.as_json(
+            {
+                "file": str(written.path),
+                "candidates": written.candidates,
+                "best": written.best,
+                "changed": [
+                    {
+                        "name": choices[index].name,
+                        "options": list(choices[index].options),
+                        "before": list(choices[index].prior),
+                        "after": list(found.probabilities[index]),
+                        "chosen": [found.counts.get((index, at), 0) for at in range(len(choices[index].options))],
+                    }
+                    for index in found.changed()
+                ],
+            }
+        )
+        return DONE
+    rows = [
+        (choices[index].name if at == 0 else "", option, f"{before:.4g}", f"{after:.4g}", f"{after - before:+.3f}")
+        for index in found.changed()
+        for at, (option, before, after) in enumerate(
+            zip(choices[index].options, choices[index].prior, found.probabilities[index], strict=True)
+        )
+    ]
+    output.table(("choice", "option", "before", "learned", "change"), rows, right=(2, 3, 4))
+    output.say(f"wrote {written.path}, from the best {written.best:,} of {written.candidates:,} candidates")
     return DONE

@@ -184,6 +184,7 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
             ("change", change),
             ("text", "" if change else one.text),
             ("came to", _outcome(reading, one)),
+            ("evaluated", "" if one.fidelity == 1 else f"{one.fidelity:.3g} of a whole evaluation: not the last rung"),
             ("curve", f"{sparkline(curve)}  {curve[0]:.4f} to {curve[-1]:.4f}, {epochs}" if curve else ""),
             ("cost", f"{one.cost['params']:,} parameters, {one.cost['flops']:,} FLOPs" if one.cost else ""),
             ("limits", ", ".join(f"{name} {limit:,}" for name, limit in reading.limits().items())),

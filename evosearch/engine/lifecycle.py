@@ -183,13 +183,13 @@ def reopened(folder: Path, watch: Watch, changes: Changes = UNCHANGED) -> Iterat
         if cut := run.cut_torn_tail():
             watch.note(f"{folder}: an incomplete last record of {cut} bytes was cut off; it was never acknowledged")
         watch.started({"run": folder, **_facts(setup)})
-        search, saved, curves = replayed(run, setup, search)
+        search, saved = replayed(run, setup, search)
         if changes.budget is not None and changes.budget > largest_budget(run):
             run.append_note({"budget": changes.budget})
         used = timing.used_seconds(run.records()) if config.time else 0.0
         if changes.time is not None and changes.time != longest_time(run):
             run.append_note({"time": changes.time})
-        yield Session(setup, search, run, watch, logs, _time_of(config, used, began), saved, curves)
+        yield Session(setup, search, run, watch, logs, _time_of(config, used, began), saved)
 
 
 def _time_of(config: Config, used: float, began: float) -> TimeBudget:

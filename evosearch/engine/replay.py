@@ -219,8 +219,8 @@ def _changed(run: Run, what: str) -> NoReturn:
     )
 
 
-def replayed(run: Run, setup: Setup, search: Search) -> tuple[Search, Saved, dict[int, tuple[float, ...]]]:
-    """The search as it was when the run stopped, what its newest checkpoint holds, and all scores' curves by number.
+def replayed(run: Run, setup: Setup, search: Search) -> tuple[Search, Saved]:
+    """The search as it was when the run stopped, and what its newest checkpoint holds.
 
     search: the run's before its first proposal.
     """
@@ -229,10 +229,7 @@ def replayed(run: Run, setup: Setup, search: Search) -> tuple[Search, Saved, dic
         search = setup.restored(checkpoint.state, run.records())
     saved = (search.evaluated, search.exhausted) if checkpoint and checkpoint.newest else NOTHING
     replay(search, run, checkpoint.offset if checkpoint else None)
-    curves = {}
-    if setup.rule is not None:
-        curves = {r["number"]: tuple(r["curve"]) for r in run.records() if r["kind"] == "score"}
-    return search, saved, curves
+    return search, saved
 
 
 def replay(search: Search, run: Run, offset: int | None = None) -> None:

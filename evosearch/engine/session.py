@@ -28,7 +28,9 @@ from evosearch.report import figures
 from evosearch.report.reading import read_run
 from evosearch.report.standing import standing
 from evosearch.results import Final, Finished, files
-from evosearch.score import Score
+from evosearch.score import Score, evaluation_seed
+from evosearch.search.proposal import FULL
+from evosearch.search.standing import best_first
 from evosearch.store.framing import decode, encode
 from evosearch.store.ledger import Ledger
 from evosearch.tasks import Task
@@ -86,22 +88,25 @@ class Session:
     log_makers: Mapping[str, logs.Maker]
     time: TimeBudget = field(default_factory=lambda: TimeBudget(begun=time.monotonic()))
     saved: Saved = NOTHING
-    curves: dict[int, tuple[float, ...]] = field(default_factory=dict)
     pool: workers.Pool | None = None
     known: int = 0
     baseline: Aside | None = None
     finishing: Finishing | None = None
     arrived: list[tuple[int, Score]] = field(default_factory=list)
+    ranked: list[Individual] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.begun = self.time.begun
-        self.trained_in: dict[
-            str, float
-        ] = {}  # seconds that ok candidates took, by key: for an estimate of the final training
+        # seconds that ok candidates took, or would have taken in full, by key: for an estimate of the final training
+        self.trained_in: dict[str, float] = {}
         if self.time.limited:
             self.run.append_note(timing.opened(time.time() - (time.monotonic() - self.begun)))
-            scores = (record for record in self.run.records() if record["kind"] == "score")
-            self.trained_in = {r["key"]: r["seconds"] for r in scores if r["status"] == "ok" and r["seconds"]}
+            fidelities: dict[int, float] = {}
+            for record in self.run.records():
+                if record["kind"] == "proposal":
+                    fidelities[record["number"]] = record.get("fidelity", FULL)
+                elif record["kind"] == "score" and record["status"] == "ok" and record["seconds"]:
+                    self.trained_in[record["key"]] = record["seconds"] / fidelities[record["number"]]
         self.evaluated_before = self.search.evaluated
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.failed: dict[str, str] = {}  # the first candidate of each status in this session, by its key
@@ -150,6 +155,7 @@ class Session:
                 self.baseline = Aside(functools.partial(linear_baseline, self.setup.task))
             self._search()
             self._checkpoint()
+            self.ranked = self._ranked_in_full()
         finally:
             if self.pool is not None:
                 self.pool.close()
@@ -201,7 +207,7 @@ class Session:
                 return
         seed = lineages.seed(proposal) if lineages else proposal.seed
         job = workers.Job(
-            proposal.number, proposal.text, proposal.key, seed, self._brief(proposal.number),
+            proposal.number, proposal.text, proposal.key, seed, self._brief(proposal),
             proposal.fidelity, proposal.repeat, lineages.parent(proposal) if lineages else None,
         )  # fmt: skip
         pool = self._pool()
@@ -263,16 +269,15 @@ class Session:
             self.standing.add({**record, "kind": "score"})
         records = [decode(encode(record)) for record in records]  # as whoever reads the journal will find them
         scored = [logs.Scored(self.proposals[record["number"]].pack(), record) for record in records]
+        fidelities = {number: self.proposals[number].fidelity for number, _ in scores}
         for one, (number, score) in zip(scored, scores, strict=True):
             del self.proposals[number]
             self.search.tell(number, score)
-            if self.setup.rule is not None:
-                self.curves[number] = score.curve
             if score.status != "ok":
                 self.failures[score.status] += 1
                 self.failed.setdefault(score.status, score.key)
             elif score.seconds and self.time.limited:
-                self.trained_in[score.key] = score.seconds
+                self.trained_in[score.key] = score.seconds / fidelities[number]
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
             inherited = self.lineages is not None and self.lineages.found[number]
             self.unsettled.append((one, score if score.seconds and not inherited else None))
@@ -340,13 +345,21 @@ class Session:
                 f"be under way; search.lookahead={BUSY * count} keeps most of them busy, --order arrival all"
             )
 
-    def _brief(self, number: int) -> Any:
-        """What the stop rule says of the scores folded when a proposal was made: those numbered below its window."""
+    def _brief(self, proposal: Proposal) -> Any:
+        """What the stop rule says of the scores folded when a proposal was made: those numbered below its window.
+
+        Of evaluations as long as its own alone: a shorter schedule has another curve.
+        """
         if self.setup.rule is None:
             return None
-        settings = self.setup.settings
-        below = number - settings.lookahead if settings.order == "proposal" else number
-        return self.setup.rule.brief(self.curves[n] for n in sorted(self.curves) if n < below)
+        settings, history = self.setup.settings, self.search.history
+        below = proposal.number - (settings.lookahead if settings.order == "proposal" else 0)
+        rows = [
+            (number, row)
+            for row, number in enumerate(history.numbers)
+            if number < below and history.fidelity(row) == proposal.fidelity
+        ]
+        return self.setup.rule.brief(history.curve(row) for _, row in sorted(rows))
 
     def _final_seconds(self) -> float:
         """What the final training of the best candidate is estimated to take, by what its evaluation took."""
@@ -475,13 +488,45 @@ class Session:
         """What may become the best network, the best first: the front; where the time was over before any candidate had
         a score, the candidates that were under way, in the order proposed: what the run starts from comes first.
         """
-        front = self.search.front()[:FINALISTS]
+        front = self.ranked or self.search.front()[:FINALISTS]
         if front or not (self.time.limited and isinstance(self.setup.task, Task)):
             return list(front)
         under_way: list[Individual | Proposal] = list(self.search.pending[:FINALISTS])
         if under_way:
             self.watch.note("the time was over before any candidate had a score; the first one is trained")
         return under_way
+
+    def _ranked_in_full(self) -> list[Individual]:
+        """The best candidates by whole evaluations, where the search's rungs left some of them without one.
+
+        Nothing of it is in the journal: a run that ends within it does it again, from the ledger where that knows them.
+        Empty where a final phase with a time, or one that makes an ensemble, trains them all in full by itself.
+        """
+        best = self.search.front()[:FINALISTS]
+        if all(one.full for one in best) or self._members() != 1 or self.time.limited:
+            return []
+        self.watch.note(f"the best {len(best)} candidates are evaluated in full")
+        short = {self.search.proposed + place: one for place, one in enumerate(best) if not one.full}
+        found: list[tuple[int, Score]] = []
+        for number, one in short.items():
+            seed = evaluation_seed(self.setup.settings.seed, one.key)
+            score = self.ledger.get(one.key, *self.setup.known_as, seed) if self.ledger is not None else None
+            if score is not None:
+                found.append((number, score))
+            else:
+                self._pool().submit(workers.Job(number, one.text, one.key, seed))
+        while len(found) < len(short):
+            found += (came := self._pool().wait(WAIT))
+            for _, score in came:
+                if self.ledger is not None and score.seconds:
+                    self.ledger.put(score, task=self.setup.known_as[0], recipe=self.setup.known_as[1])
+        full = [one for one in best if one.full]
+        for number, score in sorted(found, key=lambda pair: pair[0]):
+            values = self.search.signed(self._checked(score))
+            if values is not None:
+                full.append(replace(short[number], fitness=fitness_class(len(values))(values), fidelity=FULL))
+        order = best_first([(FULL, one.values) for one in full])
+        return [full[at] for at in order]
 
     def _fitness_of(self, one: Individual | Proposal) -> float | None:
         """None of a candidate that has no score."""

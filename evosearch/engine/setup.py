@@ -145,13 +145,16 @@ class Setup:
 
     def search(self) -> Search:
         """The run's search before its first proposal; it has asked for the operators that it uses."""
-        return Search(self.space, self.settings, self.operators, seeds=self.seeds, own=self.config.strategy)
+        return Search(
+            self.space, self.settings, self.operators,
+            seeds=self.seeds, own=self.config.strategy, history=self.rule is not None,
+        )  # fmt: skip
 
     def restored(self, state: Mapping[str, Any], journal: Iterable[Mapping[str, Any]]) -> Search:
         """The search that a checkpoint's state describes. journal: as in `Search.restore`."""
         return Search.restore(
             self.space, self.settings, self.operators, state,
-            seeds=self.seeds, own=self.config.strategy, journal=journal,
+            seeds=self.seeds, own=self.config.strategy, history=self.rule is not None, journal=journal,
         )  # fmt: skip
 
     def spec(self, grammar_file: Path, folder: Path) -> Spec:
@@ -198,6 +201,7 @@ def prepare(
     if isinstance(task, Task):
         _check_for(task, config)
         _check_words(space, task, config)
+    _check_rungs(task, config)
     rule = stopping.find(config.recipe.stop, own.own("stop"))
     objectives = _objectives(space, task, config, own, header)
     texts = _seed_texts(config, space, seed_folder) if seed_texts is None else dict(seed_texts)
@@ -250,6 +254,30 @@ def _check_words(space: Space, task: Task, config: Config) -> None:
                 check(task, config.recipe.said({key: value}))
             except ConfigError as error:
                 raise ConfigError(f"{where}: {error}") from None
+
+
+def _check_rungs(task: AnyTask, config: Config) -> None:
+    """Raise ConfigError where the search's rungs are no shares of an evaluation of this task."""
+    rungs = config.search.rungs
+    if not rungs or config.evaluator:
+        return
+    if not isinstance(task, Task):
+        missing = [share for share in rungs if share not in getattr(task, "fidelities", ())]
+        if missing:
+            raise ConfigError(
+                f"search.rungs: {task.name} has no evaluation of {missing[0]:g}; a table has one in a column "
+                f"{task.metric}@{missing[0]:g}; leave search.rungs empty"
+            )
+        return
+    if config.recipe.inherit != "off":
+        raise ConfigError("search.rungs and recipe.inherit: one of the two; a rung's evaluation begins anew")
+    if config.recipe.shorten == "epochs":
+        epochs = [config.recipe.at(share).epochs for share in (*rungs, 1.0)]
+        if len(set(epochs)) < len(epochs):
+            raise ConfigError(
+                f"search.rungs: {', '.join(map(str, epochs))} epochs; two rungs are the same: name shares further "
+                'apart, or say recipe.shorten = "rows"'
+            )
 
 
 def _objectives(

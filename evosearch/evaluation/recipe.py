@@ -74,6 +74,9 @@ class Recipe:
     folds: 1: a candidate is trained on the train split and judged on the validation split. k, above 1: train and
         validation rows together are cut into k folds, by class, fixed before the search; a candidate is trained once
         for each, on the others, and its score is the mean of what the folds say. For data of few rows.
+    shorten: what a share of an evaluation is, as `search.rungs` or a strategy asks for one: of the epochs, or of the
+        train split's rows, drawn by class, those of a smaller share among those of a larger one. Either way the
+        schedule is as complete as the whole one's.
     stop: off, or a rule that ends trainings early: median ends one whose curve lies under the median of those known
         when it was proposed.
     proxies: figures that are taken of a network before it is trained: naswot, synflow, ..., and those of files of
@@ -111,6 +114,7 @@ class Recipe:
     dropout: float = field(default=0.0, metadata={"neutral": 0.0})
     drop_path: float = field(default=0.0, metadata={"neutral": 0.0})
     modifier: str = field(default="", metadata={"neutral": ""})
+    shorten: Literal["epochs", "rows"] = field(default="epochs", metadata={"neutral": "epochs"})
     deterministic: bool = True
     stop: str = "off"
     proxies: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
@@ -171,12 +175,14 @@ class Recipe:
         return "bfloat16" if device.startswith("cuda") else "float32"
 
     def at(self, fidelity: float) -> Recipe:
-        """The recipe of a training that gets a share of the epochs, its schedule as complete as the whole one's.
+        """The recipe of a training that is a share of a whole one: of the epochs where those are what is shortened.
 
         fidelity: above 0 and up to 1. Raises ValueError.
         """
         if not 0 < fidelity <= 1:
             raise ValueError(f"a fidelity of {fidelity}; it is above 0 and at most 1")
+        if self.shorten == "rows":
+            return self
         return replace(self, epochs=max(1, round(self.epochs * fidelity)))
 
     def said(self, words: Mapping[str, str]) -> Recipe:

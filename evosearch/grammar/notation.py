@@ -20,7 +20,7 @@ from evosearch.grammar.core import NumericRange
 from evosearch.grammar.mistakes import Place, Source, mistake
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lark import Token, Tree
     from lark.exceptions import UnexpectedInput
@@ -224,6 +224,44 @@ def read(source: Source) -> GrammarFile:
         input_mode,
         dict(pair for s in statements if isinstance(s, Declare) for pair in s.places),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where one outermost alternative stands in a file's text: offsets of the `:` or `|` before it, and of its end."""
+
+    start: int
+    end: int
+
+
+def spans(source: Source) -> dict[str, tuple[Span, ...]]:
+    """The outermost alternatives of each rule and terminal that a file defines, in order. Raises GrammarError."""
+    read(source)
+    found: dict[str, tuple[Span, ...]] = {}
+    for name, stretch in _definitions(_reader().tokens(source)):
+        alternatives: list[Span] = []
+        start, end, depth = stretch[0].start_pos or 0, stretch[0].end_pos or 0, 0
+        for token in stretch[1:]:
+            if depth == 0 and token.type in ("_OR", "_NL_OR"):
+                alternatives.append(Span(start, end))
+                start = (token.end_pos or 1) - 1
+            depth += (token.type in ("_LPAR", "_LBRA", "_LBRACE")) - (token.type in ("_RPAR", "_RBRA", "_RBRACE"))
+            end = token.end_pos or 0
+        found[name] = (*alternatives, Span(start, end))
+    return found
+
+
+def _definitions(tokens: Sequence[Token]) -> Iterator[tuple[str, list[Token]]]:
+    """Each definition's name, and its tokens from the colon on."""
+    statement: list[Token] = []
+    for token in tokens:
+        if token.type != "_NL":
+            statement.append(token)
+            continue
+        at = next((at for at, one in enumerate(statement) if one.type == "COLON"), None)
+        if at is not None:
+            yield str(next(one for one in statement if one.type in ("RULE", "TERMINAL"))), statement[at:]
+        statement = []
 
 
 # The terminals are those of lark.load_grammar, in the order in which its lexer tries them, so that both readings split
@@ -595,6 +633,13 @@ class _Reader:
             except UnexpectedInput as error:
                 raise self._syntax(source, error) from None
             found = statements, self.builder.ends, self.comments
+            self._reset(Source("", ""))
+            return found
+
+    def tokens(self, source: Source) -> list[Token]:
+        """The file's tokens without comments and blanks, newlines among them."""
+        with self.lock:
+            found = list(self.lark.lex(source.text + "\n"))
             self._reset(Source("", ""))
             return found
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from evosearch.logs.follow import Following
-from evosearch.logs.rows import COLUMNS, Row, finite, measured, one_line
+from evosearch.logs.rows import COLUMNS, Row, finite, measured, one_line, share_of
 
 if TYPE_CHECKING:
     from evosearch.logs import Session
@@ -34,9 +34,13 @@ class CommaSeparated(Following):
 
     def begin(self) -> bytes:
         self.columns = dict.fromkeys(COLUMNS)
+        shares: dict[int, dict[str, Any]] = {}
         for record in self.run.records():
+            if record["kind"] == "proposal" and (share := share_of(record)):
+                shares[record["number"]] = share
             if record["kind"] == "score" and len(self.columns) < len(COLUMNS) + MOST_NAMES:
-                self.columns |= dict.fromkeys(name for name, _ in measured(record))
+                names = [*shares.pop(record["number"], ()), *(name for name, _ in measured(record))]
+                self.columns |= dict.fromkeys(names)
         self.columns = dict.fromkeys(itertools.islice(self.columns, len(COLUMNS) + MOST_NAMES))
         return _line(self.columns)
 

@@ -39,8 +39,14 @@ def row(proposal: Mapping[str, Any], score: Mapping[str, Any]) -> Row:
         "curve": _list(score.get("curve")),
         "error": score.get("error"),
         "text": proposal.get("text"),
+        **share_of(proposal),
         **dict(measured(score)),
     }
+
+
+def share_of(proposal: Mapping[str, Any]) -> dict[str, Any]:
+    """The fidelity of an evaluation that is no whole one."""
+    return {"fidelity": proposal["fidelity"]} if proposal.get("fidelity", 1.0) != 1.0 else {}
 
 
 def measured(score: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

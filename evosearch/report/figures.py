@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.evaluation.measures import recorded
 from evosearch.report.text import figure
+from evosearch.search.rungs import PROMOTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -70,7 +71,7 @@ class Improvement:
 def improvements(run: RunReading) -> list[Improvement]:
     """Each candidate that was better than all before it, in the order proposed."""
     (objective, *_), found = objectives(run), list[Improvement]()
-    for candidate in run.scored():
+    for candidate in run.compared():
         value = measured(candidate, objective.name)
         if value is not None and (not found or objective.sign * value > objective.sign * found[-1].value):
             found.append(Improvement(candidate.number + 1, value, candidate))
@@ -106,7 +107,7 @@ def random_draws(run: RunReading) -> Sample:
     seeds = _seed_texts(run)
     drawn = [
         one
-        for one in run.scored()
+        for one in run.compared()
         if not one.parents and one.operator in from_grammar and _normal(one.text) not in seeds
     ]
     values = [measured(one, name) for one in drawn]
@@ -198,7 +199,7 @@ def front(run: RunReading, against: str, evaluations: float = math.inf) -> list[
     objective = objectives(run)[0]
     both = [
         (objective.sign * value, cost, one)
-        for one in run.scored()
+        for one in run.compared()
         if one.number < evaluations
         and (value := measured(one, objective.name)) is not None
         and (cost := measured(one, against)) is not None
@@ -225,23 +226,28 @@ class Reward:
 
 
 def rewards(run: RunReading) -> list[Reward]:
-    """The rewards as the search gave them: by rank in the window of the latest scores, 0 for a failure."""
+    """The rewards as the search gave them: by rank in the window of the latest scores, 0 for a failure.
+
+    On rungs a child is compared with what its parent had on the lowest; a promotion earns nobody anything.
+    """
     wanted = objectives(run)
     window: deque[tuple[float, ...]] = deque(maxlen=int(run.config["search"].get("window", 50)))
-    outcomes: dict[int, tuple[float, ...]] = {}
+    outcomes: dict[tuple[str, float], tuple[float, ...]] = {}
     found = []
     for one in _folded(run):
+        if one.operator == PROMOTE:
+            continue
         values = [measured(one, objective.name) for objective in wanted]
         outcome = tuple(
             objective.sign * value for objective, value in zip(wanted, values, strict=True) if value is not None
         )
         succeeded = len(outcome) == len(wanted)
         if succeeded:
-            outcomes[one.number] = outcome
+            outcomes.setdefault((one.key, one.fidelity), outcome)
             window.append(outcome)
         made_of = parents(run, one)
-        if made_of and made_of[0].number in outcomes:
-            before = outcomes[made_of[0].number]
+        if made_of and (made_of[0].key, one.fidelity) in outcomes:
+            before = outcomes[made_of[0].key, one.fidelity]
             rise = _rank(outcome, window) - _rank(before, window) if succeeded else 0.0
             found.append(Reward(one, made_of[0], max(0.0, rise)))
     return found

@@ -121,6 +121,11 @@ def cards(report: Report) -> Iterator[str]:
         f"{len(scored):,}",
         f"of {run.budget:,}; {duration(spent)} of work" if spent else f"of {run.budget:,}",
     )
+    if len(rungs := run.rungs()) > 1:
+        shares = ", ".join(f"{count:,} of {share:.3g}" for share, count in rungs.items())
+        yield card(
+            "Rungs", f"{sum(share * count for share, count in rungs.items()):.1f}", f"whole evaluations: {shares}"
+        )
     failed = sum(run.failures().values())
     yield card("Failed", f"{failed:,}", "by kind below" if failed else "none did")
     if report.state:

@@ -23,7 +23,10 @@ LONGEST_LOG = 1 << 16  # bytes of a candidate's log that are read; no more is ke
 
 @dataclass(frozen=True)
 class Candidate:
-    """A proposal and, once it is in, its score (a Score as plain data)."""
+    """A proposal and, once it is in, its score (a Score as plain data).
+
+    fidelity: the share of a whole evaluation that it got. repeat: as a Proposal's.
+    """
 
     number: int
     key: str
@@ -31,6 +34,8 @@ class Candidate:
     parents: tuple[int, ...]
     operator: str
     score: Mapping[str, Any] | None = None
+    fidelity: float = 1.0
+    repeat: int = 0
 
     @property
     def status(self) -> str:
@@ -100,10 +105,23 @@ class RunReading:
     def scored(self) -> list[Candidate]:
         return [candidate for candidate in self.candidates if candidate.score is not None]
 
+    def compared(self) -> list[Candidate]:
+        """The scored candidates whose figures compare: of the longest evaluations that any of them had and passed.
+
+        Without rungs all of them; with rungs those on the highest.
+        """
+        scored = self.scored()
+        longest = max((one.fidelity for one in scored if one.status == "ok"), default=1.0)
+        return [one for one in scored if one.fidelity == longest]
+
+    def rungs(self) -> dict[float, int]:
+        """Evaluations of each fidelity, the shortest first."""
+        return dict(sorted(Counter(one.fidelity for one in self.scored()).items()))
+
     def ranked(self) -> list[Candidate]:
-        """The candidates that succeeded, best first, earlier ones first where equal."""
+        """The candidates that succeeded, best first, earlier ones first where equal; of rungs the highest's alone."""
         name, sign = self.objective
-        able = [candidate for candidate in self.scored() if name in candidate.objectives]
+        able = [candidate for candidate in self.compared() if name in candidate.objectives]
         return sorted(able, key=lambda candidate: (-sign * candidate.objectives[name], candidate.number))
 
     def fitness(self, candidate: Candidate) -> float:
@@ -111,7 +129,8 @@ class RunReading:
 
     def candidate(self, key: str) -> Candidate:
         """The candidate whose key begins with `key`. Raises RunError where none does, or several do."""
-        found = {one.key: one for one in reversed(self.candidates) if one.key.startswith(key.lower())}
+        last = sorted(self.candidates, key=lambda one: (one.score is not None, one.fidelity, -one.number))
+        found = {one.key: one for one in last if one.key.startswith(key.lower())}  # as it was evaluated furthest
         if len(found) == 1:
             return next(iter(found.values()))
         if not found:
@@ -155,6 +174,7 @@ class RunReading:
             "text": candidate.text,
             "operator": candidate.operator,
             "parents": list(candidate.parents),
+            "fidelity": candidate.fidelity,
             "status": candidate.status,
             **{name: score.get(name) for name in ("objectives", "metrics", "curve", "cost", "seconds", "error")},
         }
@@ -277,4 +297,6 @@ def _candidates(
             tuple(proposal["parents"]),
             proposal["operator"],
             scores.get(number),
+            proposal.get("fidelity", 1.0),
+            proposal.get("repeat", 0),
         )

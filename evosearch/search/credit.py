@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from evosearch.search.rungs import PROMOTE
 from evosearch.variation import core, one_of
 
 if TYPE_CHECKING:
@@ -132,7 +133,8 @@ class Credit:
         if outcome is None:
             tally.failed += 1
         else:
-            self._window.append(outcome)
+            if proposal.operator != PROMOTE:  # its figure is of a longer evaluation than those in the window
+                self._window.append(outcome)
             if entry.parent is not None:
                 quality = self._rank(outcome)
                 reward = max(0.0, quality - self._rank(entry.parent))

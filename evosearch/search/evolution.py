@@ -98,7 +98,9 @@ class Evolution:
     def fold(self, evaluated: Evaluated, rng: np.random.Generator) -> None:
         if evaluated.individual is None:
             return
-        members = [*self.population, evaluated.individual]
+        new = evaluated.individual
+        members = [one for one in self.population if one.key != new.key or one.fidelity >= new.fidelity]
+        members.append(new)  # in the place of itself as it was evaluated less far
         keep = min(self.context.settings.population, len(members))
         self.population = self._survive(members, keep, rng) if self.sorts or keep < len(members) else members
 

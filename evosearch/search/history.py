@@ -29,6 +29,10 @@ class Archive:
         """packed: what `bytes` gave of an archive."""
         self._packed = bytearray()
         self._slots = array("I", bytes(4 * 64))  # 1 + the identity's place in the row; 0 where there is none
+        self.extend(packed)
+
+    def extend(self, packed: bytes) -> None:
+        """Add what `bytes` gave of an archive."""
         for at in range(0, len(packed), SIZE):
             self.add(packed[at : at + SIZE])
 
@@ -146,6 +150,10 @@ class History:
     def curve(self, row: int) -> tuple[float, ...]:
         """The curve of one row."""
         return tuple(self._curves[self._curves_end[row] : self._curves_end[row + 1]])
+
+    def fidelity(self, row: int) -> float:
+        """The share of a whole evaluation that one row is of."""
+        return self._fidelities[row]
 
     @property
     def values(self) -> np.ndarray[Any, np.dtype[np.float64]]:

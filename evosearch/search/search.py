@@ -33,7 +33,9 @@ from evosearch.search import adaptive
 from evosearch.search import strategy as strategies
 from evosearch.search.credit import Credit, Tally
 from evosearch.search.history import Archive, History
-from evosearch.search.proposal import Candidate, Evaluated, InFlight, Proposal, identify, identity
+from evosearch.search.learning import Learner
+from evosearch.search.proposal import FIRST, FULL, Candidate, Evaluated, InFlight, Proposal, identify, identity
+from evosearch.search.rungs import PROMOTE, Rungs
 from evosearch.search.screening import DRAWS, SAMPLES, Model, Screen
 
 if TYPE_CHECKING:
@@ -78,13 +80,17 @@ class Search:
         history: bool = False,
         features: Callable[[Derivation], Row] | None = None,
     ) -> None:
-        self.space, self.settings, self.operators = space, settings, operators
+        self.space = space.view() if settings.learn else space
+        self.settings, self.operators = settings, operators
+        self.learner = Learner(self.space, settings.learn) if settings.learn else None
+        self._fitness = fitness_class(len(settings.objectives) or 1, rungs=bool(settings.rungs))
         self.objectives = tuple(objective(text) for text in settings.objectives or ("fitness",))
         self.evaluated = 0  # scores told
         self.exhausted = ""
         self._identify = identify
         self._identities: dict[Derivation, tuple[str, str | None]] = {}
         self._archive = Archive()
+        self.rungs = Rungs(settings, self._archive) if settings.rungs else None
         self._inflight: dict[int, InFlight] = {}
         self._seed_words = _words(settings.seed)
         self._next = 0
@@ -94,14 +100,15 @@ class Search:
         self._seeds_by_derivation: dict[Derivation, bytes] = {}
         seeds = self._checked(seeds)
         self.credit = Credit(
-            space,
+            self.space,
             settings,
             policy or adaptive.make(settings.policy, alpha=settings.alpha, gamma=settings.gamma, floor=settings.floor),
         )
         self.strategy = self._strategy(tuple(seeds.values()), own or {})
         self._fold_draws = len(inspect.signature(self.strategy.fold).parameters) > 1
         self.screen = self._screen(features)
-        kept = history or self.strategy.needs_history or self.screen is not None
+        needed = self.strategy.needs_history or self.screen is not None or bool(settings.learn or settings.rungs)
+        kept = history or needed
         self.history = History(len(self.objectives), kept=kept)
 
     # What the outside sees
@@ -181,7 +188,7 @@ class Search:
         entry = self._inflight.get(number)
         if entry is None or entry.told:
             raise ValueError(f"proposal {number} is not pending")
-        entry.outcome = self._outcome(score)
+        entry.outcome = self.signed(score)
         entry.told = True
         if self.history.kept and isinstance(score, Score):
             entry.score = score
@@ -200,14 +207,16 @@ class Search:
         """The hall of fame, or of several objectives the Pareto front; best first, of equals the earliest.
 
         Every score told counts that is of a full evaluation; of a key's repeats the first one, or the luckiest would.
+        With rungs those of shorter evaluations come behind: each key as it was evaluated furthest.
         """
         from copy import deepcopy
 
         hall = deepcopy(self._hall())
         told = [entry for _, entry in sorted(self._inflight.items()) if entry.told]
-        late = [one for one in map(self._individual, told) if one is not None and one.full]
-        hall.update(late)
-        return sorted(hall, key=lambda individual: (individual.values, -individual.born), reverse=True)
+        for one in map(self._individual, told):
+            if one is not None and self._is_rankable(one):
+                _join(hall, one)
+        return sorted(hall, key=lambda one: (one.fidelity, one.values, -one.born), reverse=True)
 
     @property
     def logbook(self) -> Any:
@@ -270,10 +279,9 @@ class Search:
         search = cls(space, settings, operators, policy, seeds, identify, own, history)
         search._next, search._folded = state["next"], state["folded"]
         search.evaluated, search.exhausted = state["evaluated"], state["exhausted"]
-        fitness = fitness_class(len(search.objectives))
-        hall = [Individual.unpack(data, space, fitness) for data in state["hall"]]
+        hall = [Individual.unpack(data, space, search._fitness) for data in state["hall"]]
         search._hall().update(hall[::-1])  # DEAP puts a later tie first
-        search._archive = Archive(state["archive"])
+        search._archive.extend(state["archive"])
         for data in state["inflight"]:
             proposal = Proposal.unpack(data, space)
             search._inflight[proposal.number] = InFlight(
@@ -304,7 +312,7 @@ class Search:
                 if self._inflight[number].told:
                     self._inflight[number].score = scores[number]
             else:
-                self.history.add(proposals[number], self._outcome(scores[number]), scores[number])
+                self._remember(proposals[number], self.signed(scores[number]), scores[number])
 
     # Proposing
 
@@ -312,10 +320,19 @@ class Search:
         limits: dict[str, int] = {}
         drafts: dict[bytes, tuple[Candidate, str]] = {}
         drawn = 0
+        promotion = self.rungs.promotion() if self.rungs is not None else None
+        if promotion is not None:
+            self._archive.add(identity(promotion.parents[0].key, promotion.fidelity))
+            self.credit.tally(promotion.operator).proposed += 1
+            return self._entry(number, promotion, promotion.parents[0].key, None)
+        if self.learner is not None:
+            self.learner.refresh()
         self.history.in_flight = len(self._inflight)
         wanted = self._wanted()
         for candidate in islice(self._candidates(wanted, rng), self.settings.draws):
             drawn += 1
+            if self.rungs is not None and candidate is not None and candidate.fidelity == FULL:
+                candidate = candidate._replace(fidelity=self.rungs.lowest)
             if candidate is not None and (key := self._admitted(candidate, limits)) is not None:
                 known = identity(key, candidate.fidelity, candidate.repeat)
                 if candidate.given or candidate.due:
@@ -398,7 +415,16 @@ class Search:
             repeat,
             expected,
         )
-        return InFlight(proposal, candidate.parents[0].values if candidate.parents else None)
+        return InFlight(proposal, self._parent_values(candidate))
+
+    def _parent_values(self, candidate: Candidate) -> tuple[float, ...] | None:
+        """What a candidate's score is compared with: its first parent's, of an evaluation like its own."""
+        if not candidate.parents or candidate.operator == PROMOTE:
+            return None
+        parent = candidate.parents[0]
+        if self.rungs is not None and parent.fidelity != candidate.fidelity:
+            return self.rungs.values(parent.key, candidate.fidelity)
+        return parent.values
 
     def _admitted(self, candidate: Candidate, limits: dict[str, int]) -> str | None:
         """The candidate's key if it may be proposed; else None, and whoever chose its operator earned nothing."""
@@ -449,8 +475,8 @@ class Search:
 
     # Folding a score in
 
-    def _outcome(self, score: Score | Mapping[str, float] | float | None) -> tuple[float, ...] | None:
-        """Signed values of the objectives, None for a failure."""
+    def signed(self, score: Score | Mapping[str, float] | float | None) -> tuple[float, ...] | None:
+        """Signed values of the objectives, None for a failure. Raises TaskError where one is missing."""
         if score is None:
             return None
         if isinstance(score, Score):
@@ -481,8 +507,8 @@ class Search:
         self.credit.folded(entry, individual)
         self.history.folded += 1
         if self.history.kept:
-            self.history.add(entry.proposal, entry.outcome, entry.score)
-        if individual is not None and individual.full:
+            self._remember(entry.proposal, entry.outcome, entry.score)
+        if individual is not None and self._is_rankable(individual):
             self._join_hall(individual)
         before = [*self.population, individual] if self.settings.gamma and individual is not None else []
         draws = (self._stream(SURVIVING, number),) if self._fold_draws else ()
@@ -492,10 +518,18 @@ class Search:
         if individual is not None and self.population and (number + 1) % self.settings.population == 0:
             self._record(number)
 
+    def _remember(self, proposal: Proposal, outcome: tuple[float, ...] | None, score: Score | None) -> None:
+        """One more row of the history, in the order folded in, for whoever learns from it."""
+        self.history.add(proposal, outcome, score)
+        if self.learner is not None:
+            self.learner.add(proposal.derivation, proposal.key, proposal.fidelity, outcome)
+        if self.rungs is not None:
+            self.rungs.add(proposal, outcome, score.curve if score is not None else ())
+
     def _join_hall(self, individual: Individual) -> None:
         hall = self._hall()
         first = hall[0] if len(hall) else None
-        hall.update([individual])
+        _join(hall, individual)
         if len(self.objectives) > 1:
             better = individual in hall
         else:  # of equals, DEAP puts the latest first
@@ -503,8 +537,13 @@ class Search:
         if better:
             self.credit.since_best = 0
 
+    def _is_rankable(self, individual: Individual) -> bool:
+        """Whether it may be the best: of a full evaluation, or on a rung of the search's own."""
+        return individual.full or (self.rungs is not None and individual.repeat == FIRST)
+
     def _record(self, number: int) -> None:
-        first = [individual.values[0] for individual in self.population]
+        lowest = min(individual.fidelity for individual in self.population)  # the rung that most of them are on
+        first = [individual.values[0] for individual in self.population if individual.fidelity == lowest]
         self.logbook.record(
             folded=number + 1,
             known=self.known,
@@ -540,7 +579,7 @@ class Search:
             proposal.derivation,
             proposal.key,
             proposal.text,
-            fitness_class(len(self.objectives))(entry.outcome),
+            self._fitness(entry.outcome),
             proposal.parents,
             proposal.operator,
             proposal.number,
@@ -592,8 +631,16 @@ class Search:
             if limit is not None:
                 value = getattr(self.space.limits, limit, None)
                 raise ConfigError(f"seed {name!r} is over the limit {limit}={value}; raise it or leave the seed out")
-            self._seeds_by_derivation[seed] = identity(key)
+            self._seeds_by_derivation[seed] = identity(key, self.rungs.lowest if self.rungs is not None else FULL)
         return named
+
+
+def _join(hall: Any, individual: Individual) -> None:
+    """Put an individual into a hall of fame, in the place of itself as it was evaluated less far."""
+    for at in reversed(range(len(hall))):
+        if hall[at].key == individual.key and hall[at].fidelity < individual.fidelity:
+            hall.remove(at)
+    hall.update([individual])
 
 
 def _values(data: Sequence[float] | None) -> tuple[float, ...] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -37,6 +38,12 @@ class SearchSettings:
     explore: share of screened proposals that are any one of the drafts.
     surrogate: what learns from the scores so far: extra_trees, boosting, svr, ridge, or the name of a file of
         estimators/surrogate/.
+    learn: scores after which the grammar's weights are learned anew, from the best tenth of the candidates by then,
+        ten at the least; samples and mutations are drawn by them. 0: never.
+    rungs: shares of an evaluation, rising and below 1, at which candidates are tried first: successive halving, see
+        `search.rungs`. Each is an evaluation of the budget. Empty: every candidate is evaluated in full.
+    eta: one of so many of a rung is evaluated on the next.
+    grow: whether the second rung is the highest at first, and a higher one is used where orders differ (PASHA).
     draws: draws without a new candidate that end the search.
     hall_of_fame: best individuals kept (one objective).
     """
@@ -67,6 +74,10 @@ class SearchSettings:
     screen: int = field(default=1, metadata={"neutral": 1})
     explore: float = field(default=0.1, metadata={"neutral": 0.1})
     surrogate: str = field(default="extra_trees", metadata={"neutral": "extra_trees"})
+    learn: int = field(default=0, metadata={"neutral": 0})
+    rungs: tuple[float, ...] = field(default=(), metadata={"neutral": ()})
+    eta: int = field(default=3, metadata={"neutral": 3})
+    grow: bool = field(default=False, metadata={"neutral": False})
     draws: int = 10_000
     hall_of_fame: int = 10
     seed: int = 0
@@ -74,13 +85,18 @@ class SearchSettings:
     def __post_init__(self) -> None:
         for name, least in (
             ("budget", 1), ("population", 1), ("initial", 0), ("tournament", 1), ("window", 2), ("lookahead", 0),
-            ("screen", 1), ("draws", 1), ("hall_of_fame", 1), ("seed", 0),
+            ("screen", 1), ("learn", 0), ("eta", 2), ("draws", 1), ("hall_of_fame", 1), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"search.{name} = {getattr(self, name)}: must be at least {least}")
         for name in ("crossover", "alpha", "floor", "gamma", "explore"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"search.{name} = {getattr(self, name)}: must be from 0 to 1")
+        shares = (0.0, *self.rungs, 1.0)
+        if any(low >= high for low, high in itertools.pairwise(shares)):
+            raise ConfigError(f"search.rungs = {list(self.rungs)}: name rising shares, each above 0 and below 1")
+        if self.grow and not self.rungs:
+            raise ConfigError("search.grow: there are no rungs to grow; set search.rungs, as in [0.11, 0.33]")
         if self.initial > self.population:
             raise ConfigError(f"search.initial = {self.initial}: at most population = {self.population} are kept")
         if self.policy not in adaptive.POLICIES:

@@ -57,7 +57,7 @@ class Context:
 
     def individual(self, data: Mapping[str, Any]) -> Individual:
         """The individual that `Individual.pack` described."""
-        return Individual.unpack(data, self.space, fitness_class(len(self.objectives)))
+        return Individual.unpack(data, self.space, fitness_class(len(self.objectives), rungs=bool(self.settings.rungs)))
 
 
 class Strategy(Protocol):

@@ -113,6 +113,13 @@ class DirectTask(AnyTask, Protocol):
     def uses_derivation(self) -> bool:
         """Whether `evaluate` looks at the derivation; where it does not, none is parsed for it."""
 
+    @property
+    def fidelities(self) -> Sequence[float]:
+        """The shares of a whole evaluation at which it can score, rising, below 1."""
+
+    def at(self, fidelity: float) -> DirectTask:
+        """The task that scores at a share of a whole evaluation; itself where it knows no shares. Raises TaskError."""
+
     def evaluate(self, text: str, derivation: Derivation | None, key: str, seed: int) -> Score:
         """The candidate's score. Deterministic in its arguments."""
 

@@ -69,6 +69,16 @@ class FunctionTask:
     def uses_derivation(self) -> bool:
         return reads_second(self.function)
 
+    @property
+    def fidelities(self) -> Sequence[float]:
+        """None: a function is called, or it is not."""
+        return ()
+
+    def at(self, fidelity: float) -> FunctionTask:
+        """Itself: each of its evaluations is a whole one."""
+        del fidelity
+        return self
+
     def evaluate(self, text: str, derivation: Derivation | None, key: str, seed: int) -> Score:
         """Call the function. What it raises is a crashed score with the error in a line; NaN or infinity a nan one."""
         started = time.perf_counter()

@@ -4,7 +4,9 @@
 
 One row is one architecture. Its columns: the *key* (the architecture's text), the *fitness* the search sees, the
 *cost* in seconds that the evaluation took when it was recorded, and what is *reported* of the best one but never seen
-by the search. Every other column of numbers is an objective too. Files may be .csv, .csv.gz, .csv.xz or .csv.bz2.
+by the search. `FITNESS@0.1` is what the fitness is after a tenth of an evaluation, for `search.rungs`; `COST@0.1` what
+that takes, a tenth of the cost where there is none. Every other column of numbers is an objective too. Files may be
+.csv, .csv.gz, .csv.xz or .csv.bz2.
 
 NAS-Bench-201's own strings (`|op~0|+|op~0|op~1|+|op~0|op~1|op~2|`) are the sentences of grammars/nasbench201.lark.
 """
@@ -15,7 +17,8 @@ import csv
 import hashlib
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -51,6 +54,7 @@ class TableTask:
     """A task that looks scores up.
 
     rows: figures by architecture text without white space; each a tuple in the order of `columns`.
+    fidelity: the share of a whole evaluation that its scores are of.
     metric: the fitness column's name. sign: 1 or -1 where that was said with it, else 0. report, cost: the columns'
     names, or empty.
     """
@@ -64,6 +68,7 @@ class TableTask:
     rows: Mapping[str, tuple[float, ...]]
     input_shape: Shape | None
     sign: int = 0
+    fidelity: float = 1.0
     own_code: ClassVar[bool] = False
     uses_derivation: ClassVar[bool] = False
 
@@ -71,18 +76,55 @@ class TableTask:
     def signs(self) -> Mapping[str, int]:
         return {**dict.fromkeys(self.columns, 0), self.metric: self.sign}
 
+    @cached_property
+    def fidelities(self) -> tuple[float, ...]:
+        """The shares of a whole evaluation that the table has a column for, rising."""
+        shares = [column.rpartition("@") for column in self.columns]
+        return tuple(sorted(float(share) for name, _, share in shares if name == self.metric and _is_share(share)))
+
+    def at(self, fidelity: float) -> TableTask:
+        """The table's scores at a share of a whole evaluation; itself where it has no shares. Raises TaskError."""
+        if fidelity == 1 or not self.fidelities:
+            return self
+        if fidelity not in self._views:
+            there = ", ".join(f"{share:g}" for share in self.fidelities)
+            raise TaskError(f"{self.name}: no column {self.metric}@{fidelity:g}; there are the shares {there}")
+        return self._views[fidelity]
+
+    @cached_property
+    def _views(self) -> dict[float, TableTask]:
+        return {share: replace(self, fidelity=share) for share in self.fidelities}
+
     def evaluate(self, text: str, derivation: Derivation | None, key: str, seed: int) -> Score:
         """The row of this very text, whatever other text has its key; `invalid` where the table has none."""
         row = self.rows.get(normalise(text))
         if row is None:
             return Score(key, "invalid", seed=seed, error=f"{self.name} has no row for {text}")
-        figures = dict(zip(self.columns, row, strict=True))
+        figures = self._figures(row)
         fitness = figures[self.metric]
         if math.isnan(fitness):
             return Score(key, "nan", seed=seed, error=f"{self.name} has no {self.metric} for {text}")
         metrics = {self.report: figures.pop(self.report)} if self.report else {}
         known = {name: value for name, value in figures.items() if math.isfinite(value)}
         return Score(key, "ok", known, metrics, seed=seed)
+
+    def _figures(self, row: tuple[float, ...]) -> dict[str, float]:
+        """A row's figures at the task's fidelity: what other shares took and gave is left out."""
+        found: dict[str, float] = {}
+        of_share: dict[str, float] = {}
+        for column, value in zip(self.columns, row, strict=True):
+            name, _, share = column.rpartition("@")
+            if name not in (self.metric, self.cost) or not _is_share(share):
+                found[column] = value
+            elif float(share) == self.fidelity:
+                of_share[name] = value
+        if self.cost:
+            found[self.cost] *= self.fidelity
+        return found | of_share
+
+
+def _is_share(text: str) -> bool:
+    return _is_number(text) and 0 < float(text) < 1
 
 
 def normalise(text: str) -> str:

@@ -28,7 +28,7 @@ def change_choice(parent: Derivation, space: Space, rng: np.random.Generator) ->
     Keeps true: the tree's form, all of the node's parts, validity at the input shape.
     """
     for path, node in islice(shuffled(list(choices(parent, space)), rng), NODES):
-        for variant in islice(shuffled(list(variants(node, space, rng)), rng), VARIANTS):
+        for variant in islice(variants(node, space, rng), VARIANTS):
             child = parent.replace(path, variant)
             if space.fits(child):
                 return child

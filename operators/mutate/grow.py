@@ -32,7 +32,7 @@ def grow(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivati
         return None
     before = space.read(parent)
     for path, node in islice(shuffled(list(choices(parent, space)), rng), NODES):
-        for variant in islice(shuffled(list(variants(node, space, rng)), rng), VARIANTS):
+        for variant in islice(variants(node, space, rng), VARIANTS):
             child = parent.replace(path, variant)
             if not space.fits(child):
                 continue

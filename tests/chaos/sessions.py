@@ -51,16 +51,20 @@ def words(folder: Path, letters: int = 6) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "words.lark").write_text(GRAMMAR.format(letters=" ".join(["letter"] * letters)))
     rows = ("".join(word) for word in itertools.product("abcde", repeat=letters))
-    (folder / "words.csv").write_text("key,fitness\n" + "".join(f"{word},{fitness(word)}\n" for word in rows))
+    lines = []
+    for word in rows:
+        of = fitness(word)
+        lines.append(f"{word},{of},{of + fitness(word[::-1]) / 2},{of + fitness(word[1:]) / 4}\n")
+    (folder / "words.csv").write_text("key,fitness,fitness@0.1,fitness@0.3\n" + "".join(lines))
     return folder
 
 
-def config(table: Path, budget: int, seed: int) -> configuration.Config:
-    overrides = {
+def config(table: Path, budget: int, seed: int, **more: Any) -> configuration.Config:
+    overrides: dict[str, Any] = {
         "grammar": str(table / "words.lark"), "task": f"table:{table / 'words.csv'}", "seeds": [], "seed": seed,
         "search.budget": budget,
     }  # fmt: skip
-    return configuration.load(None, overrides)
+    return configuration.load(None, overrides | {f"search.{name}": value for name, value in more.items()})
 
 
 def session(settings: configuration.Config, folder: Path, acknowledged: Path | None = None) -> None:

@@ -44,7 +44,7 @@ class Direct:
                 derivation = self.context.space.parse(job.text)
         except ArchitectureError as error:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
-        score = self.task.evaluate(job.text, derivation, job.key, job.seed)
+        score = self.task.at(job.fidelity).evaluate(job.text, derivation, job.key, job.seed)
         return Evaluation(unsigned(score, self.context.signs))
 
 

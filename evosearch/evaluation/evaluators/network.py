@@ -20,6 +20,7 @@ from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.recipe import Recipe, check
 from evosearch.evaluation.rules import built
 from evosearch.score import Score
+from evosearch.tasks.share import share_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ class Network:
         self.context = context
         self.task = cast("Task", context.task)
         self.folder: Path | None = None
+        self._shares: dict[float, Task] = {}
 
     @property
     def digest(self) -> str:
@@ -82,6 +84,7 @@ class Network:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
         network.require_true(architecture)
         cost = architecture.cost
+        task = self._task(job.fidelity)
         room = resources.device_memory
         if room and (needed := self.memory(cost.params, network.working_scalars(architecture), recipe)) > room:
             said = f"would take {needed / 2**30:.2f} GiB to train, and the limit is {room / 2**30:.2f}"
@@ -93,7 +96,7 @@ class Network:
         lineage = self._lineage(job, architecture, recipe)
         trained = judged(
             lambda: built(architecture, recipe),
-            self.task,
+            task,
             lineage.recipe if lineage else recipe,
             device=resources.device,
             seed=job.seed,
@@ -126,6 +129,14 @@ class Network:
         from evosearch.evaluation.lineage import Lineage
 
         return Lineage.of(job, architecture, self.context, recipe, self.folder)
+
+    def _task(self, fidelity: float) -> Task:
+        """The task that a share of an evaluation trains on."""
+        if self.context.recipe.shorten != "rows":
+            return self.task
+        if fidelity not in self._shares:
+            self._shares[fidelity] = share_of(self.task, fidelity)
+        return self._shares[fidelity]
 
     def _measured(self, trained: Trained) -> Score:
         """The score with the measures that the search asked for, and what they report beside themselves."""

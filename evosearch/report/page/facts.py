@@ -54,6 +54,7 @@ class Report:
         """What best/ holds; before it is there, the best so far."""
         key = self.run.metrics.get("key")
         known = [one for one in self.run.scored() if one.key == key]
+        known.sort(key=lambda one: -one.fidelity)
         return known[0] if known else self.steps[-1].candidate if self.steps else None
 
     @cached_property
@@ -88,7 +89,7 @@ class Report:
 
     @cached_property
     def band(self) -> Band | None:
-        return figures.best_of_draws(self.sample[0], self.sign, max(len(self.run.scored()), 1))
+        return figures.best_of_draws(self.sample[0], self.sign, max(len(self.run.compared()), 1))
 
     @property
     def subject(self) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def candidates(report: Report) -> str:
     ranked = sorted(
-        (one for one in report.run.scored() if measured(one, report.metric) is not None),
+        (one for one in report.run.compared() if measured(one, report.metric) is not None),
         key=lambda one: (-report.sign * (measured(one, report.metric) or 0.0), one.number),
     )
     rows = [

@@ -50,7 +50,7 @@ def progress(report: Report) -> str:
 
 
 def _progress_chart(report: Report, width: int, height: int) -> str:
-    scored, band = report.run.scored(), report.band
+    scored, band = report.run.compared(), report.band
     values = [(one.number + 1, value) for one in scored if (value := measured(one, report.metric)) is not None]
     heights = [value for _, value in values] + ([*band.low, *band.high] if band else [])
     last = max((one.number + 1 for one in scored), default=1)
@@ -190,7 +190,7 @@ def _front_chart(report: Report, against: str, words: str) -> str:
     width, height, front = 400, 310, report.fronts[against]
     points = [
         (cost, value)
-        for one in report.run.scored()
+        for one in report.run.compared()
         if (value := measured(one, report.metric)) is not None and (cost := measured(one, against)) is not None
     ]
     costs = [max(cost, 0.0) for cost, _ in points]

@@ -1,0 +1,203 @@
+"""Successive halving within any strategy: who is promoted, and that figures of different rungs never meet."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evosearch import grammar, operators, tasks
+from evosearch.architecture import Limits, Space
+from evosearch.errors import ConfigError, TaskError
+from evosearch.individual import Individual, fitness_class
+from evosearch.search import Proposal, Search, SearchSettings
+from evosearch.tasks.share import share_of, share_rows
+from tests.searching import run_out
+
+WORDS = '// input: none\nstart: letter letter letter letter\nletter: "a" | "b" | "c" | "d" | "e"\n'
+RUNGS = (0.1, 0.3)
+
+
+@pytest.fixture(scope="module")
+def words() -> Space:
+    return Space(grammar.loads(WORDS), None, None, Limits(max_nodes=80))
+
+
+def settings(**more: Any) -> SearchSettings:
+    return SearchSettings(
+        **{"strategy": "random", "budget": 150, "population": 10, "rungs": RUNGS, "objectives": ("+fitness",), **more}
+    )
+
+
+def value(proposal: Proposal) -> float | None:
+    """What a shorter evaluation says differs from what a longer one says, and is far larger. One in nine fails."""
+    seed = proposal.seed
+    return None if seed % 9 == 0 else proposal.text.count("a") + (seed % 1000) / 1000 + 100 * (1 - proposal.fidelity)
+
+
+def halved(proposals: list[Proposal], eta: int) -> list[tuple[str, float]]:
+    """Li et al. 2020, algorithm 2, as it is written: what each job would be, when every job is done before the next."""
+    shares = (*RUNGS, 1.0)
+    done: dict[float, dict[str, tuple[float, int]]] = {share: {} for share in shares}
+    jobs = []
+    for proposal in proposals:
+        job: tuple[str, float] | None = None
+        for low, high in reversed(list(pairwise(shares))):
+            able = sorted((-score, number, key) for key, (score, number) in done[low].items() if score > -np.inf)
+            best = [key for *_, key in able[: len(done[low]) // eta]]
+            waiting = [key for key in best if key not in done[high]]
+            if waiting:
+                job = waiting[0], high
+                break
+        jobs.append(job or (proposal.key, shares[0]))
+        found = value(proposal)
+        done[proposal.fidelity][proposal.key] = (-np.inf if found is None else found, proposal.number)
+    return jobs
+
+
+@pytest.mark.parametrize("eta", [2, 3, 4])
+def test_random_search_with_rungs_is_asynchronous_successive_halving(words: Space, eta: int) -> None:
+    search = Search(words, settings(lookahead=0, eta=eta), operators.find())
+    proposals = run_out(search, value)
+    assert [(one.key, one.fidelity) for one in proposals] == halved(proposals, eta)
+    counts = [sum(one.fidelity == share for one in proposals) for share in (*RUNGS, 1.0)]
+    assert counts[0] > counts[1] > counts[2] > 0
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"strategy": "random"},
+        {"strategy": "aging", "learn": 20, "screen": 4, "surrogate": "ridge"},
+        {"strategy": "aging", "grow": True, "gamma": 0.5},
+        {"strategy": "nsga2", "objectives": ("+fitness", "-length"), "eta": 2},
+    ],
+    ids=lambda more: more["strategy"],
+)
+def test_the_same_search_in_any_order_and_restored(words: Space, more: dict[str, Any]) -> None:
+    plain = run_out(Search(words, settings(**more), operators.find()), value)
+    assert len({one.fidelity for one in plain}) > 1
+    assert run_out(Search(words, settings(**more), operators.find()), value, order=1) == plain
+    assert run_out(Search(words, settings(**more), operators.find()), value, order=2, restoring=True) == plain
+
+
+def test_each_key_is_in_the_population_once_as_it_was_evaluated_furthest(words: Space) -> None:
+    search = Search(words, settings(strategy="aging", population=8), operators.find())
+    promoted = 0
+    while not search.done:
+        proposal = search.ask()
+        assert proposal is not None
+        search.tell(proposal.number, value(proposal))
+        keys = [one.key for one in search.population]
+        assert len(keys) == len(set(keys))
+        promoted += any(one.fidelity > RUNGS[0] for one in search.population)
+    assert promoted > 10
+    front = search.front()
+    assert len({one.key for one in front}) == len(front)
+    assert [one.fidelity for one in front] == sorted((one.fidelity for one in front), reverse=True)
+    assert front[0].full, "though every shorter evaluation gave a larger figure"
+    assert search.best() is not None
+
+
+def test_the_best_before_any_candidate_was_evaluated_in_full_is_the_one_that_got_furthest(words: Space) -> None:
+    search = Search(words, settings(budget=8, lookahead=0), operators.find())
+    run_out(search, value)
+    best = search.best()
+    assert best is not None
+    assert best.fidelity == RUNGS[1]
+
+
+def test_rewards_compare_evaluations_of_one_rung(words: Space) -> None:
+    """A child at the lowest rung is compared with what its parent had there."""
+    search = Search(words, settings(strategy="aging", crossover=0.0, lookahead=0), operators.find())
+    at: dict[tuple[int, float], float | None] = {}
+    keys: dict[int, str] = {}
+    compared = 0
+    while not search.done:
+        proposal = search.ask()
+        assert proposal is not None
+        entry = search._inflight[proposal.number]
+        keys[proposal.number] = proposal.key
+        if proposal.operator == "promote":
+            assert entry.parent is None
+        elif proposal.parents:
+            parent = keys[proposal.parents[0]]
+            assert entry.parent == (at[parent, proposal.fidelity],)  # type: ignore[index]
+            compared += 1
+        at[proposal.key, proposal.fidelity] = value(proposal)  # type: ignore[index]
+        search.tell(proposal.number, value(proposal))
+    assert compared > 20
+
+
+def test_a_fitness_of_a_higher_rung_is_better_whatever_its_values() -> None:
+    made = fitness_class(2, rungs=True)
+
+    def one(fidelity: float, *values: float) -> Any:
+        return Individual(None, "", "", made(values), (), "", 0, fidelity=fidelity).fitness  # type: ignore[arg-type]
+
+    low, high = one(0.1, 9, 9), one(1.0, 0, 0)
+    assert high > low
+    assert low < high
+    assert not high <= low
+    assert high != low
+    assert high.dominates(low)
+    assert not low.dominates(high)
+    assert one(0.1, 1, 2) == one(0.1, 1, 2)
+    assert one(0.1, 1, 2) != one(0.3, 1, 2)
+    assert len({one(0.1, 1, 2), one(0.1, 1, 2), one(0.3, 1, 2)}) == 2
+    assert one(0.3, 2, 1).dominates(one(0.3, 1, 1))
+
+
+def test_the_cap_grows_only_where_two_rungs_disagree(words: Space) -> None:
+    def ordered(proposal: Proposal) -> float:
+        return proposal.text.count("a") + int(proposal.key[:6], 16) / 2**24
+
+    def shuffled(proposal: Proposal) -> float:
+        return ordered(proposal) if proposal.fidelity < 0.2 else -ordered(proposal)
+
+    for fitness, full in ((ordered, False), (shuffled, True)):
+        search = Search(words, settings(grow=True, budget=200), operators.find())
+        assert any(one.fidelity == 1.0 for one in run_out(search, fitness)) is full
+
+
+def test_rungs_are_rising_shares() -> None:
+    for wrong in ((0.3, 0.1), (0.5, 0.5), (0.0,), (1.0,)):
+        with pytest.raises(ConfigError, match=r"search\.rungs"):
+            settings(rungs=wrong)
+    with pytest.raises(ConfigError, match=r"search\.grow"):
+        settings(rungs=(), grow=True)
+
+
+def test_a_share_of_the_rows_has_every_class_and_holds_the_smaller_shares() -> None:
+    task = tasks.load("digits")
+    assert isinstance(task, tasks.Task)
+    before: set[int] = set()
+    for share in (0.05, 0.1, 0.33, 0.9):
+        rows = share_rows(task, share)
+        assert len(rows) == round(share * len(task.train))
+        assert before < set(rows.tolist())
+        before = set(rows.tolist())
+        counts = np.bincount(task.train.y[rows], minlength=10) / len(rows)
+        assert np.abs(counts - np.bincount(task.train.y, minlength=10) / len(task.train)).max() < 0.02
+        smaller = share_of(task, share)
+        assert len(smaller.train) == len(rows)
+        assert smaller.digest != task.digest
+        assert smaller.validation is task.validation
+    assert share_of(task, 1.0) is task
+
+
+def test_a_table_has_rungs_where_it_has_columns(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("key,fitness,fitness@0.1,fitness@0.3,cost,cost@0.3,other\nab,5,1,3,100,50,7\n")
+    task = tasks.load(f"table:{file}")
+    assert isinstance(task, tasks.DirectTask)
+    assert list(task.fidelities) == [0.1, 0.3]
+    found = {share: task.at(share).evaluate("ab", None, "0" * 32, 0).objectives for share in (0.1, 0.3, 1.0)}
+    assert found[0.1] == {"fitness": 1, "cost": 10, "other": 7}
+    assert found[0.3] == {"fitness": 3, "cost": 50, "other": 7}
+    assert found[1.0] == {"fitness": 5, "cost": 100, "other": 7}
+    with pytest.raises(TaskError, match=r"0\.1, 0\.3"):
+        task.at(0.2)
