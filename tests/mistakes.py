@@ -941,6 +941,7 @@ RUNS = [
         at=changed("config.toml", lambda data: data + b"#"),
     ),
     failed("status first", "config.toml: cannot be read: ", at=empty("first", config="x ==")),
+    failed("report first", "config.toml: cannot be read: ", at=empty("first", config="x ==")),
     usage("resume first", "config.toml: not TOML: ", at=empty("first", config="x ==")),
     failed("resume words", "is writing this run; wait until it ends", at=held),
     failed("resume words --quiet", "records are missing; restore the journal from a copy", notes=True, at=cut),
