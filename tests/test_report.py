@@ -31,7 +31,7 @@ from evosearch.report.figures import Sample, best_of_draws
 from evosearch.report.html import write_report
 from evosearch.report.page import candidates
 from evosearch.report.page.comparison import write_comparison
-from evosearch.report.page.drawing import draw, standalone
+from evosearch.report.page.drawing import contact_sheet, draw, standalone
 from evosearch.report.reading import RunReading, read_run
 from evosearch.score import Score
 from evosearch.store.run import Run
@@ -514,6 +514,30 @@ def test_a_drawing_stands_alone() -> None:
     assert "var(--" not in text
     used = {name for rect in picture.iter("{http://www.w3.org/2000/svg}rect") for name in rect.attrib["class"].split()}
     assert all(f".{name}" in text for name in used - {"box", "t0"})
+
+
+def test_samples_are_drawn_side_by_side(tmp_path: Path) -> None:
+    """Each under its key, none over another, all inside the picture; `evolve sample --svg` writes it."""
+    drawn = list(samples("tiny_cnn", 5, seed=1))
+    picture = ET.fromstring(contact_sheet(drawn, columns=2))
+    svg = "{http://www.w3.org/2000/svg}"
+    text = "".join(picture.itertext())
+    assert all(one.key[:8] in text for one in drawn)
+    places = [
+        (float(x), float(y), float(frame.attrib["width"]), float(frame.attrib["height"]))
+        for cell in picture.findall(f"{svg}g")
+        for x, y in [cell.attrib["transform"].removeprefix("translate(").rstrip(")").split()]
+        for frame in [next(cell.iter(f"{svg}rect"))]
+    ]
+    assert len(places) == 5
+    for index, (x, y, width, height) in enumerate(places):
+        assert x + width <= float(picture.attrib["width"])
+        assert y + height <= float(picture.attrib["height"])
+        for left, top, *_ in places[index + 1 :]:
+            assert left >= x + width or top >= y + height or (left + width <= x and top > y)
+    file = tmp_path / "samples.svg"
+    assert main(["sample", "tiny_cnn", "-n", "3", "--svg", str(file), "--json"]) == DONE
+    assert len(ET.fromstring(file.read_text()).findall(f"{svg}g")) == 3
 
 
 def test_the_deepest_are_drawn_shortened() -> None:

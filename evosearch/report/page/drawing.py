@@ -25,6 +25,7 @@ DEEPEST = 12  # frames and branchings around a box; beyond, the drawing would be
 MOST = 400  # boxes; beyond, the rest of a sequence is one box
 GAP, BETWEEN, PAD = 18.0, 16.0, 10.0  # between boxes of a column, of a row, and inside a frame
 SMALL, LARGE = 26.0, 42.0  # heights of a box with one line, with two
+LONGEST = 72  # characters of a box; its title, which a pointer shows, has all
 CHARACTER = 7.1  # width of a character in the drawing's type, in its units
 
 STYLE = """
@@ -117,6 +118,7 @@ class _Pen:
     def plate(self, words: str, cost: Cost, shape: str, tip: str, reshaped: bool = True) -> Drawn:
         """One layer. Its tint tells its share of all parameters, in ten steps."""
         self.boxes += 1
+        words = words if len(words) <= LONGEST else f"{words[: LONGEST - 1]}…"
         parts = [shape] if reshaped or cost.params else []
         parts += [f"{count(cost.params)} params"] if cost.params else []
         small = " · ".join(parts)

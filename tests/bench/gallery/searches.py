@@ -10,7 +10,7 @@ from tests.bench.arena.rows import Key
 from tests.bench.arena.sets import DataSet
 
 FILE = Path(__file__).with_name("rows.jsonl")
-GRAMMARS = ("images", "convnets", "mobile", "vit", "hybrid", "nasnet", "nasbench201", "ofa_mbv3")
+GRAMMARS = ("images", "convnets", "mobile", "vit", "hybrid", "darts", "nasnet", "nasbench201", "ofa_mbv3")
 SETS = ("digits", "fashion_mnist")
 STRATEGIES = ("aging", "random")
 # The same for all: what an automatic run takes for images, and networks that train in seconds on two cores.
