@@ -24,7 +24,8 @@ class Standing:
     """What the records of a journal come to.
 
     objective, sign: what the search looks at first, and 1 where larger is better, else -1. failures: by status.
-    budget: the largest that a resume asked for. best: the best score so far, earlier ones first where equal.
+    budget: the largest that a resume asked for. best: the best score so far, earlier ones first where equal, those of longer
+    evaluations before shorter ones.
     waiting: proposals without a score, by number.
     """
 
@@ -54,14 +55,18 @@ class Standing:
             return
         cost = score["cost"] if any(score["cost"].values()) else {}
         value = {**cost, **score["objectives"]}.get(self.objective)
-        if value is None or (self.best is not None and not self._better(value, proposal["number"])):
+        fidelity = proposal.get("fidelity", 1.0)
+        if value is None or (self.best is not None and not self._better(fidelity, value, proposal["number"])):
             return
         told = {name: proposal[name] for name in ("number", "key", "text", "operator")}
         self.best = {**told, "fitness": float(value), "params": cost.get("params"), "flops": cost.get("flops")}
+        if fidelity != 1:  # of a shorter evaluation, which no longer one is compared with
+            self.best["fidelity"] = fidelity
 
-    def _better(self, value: float, number: int) -> bool:
+    def _better(self, fidelity: float, value: float, number: int) -> bool:
         assert self.best is not None
-        return (self.sign * value, -number) > (self.sign * self.best["fitness"], -self.best["number"])
+        best = self.best.get("fidelity", 1.0), self.sign * self.best["fitness"], -self.best["number"]
+        return (fidelity, self.sign * value, -number) > best
 
     def pack(self) -> Record:
         """As plain values for msgpack."""
