@@ -24,8 +24,8 @@ class Standing:
     """What the records of a journal come to.
 
     objective, sign: what the search looks at first, and 1 where larger is better, else -1. failures: by status.
-    budget: the largest that a resume asked for. best: the best score so far, earlier ones first where equal, those of longer
-    evaluations before shorter ones.
+    budget: the largest that a resume asked for. best: the best score so far, of the longest evaluations, earlier ones
+    first where equal.
     waiting: proposals without a score, by number.
     """
 
