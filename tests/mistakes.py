@@ -578,13 +578,11 @@ CONFIGS = [
     usage("run --set search.objectives=['a+b','']", "search.objectives: '': write a name"),
     usage("run --set strategy.x=1", "strategy.x: strategy 'aging' has no such setting; it has none of its own"),
     usage("run --strategy nsga2 --set search.objectives=['accuracy']", "nsga2 is for several"),
+    usage("run --dry-run --set search.objectives=['margin']", "margin: digits has accuracy, activations, "),
     usage(
-        "run --dry-run --set search.objectives=['latency']", "latency: digits has accuracy, activations, error, flops"
-    ),
-    usage(
-        "run --dry-run --grammar bits.lark --task table:bits.csv --set search.objectives=['ece']",
-        "search.objectives: 'ece'",
-        "say '+ece' where it is, '-ece' where smaller is",
+        "run --dry-run --grammar bits.lark --task table:bits.csv --set search.objectives=['margin']",
+        "search.objectives: 'margin'",
+        "say '+margin' where it is, '-margin' where smaller is",
         at=bits,
     ),
     usage("run --set recipe.modifier=w9", "recipe.modifier: no format 'w9'; there are e4m3, w4a8, sparse0.9, 2:4"),

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 CHUNK = 16  # rows that are worked on at once
 
 RECURRENCE = f'''
-def gated_recurrence(q, k, v, decay):
+def gated_recurrence(q, k, v, decay, length):
     """o_t = q_t s_t with s_t = diag(exp decay_t) s_(t-1) + k_t^T v_t, in chunks of rows; all (N, heads, S, width).
 
     Within a chunk from pairs of rows, between chunks through the memory. decay: logarithms, at most 0.
     """
-    s, state, outputs = q.shape[2], None, []
-    for at in range(0, s, {CHUNK}):
-        rows = slice(at, min(at + {CHUNK}, s))
+    state, outputs = None, []
+    for at in range(0, length, {CHUNK}):
+        rows = slice(at, min(at + {CHUNK}, length))
         q_, k_, v_, total = q[:, :, rows], k[:, :, rows], v[:, :, rows], decay[:, :, rows].cumsum(2)
         # exp(total_t - total_r) for r <= t, pair by pair: neither factor alone stays in a float's range
         apart = (total[:, :, :, None] - total[:, :, None]).clamp(max=0).exp()
@@ -98,7 +98,8 @@ class GatedLinearAttention(WrittenLeaf):
         chunks = -(-s // CHUNK)
         # Each chunk's pairs (differences clipped, products of two, of three) and memory.
         extra = 4 * s * rows * k + 2 * s * rows * heads + 8 * s * k + 2 * s * v + 2 * chunks * k * (v // heads)
-        x_ = build.line("gated_recurrence({}, {}, {}, {})", q, keys, values, decay, shape=(s, v), extra=extra)
+        code = f"gated_recurrence({{}}, {{}}, {{}}, {{}}, {s})"
+        x_ = build.line(code, q, keys, values, decay, shape=(s, v), extra=extra)
         extra = s * v + s * heads
         x_ = build.line(f"{norm}({{}}.transpose(1, 2)).flatten(2)", x_, shape=(s, v), extra=extra)
         opened = build.line(f"{gate}({{}})", x, shape=(s, v), keeps="in")

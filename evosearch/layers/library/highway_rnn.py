@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from evosearch.layers.node import Node
 
 HIGHWAY = '''
-def highway_recurrence(x, weights):
+def highway_recurrence(x, weights, width, length):
     """h = t tanh(R h) + (1 - t) h so often a step as there are weights; the input joins the first. x: (N, S, 2 w)."""
-    width = x.shape[2] // 2
     h, states = torch.zeros_like(x[:, 0, :width]), []
-    for step in range(x.shape[1]):
+    for step in range(length):
         for number, layer in enumerate(weights):
             seen = layer(h) + x[:, step] if number == 0 else layer(h)
             h = torch.lerp(h, torch.tanh(seen[:, :width]), torch.sigmoid(seen[:, width:]))
@@ -63,7 +62,8 @@ class RecurrentHighway(WrittenLeaf):
         layers = [build.module(f"nn.Linear({w}, {2 * w})", "step") for _ in range(self.depth)]
         x = build.line(f"{enter}({{}})", x, shape=(s, 2 * w), keeps="in")
         extra = 6 * s * w * self.depth  # each step's input, tanh, gate, and all three for the mixture
-        return build.line(f"highway_recurrence({{}}, [{', '.join(layers)}])", x, shape=node.output, extra=extra)
+        code = f"highway_recurrence({{}}, [{', '.join(layers)}], {w}, {s})"
+        return build.line(code, x, shape=node.output, extra=extra)
 
 
 @register("rnn_block")

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 PROGRESSIVE = '''
-def progressive_norm(x, layer_norm, batch_norm, skip, progress, training):
+def progressive_norm(x, layer_norm, batch_norm, skip, progress, columns, training):
     """(1 - progress) layer_norm(x) + progress (batch_norm(x) + skip x); the latter alone once training is over."""
-    rows = x.transpose(1, 2) if x.dim() == 3 else x
+    rows = x.transpose(1, 2) if columns else x
     rows = batch_norm(rows)
-    last = (rows.transpose(1, 2) if x.dim() == 3 else rows) + skip.to(x.dtype) * x
+    last = (rows.transpose(1, 2) if columns else rows) + skip.to(x.dtype) * x
     return torch.lerp(layer_norm(x).to(last.dtype), last, progress.to(last.dtype)) if training else last
 '''
 
@@ -45,7 +45,8 @@ class ProgressiveNorm(WrittenLeaf):
         build.helper(PROGRESSIVE)
         layer, batch = build.module(f"nn.LayerNorm({d})", "norm"), build.module(f"nn.BatchNorm1d({d})", "norm")
         skip = build.module("nn.Parameter(torch.ones(()))", "skip")
-        code = f"progressive_norm({{}}, {layer}, {batch}, {skip}, {build.progress()}, self.training)"
+        columns = len(node.inputs) == 2
+        code = f"progressive_norm({{}}, {layer}, {batch}, {skip}, {build.progress()}, {columns}, self.training)"
         # The input for each norm and the factor, what the two are mixed of, and each row's statistics.
         extra = 4 * scalars + 2 * scalars // d
         return build.line(code, x, shape=node.output, keeps="in", extra=extra, float32=True)
