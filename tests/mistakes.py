@@ -183,6 +183,12 @@ def cut(at: Path) -> None:
         journal.truncate(ends[3])
 
 
+def without_its_archive(at: Path) -> None:
+    """runs/words whose checkpoint goes with an archive that is gone."""
+    words(at)
+    (at / "runs/words/archive.bin").unlink()
+
+
 def other_state(at: Path) -> None:
     """runs/words with the checkpoint of a later evosearch."""
     words(at)
@@ -1365,6 +1371,7 @@ VERIFIED = [
         at=checkpoint(framing.preamble(framing.CHECKPOINT) + framing.frame(framing.encode([]))),
     ),
     failed("verify words", "the checkpoint belongs to another run", at=another_s_checkpoint),
+    failed("verify words", "archive.bin beside it is not what it goes with", at=without_its_archive),
 ]
 
 MISTAKES = [*COMMANDS, *CONFIGS, *SPACES, *OPERATORS, *RUNS, *TRAINING, *TASKS]

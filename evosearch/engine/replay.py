@@ -13,6 +13,7 @@ from evosearch import logs, paths
 from evosearch.engine import former
 from evosearch.engine.setup import prepare
 from evosearch.errors import RunChanged, SpaceExhausted, TaskError, UsageError
+from evosearch.report.standing import standing
 from evosearch.score import Score
 from evosearch.store.framing import encode
 from evosearch.store.run import CHECKPOINT_FILE, JOURNAL_FILE, Run
@@ -74,7 +75,8 @@ def repair(folder: Path, layers: Sequence[str] = (), operators: Sequence[str] = 
     with Run.open(folder, write=True) as run:
         search = _fresh(run, layers, operators)
         replay(search, run)
-        run.write_checkpoint(search.state())
+        stands = standing(run, tuple(map(str, search.objectives)), whole=True)
+        run.write_checkpoint(search.state(), stands.pack())
         done.append(f"{CHECKPOINT_FILE}: written anew from {search.evaluated} scores")
         return [*done, *logs.repair(run)]  # last: the run can do without them
 

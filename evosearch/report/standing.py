@@ -86,14 +86,14 @@ class Standing:
         self.waiting = {record["number"]: record for record in data["waiting"]}
 
 
-def standing(run: Run, objectives: Sequence[str]) -> Standing:
+def standing(run: Run, objectives: Sequence[str], *, whole: bool = False) -> Standing:
     """Where a run stands, by its newest checkpoint and what the journal has behind it. Raises RunCorrupt.
 
-    objectives: the configuration's, for a run whose header does not say them.
+    objectives: the configuration's, for a run whose header does not say them. whole: by the journal alone.
     """
     first = recorded(run.header, objectives)[0]
     found = Standing(first.name, first.sign)
-    checkpoint = run.load_checkpoint()
+    checkpoint = None if whole else run.load_checkpoint()
     offset = None
     if checkpoint is not None and checkpoint.standing:
         found.unpack(checkpoint.standing)
