@@ -20,15 +20,15 @@ QUICK = (
     "library",
     "howto/data",
     "howto/device",
-    "howto/export",
     "howto/layer",
-    "howto/mutation",
     "howto/recipe",
 )
 CLUSTER = ("howto/cluster",)  # tests/cluster/test_page.py
 SLOW = (
     "tutorial",
     "howto/compare",
+    "howto/export",
+    "howto/mutation",
     "howto/objectives",
     "howto/resume",
     "howto/weights",

@@ -19,7 +19,7 @@ GALLERY = (
 SMALLEST: dict[str, Shape] = {"image": (1, 8, 8), "column": (12, 1), "vector": (4,)}
 LARGE: dict[str, Shape] = {"image": (3, 224, 224), "column": (1000, 3), "vector": (800,)}
 # Those that keep the function besides need certain words, and are tested with them.
-MUTATIONS = {name: one for name, one in operators.find().of("mutate").items() if not one.preserves}
+MUTATIONS = operators.find().usual("mutate")
 # Grammars whose sentences have one form: nothing in them grows, shrinks, or (in a network of words) changes places.
 FORM = {"insert_around", "remove_node", "repeat_block"}
 FIXED = {"nasbench201": FORM, "nasnet": {*FORM, "swap_subtrees"}, "darts": {*FORM, "swap_subtrees"}}

@@ -57,6 +57,7 @@ def sound(done: subprocess.CompletedProcess[bytes], run: Path, evaluated: int = 
     assert sum(record["kind"] == "score" for record in Run.open(run).records()) == evaluated
 
 
+@pytest.mark.slow
 def test_no_home_and_a_user_that_nobody_knows(tmp_path: Path) -> None:
     """As in a container that runs under a number: nothing shared, which is said, and the run goes on."""
     here = project(tmp_path)
@@ -77,6 +78,7 @@ def test_no_home_and_a_user_that_nobody_knows(tmp_path: Path) -> None:
     assert (listed.returncode, listed.stderr.count(b"\n")) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_home_and_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     """Not even by root: a file lies where the folder should be."""
     here = project(tmp_path)
@@ -86,6 +88,7 @@ def test_a_home_and_a_cache_that_cannot_be_written(tmp_path: Path) -> None:
     assert b"scores of this run are not shared with others" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_package_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """No place for compiled code: neither beside the package nor in the home."""
     here = project(tmp_path / "here")
@@ -136,6 +139,7 @@ def test_a_locale_that_is_not_utf_8(tmp_path: Path, environment: dict[str, Any])
     assert json.loads(told.stdout)["evaluated"] == 12
 
 
+@pytest.mark.slow
 def test_a_path_of_any_bytes(tmp_path: Path) -> None:
     """Of the project, the grammar, the run, its data: started, looked at, resumed."""
     here = project(os.fsencode(tmp_path) + b"/caf\xe9 \xff\\udce9")
@@ -154,6 +158,7 @@ def test_a_path_of_any_bytes(tmp_path: Path) -> None:
     assert os.fsencode(Path(told["folder"]).name) == b"r\xfcn"
 
 
+@pytest.mark.slow
 def test_no_shared_memory(tmp_path: Path) -> None:
     """Where there is no /dev/shm, the system makes no semaphores."""
     none = """
@@ -180,6 +185,7 @@ def test_a_folder_of_temporary_files_that_is_not_there(tmp_path: Path) -> None:
     sound(done, here / "runs/r")
 
 
+@pytest.mark.slow
 def test_four_that_start_at_once_have_a_folder_each(tmp_path: Path) -> None:
     """A number is added where a name is taken; a name that was asked for is not changed."""
     here = project(tmp_path)
@@ -192,6 +198,7 @@ def test_four_that_start_at_once_have_a_folder_each(tmp_path: Path) -> None:
     assert (again.returncode, again.stderr.count(b"\n")) == (2, 1)
 
 
+@pytest.mark.slow
 def test_a_project_that_was_moved_goes_on_where_it_is_told_its_data_lies(tmp_path: Path) -> None:
     """And is refused data that are others."""
     here = project(tmp_path / "one")

@@ -227,6 +227,7 @@ def test_a_screened_search_is_the_same_in_any_order_and_restored(strategy: str, 
     assert conform(strategy, expressions, BUNDLED, screen=5) == 60
 
 
+@pytest.mark.slow
 def test_a_screened_run_that_is_killed_ends_as_the_one_that_nobody_killed(tmp_path: Path) -> None:
     """Processes killed at random moments and resumed: the same journal, expected values included."""
     table = words(tmp_path / "table", letters=4)

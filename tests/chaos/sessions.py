@@ -19,6 +19,7 @@ import numpy as np
 
 from evosearch import config as configuration
 from evosearch import engine
+from evosearch.engine import session as running
 from evosearch.errors import EvosearchError
 from evosearch.store.run import Run
 from evosearch.store.verify import verify
@@ -36,6 +37,8 @@ letter: "a" -> a
       | "e" -> e
 """
 
+
+SETTLING = 0.002  # seconds in which scores share an fsync here: such a run is over before the usual 0.05 are
 
 Work = Callable[[int, Path, Path | None], None]
 
@@ -83,6 +86,7 @@ def session(settings: configuration.Config, folder: Path, acknowledged: Path | N
             written.clear()
 
         Run.write_scores, Run.sync = write_scores, synced  # type: ignore[method-assign, assignment]
+        running.SYNC = SETTLING
     if folder.exists():
         engine.resume(folder, Silent())
     else:
