@@ -209,9 +209,19 @@ def _provenance(rows: Rows) -> str:
             *(f"- {machine}" for machine in machines),
             f"- load of the machine as a measurement began: {min(loads):.1f} to {max(loads):.1f}{busy}",
             *(f"- {version}" for version in versions),
+            *_commits(rows),
             "- every row, with its commit and its processor seconds: `tests/bench/arena/rows.jsonl`\n",
         ]
     )
+
+
+def _commits(rows: Rows) -> list[str]:
+    """Which version of the searches each figure is of: the defaults change, and figures of before say less then."""
+    sets: dict[str, list[str]] = {}
+    for row in rows:
+        if row["arm"] in arms.SEARCHES:
+            sets.setdefault(row["commit"], []).append(row["set"])
+    return [f"- searches at {commit}: {', '.join(dict.fromkeys(names))}" for commit, names in sets.items()]
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
