@@ -219,7 +219,7 @@ def _commits(rows: Rows) -> list[str]:
     """Which version of the searches each figure is of: the defaults change, and figures of before say less then."""
     sets: dict[str, list[str]] = {}
     for row in rows:
-        if row["arm"] in arms.SEARCHES:
+        if row["arm"] in arms.SEARCHES and "commit" in row:
             sets.setdefault(row["commit"], []).append(row["set"])
     return [f"- searches at {commit}: {', '.join(dict.fromkeys(names))}" for commit, names in sets.items()]
 
