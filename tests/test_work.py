@@ -75,13 +75,13 @@ def test_the_journal_is_that_of_one_process(settings: configuration.Config, tmp_
     engine.start(settings, tmp_path / "here", Silent())
     work = threading.Thread(target=engine.start, args=(on_folder(settings), tmp_path / "there", Silent()))
     work.start()
-    while not (tmp_path / "there" / "work" / "jobs").is_dir():
+    while not (tmp_path / "there" / "queue" / "jobs").is_dir():
         time.sleep(0.01)
     with working(tmp_path / "there", settings, 3) as workers:
         work.join()
     assert equal_journals(Run.open(tmp_path / "here"), Run.open(tmp_path / "there"))
     assert sum(worker.evaluated for worker in workers) == 60
-    left = {path.name for path in (tmp_path / "there" / "work").rglob("*") if path.is_file()}
+    left = {path.name for path in (tmp_path / "there" / "queue").rglob("*") if path.is_file()}
     assert left == set()
 
 
@@ -89,13 +89,13 @@ def test_what_a_dead_worker_had_claimed_is_tried_once_more(settings: configurati
     """A worker claims and gives no sign of life any more: another does its job. The second time it crashed."""
     pool = FolderPool(Spec("", ""), WorkerSettings(silence=SILENCE), tmp_path / "candidates")
     pool.submit(Job(0, "abcd", "0" * 32, seed=5))
-    job = next((tmp_path / "work/jobs").iterdir())
+    job = next((tmp_path / "queue/jobs").iterdir())
     for name in ("first", "second"):
         until = time.monotonic() + 20
         while not job.exists():
             assert not pool.wait(0.05)
             assert time.monotonic() < until
-        job.rename(tmp_path / "work/claimed" / f"{job.name}.{name}")
+        job.rename(tmp_path / "queue/claimed" / f"{job.name}.{name}")
     (score,) = answered(pool, bool).values()
     assert (score.status, score.seed) == ("crashed", 5)
     assert "second" in score.error
@@ -110,7 +110,7 @@ def test_a_new_driver_takes_what_is_done_and_what_is_claimed(settings: configura
         first.submit(job)
     first.close()
     with working(tmp_path, settings, 1):
-        while len(list((tmp_path / "work/done").iterdir())) < 3:
+        while len(list((tmp_path / "queue/done").iterdir())) < 3:
             time.sleep(0.01)
     second = FolderPool(Spec("", ""), WorkerSettings(silence=SILENCE), tmp_path / "candidates")
     other = Job(2, "dcba", "f" * 32)

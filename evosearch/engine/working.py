@@ -14,7 +14,7 @@ from evosearch.errors import RunError, RunLocked
 from evosearch.store import lock
 from evosearch.store.disk import Disk
 from evosearch.store.run import Run
-from evosearch.workers.folder import BEATS, LONGEST, SHORTEST, WORK, Signs, Worker
+from evosearch.workers.folder import BEATS, LONGEST, QUEUE, SHORTEST, Signs, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class _Drive:
 
     def __init__(self, folder: Path, changes: Changes, silence: float, told: Callable[[str], None]) -> None:
         self.folder, self.silence, self.told = folder, silence, told
-        self.signs = Signs(folder / WORK / "drivers")
+        self.signs = Signs(folder / QUEUE / "drivers")
         self.begun = self.looked = time.monotonic()
         self.driver: subprocess.Popen[bytes] | None = None
         self.held = -1  # the lock of who may start a driver, while this process's runs
@@ -111,14 +111,14 @@ class _Drive:
 
     def _start(self) -> None:
         try:
-            self.held = lock.take(self.folder / WORK, Disk())
+            self.held = lock.take(self.folder / QUEUE, Disk())
         except RunLocked:
             return  # another worker starts one
         self.told("nobody drives this run; this process does")
         self.driver = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def _let_go(self) -> None:
-        lock.give(self.folder / WORK, self.held)
+        lock.give(self.folder / QUEUE, self.held)
         self.driver, self.held = None, -1
 
     def close(self) -> None:

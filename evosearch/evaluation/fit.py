@@ -225,7 +225,7 @@ class _Fit:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         with seeded(self.device, self.seed, self.recipe.deterministic):
             network = self.network = self.build().to(self.device, dtype_of(self.recipe))
-            network.to(memory_format=layout)  # type: ignore[call-overload]
+            network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's types lack this form
             batches = Batches(self.task, train, self.recipe, self.device, layout, self.recipe.augment)
             judged = Batches(self.task, judge, self.recipe, self.device, layout)
             rule = named(self.recipe.rule)(network, Learning(self.task, self.recipe, self.device, batches.dtype))
@@ -253,7 +253,7 @@ class _Fit:
             metrics["graph_fallbacks"] = 1.0
         if self.device.startswith("cuda"):
             metrics["peak_memory"] = float(torch.cuda.max_memory_allocated(self.device))
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as files want weights
+        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above; files want it
         return metric, metrics
 
     def _epoch(self, step: Step, batches: Batches, epoch: int, judging: float) -> float:

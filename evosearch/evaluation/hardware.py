@@ -144,7 +144,7 @@ def meter(kind: str, folder: Path | None = None) -> Callable[[], float]:
 
 def _nvml() -> Callable[[], float]:
     try:
-        import pynvml  # type: ignore[import-not-found]
+        import pynvml  # type: ignore[import-not-found]  # there where a person has put it
 
         pynvml.nvmlInit()
         card = pynvml.nvmlDeviceGetHandleByIndex(0)
@@ -180,7 +180,7 @@ def _by_clock(network: nn.Module, x: torch.Tensor, clock: Callable[[], float]) -
 def _by_events(network: nn.Module, x: torch.Tensor, _: Callable[[], float]) -> float:
     import torch
 
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch's
     start.record()
     network(x)
     end.record()

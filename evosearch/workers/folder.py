@@ -1,9 +1,9 @@
 """Evaluations through a folder that several machines share: files written beside and renamed, and nothing else.
 
-    RUN/work/jobs/NUMBER                 a job that waits, as msgpack
-    RUN/work/claimed/NUMBER.WORKER       the same file, renamed by the worker that does it
-    RUN/work/done/NUMBER                 what came of it
-    RUN/work/workers/WORKER, drivers/DRIVER   a sign of life: a number that grows
+    RUN/queue/jobs/NUMBER                a job that waits, as msgpack
+    RUN/queue/claimed/NUMBER.WORKER      the same file, renamed by the worker that does it
+    RUN/queue/done/NUMBER                its result
+    RUN/queue/workers/WORKER, drivers/DRIVER   a sign of life: a number that grows
 
 The run's process, the *driver*, writes jobs and takes in what is done. A sign that has not grown for `workers.silence`
 seconds by the watcher's own clock is a death: what the worker had claimed is tried once more, the second time it
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORK = "work"
+QUEUE = "queue"
 BEATS = 8  # signs of life in the time after which their lack is a death
 SHORTEST, LONGEST = 0.005, 0.25  # seconds between two looks into a folder: doubled while there is nothing
 TRIES = 2  # of a job whose worker ends under it
@@ -114,7 +114,7 @@ def _folders(work: Path) -> None:
 
 
 class FolderPool:
-    """A Pool whose workers are processes that look into `RUN/work/`: `evolve work RUN` on any machine that has it.
+    """A Pool whose workers are processes that look into `RUN/queue/`: `evolve work RUN` on any machine that has it.
 
     Of jobs that an earlier driver gave, what is done or claimed is taken as it is.
     """
@@ -123,7 +123,7 @@ class FolderPool:
 
     def __init__(self, spec: EvaluatorSpec, settings: WorkerSettings, candidates: Path | None) -> None:
         assert candidates is not None, "a shared folder is the run's"
-        self.folder, self.candidates, self.silence = candidates.parent / WORK, candidates, settings.silence
+        self.folder, self.candidates, self.silence = candidates.parent / QUEUE, candidates, settings.silence
         _folders(self.folder)
         self._out: dict[int, Job] = {}
         self._lost: Counter[int] = Counter()
@@ -219,7 +219,7 @@ class Worker:
     """Does the jobs of a run's `work/` in a pool of its own."""
 
     def __init__(self, folder: Path, silence: float) -> None:
-        self.folder = folder / WORK
+        self.folder = folder / QUEUE
         _folders(self.folder)
         self._alive = Alive(self.folder / "workers" / NAME, silence)
         self._claims: dict[int, tuple[Path, bytes]] = {}
