@@ -208,16 +208,10 @@ class Square(Pointwise):
 
 @register("log1p")
 @dataclass(frozen=True)
-class LogPlusOne(WrittenLeaf):
+class LogPlusOne(Pointwise):
     """log(1 + |x|)."""
 
     keeps_zero: ClassVar[bool] = True
-
-    def shape(self, x: Shape) -> Shape:
-        return x
-
-    def params(self, x: Shape) -> int:
-        return 0
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         code, extra = "torch.log1p({}.abs())", size(node.inputs)  # |x| beside x

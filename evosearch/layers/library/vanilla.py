@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Shape, WrittenLeaf, register, require, size, width
+from evosearch.layers.base import Shape, register, require, size, width
 from evosearch.layers.block import Block, Body, chain
+from evosearch.layers.library.activations import Pointwise
 from evosearch.layers.library.bigconv import SeriesActivation
 from evosearch.layers.library.conv_free import Convolution
 from evosearch.layers.library.convolution import MaxPool
@@ -20,16 +21,10 @@ if TYPE_CHECKING:
 
 @register("fading_relu")
 @dataclass(frozen=True)
-class FadingReLU(WrittenLeaf):
+class FadingReLU(Pointwise):
     """max(x, t x) with t the share of training that is done: ReLU at first, nothing once trained (Chen et al. 2023)."""
 
     keeps_zero: ClassVar[bool] = True
-
-    def shape(self, x: Shape) -> Shape:
-        return x
-
-    def params(self, x: Shape) -> int:
-        return 0
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         code = f"torch.maximum({{0}}, {{0}} * {build.progress()}.to({{0}}.dtype))"
