@@ -21,6 +21,7 @@ from evosearch.cost import Cost
 from evosearch.errors import ConfigError
 from evosearch.evaluation import hardware, measures
 from evosearch.evaluation.hardware import HardwareSettings, Spread
+from evosearch.evaluation.measures import latency
 from evosearch.report.reading import read_run
 from evosearch.search.proposal import identify
 from tests.memory import Simulation
@@ -211,8 +212,7 @@ def test_energy_is_read_from_rapl_s_counters_or_refused(tmp_path: Path) -> None:
 )
 def test_rewards_are_mnasnet_s(name: str, taken: float, reward: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand, at a target of 2 ms and an accuracy of 0.8."""
-    for module in (measures.mnas_soft, measures.mnas_hard):
-        monkeypatch.setattr(module, "spread_of", lambda *_: Spread(taken, 0.0))
+    monkeypatch.setattr(latency, "spread_of", lambda *_: Spread(taken, 0.0))
     (measure,) = measures.asked([name], {}, HardwareSettings(target=2.0))
     task: Any = SimpleNamespace(measure=SimpleNamespace(sign=1))
     trained: Any = SimpleNamespace(metric=0.8, network=nn.Identity())

@@ -43,3 +43,26 @@ def spread_of(network: nn.Module, task: Task, settings: HardwareSettings) -> Spr
     if network not in _timed:
         _timed[network] = hardware.latency(network, task.input_shape, settings)
     return _timed[network]
+
+
+class Reward:
+    """The task's metric, times a share that the latency decides; for metrics that are to be large, None of others.
+
+    A subclass states its `name` and `share`.
+    """
+
+    name: str
+    sign, unit, timed = 1, "reward", True
+
+    def __init__(self, settings: HardwareSettings) -> None:
+        self.settings = settings
+
+    def share(self, taken: float) -> float:
+        """What is left of the metric at a latency, in ms."""
+        raise NotImplementedError
+
+    def value(self, trained: Trained, task: Task) -> float | None:
+        if task.measure.sign < 0:
+            return None
+        assert trained.network is not None
+        return float(trained.metric * self.share(spread_of(trained.network, task, self.settings).median))

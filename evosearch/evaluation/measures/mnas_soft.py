@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from evosearch.evaluation.measures.latency import spread_of
-
-if TYPE_CHECKING:
-    from evosearch.evaluation.fit import Trained
-    from evosearch.evaluation.hardware import HardwareSettings
-    from evosearch.tasks.base import Task
+from evosearch.evaluation.measures.latency import Reward
 
 WEIGHT = -0.07  # so that twice the time is worth 5 % of the metric, as the paper found on its devices
 
 
-class MnasSoft:
+class MnasSoft(Reward):
     """Tan et al. 2019 (arXiv 1807.11626), equation 2, for metrics that are to be large; [hardware] target in ms."""
 
-    name, sign, unit, timed = "mnas_soft", 1, "reward", True
+    name = "mnas_soft"
 
-    def __init__(self, settings: HardwareSettings) -> None:
-        self.settings = settings
-
-    def value(self, trained: Trained, task: Task) -> float | None:
-        if task.measure.sign < 0:
-            return None
-        assert trained.network is not None
-        taken = spread_of(trained.network, task, self.settings).median
-        return float(trained.metric * (taken / self.settings.target) ** WEIGHT)
+    def share(self, taken: float) -> float:
+        return float((taken / self.settings.target) ** WEIGHT)
