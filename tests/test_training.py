@@ -456,6 +456,27 @@ def test_resnet18_learns_as_the_one_written_by_hand(
         schedule.step()
 
 
+def test_what_is_shifted_in_is_the_usual_colour_of_the_border() -> None:
+    torch.manual_seed(0)
+    x = torch.rand(64, 3, 28, 28)
+    background = torch.rand(64, 3)
+    x[:, :, :, 0] = x[:, :, 0] = x[:, :, :, -1] = background[:, :, None]  # three sides of four
+    moved = AUGMENT["shift"](x)
+    shifts = set()
+    for image, source, colour in zip(moved, x, background, strict=True):
+        padded = colour[:, None, None].expand(3, 32, 32).clone()
+        padded[:, 2:30, 2:30] = source
+        found = [
+            (down, right)
+            for down in range(5)
+            for right in range(5)
+            if torch.allclose(image, padded[:, down : down + 28, right : right + 28], atol=1e-6)
+        ]
+        assert len(found) == 1
+        shifts.add(found[0])
+    assert len(shifts) > 15
+
+
 def test_augmentations_move_mirror_and_cut() -> None:
     """Each image by itself: crops are shifts with zeros outside, flips mirror some, cutouts zero one square."""
     torch.manual_seed(0)

@@ -48,6 +48,9 @@ HELD_OUT = 0.4  # of the time that is left, for what is judged on held-out data;
 SPARE = 1.2  # on what trainings are estimated to take
 SHARE = 0.6  # of the whole time, at the most, kept back for this phase
 SHORTEST = 0.6  # of a schedule, that a last training on everything may be cut to
+LONGEST = 1.5  # times a schedule, that one on everything may be, where there is time for it
+FILLED = 0.95  # of the time that is left, for what fills it
+FEW = 3  # trainings one after the other, for which it matters whether their sum fills the time
 STARTING = 10.0  # seconds before the search ends, in which the processes for this phase start beside it
 TELL = 3.0  # seconds between two tellings of how far it is
 LOOK = 0.5  # seconds between two looks at the clock
@@ -133,6 +136,7 @@ class Finishing:
         if not weights:  # nobody looked: the longer schedule where there is time for it
             fits = self.clock() + self._estimate(first[0], True) <= self.until
             weights = {Way(0, longest if fits else short): 1.0}
+        weights = self._filling(weights)
         return self._joined(self._on_everything(weights), weights, figures)
 
     # -- the trainings
@@ -208,6 +212,22 @@ class Finishing:
         found: list[Trained] = []
         self._train(turns(), True, self.until, 0 if timed else len(weights), found)
         return found
+
+    def _filling(self, weights: dict[Way, float]) -> dict[Way, float]:
+        """Schedules by which few long trainings fill the time that is left; the same where there is time for many.
+
+        Only where examples are moved, and so a longer training learns more rather than knows them by heart.
+        """
+        lengths = {way.epochs for way in weights}
+        if not math.isfinite(self.until) or not self.final.augment or len(lengths) > 1:
+            return weights
+        needed = max(self._corrected(self._estimate(way, True)) for way in weights)
+        rounds = max(1, round((self.until - self.clock()) / max(needed, 1e-9)))
+        if rounds > FEW:
+            return weights
+        scale = FILLED * (self.until - self.clock()) / (rounds * needed)
+        epochs = max(1, round(min(max(scale, SHORTEST), LONGEST) * lengths.pop()))
+        return {Way(way.candidate, epochs): weight for way, weight in weights.items()}
 
     def _train(self, ways: Iterator[Way], whole: bool, ends: float, planned: int, found: list[Trained]) -> None:
         """Trainings of these ways, as many as are done by then; the first one in any case where all is trained on.

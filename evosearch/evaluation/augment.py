@@ -12,11 +12,27 @@ if TYPE_CHECKING:
 
 def _crop(x: Tensor) -> Tensor:
     """Each image shifted by its own offset, up to an eighth of its size (at least one pixel); what comes in is 0."""
+    return _moved(x, max(1, min(x.shape[2:]) // 8))
+
+
+def _shift(x: Tensor) -> Tensor:
+    """Each image shifted by up to a fourteenth of its size (at least one pixel); what comes in is like its border.
+
+    That is the median of the border's pixels, channel by channel: the background, where there is one.
+    """
+    import torch
+
+    border = torch.cat([x[:, :, 0], x[:, :, -1], x[:, :, 1:-1, 0], x[:, :, 1:-1, -1]], dim=2)
+    usual = border.median(dim=2).values[:, :, None, None]
+    return _moved(x - usual, max(1, min(x.shape[2:]) // 14)) + usual
+
+
+def _moved(x: Tensor, reach: int) -> Tensor:
+    """Each image shifted by its own offset, up to `reach` pixels; what comes in is 0."""
     import torch
     from torch.nn.functional import pad
 
     batch, _, height, width = x.shape
-    reach = max(1, min(height, width) // 8)
     padded = pad(x, (reach, reach, reach, reach))
     down, right = torch.randint(2 * reach + 1, (2, batch, 1), device=x.device)
     rows = down + torch.arange(height, device=x.device)
@@ -91,6 +107,7 @@ class Augment(NamedTuple):
 
 AUGMENT: Mapping[str, Augment] = {
     "crop": Augment(_crop, (3,), of_pictures=True),
+    "shift": Augment(_shift, (3,), of_pictures=True),
     "flip": Augment(_flip, (3,), of_pictures=True),
     "cutout": Augment(_cutout, (3,), of_pictures=True),
     "warp": Augment(_warp, (2,)),

@@ -51,9 +51,9 @@ class Recipe:
     clip: largest L2 norm of the whole gradient; 0 for no limit.
     precision: auto is bfloat16 autocast on CUDA, float32 elsewhere. On a processor with AVX-512 BF16 or AMX, bfloat16
         takes a third off most trainings on images; auto leaves it out there, so that scores do not hang on it.
-    augment: for images crop (shift by up to an eighth, zeros outside), flip (left-right), cutout (a square of a
-        quarter's side); for series warp (time runs smoothly faster and slower, in half of the batches); for all noise
-        (normal, a tenth of the deviation).
+    augment: for images crop (shift by up to an eighth, zeros outside), shift (by up to a fourteenth, the border's
+        usual colour outside), flip (left-right), cutout (a square of a quarter's side); for series warp (time runs
+        smoothly faster and slower, in half of the batches); for all noise (normal, a tenth of the deviation).
     mixup: alpha of the Beta distribution by which pairs of examples are mixed (Zhang et al. 2018); 0 for none.
     cutmix: likewise for a box of one image put into another (Yun et al. 2019).
     balanced: whether each epoch draws its examples anew, every class as often, in place of each example once.

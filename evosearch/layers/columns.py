@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 QUANTILES = 32  # steps between the smallest and the largest of a column
+_TAIL = [0.001, 0.004, 0.015]
+SHARES = sorted([*np.linspace(0, 1, QUANTILES + 1), *_TAIL, *(1 - share for share in _TAIL)])  # closer in the tails
+OUTERMOST = 0.001  # share of the rows below which no rank goes, nor above the rest
 MOST_ROWS = 20_000  # from which quantiles are taken
+
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Ranks = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class Columns:
     words: which columns hold one of two values, as one that says whether a word stands there; above 0 it does.
     categories: how many words in a row are those of one category, of which an example has one at most; where left out,
         each word is a category.
+    ranks: for each column of numbers the normal deviates of some values' ranks, (value, deviate), ascending; where left
+        out, those of the quantiles.
     A column that holds one value alone is in neither.
     """
 
@@ -32,6 +41,7 @@ class Columns:
     quantiles: tuple[tuple[float, ...], ...]
     words: tuple[int, ...] = ()
     categories: tuple[int, ...] = ()
+    ranks: tuple[Ranks, ...] = ()
 
     @property
     def parted(self) -> tuple[int, ...]:
@@ -43,6 +53,10 @@ class Columns:
         steps = np.linspace(0, QUANTILES, min(bins, QUANTILES) + 1).round().astype(int)
         return [tuple(sorted({found[step] for step in steps})) for found in self.quantiles]
 
+    def ranked(self) -> tuple[Ranks, ...]:
+        """For each column of numbers the normal deviate of the rank of each of some values, ascending."""
+        return self.ranks or tuple(_ranks(np.array(found), np.array(found)) for found in self.quantiles)
+
     def packed(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {
@@ -50,6 +64,7 @@ class Columns:
             "quantiles": self.quantiles,
             "words": self.words,
             "categories": self.categories,
+            "ranks": self.ranks,
         }
 
     @staticmethod
@@ -57,7 +72,8 @@ class Columns:
         """Of what `packed` gave, lists in place of tuples."""
         quantiles = tuple(tuple(map(float, found)) for found in data["quantiles"])
         numbers, words = tuple(map(int, data["numbers"])), tuple(map(int, data["words"]))
-        return Columns(numbers, quantiles, words, tuple(map(int, data.get("categories", ()))))
+        ranks = tuple(tuple((float(at), float(z)) for at, z in column) for column in data.get("ranks", ()))
+        return Columns(numbers, quantiles, words, tuple(map(int, data.get("categories", ()))), ranks)
 
 
 @runtime_checkable
@@ -68,7 +84,7 @@ class ReadsColumns(Protocol):
         """The same layer for a table with such columns."""
 
 
-def columns_of(x: np.ndarray[Any, np.dtype[Any]]) -> Columns:
+def columns_of(x: Array) -> Columns:
     """What the columns of the examples x (N, D), centred and scaled, hold."""
     least, most = x.min(0), x.max(0)
     two = ((x == least) | (x == most)).all(0)
@@ -78,10 +94,34 @@ def columns_of(x: np.ndarray[Any, np.dtype[Any]]) -> Columns:
     found = np.quantile(rows, np.linspace(0, 1, QUANTILES + 1), axis=0).T if len(numbers) else np.empty((0, 0))
     quantiles = tuple(tuple(float(f"{value:.6g}") for value in column) for column in found)
     words = np.flatnonzero(varied & two)
-    return Columns(tuple(numbers.tolist()), quantiles, tuple(words.tolist()), _categories(words, x[:, words] > 0))
+    ranks = tuple(_ranks(_landmarks(column), column) for column in rows.T)
+    return Columns(
+        tuple(numbers.tolist()), quantiles, tuple(words.tolist()), _categories(words, x[:, words] > 0), ranks
+    )
 
 
-def _categories(words: np.ndarray[Any, np.dtype[Any]], said: np.ndarray[Any, np.dtype[Any]]) -> tuple[int, ...]:
+def _landmarks(values: Array) -> Array:
+    """Values between which a column is taken for even: those that many rows have, and quantiles of the other rows.
+
+    So a column that is mostly zero is told apart as finely where it is not.
+    """
+    different, counts = np.unique(values, return_counts=True)
+    often = different[counts * QUANTILES > len(values)]
+    rest = values[~np.isin(values, often)]
+    between = np.quantile(rest, SHARES) if len(rest) else rest
+    return np.concatenate([often, between])
+
+
+def _ranks(landmarks: Array, values: Array) -> Ranks:
+    """The normal deviates of the landmarks' ranks among the values; in the middle of those that are equal to one."""
+    at = np.unique([float(f"{value:.6g}") for value in landmarks])
+    ascending = np.sort([float(f"{value:.6g}") for value in values])
+    ranks = (np.searchsorted(ascending, at, "left") + np.searchsorted(ascending, at, "right")) / (2 * len(values))
+    deviates = map(NormalDist().inv_cdf, ranks.clip(OUTERMOST, 1 - OUTERMOST).tolist())
+    return tuple((value, float(f"{z:.6g}")) for value, z in zip(at.tolist(), deviates, strict=True))
+
+
+def _categories(words: Array, said: Array) -> tuple[int, ...]:
     """How many neighbouring words each category has: as many as no row says two of. said: (N, words), which are there.
 
     Two categories that never meet are taken for one, which loses nothing: each word keeps an embedding of its own.

@@ -102,6 +102,31 @@ def _chosen(x: str, columns: Columns, build: Builder) -> str:
     return build.line(f"{{}}[:, {chosen}]", x, shape=(len(columns.numbers),))
 
 
+def _clipped(x: str, columns: Columns, build: Builder) -> str:
+    """The columns of numbers alone, at most so many deviations from the mean."""
+    return build.line(f"{{}}.clamp(-{FARTHEST}, {FARTHEST})", _chosen(x, columns, build), shape=(len(columns.numbers),))
+
+
+def _ranked(x: str, columns: Columns, build: Builder) -> str:
+    """The columns of numbers alone, as the normal deviates of their ranks."""
+    ranked, count = columns.ranked(), len(columns.numbers)
+    most = max(map(len, ranked)) - 1  # steps; those that a column lacks have no height
+    lows, widths, heights = [list[list[float]]() for _ in range(3)]
+    for column in ranked:
+        steps = [(low, high - low, z - y) for (low, y), (high, z) in pairwise(column)]
+        steps += [(0.0, 1.0, 0.0)] * (most - len(steps))
+        for part, values in zip((lows, widths, heights), zip(*steps, strict=True), strict=True):
+            part.append([float(f"{value:.6g}") for value in values])
+    firsts = build.buffer(f"torch.tensor({[column[0][1] for column in ranked]})", "firsts")
+    low, width, height = (
+        build.buffer(f"torch.tensor({values})", name)
+        for values, name in ((lows, "lows"), (widths, "widths"), (heights, "heights"))
+    )
+    x = _chosen(x, columns, build)
+    x = build.line(f"(({{}}[:, :, None] - {low}) / {width}).clamp(0, 1)", x, shape=(count, most))
+    return build.line(f"({{}} * {height}).sum(2) + {firsts}", x, shape=(count,))
+
+
 def _words(x: str, columns: Columns, build: Builder) -> str:
     """The columns of words alone, 1 where the word stands there."""
     words = build.buffer(f"torch.tensor({list(columns.words)})", "words")
@@ -117,8 +142,7 @@ class PlainNumbers(Encoding):
         return (1,) * len(columns.numbers)
 
     def numbers(self, x: str, columns: Columns, build: Builder) -> str:
-        x = _chosen(x, columns, build)
-        return build.line(f"{{}}.clamp(-{FARTHEST}, {FARTHEST})", x, shape=(len(columns.numbers),))
+        return _clipped(x, columns, build)
 
 
 @register("piecewise_linear")
@@ -170,6 +194,10 @@ class Periodic(Encoding):
         require(self.scale > 0, f"the scale is above 0, not {self.scale}")
         require(self.width >= 1, f"the width is at least 1, not {self.width}")
 
+    def read(self, x: str, columns: Columns, build: Builder) -> str:
+        """Write the code of the numbers of which there are waves."""
+        return _clipped(x, columns, build)
+
     def sizes(self, columns: Columns) -> tuple[int, ...]:
         return (self.width,) * len(columns.numbers)
 
@@ -191,9 +219,8 @@ class Periodic(Encoding):
         start = f"torch.empty({count}, {2 * frequencies}, {width}).uniform_(-{reach:.6g}, {reach:.6g})"
         mix = build.module(f"nn.Parameter({start})", "mix")
         bias = build.module(f"nn.Parameter(torch.zeros({count}, {width}))", "bias")
-        x = _chosen(x, columns, build)
+        x = self.read(x, columns, build)
         angles = (count, frequencies)
-        x = build.line(f"{{}}.clamp(-{FARTHEST}, {FARTHEST})", x, shape=(count,))
         x = build.line(f"2 * torch.pi * {{}}[:, :, None] * {factors}", x, shape=angles, keeps="in")
         cosines = build.line("{}.cos()", x, shape=angles, keeps="in")
         sines = build.line("{}.sin()", x, shape=angles, keeps="in")
@@ -202,6 +229,33 @@ class Periodic(Encoding):
         x = build.line(f"torch.einsum('bnk,nkd->bnd', {{}}, {mix}) + {bias}", x, shape=shape, keeps="in")
         x = build.line("F.relu({})", x, shape=shape, keeps="out")
         return build.line("{}.flatten(1)", x, shape=(count * width,), view=True)
+
+
+@register("rank_numbers")
+@dataclass(frozen=True)
+class RankNumbers(Encoding):
+    """Numbers as the normal deviates of their ranks among the rows trained on: no tail is long, no gap is wide.
+
+    Between known values deviates are linear, beyond them they end (scikit-learn's QuantileTransformer is the like).
+    """
+
+    def sizes(self, columns: Columns) -> tuple[int, ...]:
+        return (1,) * len(columns.numbers)
+
+    def numbers(self, x: str, columns: Columns, build: Builder) -> str:
+        return _ranked(x, columns, build)
+
+
+@register("rank_periodic")
+@dataclass(frozen=True)
+class RankPeriodic(Periodic):
+    """As `periodic`, of the normal deviates of numbers' ranks: for columns with tails, gaps and values that repeat.
+
+    Gorishniy et al. transform their columns so before any network reads them (arXiv 2203.05556, section 4.1).
+    """
+
+    def read(self, x: str, columns: Columns, build: Builder) -> str:
+        return _ranked(x, columns, build)
 
 
 WORD_TOKENS = '''
@@ -249,8 +303,7 @@ class FeatureTokens(ReadsTable):
         if columns.numbers:
             count = len(columns.numbers)
             factors = build.module(f"nn.Parameter(torch.empty({count}, {start})", "factors")
-            numbers = _chosen(x, columns, build)
-            numbers = build.line(f"{{}}.clamp(-{FARTHEST}, {FARTHEST})", numbers, shape=(count,))
+            numbers = _clipped(x, columns, build)
             rows.append(build.line(f"{{}}[:, :, None] * {factors}", numbers, shape=(count, width), keeps="in"))
         if columns.words:
             build.helper(WORD_TOKENS)
