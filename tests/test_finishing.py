@@ -197,7 +197,7 @@ class Simulated:
 
 def finish(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, each: float, told: float, until: float, size: int = 2,
-    members: int = 0, broken: Sequence[int] = (),
+    members: int = 0, broken: Sequence[int] = (), augment: tuple[str, ...] = (),
 ) -> tuple[Finished, Simulated]:  # fmt: skip
     """each: seconds of ten epochs. told: as many as were estimated."""
     task = tasks.load(str(points(tmp_path)))
@@ -210,7 +210,7 @@ def finish(
     phase = Finishing(
         task,
         spec,
-        Recipe(epochs=30),
+        Recipe(epochs=30, augment=augment),
         EnsembleSettings(members),
         workers.WorkerSettings(),
         "cpu",
@@ -246,6 +246,19 @@ def test_where_nothing_could_be_looked_at_a_schedule_that_fits_is_taken(
     """Thirty epochs would take 15 seconds; ten, by which the search judged, fit."""
     _, pool = finish(monkeypatch, tmp_path, each=5.0, told=5.0, until=10.0)
     assert {job.brief.recipe.epochs for job in pool.jobs if job.brief.whole} == {10}
+
+
+@pytest.mark.parametrize(("until", "epochs", "trainings"), [(35.0, 42, 2), (28.0, 33, 2), (39.0, 23, 4), (20.0, 24, 2)])
+def test_few_long_trainings_fill_the_time_where_examples_are_moved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, until: float, epochs: int, trainings: int
+) -> None:
+    """Thirty epochs on everything take 24 seconds, two trainings at a time; nobody has time to look."""
+    finished, pool = finish(monkeypatch, tmp_path, each=8.0, told=6.0, until=until, augment=("noise",))
+    whole = [job for job in pool.jobs if job.brief.whole]
+    assert finished.network is not None
+    assert {job.brief.recipe.epochs for job in whole} == {epochs}
+    assert len(whole) == len(pool.jobs) == trainings
+    assert 0.9 * until <= pool.now <= until
 
 
 def test_a_single_network_is_looked_at_in_both_lengths_and_trained_once(

@@ -84,10 +84,10 @@ class _Rules:
     """What was measured to be good for one mode of input.
 
     grammar: by name. seeds: by name, the best first. spare: those of them for where none of the others fits the time.
-    steps: of a candidate's training at least, so that few rows are
-    seen often enough. epochs: at least, so that many are. most: epochs at most. longer: the final training's epochs, as
-    a multiple; half of it where examples could be moved and may not. batches: the smallest and largest batch. speed: on one core of x86-64 (AVX-512, shared with others),
-    float32.
+    steps: of a candidate's training at least, so that few rows are seen often enough. epochs: at least, so that many
+    are. most: epochs at most. longer: the final training's epochs, as a multiple; half of it where examples could be
+    moved and may not. batches: the smallest and largest batch. speed: on one core of x86-64 (AVX-512, shared with
+    others), float32. smoothing: of classes' labels.
     """
 
     grammar: str

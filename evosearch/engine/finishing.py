@@ -133,9 +133,9 @@ class Finishing:
             first.append(Way(1, short))  # for the process that would wait for the longest one
         held = self._held_out(first)
         weights, figures = self._choice(held)
-        if not weights:  # nobody looked: the longer schedule where there is time for it
-            fits = self.clock() + self._estimate(first[0], True) <= self.until
-            weights = {Way(0, longest if fits else short): 1.0}
+        if not weights:  # nobody looked: the longer schedule where there is time for it, or for most of it
+            needed = (SHORTEST if self.final.augment else 1.0) * self._estimate(first[0], True)
+            weights = {Way(0, longest if self.clock() + needed <= self.until else short): 1.0}
         weights = self._filling(weights)
         return self._joined(self._on_everything(weights), weights, figures)
 
