@@ -162,7 +162,7 @@ def test_a_table_read_before_ranks_were_kept_has_those_of_its_quantiles() -> Non
     columns = columns_of(table())
     quantiles = tuple(tuple(np.quantile(column, np.linspace(0, 1, 33)).tolist()) for column in table()[:, [0, 2, 4]].T)
     old = Columns.unpacked({"numbers": columns.numbers, "quantiles": quantiles, "words": columns.words})
-    assert old.ranks == old.often == ()
+    assert (old.ranks, old.often) == ((), ())
     assert [len(edges) for edges in old.edges(8)] == [9, 4, 9]
     assert [column[0][0] for column in old.ranked()] == [pytest.approx(found[0], rel=1e-5) for found in quantiles]
     assert read("ranks(8,0.6,4);dense(32,relu,0.1)", old).key == read("ranks(8,0.6,4);dense(32,relu,0.1)", columns).key
