@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, overload
 
 from evosearch import grammar as language
 from evosearch.cost import FULL
@@ -156,6 +157,39 @@ class Site:
     @property
     def rule(self) -> str:
         return self.derivation.alternative.rule
+
+
+class FreeSites(Sequence[Site]):
+    """The sites of a derivation of a language without shapes, all of its nodes, in preorder.
+
+    Each is found when it is asked for, by the sizes of the sub-trees on the way: a large tree is not walked.
+    """
+
+    def __init__(self, root: Derivation, places: range | None = None) -> None:
+        """places: those that are meant, among the nodes in preorder; all by default."""
+        self._root, self._places = root, range(root.size) if places is None else places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Site: ...
+    @overload
+    def __getitem__(self, index: slice) -> FreeSites: ...
+    def __getitem__(self, index: int | slice) -> Site | FreeSites:
+        if isinstance(index, slice):
+            return FreeSites(self._root, self._places[index])
+        left, node = self._places[index], self._root
+        path: list[int] = []
+        while left:
+            left -= 1  # the node itself
+            at = 0
+            while left >= (size := node.parts[at].size):
+                left -= size
+                at += 1
+            path.append(at)
+            node = node.parts[at]
+        return Site(tuple(path), node, None, None, len(path))
 
 
 @contextmanager
@@ -388,7 +422,7 @@ class Space:
             self._bound[derivation] = found
         return found
 
-    def sites(self, derivation: Derivation) -> tuple[Site, ...]:
+    def sites(self, derivation: Derivation) -> Sequence[Site]:
         """Every place where a layer stands, the root first, in preorder.
 
         A part that is used several times is one site, with the shapes of its first use. In a language without shapes
@@ -396,13 +430,13 @@ class Space:
         """
         if derivation is self._focus[0]:
             return self._focus[1]
+        if self.input is None:
+            return FreeSites(derivation)
         known = self._sites.get(derivation)
         if known is None:
             if len(self._sites) >= MAX_SITED:
                 self._sites.clear()
-            known = self._sites[derivation] = tuple(
-                _free_sites(derivation) if self.input is None else self._typed_sites(derivation, self.input)
-            )
+            known = self._sites[derivation] = tuple(self._typed_sites(derivation, self.input))
         return known
 
     def focused(self, derivation: Derivation, sites: tuple[Site, ...]) -> Space:
@@ -447,14 +481,6 @@ class Space:
             ]
             stack += reversed(below)
         return found
-
-
-def _free_sites(derivation: Derivation) -> Iterator[Site]:
-    stack: list[tuple[tuple[int, ...], Derivation]] = [((), derivation)]
-    while stack:
-        path, node = stack.pop()
-        yield Site(path, node, None, None, len(path))
-        stack += [((*path, index), node.parts[index]) for index in range(len(node.parts) - 1, -1, -1)]
 
 
 def _no_layers(alternative: Alternative, _: tuple[Any, ...]) -> Layer:

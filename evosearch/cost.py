@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Cost:
 
     def pack(self) -> dict[str, int]:
         """As plain values for msgpack and JSON; what is spared is left out where it is nothing, as it once was."""
-        counts = asdict(self)
-        return {name: count for name, count in counts.items() if count or not name.startswith("spared")}
+        spared = {"spared_bits": self.spared_bits, "spared_bitops": self.spared_bitops}
+        return {name: getattr(self, name) for name in COUNTED} | {name: bits for name, bits in spared.items() if bits}
 
 
 FULL = 32  # bits of a number where nothing says otherwise

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from evosearch import grammar as language
 from evosearch.errors import UsageError
 from evosearch.grammar.learning import CONCENTRATION, MIX, Choices, Learned, learn
@@ -17,7 +19,7 @@ from evosearch.search.standing import best_first
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evosearch.report.reading import Candidate, RunReading
+    from evosearch.report.reading import Candidates, RunReading
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,16 @@ def write(
     return Written(path, learned, len(ranked), len(chosen))
 
 
-def ranking(run: RunReading) -> list[Candidate]:
+def ranking(run: RunReading) -> Candidates:
     """The run's candidates that succeeded, each key once, as it was evaluated furthest; the best first."""
-    names = [(one.name, one.sign) for one in figures.objectives(run)]
-    furthest: dict[str, Candidate] = {}
-    for candidate in run.scored():
-        if any(figures.measured(candidate, name) is None for name, _ in names):
-            continue
-        known = furthest.get(candidate.key)
-        if known is None or candidate.fidelity > known.fidelity:
-            furthest[candidate.key] = candidate
+    objectives = figures.objectives(run)
+    values = np.stack([one.sign * run.measured(one.name) for one in objectives], axis=1)
+    shares, keys = run.columns.fidelities, run.columns.keys
+    furthest: dict[int, int] = {}
+    for number in np.flatnonzero(~np.isnan(values).any(axis=1)).tolist():
+        known = furthest.get(keys[number])
+        if known is None or shares[number] > shares[known]:
+            furthest[keys[number]] = number
     found = list(furthest.values())
-    values = [(one.fidelity, [sign * (figures.measured(one, name) or 0.0) for name, sign in names]) for one in found]
-    return [found[index] for index in best_first(values)]
+    order = best_first([(float(shares[number]), values[number].tolist()) for number in found])
+    return run.candidates.at([found[index] for index in order])

@@ -124,7 +124,7 @@ class Operator:
     def _check(self, made: Any, arguments: tuple[Any, ...]) -> None:
         if self.kind == "select":
             population, k = arguments[0], arguments[1]
-            right = isinstance(made, list) and all(type(one) is type(population[0]) for one in made)
+            right = isinstance(made, list) and set(map(type, made)) <= {type(population[0])}
             if not right or len(made) < min(k, len(population)):
                 self._refuse(made, f"a list of {k} of the population's individuals")
         elif self.kind == "surrogate":

@@ -197,7 +197,7 @@ class Study:
     def _go_on(self, watch: engine.Watch, time: str | float | None, budget: int | None) -> Summary:
         """What `optimize` does for a run that is there."""
         there, config = read_run(self.folder), self.config
-        evaluated = len(there.scored())
+        evaluated = there.evaluated
         total = max(there.budget, evaluated + (budget or 0)) if time is None or budget else configuration.NO_END
         longer = None
         if time is not None:

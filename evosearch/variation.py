@@ -7,9 +7,11 @@ standing for its shapes, and only then the other parts are drawn to the shapes f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from evosearch.errors import ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar
@@ -19,7 +21,7 @@ from evosearch.layers.residuals import is_residual
 from evosearch.sampler import Categorical
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import numpy as np
 
@@ -46,11 +48,56 @@ def one_of(items: Sequence[T], rng: np.random.Generator) -> T:
 
 def shuffled(items: Sequence[T], rng: np.random.Generator) -> Iterator[T]:
     """All items in random order; what is not asked for is not drawn."""
-    left = list(items)
-    while left:
-        index = int(rng.random() * len(left))
-        left[index], left[-1] = left[-1], left[index]
-        yield left.pop()
+    return _picked(items, iter(rng.random, None))
+
+
+def permuted(items: Sequence[T], rng: np.random.Generator) -> Iterator[T]:
+    """The same, with all random numbers drawn now: what is drawn next does not hang on how many items are asked for."""
+    return _picked(items, iter(rng.random(len(items))))
+
+
+def _picked(items: Sequence[T], drawn: Iterator[float]) -> Iterator[T]:
+    """Fisher and Yates' shuffle from the end, of which only what has moved is written down."""
+    moved: dict[int, int] = {}
+    for left in range(len(items), 0, -1):
+        index = int(next(drawn) * left)
+        place = moved.get(index, index)
+        moved[index] = moved.get(left - 1, left - 1)
+        yield items[place]
+
+
+def pairs(items: Iterator[T]) -> Iterator[tuple[T, T]]:
+    """`itertools.combinations(items, 2)`, which takes no more items than the pairs that are asked for have."""
+    taken: list[T] = []
+
+    def there(index: int) -> bool:
+        taken.extend(islice(items, max(index + 1 - len(taken), 0)))
+        return index < len(taken)
+
+    first = 0
+    while there(first + 1):
+        second = first + 1
+        while there(second):
+            yield taken[first], taken[second]
+            second += 1
+        first += 1
+
+
+def inside(sites: Sequence[Site], index: int) -> Sequence[Site]:
+    """The sites within the one at an index: in preorder they come right behind it."""
+    outer = sites[index].path
+    end = bisect_left(sites, True, index + 1, key=lambda site: site.path[: len(outer)] != outer)
+    return sites[index + 1 : end]
+
+
+def by_shapes(sites: Sequence[Site]) -> dict[tuple[Shape | None, Shape | None], Sequence[Site]]:
+    """Sites by input and output shape, each group in their order; all are alike where there are no shapes."""
+    if sites and sites[0].input is None:
+        return {(None, None): sites}
+    groups: dict[tuple[Shape | None, Shape | None], list[Site]] = {}
+    for site in sites:
+        groups.setdefault((site.input, site.output), []).append(site)
+    return dict(groups)
 
 
 def below_root(parent: Derivation, space: Space) -> Sequence[Site]:
@@ -456,18 +503,72 @@ def _node(parent: Derivation, path: tuple[int, ...]) -> Derivation:
 # Single choices: an alternative or a terminal, everything else kept
 
 
-def choices(parent: Derivation, space: Space) -> Iterator[tuple[tuple[int, ...], Derivation]]:
-    """Every node at which something else could have been chosen, with its path."""
-    stack: list[tuple[tuple[int, ...], Derivation]] = [((), parent)]
-    while stack:
-        path, node = stack.pop()
-        alternative = node.alternative
-        if alternative.terminals or any(
-            other is not alternative and other.rules == alternative.rules and other.weight > 0
-            for other in space.grammar.rules[node.rule]
-        ):
-            yield path, node
-        stack += [((*path, index), part) for index, part in enumerate(node.parts)]
+def choices(parent: Derivation, space: Space) -> Sequence[tuple[tuple[int, ...], Derivation]]:
+    """Every node at which something else could have been chosen, with its path; each before its parts, the last first.
+
+    Each is found when it is asked for: a large tree is not walked.
+    """
+    return _Choices(parent, _changeable(space.grammar))
+
+
+class _Choices(Sequence[tuple[tuple[int, ...], Derivation]]):
+    def __init__(self, root: Derivation, changeable: frozenset[Alternative]) -> None:
+        self._root, self._changeable = root, changeable
+        self._len = _count(root, changeable)
+
+    def __len__(self) -> int:
+        return self._len
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[tuple[int, ...], Derivation]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[tuple[int, ...], Derivation]]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[at] for at in range(self._len)[index]]
+        left, node = range(self._len)[index], self._root
+        path: list[int] = []
+        while True:
+            if node.alternative in self._changeable:
+                if not left:
+                    return tuple(path), node
+                left -= 1
+            at = len(node.parts) - 1
+            while left >= (known := _count(node.parts[at], self._changeable)):
+                left -= known
+                at -= 1
+            path.append(at)
+            node = node.parts[at]
+
+
+@lru_cache(maxsize=64)
+def _changeable(grammar: Grammar) -> frozenset[Alternative]:
+    """The alternatives at whose nodes something else can be chosen: another text, or another one of the same parts."""
+    return frozenset(
+        alternative
+        for alternatives in grammar.rules.values()
+        for alternative in alternatives
+        if alternative.terminals
+        or any(
+            other is not alternative and other.rules == alternative.rules and other.weight > 0 for other in alternatives
+        )
+    )
+
+
+def _count(root: Derivation, changeable: frozenset[Alternative]) -> int:
+    """How many nodes of a tree are of these alternatives; kept with each sub-tree."""
+    if root.choices is None:
+        stack = [root]
+        while stack:
+            node = stack[-1]
+            unknown = [part for part in node.parts if part.choices is None]
+            if unknown:
+                stack += unknown
+                continue
+            stack.pop()
+            node.keep("choices", (node.alternative in changeable) + sum(part.choices or 0 for part in node.parts))
+    assert root.choices is not None
+    return root.choices
 
 
 def variants(node: Derivation, space: Space, rng: np.random.Generator) -> Iterator[Derivation]:
@@ -504,7 +605,7 @@ def narrowed(parent: Derivation, space: Space, rng: np.random.Generator) -> Deri
     if space.input is None:
         return None
     before = space.read(parent).cost.params
-    for path, node in islice(shuffled(list(choices(parent, space)), rng), NARROWED_NODES):
+    for path, node in islice(shuffled(choices(parent, space), rng), NARROWED_NODES):
         for variant in islice(variants(node, space, rng), NARROWED_VARIANTS):
             if variant.alternative is not node.alternative:
                 continue

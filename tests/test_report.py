@@ -239,7 +239,8 @@ def test_rewards_are_those_that_the_search_gave(tmp_path: Path, settings: dict[s
     assert checkpoint is not None
     state = checkpoint.state
     reading = read_run(run.folder)
-    folded = [reward for reward in figures.rewards(reading) if reward.candidate.number < state["folded"]]
+    given = figures.rewards(reading)
+    folded = given.at(given.children < state["folded"])
     earned = {entry.name: entry for entry in figures.earned_by_operator(reading, folded)}
     credited = {name: tally["reward"] for name, tally in state["tallies"].items() if tally["reward"]}
     assert credited
@@ -267,11 +268,11 @@ def test_words_earn_what_brought_them_in(tmp_path: Path) -> None:
     given = figures.rewards(reading)
     found = {entry.name: (entry.tried, entry.reward) for entry in figures.earned_by_word(reading, given)}
     expected: dict[str, list[float]] = {}
-    for reward in given:
-        child, parent = (re.findall(r"[a-z]\w*(?:\(\d+\))?", one.text) for one in (reward.candidate, reward.parent))
+    for *numbers, value in zip(given.children, given.parents, given.values, strict=True):
+        child, parent = (re.findall(r"[a-z]\w*(?:\(\d+\))?", one.text) for one in reading.candidates.at(numbers))
         for word in set(child):
             if child.count(word) > parent.count(word):
-                expected.setdefault(word, []).append(reward.value)
+                expected.setdefault(word, []).append(value)
     assert {word: tried for word, (tried, _) in found.items()} == {word: len(v) for word, v in expected.items()}
     sums = {word: sum(values) for word, values in expected.items()}
     assert {word: earned for word, (_, earned) in found.items()} == pytest.approx(sums)

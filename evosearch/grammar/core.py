@@ -196,15 +196,19 @@ class Derivation:
     tokens: the texts of the alternative's TERMINAL symbols, in order.
     parts: the derivations of its RULE symbols, in order.
     size: nodes in the tree. depth: nodes on its longest path.
+    text, choices: what `sentences.render` and `variation.choices` found of it, so that a large tree that differs little
+    from another one costs little; None until then.
     """
 
-    __slots__ = ("__weakref__", "alternative", "depth", "parts", "size", "tokens")
+    __slots__ = ("__weakref__", "alternative", "choices", "depth", "parts", "size", "text", "tokens")
 
     alternative: Alternative
     tokens: tuple[str, ...]
     parts: tuple[Derivation, ...]
     size: int
     depth: int
+    text: str | None
+    choices: int | None
 
     def __new__(
         cls, alternative: Alternative, tokens: tuple[str, ...] = (), parts: tuple[Derivation, ...] = ()
@@ -224,6 +228,8 @@ class Derivation:
             put(self, "parts", parts)
             put(self, "size", size)
             put(self, "depth", depth + 1)
+            put(self, "text", None)
+            put(self, "choices", None)
             _interned[key] = self
         return self
 
@@ -256,6 +262,10 @@ class Derivation:
             node = stack.pop()
             yield node
             stack.extend(reversed(node.parts))
+
+    def keep(self, name: str, value: str | int) -> None:
+        """Keep what was found of it, its `text` or its `choices`: both follow from what it is."""
+        object.__setattr__(self, name, value)
 
     def replace(self, path: tuple[int, ...], new: Derivation) -> Derivation:
         """The derivation in which the node at `path` (indices of `parts` from the root) is `new`."""

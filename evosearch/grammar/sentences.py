@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lark.exceptions import UnexpectedInput
 
 SHOWN_EXPECTED: Final = 8  # words listed in an error
+SMALL: Final = 64  # nodes up to which a sub-tree keeps its text: what holds it, and what it becomes part of, is larger
 WINDOW: Final = 60  # characters of a long line shown on either side of the caret
 
 
@@ -96,34 +97,63 @@ def _unframed(text: str) -> Iterator[str]:
 def render(grammar: Grammar, derivation: Derivation) -> str:
     """The sentence of a derivation, without white space (with one space where tokens would run together)."""
     parser: Parser = grammar.parser
-    plans = parser.plans
     written: list[str] = []
     stack: list[str | Derivation] = [derivation]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
             written.append(item)
-            continue
-        plan = plans.get(item.alternative)
-        if plan is None:
-            plan = plans[item.alternative] = _plan(item.alternative, bool(parser.joins))
-        for step in reversed(plan):
+        elif item.size <= SMALL:
+            written.append(_text(item, parser))
+        else:
+            for step in reversed(_steps(item.alternative, parser)):
+                if isinstance(step, str):
+                    stack.append(step)
+                elif step < 0:
+                    stack.append(item.tokens[~step])
+                else:
+                    stack.append(item.parts[step])
+    return _joined(written, parser)
+
+
+def _text(derivation: Derivation, parser: Parser) -> str:
+    """The text of a small derivation, from those of its parts, which are kept with them."""
+    found = derivation.text
+    if found is None:
+        written: list[str] = []
+        for step in _steps(derivation.alternative, parser):
             if isinstance(step, str):
-                stack.append(step)
+                written.append(step)
             elif step < 0:
-                stack.append(item.tokens[~step])
+                written.append(derivation.tokens[~step])
             else:
-                stack.append(item.parts[step])
+                written.append(_text(derivation.parts[step], parser))
+        found = written[0] if len(written) == 1 else _joined(written, parser)
+        derivation.keep("text", found)
+    return found
+
+
+def _joined(texts: list[str], parser: Parser) -> str:
+    """Texts behind one another, with a space where two would run together."""
     if not parser.joins:
-        return "".join(written)
+        return "".join(texts)
     spaced: list[str] = []
     last = ""
-    for text in written:
+    for text in texts:
+        if not text:
+            continue
         if last and last + text[0] in parser.joins:
             spaced.append(" ")
         spaced.append(text)
         last = text[-1]
     return "".join(spaced)
+
+
+def _steps(alternative: Alternative, parser: Parser) -> tuple[str | int, ...]:
+    plan = parser.plans.get(alternative)
+    if plan is None:
+        plan = parser.plans[alternative] = _plan(alternative, bool(parser.joins))
+    return plan
 
 
 def _plan(alternative: Alternative, separate: bool) -> tuple[str | int, ...]:

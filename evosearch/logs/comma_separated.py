@@ -65,6 +65,8 @@ def _line(cells: Iterable[Any]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
+    if value is None or type(value) is int:
+        return value
     if isinstance(value, str):
         text = one_line(value)
         return f"'{text}" if text.startswith(FORMULA) else text

@@ -7,6 +7,8 @@ import json
 from evosearch.logs.follow import Following
 from evosearch.logs.rows import Row, finite
 
+ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, default=str)
+
 
 class JsonLines(Following):
     name = "evaluations.jsonl"
@@ -20,4 +22,4 @@ class JsonLines(Following):
 
 def _json(row: Row) -> bytes:
     """The row in one line of ASCII: exact, and nothing in it moves a terminal's cursor. ValueError for inf and NaN."""
-    return (json.dumps(row, separators=(",", ":"), allow_nan=False, default=str) + "\n").encode()
+    return (ENCODER.encode(row) + "\n").encode()

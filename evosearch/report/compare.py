@@ -17,7 +17,7 @@ from typing import Any
 
 from evosearch.errors import UsageError
 from evosearch.report import figures
-from evosearch.report.figures import Sample, measured, number
+from evosearch.report.figures import Sample, number
 from evosearch.report.reading import RunReading, read_run
 
 APART = frozenset({"name", "seed", "workers", "log", "search.budget"})  # what runs of one method may differ in
@@ -111,7 +111,7 @@ class Comparison:
         found = []
         if len({_digest(run, "recipe") for run in self.runs}) > 1:
             found.append("Their recipes differ: candidates were trained differently, so their scores do not compare.")
-        longest = max(len(run.scored()) for run in self.runs)
+        longest = max(run.evaluated for run in self.runs)
         if longest > self.evaluations:
             found.append(
                 f"Compared after {self.evaluations:,} evaluations, the fewest of any run; the longest has {longest:,}."
@@ -153,7 +153,7 @@ class Comparison:
         return {
             "folder": str(run.folder),
             "seed": run.config["seed"],
-            "evaluated": len(run.scored()),
+            "evaluated": run.evaluated,
             "failed": sum(run.failures().values()),
             "seconds": figures.seconds_spent(run),
             "best": self.best(run),
@@ -183,9 +183,9 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
         if figures.objectives(run)[0] != figures.objectives(first)[0]:
             raise UsageError(f"{run.folder} and {first.folder} have different first objectives")
     for run in runs:
-        if not any(measured(one, figures.objectives(run)[0].name) is not None for one in run.scored()):
+        if not run.ranked():
             raise UsageError(f"{run.folder}: none of its candidates has a score yet")
-    return Comparison(tuple(_methods(runs)), min(len(run.scored()) for run in runs))
+    return Comparison(tuple(_methods(runs)), min(run.evaluated for run in runs))
 
 
 def _methods(runs: Sequence[RunReading]) -> list[Method]:

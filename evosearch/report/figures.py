@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,18 @@ from evosearch.report.text import figure
 from evosearch.search.rungs import PROMOTE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    import numpy as np
+    from numpy.typing import NDArray
 
     from evosearch.evaluation.measures import Objective
+    from evosearch.report.columns import Columns
     from evosearch.report.reading import Candidate, RunReading
 
 AGAINST = ("params", "flops", "seconds")  # what a front is drawn against, where the run measured it
 DRAWN_DRAWS = 160  # points of a band's curve at the most
 BUCKETS = 10  # columns of the tables over time
+BLOCK = 4_096  # offspring whose rewards are worked out at a time
+WORDED = 10_000  # offspring whose words are looked at
 
 # A word of a sentence with its numbers, as in `linear(64)` or `im2col3s1`; words around parts stand alone.
 WORD = re.compile(r"[A-Za-z_]\w*(?:\([0-9][0-9.,x/e+-]*\))?")
@@ -70,12 +74,19 @@ class Improvement:
 
 def improvements(run: RunReading) -> list[Improvement]:
     """Each candidate that was better than all before it, in the order proposed."""
-    (objective, *_), found = objectives(run), list[Improvement]()
-    for candidate in run.compared():
-        value = measured(candidate, objective.name)
-        if value is not None and (not found or objective.sign * value > objective.sign * found[-1].value):
-            found.append(Improvement(candidate.number + 1, value, candidate))
-    return found
+    import numpy as np  # here and below, since `evolve status` comes by this file and needs none of it
+
+    objective = objectives(run)[0]
+    numbers = np.flatnonzero(run.comparable & ~np.isnan(run.measured(objective.name)))
+    if not numbers.size:
+        return []
+    signed = objective.sign * run.measured(objective.name)[numbers]
+    best = np.maximum.accumulate(signed)
+    risen = numbers[np.concatenate(([True], best[1:] > best[:-1]))]
+    return [
+        Improvement(one.number + 1, float(value), one)
+        for one, value in zip(run.candidates.at(risen), run.measured(objective.name)[risen], strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -99,19 +110,20 @@ def random_draws(run: RunReading) -> Sample:
     All of a random search; else the samples that the first population was filled with, and those drawn where
     variation found nothing new.
     """
+    import numpy as np
+
     name = objectives(run)[0].name
     start = str(run.config["search"].get("initialise") or "early_exit")
     from_grammar = {"random", "sample", "early_exit"}
     if not run.config.get("seeds"):
         from_grammar |= {"mixed", "seeded", start}
-    seeds = _seed_texts(run)
-    drawn = [
-        one
-        for one in run.compared()
-        if not one.parents and one.operator in from_grammar and _normal(one.text) not in seeds
-    ]
-    values = [measured(one, name) for one in drawn]
-    return Sample(tuple(value for value in values if value is not None), sum(value is None for value in values))
+    columns = run.columns
+    operators = [place for place, known in enumerate(columns.operator_names) if known in from_grammar]
+    drawn = np.flatnonzero(run.comparable & columns.orphans & np.isin(columns.operators, operators))
+    if seeds := _seed_texts(run):
+        drawn = [one.number for one in run.candidates.at(drawn) if _normal(one.text) not in seeds]
+    values = run.measured(name)[drawn]
+    return Sample(tuple(values[~np.isnan(values)].tolist()), int(np.isnan(values).sum()))
 
 
 def _seed_texts(run: RunReading) -> frozenset[str]:
@@ -140,7 +152,7 @@ def best_of_draws(sample: Sample, sign: int, most: int) -> Band | None:
     Nothing is said of more draws than there were samples. A failed draw counts as one with the worst score of all.
     None where the sample is empty. sign: 1 where larger is better, else -1.
     """
-    import numpy as np  # here, since `evolve status` comes by this file and needs none of it
+    import numpy as np
 
     upto = min(sample.size, most)
     if not sample.values or upto < 1:
@@ -148,16 +160,18 @@ def best_of_draws(sample: Sample, sign: int, most: int) -> Band | None:
     worst = min(sign * value for value in sample.values)
     ordered = np.sort(np.array([sign * value for value in sample.values] + [worst] * sample.failed))
     draws = np.unique(np.geomspace(1, upto, DRAWN_DRAWS).round().astype(int))
-    below = (np.arange(ordered.size + 1) / ordered.size)[None, :] ** draws[:, None]  # (draws, N + 1)
-    weights = np.diff(below, axis=1)
+    shares = np.arange(ordered.size + 1) / ordered.size
     largest = float(np.abs(ordered).max())
-    if largest < 1e300:
-        mean = weights @ ordered
-    else:  # sums that may be past all doubles
-        mean = np.clip(weights @ (ordered / largest), -1, 1) * largest
-    low, high = (
-        ordered[np.minimum((below[:, 1:] < quantile).sum(axis=1), ordered.size - 1)] for quantile in (0.05, 0.95)
-    )
+    means, places = [], []
+    for count in draws:  # one after the other: of a million samples all at once would take gigabytes
+        below = shares**count
+        if largest < 1e300:
+            means.append(np.diff(below) @ ordered)
+        else:  # sums that may be past all doubles
+            means.append(np.clip(np.diff(below) @ (ordered / largest), -1, 1) * largest)
+        places.append([np.searchsorted(below[1:], quantile) for quantile in (0.05, 0.95)])
+    mean = np.array(means)
+    low, high = ordered[np.minimum(np.array(places), ordered.size - 1)].T
     if sign < 0:
         low, high = high, low
     mean, low, high = (tuple((sign * values).tolist()) for values in (mean, low, high))
@@ -174,7 +188,7 @@ def at_random(run: RunReading) -> str:
     """
     (objective, *_), ranked = objectives(run), run.ranked()
     drawn = random_draws(run)
-    if not drawn.values or not ranked or drawn.size == len(run.scored()):
+    if not drawn.values or not ranked or drawn.size == run.evaluated:
         return ""
     best = max(drawn.values, key=lambda value: objective.sign * value)
     text = f"{figure(best)} is the best of {drawn.size} samples of the grammar"
@@ -196,80 +210,113 @@ def front(run: RunReading, against: str, evaluations: float = math.inf) -> list[
 
     evaluations: only so many are looked at, in the order proposed.
     """
+    import numpy as np
+
     objective = objectives(run)[0]
-    both = [
-        (objective.sign * value, cost, one)
-        for one in run.compared()
-        if one.number < evaluations
-        and (value := measured(one, objective.name)) is not None
-        and (cost := measured(one, against)) is not None
-    ]
-    found: list[Candidate] = []
-    least = math.inf
-    for _, cost, one in sorted(both, key=lambda entry: (-entry[0], entry[1], entry[2].number)):
-        if cost < least:
-            found.append(one)
-            least = cost
-    return found[::-1]
+    signed, costs = objective.sign * run.measured(objective.name), run.measured(against)
+    both = run.comparable & ~np.isnan(signed) & ~np.isnan(costs) & (np.arange(len(signed)) < evaluations)
+    numbers = np.flatnonzero(both)
+    order = numbers[np.lexsort((numbers, costs[numbers], -signed[numbers]))]
+    least = np.minimum.accumulate(np.concatenate(([math.inf], costs[order])))
+    return list(run.candidates.at(order[costs[order] < least[:-1]][::-1]))
+
+
+def is_costly(run: RunReading, against: str) -> bool:
+    """Whether any candidate has this cost, so that there is something to compare."""
+    return bool((run.measured(against) > 0).any())
 
 
 # --- what was earned ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Reward:
-    """What one offspring earned its operator: the rise in rank from its first parent to it, 0 to 1."""
+@dataclass(frozen=True, eq=False)
+class Rewards:
+    """What offspring earned their operators, each the rise in rank from its first parent to it, 0 to 1.
 
-    candidate: Candidate
-    parent: Candidate
-    value: float
+    children, parents: numbers, in the order in which scores changed the search. values: the rewards.
+    """
+
+    children: NDArray[np.int64]
+    parents: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.children)
+
+    def at(self, which: NDArray[Any]) -> Rewards:
+        """Some of them, by their places or by a mask."""
+        return Rewards(self.children[which], self.parents[which], self.values[which])
 
 
-def rewards(run: RunReading) -> list[Reward]:
+def rewards(run: RunReading) -> Rewards:
     """The rewards as the search gave them: by rank in the window of the latest scores, 0 for a failure.
 
     On rungs a child is compared with what its parent had on the lowest; a promotion earns nobody anything.
     """
-    wanted = objectives(run)
-    window: deque[tuple[float, ...]] = deque(maxlen=int(run.config["search"].get("window", 50)))
-    outcomes: dict[tuple[str, float], tuple[float, ...]] = {}
-    found = []
-    for one in _folded(run):
-        if one.operator == PROMOTE:
-            continue
-        values = [measured(one, objective.name) for objective in wanted]
-        outcome = tuple(
-            objective.sign * value for objective, value in zip(wanted, values, strict=True) if value is not None
-        )
-        succeeded = len(outcome) == len(wanted)
-        if succeeded:
-            outcomes.setdefault((one.key, one.fidelity), outcome)
-            window.append(outcome)
-        made_of = parents(run, one)
-        if made_of and (made_of[0].key, one.fidelity) in outcomes:
-            before = outcomes[made_of[0].key, one.fidelity]
-            rise = _rank(outcome, window) - _rank(before, window) if succeeded else 0.0
-            found.append(Reward(one, made_of[0], max(0.0, rise)))
+    import numpy as np
+
+    order, wanted = _folded(run), objectives(run)
+    outcomes = np.stack([one.sign * run.measured(one.name)[order] for one in wanted], axis=1)
+    succeeded = ~np.isnan(outcomes).any(axis=1)
+    children, before = _compared(run.columns, order, np.flatnonzero(succeeded))
+    passed, behind = outcomes[succeeded], np.cumsum(succeeded)  # successes, and how many there are by each score
+    window = np.arange(int(run.config["search"].get("window", 50)))
+    values = np.zeros(len(children))
+    for begin in range(0, len(children), BLOCK):
+        child, parent = children[begin : begin + BLOCK], before[begin : begin + BLOCK]
+        at = behind[child][:, None] - 1 - window  # of the latest successes, the child's own among them
+        latest = np.where((at >= 0)[:, :, None], passed[np.maximum(at, 0)], np.nan)
+        rise = _ranks(outcomes[child], latest) - _ranks(outcomes[parent], latest)
+        values[begin : begin + BLOCK] = np.where(succeeded[child], np.maximum(rise, 0.0), 0.0)
+    return Rewards(order[children], run.columns.first_parents[order[children]], values)
+
+
+def _folded(run: RunReading) -> NDArray[np.int64]:
+    """The numbers of scored candidates in the order in which their scores changed the search, promotions left out."""
+    import numpy as np
+
+    columns = run.columns
+    promoted = columns.operators == columns.operator_place(PROMOTE)
+    numbers = np.flatnonzero((columns.scored >= 0) & ~promoted)
+    if run.config["search"].get("order") != "arrival":
+        return numbers
+    return numbers[np.argsort(np.nan_to_num(columns.at[numbers]), kind="stable")]
+
+
+def _compared(
+    columns: Columns, order: NDArray[np.int64], succeeded: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which scores have a parent's to be compared with, and these: as places in the order.
+
+    A parent's is the first success of its key with the child's fidelity. succeeded: places of successes.
+    """
+    import numpy as np
+
+    parents = columns.first_parents[order]
+    children = np.flatnonzero(parents >= 0)
+    keys, shares = (np.unique(one, return_inverse=True)[1] for one in (columns.keys, columns.fidelities))
+    evaluations = int(shares.max(initial=0)) + 1
+    known, first = np.unique((keys * evaluations + shares)[order[succeeded]], return_index=True)
+    if not known.size:
+        return children[:0], children[:0]
+    wanted = keys[parents[children]] * evaluations + shares[order[children]]
+    at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+    before = succeeded[first[at]]
+    there = (known[at] == wanted) & (before <= children)
+    return children[there], before[there]
+
+
+def _ranks(values: NDArray[np.float64], window: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank quantiles in windows, 0 to 1, ties half; the mean over several objectives.
+
+    values: (n, objectives). window: (n, latest, objectives), NaN where there are fewer.
+    """
+    import numpy as np
+
+    others = np.maximum((~np.isnan(window[:, :, 0])).sum(axis=1), 1)
+    total = (window < values[:, None]).sum(axis=(1, 2)) + 0.5 * (window == values[:, None]).sum(axis=(1, 2))
+    found: NDArray[np.float64] = total / (values.shape[1] * others)
     return found
-
-
-def _folded(run: RunReading) -> list[Candidate]:
-    """Scored candidates in the order in which their scores changed the search."""
-    scored = run.scored()
-    if run.config["search"].get("order") == "arrival":
-        scored.sort(key=lambda one: number((one.score or {}).get("at")) or 0.0)
-    return scored
-
-
-def _rank(values: Sequence[float], window: Iterable[Sequence[float]]) -> float:
-    """Rank quantile in the window, 0 to 1, ties half; the mean over several objectives."""
-    others = list(window)
-    total = sum(
-        1.0 if other[index] < value else 0.5 if other[index] == value else 0.0
-        for index, value in enumerate(values)
-        for other in others
-    )
-    return total / (len(values) * len(others))
 
 
 @dataclass
@@ -297,30 +344,50 @@ def bucket_of(number: int, total: int) -> int:
     return min(BUCKETS - 1, number * BUCKETS // max(total, 1))
 
 
-def earned_by_operator(run: RunReading, given: Sequence[Reward]) -> list[Earned]:
+def earned_by_operator(run: RunReading, given: Rewards) -> list[Earned]:
     """Operators by mean reward of the offspring that were evaluated, best first."""
-    return _earned(run, ((reward, reward.candidate.operator) for reward in given))
+    import numpy as np
+
+    operators, total = run.columns.operators[given.children], len(run.columns)
+    buckets = np.minimum(BUCKETS - 1, given.children * BUCKETS // max(total, 1))
+    found = []
+    for place in np.unique(operators):
+        own = operators == place
+        tried = np.bincount(buckets[own], minlength=BUCKETS).tolist()
+        earned = np.bincount(buckets[own], given.values[own], BUCKETS).tolist()
+        over_time = list(zip(tried, earned, strict=True))
+        name = run.columns.operator_names[place]
+        found.append(Earned(name, int(own.sum()), float(given.values[own].sum()), over_time))
+    return _by_mean(found)
 
 
-def earned_by_word(run: RunReading, given: Sequence[Reward]) -> list[Earned]:
-    """Words of the grammar by mean reward of the offspring that have more of them than their first parent."""
+def earned_by_word(run: RunReading, given: Rewards) -> list[Earned]:
+    """Words of the grammar by mean reward of the offspring that have more of them than their first parent.
+
+    Of more than WORDED offspring, by an even choice of them: each one's text is read from the journal.
+    """
+    import numpy as np
+
+    if len(given) > WORDED:
+        given = given.at((np.arange(WORDED) * (len(given) / WORDED)).astype(np.int64))
     counts: dict[int, Counter[str]] = {}
 
-    def words(one: Candidate) -> Counter[str]:
-        if one.number not in counts:
-            counts[one.number] = Counter(WORD.findall(one.text))
-        return counts[one.number]
+    def words(number: int) -> Counter[str]:
+        if number not in counts:
+            counts[number] = Counter(WORD.findall(run.candidates[number].text))
+        return counts[number]
 
-    pairs = ((reward, word) for reward in given for word in words(reward.candidate) - words(reward.parent))
-    return _earned(run, pairs)
-
-
-def _earned(run: RunReading, pairs: Iterator[tuple[Reward, str]]) -> list[Earned]:
     found: dict[str, Earned] = {}
-    total = len(run.candidates)
-    for reward, name in pairs:
-        found.setdefault(name, Earned(name)).add(bucket_of(reward.candidate.number, total), reward.value)
-    return sorted(found.values(), key=lambda earned: (-earned.mean, -earned.tried, earned.name))
+    for child, parent, value in zip(
+        given.children.tolist(), given.parents.tolist(), given.values.tolist(), strict=True
+    ):
+        for word in words(child) - words(parent):
+            found.setdefault(word, Earned(word)).add(bucket_of(child, len(run.columns)), value)
+    return _by_mean(list(found.values()))
+
+
+def _by_mean(earned: list[Earned]) -> list[Earned]:
+    return sorted(earned, key=lambda one: (-one.mean, -one.tried, one.name))
 
 
 # --- descent --------------------------------------------------------------------------------------------------------
@@ -328,31 +395,33 @@ def _earned(run: RunReading, pairs: Iterator[tuple[Reward, str]]) -> list[Earned
 
 @dataclass(frozen=True)
 class Ancestor:
-    """One of a candidate's ancestors (or itself). generation: longest way to it from a seed or a sample."""
+    """One of a candidate's ancestors (or itself), by numbers. generation: longest way to it from a seed or a sample."""
 
-    candidate: Candidate
+    number: int
     generation: int
-    parents: tuple[Candidate, ...]
+    parents: tuple[int, ...]
 
 
 def ancestors(run: RunReading, candidate: Candidate) -> list[Ancestor]:
     """The candidate and all it descends from, in the order proposed."""
-    found: dict[int, tuple[Candidate, ...]] = {}
-    waiting = [candidate]
+    found: dict[int, tuple[int, ...]] = {}
+    waiting = [candidate.number]
     while waiting:
         one = waiting.pop()
-        if one.number not in found:
-            found[one.number] = parents(run, one)
-            waiting += found[one.number]
+        if one not in found:
+            found[one] = tuple(run.columns.parents_of(one))
+            waiting += found[one]
     generations: dict[int, int] = {}
     for born in sorted(found):
-        generations[born] = 1 + max((generations[parent.number] for parent in found[born]), default=-1)
-    return [Ancestor(run.candidates[born], generations[born], found[born]) for born in sorted(found)]
+        generations[born] = 1 + max((generations[parent] for parent in found[born]), default=-1)
+    return [Ancestor(born, generations[born], found[born]) for born in sorted(found)]
 
 
 def seconds_spent(run: RunReading) -> float:
     """Time of all evaluations together; those known from other runs took none."""
-    return sum(number((one.score or {}).get("seconds")) or 0.0 for one in run.scored())
+    import numpy as np
+
+    return float(np.nansum(run.columns.seconds))
 
 
 def tally(state: Mapping[str, Any], name: str) -> int:

@@ -67,16 +67,11 @@ def html(report: Report) -> str:
 
 
 def data(report: Report) -> dict[str, Any]:
-    favourites = {one.number for front in report.fronts.values() for one in front} | {
-        step.candidate.number for step in report.steps
-    }
-    if report.winner is not None:
-        favourites |= {entry.candidate.number for entry in figures.ancestors(report.run, report.winner)}
     return {
         "metric": report.metric,
         "sign": report.sign,
         "run": str(near(report.run.folder)),
-        **packed(report.run, favourites),
+        **packed(report.run, report.shown, report.favourites),
     }
 
 
@@ -90,7 +85,7 @@ def title(report: Report) -> str:
 
 
 def cards(report: Report) -> Iterator[str]:
-    run, scored = report.run, report.run.scored()
+    run = report.run
     test, beside = run.metrics.get("test"), run.metrics.get("baseline")
     for name, value in test.items() if isinstance(test, Mapping) else ():
         against = number(beside.get(name)) if isinstance(beside, Mapping) else None
@@ -118,7 +113,7 @@ def cards(report: Report) -> Iterator[str]:
     spent = figures.seconds_spent(run)
     yield card(
         "Evaluated",
-        f"{len(scored):,}",
+        f"{run.evaluated:,}",
         f"of {run.budget:,}; {duration(spent)} of work" if spent else f"of {run.budget:,}",
     )
     if len(rungs := run.rungs()) > 1:

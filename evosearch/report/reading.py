@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tomllib
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from evosearch.errors import RunCorrupt, RunError, UsageError
+from evosearch.evaluation.measures import recorded
 from evosearch.report import figures
+from evosearch.store.disk import refusal
+from evosearch.store.framing import frame_at
 from evosearch.store.lock import is_written
-from evosearch.store.run import Run
+from evosearch.store.run import JOURNAL_FILE, Run
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from evosearch.report.columns import Columns
 
 KEY = re.compile("[0-9a-f]{32}")
 LONGEST_LOG = 1 << 16  # bytes of a candidate's log that are read; no more is kept of one
+REMEMBERED = 8_192  # candidates that were read from the journal and are kept for the next who asks
 
 
 @dataclass(frozen=True)
@@ -55,18 +66,85 @@ class Candidate:
         return found if any(found.values()) else {}
 
 
+class Candidates(Sequence[Candidate]):
+    """Some of a run's candidates, by their numbers: each is read from the journal when it is asked for."""
+
+    def __init__(self, records: _Records, numbers: Sequence[int] | NDArray[np.int64]) -> None:
+        self.numbers = numbers
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Candidate: ...
+    @overload
+    def __getitem__(self, index: slice) -> Candidates: ...
+    def __getitem__(self, index: int | slice) -> Candidate | Candidates:
+        if isinstance(index, slice):
+            return Candidates(self._records, self.numbers[index])
+        return self._records.candidate(int(self.numbers[index]))
+
+    def at(self, numbers: Sequence[int] | NDArray[np.int64]) -> Candidates:
+        """Others of the run, by their numbers."""
+        return Candidates(self._records, numbers)
+
+
+class _Records:
+    """A journal open for reading single records."""
+
+    def __init__(self, journal: Path, columns: Columns) -> None:
+        self._journal, self._columns = journal, columns
+        self._known: dict[int, Candidate] = {}
+        try:
+            self._file = os.open(journal, os.O_RDONLY)
+        except OSError as error:
+            raise refusal(journal, error) from error
+        weakref.finalize(self, os.close, self._file)
+
+    def candidate(self, number: int) -> Candidate:
+        found = self._known.get(number)
+        if found is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            found = self._known[number] = self._read(number)
+        return found
+
+    def _read(self, number: int) -> Candidate:
+        proposal = self._record(int(self._columns.proposed[number]))
+        scored = int(self._columns.scored[number])
+        return Candidate(
+            number,
+            proposal["key"],
+            proposal["text"],
+            tuple(proposal["parents"]),
+            proposal["operator"],
+            self._record(scored) if scored >= 0 else None,
+            proposal.get("fidelity", 1.0),
+            proposal.get("repeat", 0),
+        )
+
+    def _record(self, offset: int) -> Any:
+        return frame_at(self._file, self._journal, offset).record(self._journal)
+
+
 @dataclass(frozen=True)
 class RunReading:
     """One reading of a run: it does not follow a run that goes on.
 
-    config: the resolved configuration as plain tables. candidates: in the order proposed.
+    config: the resolved configuration as plain tables. columns: what figures need of all candidates.
     """
 
     folder: Path
     header: Mapping[str, Any]
     config: Mapping[str, Any]
-    candidates: tuple[Candidate, ...]
+    columns: Columns = field(repr=False)
     notes: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+
+    @cached_property
+    def candidates(self) -> Candidates:
+        """All, in the order proposed."""
+        return Candidates(_Records(self.folder / JOURNAL_FILE, self.columns), range(len(self.columns)))
 
     @property
     def objective(self) -> tuple[str, int]:
@@ -102,40 +180,75 @@ class RunReading:
         """best/metrics.json; empty before the run's end."""
         return metrics_of(self.folder)
 
-    def scored(self) -> list[Candidate]:
-        return [candidate for candidate in self.candidates if candidate.score is not None]
+    def measured(self, name: str) -> NDArray[np.float64]:
+        """An objective, a cost or the seconds of each candidate, NaN where there is none."""
+        from evosearch.report.columns import column
 
-    def compared(self) -> list[Candidate]:
-        """The scored candidates whose figures compare: of the longest evaluations that any of them had and passed.
+        found = self.columns.values.get(name)
+        if found is None:
+            found = column(Run.open(self.folder), name, len(self.columns))
+            self.columns.values[name] = found
+        return found
+
+    @cached_property
+    def comparable(self) -> NDArray[np.bool_]:
+        """Which scored candidates' figures compare: of the longest evaluations that any of them had and passed.
 
         Without rungs all of them; with rungs those on the highest.
         """
-        scored = self.scored()
-        longest = max((one.fidelity for one in scored if one.status == "ok"), default=1.0)
-        return [one for one in scored if one.fidelity == longest]
+        fidelities, passed = self.columns.fidelities, self.columns.status("ok")
+        longest = fidelities[passed].max() if passed.any() else 1.0
+        return self._is_scored & (fidelities == longest)
+
+    @cached_property
+    def _is_scored(self) -> NDArray[np.bool_]:
+        return self.columns.scored >= 0
+
+    @cached_property
+    def evaluated(self) -> int:
+        """Candidates with a score."""
+        return int(self._is_scored.sum())
+
+    def scored(self) -> Candidates:
+        return self.candidates.at(self._is_scored.nonzero()[0])
+
+    def compared(self) -> Candidates:
+        """Those that are `comparable`."""
+        return self.candidates.at(self.comparable.nonzero()[0])
 
     def rungs(self) -> dict[float, int]:
         """Evaluations of each fidelity, the shortest first."""
-        return dict(sorted(Counter(one.fidelity for one in self.scored()).items()))
+        import numpy as np
 
-    def ranked(self) -> list[Candidate]:
+        shares, counts = np.unique(self.columns.fidelities[self._is_scored], return_counts=True)
+        return dict(zip(shares.tolist(), counts.tolist(), strict=True))
+
+    def ranked(self) -> Candidates:
         """The candidates that succeeded, best first, earlier ones first where equal; of rungs the highest's alone."""
+        import numpy as np
+
         name, sign = self.objective
-        able = [candidate for candidate in self.compared() if name in candidate.objectives]
-        return sorted(able, key=lambda candidate: (-sign * candidate.objectives[name], candidate.number))
+        values = np.where(self.comparable, -sign * self.measured(name), np.nan)
+        order = np.argsort(values, kind="stable")  # NaN comes last
+        return self.candidates.at(order[: int((~np.isnan(values)).sum())])
 
     def fitness(self, candidate: Candidate) -> float:
         return float(candidate.objectives[self.objective[0]])
 
     def candidate(self, key: str) -> Candidate:
         """The candidate whose key begins with `key`. Raises RunError where none does, or several do."""
-        last = sorted(self.candidates, key=lambda one: (one.score is not None, one.fidelity, -one.number))
-        found = {one.key: one for one in last if one.key.startswith(key.lower())}  # as it was evaluated furthest
+        found = {one.key: one for one in self.with_key(key.lower())}  # as it was evaluated furthest
         if len(found) == 1:
             return next(iter(found.values()))
         if not found:
             raise RunError(f"{self.folder}: no candidate's key begins with {key!r}; `evolve status` names the best one")
         raise RunError(f"{self.folder}: {len(found)} keys begin with {key!r}; give more digits")
+
+    def with_key(self, beginning: str) -> list[Candidate]:
+        """Those whose key begins so, the one that was evaluated furthest last; of several the earliest."""
+        found = self.candidates.at(self.columns.beginning_with(beginning))
+        matching = [one for one in found if one.key.startswith(beginning)]
+        return sorted(matching, key=lambda one: (one.score is not None, one.fidelity, -one.number))
 
     def front(self, against: str) -> list[Candidate]:
         """Those that no other candidate beats in fitness and in `against` (smaller is better), the smallest first.
@@ -181,7 +294,10 @@ class RunReading:
 
     def failures(self) -> dict[str, int]:
         """Candidates that did not succeed, by status."""
-        return dict(sorted(Counter(c.status for c in self.scored() if c.status != "ok").items()))
+        import numpy as np
+
+        names, counts = self.columns.status_names, np.bincount(self.columns.statuses[self._is_scored])
+        return {name: int(count) for name, count in sorted(zip(names, counts, strict=True)) if name != "ok"}
 
     def phase(self) -> str:
         """finished, running, or stopped before its end."""
@@ -273,30 +389,8 @@ def read_run(folder: Path) -> RunReading:
         config = tomllib.loads(run.text("config.toml"))
     except ValueError as error:
         raise RunCorrupt(f"{folder / 'config.toml'}: cannot be read: {error}; restore it from a copy") from error
-    proposals: dict[int, Mapping[str, Any]] = {}
-    scores: dict[int, Mapping[str, Any]] = {}
-    notes: list[Mapping[str, Any]] = []
-    for record in run.records():
-        if record["kind"] == "proposal":
-            proposals[record["number"]] = record
-        elif record["kind"] == "score":
-            scores[record["number"]] = record
-        else:
-            notes.append(record)
-    return RunReading(folder, run.header, config, tuple(_candidates(proposals, scores)), tuple(notes))
+    from evosearch.report.columns import gather
 
-
-def _candidates(
-    proposals: Mapping[int, Mapping[str, Any]], scores: Mapping[int, Mapping[str, Any]]
-) -> Iterator[Candidate]:
-    for number, proposal in sorted(proposals.items()):
-        yield Candidate(
-            number,
-            proposal["key"],
-            proposal["text"],
-            tuple(proposal["parents"]),
-            proposal["operator"],
-            scores.get(number),
-            proposal.get("fidelity", 1.0),
-            proposal.get("repeat", 0),
-        )
+    wanted = recorded(run.header, config["search"]["objectives"])
+    columns, notes = gather(run, list(dict.fromkeys((*(one.name for one in wanted), *figures.AGAINST))))
+    return RunReading(folder, run.header, config, columns, notes)

@@ -39,12 +39,14 @@ class InlinePool:
         """The next job's score, and of those behind it as many as fit into the patience: one fsync serves them all."""
         until = time.monotonic() + (PATIENCE if timeout is None else min(PATIENCE, timeout))
         done: list[tuple[int, Score]] = []
+        said = io.StringIO()
         while self._jobs:
             job = self._jobs.popleft()
-            said = io.StringIO()
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
                 score, log = contained(self._evaluate, job)
             keep(self._candidates, score, f"{log}{said.getvalue()}")
+            if said.tell():
+                said = io.StringIO()
             done.append((job.number, score))
             if time.monotonic() >= until:
                 break

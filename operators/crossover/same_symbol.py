@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import SMALL, exchange, one_of, shuffled
+from evosearch.variation import SMALL, by_shapes, exchange, one_of, permuted, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,12 +26,12 @@ def same_symbol(a: Derivation, b: Derivation, space: Space, rng: np.random.Gener
     Keeps true: the language, validity at the input shape, the node limit. None where nothing can be exchanged that
     makes a difference; the root is not, since that would copy the second parent.
     """
-    alike: dict[object, list[Site]] = {}
-    for donor in space.sites(b):
-        alike.setdefault((donor.input, donor.output), []).append(donor)
-    places = list(shuffled([site for site in space.sites(a) if site.path], rng))
-    for site in places:
-        for donor in shuffled(alike.get((site.input, site.output), []), rng):
+    alike = by_shapes(space.sites(b))
+    tried: list[Site] = []  # all, where none can be exchanged
+    sites = space.sites(a)
+    for site in permuted(sites if sites[0].path else sites[1:], rng):
+        tried.append(site)
+        for donor in shuffled(alike.get((site.input, site.output), ()), rng):
             child = exchange(a, site, donor, space)
             if child is not None and child is not b and space.fits(child):
                 return child
@@ -39,7 +39,7 @@ def same_symbol(a: Derivation, b: Derivation, space: Space, rng: np.random.Gener
     for donors in alike.values():
         by_input.setdefault(donors[0].input, []).extend(donors)
     same_input = (
-        (site, one_of(by_input[site.input], rng)) for _ in range(3) for site in places if site.input in by_input
+        (site, one_of(by_input[site.input], rng)) for _ in range(3) for site in tried if site.input in by_input
     )
     for site, donor in islice(same_input, max(TRIES, SMALL // a.size)):
         child = exchange(a, site, donor, space)

@@ -27,7 +27,7 @@ def change_choice(parent: Derivation, space: Space, rng: np.random.Generator) ->
     regularised evolution (Real et al. 2019).
     Keeps true: the tree's form, all of the node's parts, validity at the input shape.
     """
-    for path, node in islice(shuffled(list(choices(parent, space)), rng), NODES):
+    for path, node in islice(shuffled(choices(parent, space), rng), NODES):
         for variant in islice(variants(node, space, rng), VARIANTS):
             child = parent.replace(path, variant)
             if space.fits(child):

@@ -31,7 +31,7 @@ def grow(parent: Derivation, space: Space, rng: np.random.Generator) -> Derivati
     if space.input is None:
         return None
     before = space.read(parent)
-    for path, node in islice(shuffled(list(choices(parent, space)), rng), NODES):
+    for path, node in islice(shuffled(choices(parent, space), rng), NODES):
         for variant in islice(variants(node, space, rng), VARIANTS):
             child = parent.replace(path, variant)
             if not space.fits(child):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import SMALL, exchange, same_shapes, shorter, shuffled
+from evosearch.variation import SMALL, exchange, inside, same_shapes, shorter, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,15 +29,11 @@ def remove_node(parent: Derivation, space: Space, rng: np.random.Generator) -> D
     """
     sites = space.sites(parent)
     loose: list[tuple[Site, Site]] = []
-    for index, outer in shuffled(list(enumerate(sites)), rng):
-        alike = []
-        for inner in sites[index + 1 :]:
-            if inner.path[: len(outer.path)] != outer.path:
-                break  # preorder: what is inside comes right after
-            if same_shapes(inner, outer):
-                alike.append(inner)
-            elif inner.input == outer.input or inner.output == outer.output:
-                loose.append((outer, inner))
+    for index in shuffled(range(len(sites)), rng):
+        outer, alike = sites[index], inside(sites, index)
+        if outer.input is not None:  # else all are alike
+            loose += [(outer, inner) for inner in alike if _loosely(inner, outer)]
+            alike = [inner for inner in alike if same_shapes(inner, outer)]
         for inner in shuffled(alike, rng):
             child = _smaller(parent, exchange(parent, outer, inner, space), space)
             if child is not None:
@@ -56,6 +52,10 @@ def remove_node(parent: Derivation, space: Space, rng: np.random.Generator) -> D
         if new is not None and new.size < site.derivation.size:
             return parent.replace(site.path, new)
     return None
+
+
+def _loosely(inner: Site, outer: Site) -> bool:
+    return (inner.input == outer.input) != (inner.output == outer.output)
 
 
 def _smaller(parent: Derivation, child: Derivation | None, space: Space) -> Derivation | None:

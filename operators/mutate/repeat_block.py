@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import lift, longer, room, shuffled, wrap
+from evosearch.variation import lift, longer, permuted, room, shuffled, wrap
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,8 +28,9 @@ def repeat_block(parent: Derivation, space: Space, rng: np.random.Generator) -> 
     (Zoph et al. 2018).
     Keeps true: the block itself; input and output shape of the place; the node limit.
     """
-    sites = list(shuffled(space.sites(parent), rng))
-    sites.sort(key=lambda site: site.input != site.output)
+    sites = permuted(space.sites(parent), rng)
+    if space.input is not None:
+        sites = iter(sorted(sites, key=lambda site: site.input != site.output))
     for site in islice(sites, SITES):
 
         def again(rule: str, _: Shape | None, block: Derivation = site.derivation) -> Derivation | None:

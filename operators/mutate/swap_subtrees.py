@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations, islice
 from typing import TYPE_CHECKING
 
-from evosearch.variation import SMALL, lift, same_shapes, shuffled
+from evosearch.variation import SMALL, by_shapes, lift, pairs, permuted, same_shapes, shuffled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +26,11 @@ def swap_subtrees(parent: Derivation, space: Space, rng: np.random.Generator) ->
     Source: permutation mutation of genetic programming (Koza 1992, section 6.5.3), between any two places.
     Keeps true: both sub-trees; the number of layers; validity at the input shape.
     """
-    groups: dict[object, list[Site]] = {}
     sites = space.sites(parent)
-    for site in sites:
-        groups.setdefault((site.input, site.output), []).append(site)
     alike = (
         pair
-        for group in shuffled([group for group in groups.values() if len(group) > 1], rng)
-        for pair in islice(combinations(shuffled(group, rng), 2), PAIRS)
+        for group in shuffled([group for group in by_shapes(sites).values() if len(group) > 1], rng)
+        for pair in islice(pairs(permuted(group, rng)), PAIRS)
     )
     for a, b in alike:
         child = _swapped(parent, a, b, space)

@@ -6,6 +6,7 @@ evolve bench --task tests.bench.problems:quartic --grammar tests/bench/symbolic.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,17 @@ def norms(text: str, derivation: Derivation, seed: int) -> float:
 
 
 norms.input_shape = (3, 32, 32)  # type: ignore[attr-defined]
+
+
+def ordered(text: str, derivation: Derivation, seed: int) -> float:
+    """How many letters stand in the order of the alphabet, and a little by the seed, so that few are equal."""
+    return sum(a <= b for a, b in itertools.pairwise(text)) + seed % 1000 / 2000
+
+
+def sized(text: str, derivation: Derivation, seed: int) -> float:
+    """How near a tree is to 900 nodes, and a little by the seed: a search of trees that are all large."""
+    return -abs(derivation.size - 900) + seed % 1000 / 2000
+
 
 # Koza 1992, section 7.3: x^4 + x^3 + x^2 + x on 20 points of [-1, 1].
 POINTS = np.linspace(-1, 1, 20)

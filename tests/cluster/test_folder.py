@@ -10,12 +10,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from evosearch import config as configuration
 from evosearch import engine
 from evosearch.errors import RunError
 from evosearch.store.run import Run
@@ -29,47 +32,80 @@ from tests.watch import Silent
 
 pytestmark = pytest.mark.cluster
 PROCESSES = int(os.environ.get("EVOSEARCH_PROCESSES", "100"))
+STARTED = 0.5  # seconds between two starts: few cores are shared by all of them
+# A table's figures; each evaluation waits until all processes are there, says that it begins, and takes a moment.
+LOOKED_UP = """
+import os, time
+from pathlib import Path
+
+rows = Path(__file__).with_name("words.csv").read_text().splitlines()[1:]
+found = {row.split(",")[0]: float(row.split(",")[1]) for row in rows}
+
+def fitness(text, derivation, seed):
+    if place := os.environ.get("EVALUATED"):
+        while not Path(place, "go").exists():
+            time.sleep(0.1)
+        with open(Path(place, "begun"), "a") as file:
+            file.write(text + "\\n")
+        time.sleep(seed % 100 / 50)
+    return found[text]
+"""
 
 
-def evaluations(folder: Path) -> int:
-    return sum(record["kind"] == "score" for record in Run.open(folder).records())
+def until(condition: Callable[[], bool], seconds: float = 600) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.2)
 
 
 def test_a_hundred_processes_ten_killed_and_the_driver_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    settings = words_config(words(tmp_path / "words", 5), budget=1_000, seed=4)
-    settings = settings.model_copy(
-        update={
-            "search": settings.search.__class__(**{**vars(settings.search), "lookahead": 2 * PROCESSES}),
-            "workers": WorkerSettings(silence=5.0),
-        }
-    )
+    table = words(tmp_path / "words", 5)
+    (table / "looked_up.py").write_text(LOOKED_UP)
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{table}")
+    monkeypatch.syspath_prepend(str(table))
+    settings = configuration.load(None, {
+        "grammar": str(table / "words.lark"), "task": "looked_up:fitness", "seeds": [], "seed": 4,
+        "search.budget": 1_000, "search.lookahead": 2 * PROCESSES, "workers.silence": 30.0,
+    })  # fmt: skip
     engine.start(settings, tmp_path / "here", Silent())
-    there = tmp_path / "there"
+    there, told = tmp_path / "there", tmp_path / "told"
+    told.mkdir()
     with pytest.raises(RunError):
         interrupted(settings, there)
+    before = {record["number"] for record in Run.open(there).records() if record["kind"] == "score"}
+    monkeypatch.setenv("EVALUATED", str(told))
     command = [sys.executable, "-m", "evosearch", "work", str(there)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(PROCESSES)]
+    processes = []
+    for _ in range(PROCESSES):
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+        time.sleep(STARTED)
+    claimed = there / "queue" / "claimed"
+    until(lambda: len(list(claimed.iterdir())) == PROCESSES)
+    (told / "go").touch()
     rng = np.random.default_rng(0)
     doomed = [processes[at] for at in rng.choice(PROCESSES, PROCESSES // 10, replace=False)]
-    while evaluations(there) < 100:
-        time.sleep(0.2)
-    (driver,) = (
-        one for process in processes for one in psutil.Process(process.pid).children() if "resume" in one.cmdline()
-    )
+    until(lambda: Path(told, "begun").exists() and len(Path(told, "begun").read_text().split()) > 150)
+    children = [child for process in processes for child in psutil.Process(process.pid).children()]
+    (driver,) = (child for child in children if "resume" in child.cmdline())
     driver.kill()
+    lost = set()
     for process in doomed:
         process.send_signal(signal.SIGKILL)
+        process.wait()
+        lost |= {int(file.name.split(".")[0]) for file in claimed.glob(f"*-{process.pid}-*")}
         time.sleep(float(rng.uniform(0, 0.5)))
-    done = 0
     for process in processes:
-        out, error = process.communicate(timeout=600)
+        _, error = process.communicate(timeout=600)
         if process not in doomed:
             assert process.returncode == 0, error.decode()
-            done += int(out.split(b";")[1].split()[0])
     assert equal_journals(Run.open(tmp_path / "here"), Run.open(there))
-    print(f"{PROCESSES} processes: the living ones evaluated {done} of {settings.search.budget}")
-    assert done <= settings.search.budget + PROCESSES // 10
+    texts = {record["number"]: record["text"] for record in Run.open(there).records() if record["kind"] == "proposal"}
+    begun = Counter(Path(told, "begun").read_text().split())
+    assert begun.keys() == {text for number, text in texts.items() if number not in before}
+    twice = {text for text, times in begun.items() if times > 1}
+    assert twice <= {texts[number] for number in lost}
+    print(f"{PROCESSES} processes: {sum(begun.values())} evaluations of {len(texts)} candidates; {len(lost)} were lost")
 
 
 def test_pilot_jobs_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

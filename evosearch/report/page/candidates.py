@@ -24,13 +24,14 @@ CURVES = 50_000  # values of all training curves
 ERROR = 400  # characters of an error
 
 
-def packed(run: RunReading, favourites: Collection[int]) -> dict[str, Any]:
+def packed(run: RunReading, shown: Sequence[int], favourites: Collection[int]) -> dict[str, Any]:
     """rows: [number, key, status, value, params, flops, seconds, operator, parents, error, curve, text], by number.
 
     status, operator, error and text are places in `statuses`, `operators`, `errors` and `texts` (-1: none). texts: a
-    JSON list of strings, by zlib, in base64. favourites: candidates that are left out last.
+    JSON list of strings, by zlib, in base64. shown: the numbers of the candidates. favourites: of these, those whose
+    texts are left out last.
     """
-    kept = chosen(run.scored(), favourites)
+    kept = list(run.candidates.at(shown))
     statuses, operators, errors = _Names(), _Names(), _Names()
     metric = objectives(run)[0].name
     texts, places = _texts(run, kept, favourites)
@@ -63,13 +64,14 @@ def packed(run: RunReading, favourites: Collection[int]) -> dict[str, Any]:
     }
 
 
-def chosen(scored: Sequence[Candidate], favourites: Collection[int]) -> list[Candidate]:
-    """All of them; of more than MOST the favourites and an even choice of the others."""
+def chosen(run: RunReading, favourites: Collection[int]) -> list[int]:
+    """The numbers of all scored candidates; of more than MOST the favourites and an even choice of the others."""
+    scored = [int(number) for number in run.scored().numbers]
     if len(scored) <= MOST:
-        return list(scored)
+        return scored
     step = len(scored) / MOST
-    even = {scored[int(index * step)].number for index in range(MOST)}
-    return [one for one in scored if one.number in even or one.number in favourites]
+    even = {scored[int(index * step)] for index in range(MOST)}
+    return sorted(even | (set(favourites) & set(scored)))
 
 
 def _texts(run: RunReading, kept: Sequence[Candidate], favourites: Collection[int]) -> tuple[str, dict[int, int]]:

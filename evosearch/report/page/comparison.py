@@ -233,7 +233,7 @@ def trade_offs(comparison: Comparison) -> str:
 def _fronts(comparison: Comparison, against: str, label: str) -> str:
     fronts = [list(_front(comparison, method, against)) for method in comparison.methods]
     points = [point for front in fronts for point in front]
-    if not points or not any(measured(one, against) for run in comparison.runs for one in run.scored()):
+    if not points or not any(figures.is_costly(run, against) for run in comparison.runs):
         return ""
     least = min((cost for cost, _ in points if cost > 0), default=1.0)
     spread = max(cost for cost, _ in points) > 30 * least
@@ -306,7 +306,7 @@ def _run_row(comparison: Comparison, row: int, method: Method, run: RunReading) 
         "–" if gained is None else f"{gained:+.1f} %",
         exact(tested(run)),
         "–" if params is None else count(params),
-        f"{len(run.scored()):,}",
+        f"{run.evaluated:,}",
         f"{sum(run.failures().values()):,}",
         duration(figures.seconds_spent(run)),
     )

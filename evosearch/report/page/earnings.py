@@ -39,6 +39,8 @@ def earned(report: Report) -> str:
     words = [entry for entry in figures.earned_by_word(report.run, report.rewards) if entry.tried >= LEAST_TRIED]
     shown = words[:WORDS]
     rest = f", the {len(shown)} best of {len(words)}" if len(words) > len(shown) else ""
+    if len(report.rewards) > figures.WORDED:
+        rest += f"; by an even choice of {figures.WORDED:,} of {len(report.rewards):,} offspring"
     by_word = _over_time(
         report,
         f"What the words of the grammar earned where an offspring has more of them than its parent{rest}",
@@ -100,7 +102,7 @@ def _q_table(report: Report) -> str:
 
 
 def _over_time(report: Report, caption: str, first: str, rows: Sequence[Earned]) -> str:
-    total = len(report.run.candidates)
+    total = len(report.run.columns)
     most = max((reward / tried for entry in rows for tried, reward in entry.over_time if tried), default=0.0)
     starts = [-(-index * total // figures.BUCKETS) for index in range(figures.BUCKETS)]
     header = (first, "all", *(f"from {start}" for start in starts))
@@ -117,10 +119,10 @@ def losses(report: Report) -> str:
 
 
 def _failures(report: Report) -> str:
-    failed = [one for one in report.run.scored() if one.status != "ok"]
+    failed, evaluated = report.run.failures(), report.run.evaluated
     if not failed:
-        return paragraph(f"None of {len(report.run.scored()):,} evaluations failed.")
-    kinds = Counter(one.status for one in failed).most_common()
+        return paragraph(f"None of {evaluated:,} evaluations failed.")
+    kinds = Counter(failed).most_common()
     rows = []
     for kind, times in kinds:
         share = 100 * times / kinds[0][1]
@@ -128,19 +130,17 @@ def _failures(report: Report) -> str:
             '<td class="bar-cell"><svg viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
             f'<rect width="{place(share)}" height="10" rx="2"/></svg></td>'
         )
-        errors = Counter(str((one.score or {}).get("error") or "no message") for one in failed if one.status == kind)
-        first = {
-            str((one.score or {}).get("error") or "no message"): one for one in reversed(failed) if one.status == kind
-        }
+        told = [(text, *found) for (status, text), found in report.run.columns.messages.items() if status == kind]
         shown = "<br>".join(
-            f"{escape(_cut(text, 240))} ({n}×, {link(first[text].number)})" for text, n in errors.most_common(EXAMPLES)
+            f"{escape(_cut(text, 240))} ({n}×, {link(first)})"
+            for text, n, first in sorted(told, key=lambda one: (-one[1], one[2]))[:EXAMPLES]
         )
         rows.append((escape(kind), f"{times:,}", bar, f'<td class="text">{shown}</td>'))
     names = ("kind", "candidates", "share", "commonest messages, with their first candidate")
-    share_failed = 100 * len(failed) / len(report.run.scored())
-    return paragraph(
-        f"{len(failed):,} of {len(report.run.scored()):,} evaluations failed ({share_failed:.1f} %)."
-    ) + table("Failures by kind", names, rows, "chart-table", "failures")
+    total = sum(failed.values())
+    return paragraph(f"{total:,} of {evaluated:,} evaluations failed ({100 * total / evaluated:.1f} %).") + table(
+        "Failures by kind", names, rows, "chart-table", "failures"
+    )
 
 
 def _redraws(report: Report) -> str:
@@ -149,14 +149,15 @@ def _redraws(report: Report) -> str:
         return paragraph(
             "What was redrawn before it cost anything is kept in the checkpoint, and there is none yet.", "soft"
         )
-    columns = ("calls", "proposed", "duplicates", "over_limit", "invalid", "inapplicable", "failed", "improved")
-    totals = {name: figures.tally(report.state, name) for name in columns}
+    counted = ("calls", "proposed", "duplicates", "over_limit", "invalid", "inapplicable", "failed", "improved")
+    totals = {name: figures.tally(report.state, name) for name in counted}
     rows = [
-        (escape(name), *(f"{int(number(tally.get(column)) or 0):,}" for column in columns))
+        (escape(name), *(f"{int(number(tally.get(column)) or 0):,}" for column in counted))
         for name, tally in sorted(tallies.items())
     ]
-    rows.append(("all", *(f"{totals[column]:,}" for column in columns)))
-    known = sum(1 for one in report.run.scored() if one.status == "ok" and (one.score or {}).get("seconds") == 0)
+    rows.append(("all", *(f"{totals[column]:,}" for column in counted)))
+    columns = report.run.columns
+    known = int((columns.status("ok") & (columns.seconds == 0)).sum())
     words = (
         f"{totals['duplicates']:,} candidates were recognised as known and drawn again before any work was done"
         f"{', ' + report.time_saved() if totals['duplicates'] else ''}. {totals['over_limit']:,} were over a limit, "

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.errors import EvosearchError, RunCorrupt, UsageError
 from evosearch.report import figures
-from evosearch.report.figures import Band, Sample, measured, number
+from evosearch.report.ancestry import nearest_parent
+from evosearch.report.figures import Band, Sample, measured
+from evosearch.report.page.candidates import chosen
 from evosearch.report.page.svg import escape, exact
 from evosearch.report.text import duration
 from evosearch.store.run import Run
@@ -18,6 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from evosearch.report.reading import Candidate, RunReading
+
+
+ANCESTORS, GENERATIONS = 300, 60  # drawn in the tree of the winner's descent, listed below it
+
+
+def ends_of(line: list[int]) -> list[int]:
+    """A line of descent as it is listed: where it is too long, its beginning and its end."""
+    return line if len(line) <= GENERATIONS else line[: GENERATIONS // 2] + line[-GENERATIONS // 2 :]
 
 
 @dataclass(frozen=True)
@@ -53,18 +63,47 @@ class Report:
     def winner(self) -> Candidate | None:
         """What best/ holds; before it is there, the best so far."""
         key = self.run.metrics.get("key")
-        known = [one for one in self.run.scored() if one.key == key]
-        known.sort(key=lambda one: -one.fidelity)
-        return known[0] if known else self.steps[-1].candidate if self.steps else None
+        known = self.run.with_key(key) if isinstance(key, str) else []
+        known = [one for one in known if one.score is not None and one.key == key]
+        return known[-1] if known else self.steps[-1].candidate if self.steps else None
 
     @cached_property
     def fronts(self) -> dict[str, list[Candidate]]:
         found = {against: figures.front(self.run, against) for against in figures.AGAINST}
-        costly = {name for name in found if any(measured(one, name) for one in self.run.scored())}
-        return {against: front for against, front in found.items() if front and against in costly}
+        return {against: front for against, front in found.items() if front and figures.is_costly(self.run, against)}
 
     @cached_property
-    def rewards(self) -> list[figures.Reward]:
+    def known(self) -> list[figures.Ancestor]:
+        """The winner, if there is one, and all that it descends from, in the order proposed."""
+        return figures.ancestors(self.run, self.winner) if self.winner is not None else []
+
+    @cached_property
+    def main_line(self) -> list[int]:
+        """From the seed or sample that began it to the winner: of two parents, the one that the child is more like."""
+        if self.winner is None:
+            return []
+        chain = [self.winner.number]
+        while made_of := self.run.columns.parents_of(chain[-1]):
+            last = self.run.candidates[chain[-1]]
+            chain.append(nearest_parent(self.run, last) if len(made_of) == len(last.parents) else made_of[0])
+        return chain[::-1]
+
+    @cached_property
+    def shown(self) -> list[int]:
+        """The numbers of the scored candidates that are on the page: all, or of too many those that it speaks of and an
+        even choice of the others.
+        """
+        return chosen(self.run, self.favourites)
+
+    @cached_property
+    def favourites(self) -> frozenset[int]:
+        """The candidates that the page speaks of."""
+        drawn = [one.number for one in self.known] if len(self.known) <= ANCESTORS else []
+        fronts = [one.number for front in self.fronts.values() for one in front]
+        return frozenset((*fronts, *(step.candidate.number for step in self.steps), *drawn, *ends_of(self.main_line)))
+
+    @cached_property
+    def rewards(self) -> figures.Rewards:
         return figures.rewards(self.run)
 
     @cached_property
@@ -89,7 +128,7 @@ class Report:
 
     @cached_property
     def band(self) -> Band | None:
-        return figures.best_of_draws(self.sample[0], self.sign, max(len(self.run.compared()), 1))
+        return figures.best_of_draws(self.sample[0], self.sign, max(int(self.run.comparable.sum()), 1))
 
     @property
     def subject(self) -> str:
@@ -97,11 +136,10 @@ class Report:
 
     def time_saved(self) -> str:
         """What the duplicates would have taken at the mean time of those that ran."""
-        took = [s for one in self.run.scored() if (s := number((one.score or {}).get("seconds")))]
+        took = int((self.run.columns.seconds > 0).sum())
         saved = figures.tally(self.state, "duplicates")
-        return (
-            f"about {duration(saved * sum(took) / len(took))} of work" if took and saved else "recognised by their key"
-        )
+        spent = figures.seconds_spent(self.run)
+        return f"about {duration(saved * spent / took)} of work" if took and saved else "recognised by their key"
 
     def drawing(self, one: Candidate) -> str:
         """An architecture as svg; empty where it cannot be read."""

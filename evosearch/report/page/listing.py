@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 
 
 def candidates(report: Report) -> str:
-    ranked = sorted(
-        (one for one in report.run.compared() if measured(one, report.metric) is not None),
-        key=lambda one: (-report.sign * (measured(one, report.metric) or 0.0), one.number),
-    )
     rows = [
         (
             link(one.number),
@@ -36,7 +32,7 @@ def candidates(report: Report) -> str:
             f'<td class="left">{escape(one.operator)}</td>',
             f'<td class="left">{escape(short(one.key))}</td>',
         )
-        for one in ranked[:20]
+        for one in report.run.ranked()[:20]
     ]
     tools = (
         '<div class="tools"><label>Number, key, operator, status or part of the text'

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from evosearch.evaluation.measures import unit
 from evosearch.report.figures import measured
 from evosearch.report.page.markup import figure, folded, link, paragraph, table
@@ -50,18 +52,18 @@ def progress(report: Report) -> str:
 
 
 def _progress_chart(report: Report, width: int, height: int) -> str:
-    scored, band = report.run.compared(), report.band
-    values = [(one.number + 1, value) for one in scored if (value := measured(one, report.metric)) is not None]
-    heights = [value for _, value in values] + ([*band.low, *band.high] if band else [])
-    last = max((one.number + 1 for one in scored), default=1)
+    run, band = report.run, report.band
+    values = run.measured(report.metric)[run.comparable]
+    heights = np.concatenate((values[~np.isnan(values)], [*band.low, *band.high] if band else []))
+    last = int(np.flatnonzero(run.comparable).max(initial=0)) + 1
     x = Scale("linear", 0, max(last, 2), 58, width - 66)
-    y = fitting([*without_outliers(heights, report.sign), report.steps[-1].value], height - 48, 26)
+    y = fitting(np.append(without_outliers(heights, report.sign), report.steps[-1].value), height - 48, 26)
     marks = [axes(x, y, "evaluations, in the order proposed", _axis(report, y))]
     if band:
         upper = [(x(n), y(v)) for n, v in zip(band.draws, band.high, strict=True)]
         lower = [(x(n), y(v)) for n, v in zip(band.draws, band.low, strict=True)]
         marks.append(f'<path class="band" d="{path([*upper, *reversed(lower)])}Z"/>')
-    marks.append(f'<path class="cloud" d="{dots([(x(n), y(v)) for n, v in values])}"/>')
+    marks.append(f'<path class="cloud" d="{dots([(x(n + 1), y(v)) for n, v in _cloud(report)])}"/>')
     if band:
         mean = [(x(n), y(v)) for n, v in zip(band.draws, band.mean, strict=True)]
         marks.append(f'<path class="chance" d="{path(mean)}"/>')
@@ -100,15 +102,28 @@ def _progress_chart(report: Report, width: int, height: int) -> str:
     )
 
 
+def _cloud(report: Report, against: str = "") -> list[tuple[float, float]]:
+    """(number, fitness) of the candidates that are shown, or what they have of `against` and their fitness."""
+    run = report.run
+    shown = np.array(report.shown, dtype=np.int64)
+    values, places = run.measured(report.metric)[shown], run.measured(against)[shown] if against else shown
+    there = run.comparable[shown] & ~np.isnan(values) & ~np.isnan(places)
+    return list(zip(places[there].tolist(), values[there].tolist(), strict=True))
+
+
 def _outside(report: Report) -> str:
     """How many candidates the chart's axis has no room for, in words; empty for none."""
-    values = [value for one in report.run.scored() if (value := measured(one, report.metric)) is not None]
+    values = report.run.measured(report.metric)
+    values = values[~np.isnan(values)]
     left_out = len(values) - len(without_outliers(values, report.sign))
     return "" if not left_out else "One candidate is" if left_out == 1 else f"{left_out:,} candidates are"
 
 
 def _progress_words(report: Report) -> str:
+    run = report.run
     first = "Solid: the best so far; each dot is a candidate."
+    if len(report.shown) < run.evaluated:
+        first += f" The dots, as what the page lists, are an even choice of {len(report.shown):,} of {run.evaluated:,}."
     sample, source = report.sample
     if outside := _outside(report):
         first += f" {outside} worse than the axis shows, and drawn at its edge."
@@ -121,7 +136,7 @@ def _progress_words(report: Report) -> str:
         f"holds 90 of 100 such random searches (5th to 95th percentile). Both are those of independent draws from {n} "
         f"random scores{failed}: {source}."
     )
-    if report.band.draws[-1] < len(report.run.scored()):
+    if report.band.draws[-1] < run.evaluated:
         words += (
             f" They end at {report.band.draws[-1]} draws, since {n} samples say nothing of more; a run with "
             f"<code>--strategy random</code>, given as <code>--baseline</code>, reaches further."
@@ -187,23 +202,18 @@ def trade_offs(report: Report) -> str:
 
 
 def _front_chart(report: Report, against: str, words: str) -> str:
-    width, height, front = 400, 310, report.fronts[against]
-    points = [
-        (cost, value)
-        for one in report.run.compared()
-        if (value := measured(one, report.metric)) is not None and (cost := measured(one, against)) is not None
-    ]
-    costs = [max(cost, 0.0) for cost, _ in points]
-    least = min((cost for cost in costs if cost > 0), default=1.0)
-    spread = max(costs) > 30 * least
-    x = fitting(
-        [max(cost, least) for cost in costs] if spread else costs, 58, width - 14, "log" if spread else "linear"
-    )
-    y = fitting(without_outliers([value for _, value in points], report.sign), height - 48, 26)
+    width, height, front, run = 400, 310, report.fronts[against], report.run
+    values, costs = run.measured(report.metric)[run.comparable], run.measured(against)[run.comparable]
+    both = ~np.isnan(values) & ~np.isnan(costs)
+    values, costs = values[both], np.maximum(costs[both], 0.0)
+    least = float(costs[costs > 0].min()) if (costs > 0).any() else 1.0
+    spread = bool(costs.max() > 30 * least)
+    x = fitting(np.maximum(costs, least) if spread else costs, 58, width - 14, "log" if spread else "linear")
+    y = fitting(without_outliers(values, report.sign), height - 48, 26)
     line = [(x(measured(one, against) or least), y(measured(one, report.metric) or 0.0)) for one in front]
     marks = [
         axes(x, y, words + (", logarithmic" if spread else ""), _axis(report, y)),
-        f'<path class="cloud" d="{dots([(x(cost), y(value)) for cost, value in points])}"/>',
+        f'<path class="cloud" d="{dots([(x(cost), y(value)) for cost, value in _cloud(report, against)])}"/>',
         f'<path class="front" d="{path(line)}"/>' if len(line) > 1 else "",
     ]
     shown = list(zip(front, line, strict=True))
@@ -217,7 +227,7 @@ def _front_chart(report: Report, against: str, words: str) -> str:
         for one, at in shown
     ]
     text = (
-        f"Pareto front of {report.metric} against {words}: {len(front)} of {len(points)} candidates. "
+        f"Pareto front of {report.metric} against {words}: {len(front)} of {len(values)} candidates. "
         f"The table below lists them."
     )
     rows = [

@@ -9,11 +9,15 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from evosearch.moments import share
 from evosearch.report.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 Kind = Literal["linear", "log", "error"]
 Point = tuple[float, float]
@@ -87,22 +91,24 @@ class Scale:
         return json.dumps([self.kind, self.low, self.high, round(self.start, 1), round(self.end, 1)])
 
 
-def fitting(values: Sequence[float], start: float, end: float, kind: Kind | None = None) -> Scale:
+def fitting(given: Sequence[float] | NDArray[np.float64], start: float, end: float, kind: Kind | None = None) -> Scale:
     """A scale with room for the values.
 
     Where no kind is asked for: shares that come within a tenth of 1 are spread by their error, positive values over
     more than a factor of 30 by their logarithm, others evenly.
     """
-    low, high = min(values), max(values)
+    values = np.asarray(given, dtype=np.float64)
+    low, high = float(values.min()), float(values.max())
     if kind is None:
         shares = low >= 0 and high <= 1
         kind = "error" if shares and high > 0.9 > low else "log" if low > 0 and high > 30 * low else "linear"
     if kind == "error":
-        errors = [1 - value for value in values if value < 1]
-        least = min(errors, default=0.1)
+        below = values[values < 1]
+        least = 1 - float(below.max()) if below.size else 0.1
         return Scale("error", max(0.0, low - 0.02), 1 - least * (0.5 if high >= 1 else 0.8), start, end)
     if kind == "log":
-        low = min((value for value in values if value > 0), default=1.0)
+        above = values[values > 0]
+        low = float(above.min()) if above.size else 1.0
         high = max(high, low)
         margin = max((high / low) ** 0.05 if math.isfinite(high / low) else high**0.05 / low**0.05, 1.05)
         return Scale("log", max(low / margin, math.ulp(0.0)), min(high * margin, sys.float_info.max), start, end)
@@ -112,19 +118,22 @@ def fitting(values: Sequence[float], start: float, end: float, kind: Kind | None
     return Scale("linear", max(low - margin, -most), min(high + margin, most), start, end)
 
 
-def without_outliers(values: Sequence[float], sign: int) -> list[float]:
+def without_outliers(given: Sequence[float] | NDArray[np.float64], sign: int) -> NDArray[np.float64]:
     """The values that an axis is made for, where larger is better by a positive sign: all but outliers on the bad side.
 
     An outlier lies beyond Tukey's outer fence, three times the distance of the quartiles beyond the nearer one, as
     logarithms where the values are spread by those. Nothing is left out where half of the values are equal.
     """
-    ordered = sorted(values)
-    bent = math.log10 if ordered[0] > 0 and ordered[-1] > 30 * ordered[0] else float
-    near, far = (bent(ordered[round(at * (len(ordered) - 1))]) for at in ((0.25, 0.75) if sign > 0 else (0.75, 0.25)))
-    fence = near - 3 * (far - near)
-    if near == far or not math.isfinite(fence):
-        return list(values)
-    return [value for value in values if sign * (bent(value) - fence) >= 0]
+    values = np.asarray(given, dtype=np.float64)
+    ordered = np.sort(values)
+    with np.errstate(all="ignore"):  # differences of the largest numbers there are
+        bent = np.log10 if ordered[0] > 0 and ordered[-1] > 30 * ordered[0] else np.asarray
+        ends = (0.25, 0.75) if sign > 0 else (0.75, 0.25)
+        near, far = bent(ordered[[round(at * (len(ordered) - 1)) for at in ends]])
+        fence = near - 3 * (far - near)
+        if near == far or not math.isfinite(fence):
+            return values
+        return values[sign * (bent(values) - fence) >= 0]
 
 
 def free(at: float, taken: Sequence[Point], low: float, high: float) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from evosearch.errors import EvosearchError
 from evosearch.report import figures
-from evosearch.report.ancestry import TOKEN, nearest_parent
+from evosearch.report.ancestry import TOKEN
 from evosearch.report.figures import measured, number
+from evosearch.report.page.facts import ANCESTORS, ends_of
 from evosearch.report.page.markup import facts, figure, folded, link, paragraph, region, table
 from evosearch.report.page.svg import (
     Scale,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from evosearch.report.reading import Candidate
 
 LABEL = 14  # units of the drawing that a label takes of its height, with room
-ANCESTORS, GENERATIONS = 300, 60  # drawn in the tree, listed below it
 
 
 def architecture(report: Report) -> str:
@@ -86,8 +86,7 @@ def _drawn(report: Report, one: Candidate) -> tuple[str, str]:
 def descent(report: Report) -> str:
     if report.winner is None:
         return ""
-    known = figures.ancestors(report.run, report.winner)
-    main = _main_line(report)
+    known, main = report.known, report.main_line
     if len(known) == 1:
         return paragraph(
             f"The winner {link(report.winner.number)} has no parents: it is a seed or a sample, made by "
@@ -99,30 +98,20 @@ def descent(report: Report) -> str:
     )
     chart = _tree_chart(report, known, main) if len(known) <= ANCESTORS else ""
     left_out = "" if chart else " There are too many to draw."
-    shown = main if len(main) <= GENERATIONS else main[: GENERATIONS // 2] + main[-GENERATIONS // 2 :]
+    shown = ends_of(main)
     note = (
         ""
         if len(shown) == len(main)
         else paragraph(f"{len(main) - len(shown)} generations in the middle are left out.", "soft")
     )
-    listed = "".join(f"<li>{_generation(report, one, main)}</li>" for one in shown)
+    line = set(main)
+    listed = "".join(f"<li>{_generation(report, one, line)}</li>" for one in report.run.candidates.at(shown))
     return figure(chart, words + left_out) + note + f'<ol class="generations">{listed}</ol>'
 
 
-def _main_line(report: Report) -> list[Candidate]:
-    """From the seed or sample that began it to the winner."""
-    assert report.winner is not None
-    chain = [report.winner]
-    while made_of := figures.parents(report.run, chain[-1]):
-        last = chain[-1]
-        whole = len(made_of) == len(last.parents)
-        chain.append(report.run.candidates[nearest_parent(report.run, last)] if whole else made_of[0])
-    return chain[::-1]
-
-
-def _tree_chart(report: Report, known: Sequence[figures.Ancestor], main: Sequence[Candidate]) -> str:
+def _tree_chart(report: Report, known: Sequence[figures.Ancestor], main: Sequence[int]) -> str:
     deepest = max(entry.generation for entry in known)
-    line = {one.number for one in main}
+    line = set(main)
     wide, narrow = ((width, min(90 + 46 * deepest, 620)) for width in (1000, 400))
     return "".join(
         f'<div class="{kind}">{_tree(report, known, line, deepest, *size)}</div>'
@@ -133,10 +122,10 @@ def _tree_chart(report: Report, known: Sequence[figures.Ancestor], main: Sequenc
 def _tree(
     report: Report, known: Sequence[figures.Ancestor], line: set[int], deepest: int, width: int, height: int
 ) -> str:
-    last = known[-1].candidate.number
+    last = known[-1].number
     x = Scale("linear", 0, max(last + 1, 2), 40, width - 70)
     y = Scale("linear", 0, max(deepest, 1), 24, height - 52)
-    where = {entry.candidate.number: (x(entry.candidate.number + 1), y(entry.generation)) for entry in known}
+    where = {entry.number: (x(entry.number + 1), y(entry.generation)) for entry in known}
     marks = [
         f'<text class="tick" x="28" y="{place(y(g))}" dy=".32em" text-anchor="end">{g}</text>'
         for g in range(0, deepest + 1, max(1, deepest // 10))
@@ -150,8 +139,8 @@ def _tree(
     edges = []
     for entry in known:
         for parent in entry.parents:
-            (ax, ay), (bx, by) = where[parent.number], where[entry.candidate.number]
-            kind = "edge main" if {parent.number, entry.candidate.number} <= line else "edge"
+            (ax, ay), (bx, by) = where[parent], where[entry.number]
+            kind = "edge main" if {parent, entry.number} <= line else "edge"
             middle = place((ay + by) / 2)
             edges.append(
                 f'<path class="{kind}" d="M{place(ax)} {place(ay)}C{place(ax)} {middle} {place(bx)} {middle} '
@@ -160,7 +149,7 @@ def _tree(
     marks += sorted(edges, key=lambda edge: "main" in edge)
     labelled = -math.inf
     for entry in known:
-        one = entry.candidate
+        one = report.run.candidates[entry.number]
         words = f"candidate {one.number}, generation {entry.generation}, {one.operator}: {report.outcome(one)}"
         marks.append(point(one.number, where[one.number], words, "step" if one.number in line else "side"))
         height_of = y(entry.generation)
@@ -176,9 +165,8 @@ def _tree(
     return picture(width, height, "".join(marks), name="tree", text=text, links=True)
 
 
-def _generation(report: Report, one: Candidate, main: Sequence[Candidate]) -> str:
+def _generation(report: Report, one: Candidate, line: Container[int]) -> str:
     made_of = figures.parents(report.run, one)
-    line = {entry.number for entry in main}
     before = next((parent for parent in made_of if parent.number in line), None)
     mates = [parent for parent in made_of if parent is not before]
     words = f"<strong>{link(one.number)}</strong> {escape(one.operator)}"

@@ -1,0 +1,204 @@
+"""All candidates of a run in columns: what figures need of each, in some hundred bytes. The rest stays in the journal,
+where it is read by its offset when somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evosearch.store.framing import corrupt
+from evosearch.store.run import JOURNAL_FILE, Contents, Record, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+MESSAGES = 10_000  # texts of errors that are counted, each by itself; of more, those that came first
+DIGITS = 16  # of a key that its column holds
+HEXADECIMAL = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """The columns, in the order proposed, which is that of the candidates' numbers.
+
+    proposed, scored: offsets of the records; scored is -1 where there is none yet.
+    keys: the first 64 bits of each key (`key_bits`). operators, statuses: places in `operator_names`, `status_names`;
+    a status is -1 while there is none.
+    fidelities: the share of a whole evaluation that each gets.
+    parents, ends: the numbers of earlier candidates that are named as parents, all in a row; those of n end at ends[n].
+    orphans: whether no parents are named. at, seconds: when the score came, how long it took; NaN where that is not
+    known. values: of a candidate that succeeded, by name, as `measured` in `report.figures`; NaN where there is none.
+    messages: of failures, by status and error: how many, and the first candidate of them.
+    """
+
+    proposed: NDArray[np.int64]
+    scored: NDArray[np.int64]
+    keys: NDArray[np.uint64]
+    operators: NDArray[np.int32]
+    statuses: NDArray[np.int32]
+    fidelities: NDArray[np.float64]
+    parents: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    orphans: NDArray[np.bool_]
+    at: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+    values: dict[str, NDArray[np.float64]]
+    operator_names: tuple[str, ...]
+    status_names: tuple[str, ...]
+    messages: Mapping[tuple[str, str], tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.proposed)
+
+    @property
+    def first_parents(self) -> NDArray[np.int64]:
+        """Of each candidate the first of its known parents, -1 where it has none."""
+        begins = np.concatenate(([0], self.ends[:-1])) if len(self) else self.ends
+        found = np.full(len(self), -1, dtype=np.int64)
+        has = self.ends > begins
+        found[has] = self.parents[begins[has]]
+        return found
+
+    def parents_of(self, number: int) -> list[int]:
+        """The known parents of one candidate."""
+        begin = int(self.ends[number - 1]) if number else 0
+        return [int(parent) for parent in self.parents[begin : int(self.ends[number])]]
+
+    def operator_place(self, name: str) -> int:
+        """Where an operator stands among the names; -1 where it made nothing."""
+        return self.operator_names.index(name) if name in self.operator_names else -1
+
+    def status(self, name: str) -> NDArray[np.bool_]:
+        """Whether each candidate has this status."""
+        place = self.status_names.index(name) if name in self.status_names else -2
+        return self.statuses == place
+
+    def beginning_with(self, key: str) -> NDArray[np.int64]:
+        """Candidates whose key may begin so: all that do, and hardly any other."""
+        if not key or not set(key) <= HEXADECIMAL:
+            return np.arange(len(self))
+        shift = np.uint64(4 * (DIGITS - min(len(key), DIGITS)))
+        return np.flatnonzero(self.keys >> shift == np.uint64(key_bits(key)) >> shift)
+
+
+def key_bits(key: Any) -> int:
+    """The first 64 bits of a key; 64 bits of its own where it is no hexadecimal number: a journal may hold any."""
+    if isinstance(key, str) and set(key) <= HEXADECIMAL:
+        return int(key[:DIGITS].ljust(DIGITS, "0"), 16)
+    return int.from_bytes(blake2b(str(key).encode("utf-8", "replace"), digest_size=8).digest(), "big")
+
+
+def gather(run: Run, names: Sequence[str]) -> tuple[Columns, tuple[Record, ...]]:
+    """The columns of a run's journal, read once as a stream, and its notes. names: of the values.
+
+    Raises RunCorrupt where the journal does not check.
+    """
+    proposed, keys, operators, fidelities = array("q"), array("Q"), array("i"), array("d")
+    parents, ends, orphans = array("q"), array("q"), bytearray()
+    numbers, scored, statuses, at, seconds = array("q"), array("q"), array("i"), array("d"), array("d")
+    operator_places: dict[str, int] = {}
+    status_places: dict[str, int] = {}
+    messages: dict[tuple[str, str], tuple[int, int]] = {}
+    columns = {name: array("d") for name in names}
+    contents, start = Contents(), run.end
+    for end, record in run.located():
+        if wrong := contents.misplaced(record):
+            raise corrupt(run.folder / JOURNAL_FILE, start, wrong)
+        contents.take(record)
+        number = record.get("number", -1)
+        if record["kind"] == "proposal":
+            proposed.append(start)
+            keys.append(key_bits(record["key"]))
+            operators.append(operator_places.setdefault(record["operator"], len(operator_places)))
+            fidelities.append(record.get("fidelity", 1.0))
+            named = record["parents"]
+            parents.extend([parent for parent in named if 0 <= parent < number])
+            ends.append(len(parents))
+            orphans.append(not named)
+        elif record["kind"] == "score":
+            numbers.append(number)
+            scored.append(start)
+            status = str(record["status"])
+            statuses.append(status_places.setdefault(status, len(status_places)))
+            at.append(finite(record.get("at")))
+            seconds.append(finite(record.get("seconds")))
+            cost = cost_of(record)
+            for name, column in columns.items():
+                column.append(figure(record, cost, name))
+            if status != "ok":
+                told = status, str(record.get("error") or "no message")
+                count, first = messages.get(told, (0, number))
+                if count or len(messages) < MESSAGES:
+                    messages[told] = count + 1, min(first, number)
+        start = end
+    place = np.frombuffer(numbers, dtype=np.int64) if numbers else np.zeros(0, dtype=np.int64)
+    size = len(proposed)
+
+    def spread(column: array[Any], fill: float, kind: type) -> NDArray[Any]:
+        """A column in the order in which scores came as one in the order proposed."""
+        found = np.full(size, fill, dtype=kind)
+        found[place] = np.array(column, dtype=kind)
+        return found
+
+    found = Columns(
+        np.array(proposed, dtype=np.int64),
+        spread(scored, -1, np.int64),
+        np.array(keys, dtype=np.uint64),
+        np.array(operators, dtype=np.int32),
+        spread(statuses, -1, np.int32),
+        np.array(fidelities, dtype=np.float64),
+        np.array(parents, dtype=np.int64),
+        np.array(ends, dtype=np.int64),
+        np.array(orphans, dtype=np.bool_),
+        spread(at, math.nan, np.float64),
+        spread(seconds, math.nan, np.float64),
+        {name: spread(column, math.nan, np.float64) for name, column in columns.items()},
+        tuple(operator_places),
+        tuple(status_places),
+        messages,
+    )
+    return found, tuple(contents.notes)
+
+
+def column(run: Run, name: str, size: int) -> NDArray[np.float64]:
+    """One more column of values, of the first so many candidates: the journal is read once more."""
+    found = np.full(size, math.nan)
+    for record in run.records():
+        if record["kind"] == "score" and record["number"] < size:
+            found[record["number"]] = figure(record, cost_of(record), name)
+    return found
+
+
+def cost_of(score: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A score's cost; empty where the candidate is no network, whose costs are recorded as zeros."""
+    cost: Mapping[str, Any] = score["cost"]
+    return cost if any(cost.values()) else {}
+
+
+def figure(score: Mapping[str, Any], cost: Mapping[str, Any], name: str) -> float:
+    """An objective, a cost or the seconds of a score; NaN where it failed, or has none."""
+    if score["status"] != "ok":
+        return math.nan
+    objectives = score["objectives"]
+    found = finite(objectives[name] if name in objectives else cost.get(name))
+    return finite(score.get("seconds")) if name == "seconds" and found != found else found
+
+
+def finite(value: Any) -> float:
+    """The value as a finite float, NaN where it is none: a journal may hold anything."""
+    if type(value) is float:
+        return value if value - value == 0.0 else math.nan
+    if isinstance(value, bool) or not isinstance(value, int):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
