@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -508,16 +507,16 @@ def choices(parent: Derivation, space: Space) -> Sequence[tuple[tuple[int, ...],
 
     Each is found when it is asked for: a large tree is not walked.
     """
-    return _Choices(parent, _changeable(space.grammar))
+    del space  # what could have been chosen is the grammar's to say, and each alternative has it
+    return _Choices(parent)
 
 
 class _Choices(Sequence[tuple[tuple[int, ...], Derivation]]):
-    def __init__(self, root: Derivation, changeable: frozenset[Alternative]) -> None:
-        self._root, self._changeable = root, changeable
-        self._len = _count(root, changeable)
+    def __init__(self, root: Derivation) -> None:
+        self._root = root
 
     def __len__(self) -> int:
-        return self._len
+        return self._root.choices
 
     @overload
     def __getitem__(self, index: int) -> tuple[tuple[int, ...], Derivation]: ...
@@ -525,50 +524,18 @@ class _Choices(Sequence[tuple[tuple[int, ...], Derivation]]):
     def __getitem__(self, index: slice) -> list[tuple[tuple[int, ...], Derivation]]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return [self[at] for at in range(self._len)[index]]
-        left, node = range(self._len)[index], self._root
+            return [self[at] for at in range(len(self))[index]]
+        left, node = range(len(self))[index], self._root
         path: list[int] = []
-        while True:
-            if node.alternative in self._changeable:
-                if not left:
-                    return tuple(path), node
-                left -= 1
+        while left or not node.alternative.open:
+            left -= node.alternative.open
             at = len(node.parts) - 1
-            while left >= (known := _count(node.parts[at], self._changeable)):
-                left -= known
+            while left >= (below := node.parts[at].choices):
+                left -= below
                 at -= 1
             path.append(at)
             node = node.parts[at]
-
-
-@lru_cache(maxsize=64)
-def _changeable(grammar: Grammar) -> frozenset[Alternative]:
-    """The alternatives at whose nodes something else can be chosen: another text, or another one of the same parts."""
-    return frozenset(
-        alternative
-        for alternatives in grammar.rules.values()
-        for alternative in alternatives
-        if alternative.terminals
-        or any(
-            other is not alternative and other.rules == alternative.rules and other.weight > 0 for other in alternatives
-        )
-    )
-
-
-def _count(root: Derivation, changeable: frozenset[Alternative]) -> int:
-    """How many nodes of a tree are of these alternatives; kept with each sub-tree."""
-    if root.choices is None:
-        stack = [root]
-        while stack:
-            node = stack[-1]
-            unknown = [part for part in node.parts if part.choices is None]
-            if unknown:
-                stack += unknown
-                continue
-            stack.pop()
-            node.keep("choices", (node.alternative in changeable) + sum(part.choices or 0 for part in node.parts))
-    assert root.choices is not None
-    return root.choices
+        return tuple(path), node
 
 
 def variants(node: Derivation, space: Space, rng: np.random.Generator) -> Iterator[Derivation]:

@@ -85,8 +85,11 @@ def test_choices_are_the_nodes_at_which_something_else_could_stand(drawn: tuple[
         assert found[1:3] == expected[1:3]
 
 
-def test_a_text_is_that_of_all_symbols_in_order(drawn: tuple[Space, list[Derivation]]) -> None:
+def test_a_text_is_that_of_all_symbols_in_order(
+    drawn: tuple[Space, list[Derivation]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However its sub-trees' texts were kept: with a space where two words would run together, and nowhere else."""
+    monkeypatch.setattr(sentences, "SMALL", 20)
     space, derivations = drawn
     joins = space.grammar.parser.joins
 

@@ -43,6 +43,8 @@ class Alternative:
     weight: its probability among the alternatives of its rule; they sum to 1. 0 is read but never drawn.
     line: where it stands in its source file, counted from 1. file: that file's name in `Grammar.source`; empty where it
         came with Lark.
+    open: whether something else could stand there with the same parts: another text of a terminal, or another
+        alternative of the rule.
     """
 
     rule: str
@@ -53,6 +55,7 @@ class Alternative:
     line: int
     column: int = 1
     file: str = ""
+    open: bool = False
     terminals: tuple[str, ...] = field(init=False)  # names of the TERMINAL symbols, in order
     rules: tuple[str, ...] = field(init=False)  # names of the RULE symbols, in order
 
@@ -195,9 +198,8 @@ class Derivation:
 
     tokens: the texts of the alternative's TERMINAL symbols, in order.
     parts: the derivations of its RULE symbols, in order.
-    size: nodes in the tree. depth: nodes on its longest path.
-    text, choices: what `sentences.render` and `variation.choices` found of it, so that a large tree that differs little
-    from another one costs little; None until then.
+    size: nodes in the tree, and choices: those that are open. depth: nodes on its longest path.
+    text: of a small one its sentence, once `sentences.render` has written it; else None.
     """
 
     __slots__ = ("__weakref__", "alternative", "choices", "depth", "parts", "size", "text", "tokens")
@@ -207,29 +209,30 @@ class Derivation:
     parts: tuple[Derivation, ...]
     size: int
     depth: int
+    choices: int
     text: str | None
-    choices: int | None
 
     def __new__(
         cls, alternative: Alternative, tokens: tuple[str, ...] = (), parts: tuple[Derivation, ...] = ()
     ) -> Derivation:
         key = (alternative, tokens, parts)
-        self = _interned.get(key)
+        known = _interned.data.get(key)  # most often there is none, of which `_interned.get` would make an exception
+        self = known() if known is not None else None
         if self is None:
             self = object.__new__(cls)
-            size, depth = 1, 0
+            size, choices, depth = 1, alternative.open, 0
             for part in parts:
                 size += part.size
+                choices += part.choices
                 if part.depth > depth:
                     depth = part.depth
-            put = object.__setattr__
-            put(self, "alternative", alternative)
-            put(self, "tokens", tokens)
-            put(self, "parts", parts)
-            put(self, "size", size)
-            put(self, "depth", depth + 1)
-            put(self, "text", None)
-            put(self, "choices", None)
+            _put_alternative(self, alternative)
+            _put_tokens(self, tokens)
+            _put_parts(self, parts)
+            _put_size(self, size)
+            _put_depth(self, depth + 1)
+            _put_choices(self, choices)
+            _put_text(self, None)
             _interned[key] = self
         return self
 
@@ -263,9 +266,9 @@ class Derivation:
             yield node
             stack.extend(reversed(node.parts))
 
-    def keep(self, name: str, value: str | int) -> None:
-        """Keep what was found of it, its `text` or its `choices`: both follow from what it is."""
-        object.__setattr__(self, name, value)
+    def keep(self, text: str) -> None:
+        """Keep its sentence, which follows from what it is."""
+        _put_text(self, text)
 
     def replace(self, path: tuple[int, ...], new: Derivation) -> Derivation:
         """The derivation in which the node at `path` (indices of `parts` from the root) is `new`."""
@@ -273,9 +276,16 @@ class Derivation:
         for index in path:
             chain.append(chain[-1].parts[index])
         for node, index in zip(reversed(chain[:-1]), reversed(path), strict=True):
-            parts = (*node.parts[:index], new, *node.parts[index + 1 :])
-            new = Derivation(node.alternative, node.tokens, parts)
+            parts = list(node.parts)
+            parts[index] = new
+            new = Derivation(node.alternative, node.tokens, tuple(parts))
         return new
+
+
+# Through the slots themselves: by name takes longer, and each offspring of a large tree is a path of new nodes.
+_put_alternative, _put_tokens, _put_parts, _put_size, _put_depth, _put_text, _put_choices = (
+    getattr(Derivation, name).__set__ for name in ("alternative", "tokens", "parts", "size", "depth", "text", "choices")
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

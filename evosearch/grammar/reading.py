@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from evosearch.errors import UsageError
@@ -98,15 +99,24 @@ def _alternatives(
     places: dict[Alternative, Place] = {}
     for name, raws in expansion.rules.items():
         made = []
+        likely = Counter(_rules(raw) for raw in raws if raw.weight > 0)
         for index, raw in enumerate(raws):
             layer = _layer(name, raw, expansion, counts)
             place = raw.place
             file = files.get(place.source.text, "")
-            alternative = Alternative(name, index, raw.symbols, layer, raw.weight, place.line, place.column, file)
+            varied = any(symbol.kind is Kind.TERMINAL for symbol in raw.symbols)
+            varied |= likely[_rules(raw)] > (raw.weight > 0)  # another alternative of the same parts
+            alternative = Alternative(
+                name, index, raw.symbols, layer, raw.weight, place.line, place.column, file, varied
+            )
             places[alternative] = place
             made.append(alternative)
         rules[name] = tuple(made)
     return rules, places
+
+
+def _rules(raw: Raw) -> tuple[str, ...]:
+    return tuple(symbol.name for symbol in raw.symbols if symbol.kind is Kind.RULE)
 
 
 def _layer(name: str, raw: Raw, expansion: Expansion, counts: Mapping[str, set[int]]) -> str | None:

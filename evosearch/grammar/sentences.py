@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lark.exceptions import UnexpectedInput
 
 SHOWN_EXPECTED: Final = 8  # words listed in an error
-SMALL: Final = 64  # nodes up to which a sub-tree keeps its text: what holds it, and what it becomes part of, is larger
+SMALL: Final = 256  # nodes up to which a sub-tree keeps its text: what holds it, and what it becomes part of, is larger
 WINDOW: Final = 60  # characters of a long line shown on either side of the caret
 
 
@@ -129,7 +129,7 @@ def _text(derivation: Derivation, parser: Parser) -> str:
             else:
                 written.append(_text(derivation.parts[step], parser))
         found = written[0] if len(written) == 1 else _joined(written, parser)
-        derivation.keep("text", found)
+        derivation.keep(found)
     return found
 
 

@@ -59,8 +59,12 @@ class CommaSeparated(Following):
 
 def _line(cells: Iterable[Any]) -> bytes:
     """The cells as a line of CSV: lists as words, texts that no terminal and no spreadsheet takes for a command."""
+    written = [_cell(cell) for cell in cells]
+    plain = ",".join("" if cell is None else cell if type(cell) is str else str(cell) for cell in written)
+    if plain.count(",") == len(written) - 1 and plain and not any(mark in plain for mark in '"\r\n'):
+        return f"{plain}\n".encode("utf-8", "backslashreplace")  # no cell is quoted: csv would look at each character
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow([_cell(cell) for cell in cells])
+    csv.writer(out, lineterminator="\n").writerow(written)
     return out.getvalue().encode("utf-8", "backslashreplace")
 
 
