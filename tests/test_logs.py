@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import logging
 import os
@@ -14,12 +15,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from evosearch import config as configuration
 from evosearch import engine, logs
 from evosearch.cli import DONE, FAILED, USAGE, main
-from evosearch.logs import Logs, Scored, Session, makers
+from evosearch.logs import Logs, Scored, Session, comma_separated, makers
 from evosearch.logs.comma_separated import MOST_NAMES
 from evosearch.logs.rows import COLUMNS
 from evosearch.logs.tensorboard import Tensorboard
@@ -120,6 +123,14 @@ def test_a_text_cannot_command_a_spreadsheet_or_a_terminal(tmp_path: Path) -> No
     assert whole.count(b"\n") == 2 * len(evil) + 1
     assert not {*whole} & {*range(32)} - {10}
     assert "\u202e" not in whole.decode()
+
+
+@given(st.lists(st.none() | st.integers() | st.floats() | st.text(), min_size=1, max_size=5))
+def test_a_line_is_the_one_that_csv_writes(cells: list[Any]) -> None:
+    """Whether its cells are quoted or not."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerow([comma_separated._cell(cell) for cell in cells])
+    assert comma_separated._line(cells) == out.getvalue().encode("utf-8", "backslashreplace")
 
 
 def test_what_json_has_no_word_for_is_null(tmp_path: Path) -> None:

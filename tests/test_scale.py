@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evosearch import config as configuration
@@ -13,10 +15,14 @@ from evosearch import engine, logs
 from evosearch.engine import session
 from evosearch.evaluation.evaluators import Spec
 from evosearch.evaluation.job import Job, Resources
-from evosearch.report import standing
+from evosearch.report import figures, standing
+from evosearch.report.html import write_report
+from evosearch.report.page import candidates
+from evosearch.report.reading import read_run
 from evosearch.store.run import ARCHIVE_FILE, CHECKPOINT_FILE, PREVIOUS_FILE, Run
 from tests.chaos.sessions import config as words_config
 from tests.chaos.sessions import words
+from tests.report_runs import searched, written
 from tests.watch import Silent
 
 
@@ -126,3 +132,86 @@ def test_an_evaluator_in_this_process_parses_no_text_again(settings: configurati
         assert evaluate(here).score.objectives == evaluate(crossed).score.objectives
         assert evaluate(Job(0, "no sentence", "0" * 32)).score.status == "invalid"
         assert "derivation" not in here.pack()
+
+
+def test_a_reading_holds_some_hundred_bytes_of_a_candidate_however_long_texts_are(tmp_path: Path) -> None:
+    """What figures need of all candidates is in columns; of each other thing the journal is asked when it is wanted."""
+    run = written(tmp_path / "run", 300)
+    reading = read_run(run.folder)
+    columns = reading.columns
+    arrays = [value for value in vars(columns).values() if isinstance(value, np.ndarray)]
+    assert sum(array.nbytes for array in (*arrays, *columns.values.values())) < 200 * len(columns)
+    records: dict[str, dict[int, Any]] = {"proposal": {}, "score": {}}
+    for record in run.records():
+        records[record["kind"]][record["number"]] = record
+    for number in (0, 299, 17):
+        one = reading.candidates[number]
+        assert (one.text, one.score) == (records["proposal"][number]["text"], records["score"][number])
+    assert [one.number for one in reading.candidates[5:9]] == [5, 6, 7, 8]
+    assert reading.candidates[-1].number == 299
+
+
+def test_a_page_of_too_many_candidates_is_exact_where_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dots, words and the list are of an even choice, and say so; the best, the fronts, counts and rewards of all."""
+    run = searched(tmp_path / "run", budget=150)
+    whole = write_report(run.folder, tmp_path / "whole.html").read_text()
+    monkeypatch.setattr(candidates, "MOST", 30)
+    monkeypatch.setattr(figures, "WORDED", 20)
+    some = write_report(run.folder, tmp_path / "some.html").read_text()
+    assert "an even choice of" not in whole
+    assert "of 150" in some
+    assert "by an even choice of 20 of" in some
+    for name in (
+        "The improvements as a table",
+        "The front of",
+        "What the mutations and crossovers earned",
+        "Failures by",
+    ):
+        tables = [re.findall(rf"{name}.*?</table>", page, re.DOTALL) for page in (whole, some)]
+        assert tables[0]
+        assert tables[0] == tables[1]
+    best, axis = r'<path class="best" d="([^"]*)"', r'data-y="([^"]*)"'
+    assert re.findall(best, whole) == re.findall(best, some)
+    assert re.findall(axis, whole) == re.findall(axis, some)
+    assert len(re.findall("h0", some)) < len(re.findall("h0", whole))
+
+
+@pytest.mark.parametrize("more", [{}, {"rungs": (0.3,)}, {"order": "arrival"}], ids=str)
+def test_rewards_are_those_of_going_through_the_scores_one_by_one(tmp_path: Path, more: dict[str, Any]) -> None:
+    run = searched(tmp_path / "run", budget=120, failing=0.2, population=20, **more)
+    reading = read_run(run.folder)
+    window: list[float] = []
+    known: dict[tuple[str, float], float] = {}
+    expected = []
+    scored = list(reading.scored())
+    if "order" in more:
+        scored.sort(key=lambda one: one.score["at"] if one.score else 0.0)
+    for one in scored:
+        if one.operator == "promote":
+            continue
+        value = one.objectives.get("accuracy")
+        if value is not None:
+            known.setdefault((one.key, one.fidelity), value)
+            window = [*window, value][-50:]
+        if one.parents and (reading.candidates[one.parents[0]].key, one.fidelity) in known:
+            before = known[reading.candidates[one.parents[0]].key, one.fidelity]
+            ranks = [sum((v < at) + (v == at) / 2 for v in window) / len(window) for at in (value or 0.0, before)]
+            expected.append((one.number, one.parents[0], 0.0 if value is None else max(0.0, ranks[0] - ranks[1])))
+    found = figures.rewards(reading)
+    assert list(zip(found.children, found.parents, strict=True)) == [(child, parent) for child, parent, _ in expected]
+    assert found.values.tolist() == pytest.approx([value for *_, value in expected])
+    assert len(expected) > 30
+
+
+@pytest.mark.parametrize("more", [{}, {"rungs": (0.3,)}, {"strategy": "random"}], ids=str)
+def test_what_samples_came_to_is_counted_as_scores_come(tmp_path: Path, more: dict[str, Any]) -> None:
+    """The line at a run's end is the one that reading all of it gives."""
+    run = searched(tmp_path / "run", budget=60, population=20, **more)
+    reading = read_run(run.folder)
+    counted = standing.standing(run, ("+accuracy",), whole=True)
+    again = standing.Standing(counted.objective, counted.sign, counted.origin)
+    again.unpack(counted.pack())
+    assert again.at_random(reading.metrics) == figures.at_random(reading)
+    assert ("is the best of" in figures.at_random(reading)) == (not more)

@@ -24,8 +24,7 @@ from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, StorageError, UsageError
 from evosearch.individual import Individual, fitness_class
-from evosearch.report import figures
-from evosearch.report.reading import read_run
+from evosearch.report.reading import metrics_of
 from evosearch.report.standing import standing
 from evosearch.results import Final, Finished, files
 from evosearch.score import Score, evaluation_seed
@@ -476,7 +475,7 @@ class Session:
             failed_key=self._failed_key(),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
             baseline_name=self.setup.task.kind.baseline_name if isinstance(self.setup.task, Task) else "",
-            at_random=figures.at_random(read_run(self.run.folder)),
+            at_random=self.standing.at_random(metrics_of(self.run.folder)),
         )
 
     def _failed_key(self) -> str:

@@ -14,6 +14,8 @@ from evosearch.report.text import figure
 from evosearch.search.rungs import PROMOTE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -104,31 +106,50 @@ class Sample:
         return Sample(self.values + other.values, self.failed + other.failed)
 
 
+@dataclass(frozen=True)
+class FromGrammar:
+    """Which proposals were drawn from the grammar alone: no parents, no seed, no mutant of a seed.
+
+    operators: those that draw so. seeds: the texts of the run's seeds.
+    """
+
+    operators: frozenset[str]
+    seeds: frozenset[str]
+
+    @classmethod
+    def of(cls, folder: Path, config: Mapping[str, Any]) -> FromGrammar:
+        """In the run of a folder. config: the resolved configuration as plain tables."""
+        operators = {"random", "sample", "early_exit"}
+        if not config.get("seeds"):
+            operators |= {"mixed", "seeded", str(config["search"].get("initialise") or "early_exit")}
+        files = (folder / "grammar" / "seeds").glob("*.arch")
+        texts = (file.read_text(encoding="utf-8", errors="replace") for file in files)
+        return cls(frozenset(operators), frozenset(map(_normal, texts)))
+
+    def is_seed(self, text: str) -> bool:
+        """Whether a text is that of a seed."""
+        return bool(self.seeds) and _normal(text) in self.seeds
+
+    def drew(self, proposal: Mapping[str, Any]) -> bool:
+        """Of a proposal's record."""
+        return not proposal["parents"] and proposal["operator"] in self.operators and not self.is_seed(proposal["text"])
+
+
 def random_draws(run: RunReading) -> Sample:
-    """The candidates that were drawn from the grammar alone: no parents, no seed, no mutant of a seed.
+    """The candidates that were drawn from the grammar alone.
 
     All of a random search; else the samples that the first population was filled with, and those drawn where
     variation found nothing new.
     """
     import numpy as np
 
-    name = objectives(run)[0].name
-    start = str(run.config["search"].get("initialise") or "early_exit")
-    from_grammar = {"random", "sample", "early_exit"}
-    if not run.config.get("seeds"):
-        from_grammar |= {"mixed", "seeded", start}
-    columns = run.columns
-    operators = [place for place, known in enumerate(columns.operator_names) if known in from_grammar]
+    columns, origin = run.columns, FromGrammar.of(run.folder, run.config)
+    operators = [place for place, known in enumerate(columns.operator_names) if known in origin.operators]
     drawn = np.flatnonzero(run.comparable & columns.orphans & np.isin(columns.operators, operators))
-    if seeds := _seed_texts(run):
-        drawn = [one.number for one in run.candidates.at(drawn) if _normal(one.text) not in seeds]
-    values = run.measured(name)[drawn]
+    if origin.seeds:
+        drawn = np.array([one.number for one in run.candidates.at(drawn) if not origin.is_seed(one.text)], np.int64)
+    values = run.measured(objectives(run)[0].name)[drawn]
     return Sample(tuple(values[~np.isnan(values)].tolist()), int(np.isnan(values).sum()))
-
-
-def _seed_texts(run: RunReading) -> frozenset[str]:
-    files = (run.folder / "grammar" / "seeds").glob("*.arch")
-    return frozenset(_normal(file.read_text(encoding="utf-8", errors="replace")) for file in files)
 
 
 def _normal(text: str) -> str:
@@ -179,29 +200,36 @@ def best_of_draws(sample: Sample, sign: int, most: int) -> Band | None:
 
 
 def at_random(run: RunReading) -> str:
-    """What as many samples of the grammar as the run drew come to, and how much of the winner's lead is noise, in
-    words.
-
-    The best of the samples is selected as the winner is, so that its lead over it is fair but for the number of
-    candidates; what the winner loses when another seed trains it, unchosen, is the noise in it. Empty where the run
-    drew no sample that has a score, or drew nothing else.
-    """
-    (objective, *_), ranked = objectives(run), run.ranked()
-    drawn = random_draws(run)
+    """`beside_random` of a run. Empty where it drew no sample that has a score, or drew nothing else."""
+    (objective, *_), ranked, drawn = objectives(run), run.ranked(), random_draws(run)
     if not drawn.values or not ranked or drawn.size == run.evaluated:
         return ""
     best = max(drawn.values, key=lambda value: objective.sign * value)
-    text = f"{figure(best)} is the best of {drawn.size} samples of the grammar"
     winner = measured(ranked[0], objective.name)
-    kept = run.metrics.get("held_out")
+    return beside_random(best, drawn.size, winner, ranked[0].key, objective.sign, run.metrics)
+
+
+def beside_random(
+    best: float, samples: int, winner: float | None, key: str, sign: int, metrics: Mapping[str, Any]
+) -> str:
+    """What as many samples of the grammar as a run drew come to, and how much of the winner's lead is noise, in words.
+
+    The best of the samples is selected as the winner is, so that its lead over it is fair but for the number of
+    candidates; what the winner loses when another seed trains it, unchosen, is the noise in it.
+
+    best: of the samples. winner, key: the fitness of the search's best candidate, and its key. sign: as an Objective's.
+    metrics: best/metrics.json.
+    """
+    text = f"{figure(best)} is the best of {samples} samples of the grammar"
+    kept = metrics.get("held_out")
     held_out: Mapping[str, Any] = kept if isinstance(kept, Mapping) else {}
     again = number(held_out.get("again"))
-    lead = objective.sign * (winner - best) if winner is not None else 0.0
+    lead = sign * (winner - best) if winner is not None else 0.0
     if lead <= 0:
         return f"{text}; nothing that was found is better"
-    if winner is None or again is None or held_out.get("winner", ranked[0].key) != ranked[0].key:
+    if winner is None or again is None or held_out.get("winner", key) != key:
         return text
-    noise = objective.sign * (winner - again)
+    noise = sign * (winner - again)
     return f"{text}; of the winner's lead of {lead:.4f} {max(noise, 0.0):.4f} is noise: what it loses by another seed"
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from evosearch.errors import RunCorrupt
 from evosearch.evaluation.measures import recorded
+from evosearch.report import figures
 from evosearch.report.reading import metrics_of, phase_of, read_run
 from evosearch.store.run import JOURNAL_FILE, Record, Run
 
@@ -26,17 +27,20 @@ class Standing:
     objective, sign: what the search looks at first, and 1 where larger is better, else -1. failures: by status.
     budget: the largest that a resume asked for. best: the best score so far, of the longest evaluations, earlier ones
     first where equal.
-    waiting: proposals without a score, by number.
+    waiting: proposals without a score, by number. samples: of those drawn from the grammar alone, by fidelity, how many
+    have a score and the best of these.
     """
 
     objective: str
     sign: int
+    origin: figures.FromGrammar
     proposed: int = 0
     evaluated: int = 0
     budget: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     best: dict[str, Any] | None = None
     waiting: dict[int, Mapping[str, Any]] = field(default_factory=dict)
+    samples: dict[float, tuple[int, float | None]] = field(default_factory=dict)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Count a journal's record."""
@@ -50,12 +54,17 @@ class Standing:
 
     def _score(self, proposal: Mapping[str, Any], score: Mapping[str, Any]) -> None:
         self.evaluated += 1
+        cost = score["cost"] if any(score["cost"].values()) else {}
+        value = {**cost, **score["objectives"]}.get(self.objective) if score["status"] == "ok" else None
+        fidelity = proposal.get("fidelity", 1.0)
+        if self.origin.drew(proposal):
+            size, best = self.samples.get(fidelity, (0, None))
+            if value is not None and (best is None or self.sign * value > self.sign * best):
+                best = float(value)
+            self.samples[fidelity] = size + 1, best
         if score["status"] != "ok":
             self.failures[score["status"]] += 1
             return
-        cost = score["cost"] if any(score["cost"].values()) else {}
-        value = {**cost, **score["objectives"]}.get(self.objective)
-        fidelity = proposal.get("fidelity", 1.0)
         if value is None or (self.best is not None and not self._better(fidelity, value, proposal["number"])):
             return
         told = {name: proposal[name] for name in ("number", "key", "text", "operator")}
@@ -68,6 +77,15 @@ class Standing:
         best = self.best.get("fidelity", 1.0), self.sign * self.best["fitness"], -self.best["number"]
         return (fidelity, self.sign * value, -number) > best
 
+    def at_random(self, metrics: Mapping[str, Any]) -> str:
+        """As `figures.at_random`. metrics: best/metrics.json."""
+        if self.best is None:
+            return ""
+        size, best = self.samples.get(self.best.get("fidelity", 1.0), (0, None))
+        if best is None or size == self.evaluated:
+            return ""
+        return figures.beside_random(best, size, self.best["fitness"], self.best["key"], self.sign, metrics)
+
     def pack(self) -> Record:
         """As plain values for msgpack."""
         return {
@@ -77,6 +95,7 @@ class Standing:
             "failures": dict(self.failures),
             "best": self.best,
             "waiting": list(self.waiting.values()),
+            "samples": [[fidelity, *found] for fidelity, found in self.samples.items()],
         }
 
     def unpack(self, data: Mapping[str, Any]) -> None:
@@ -84,6 +103,7 @@ class Standing:
         self.proposed, self.evaluated, self.budget = data["proposed"], data["evaluated"], data["budget"]
         self.failures, self.best = Counter(data["failures"]), data["best"]
         self.waiting = {record["number"]: record for record in data["waiting"]}
+        self.samples = {fidelity: (size, best) for fidelity, size, best in data["samples"]}
 
 
 def standing(run: Run, objectives: Sequence[str], *, whole: bool = False) -> Standing:
@@ -92,10 +112,11 @@ def standing(run: Run, objectives: Sequence[str], *, whole: bool = False) -> Sta
     objectives: the configuration's, for a run whose header does not say them. whole: by the journal alone.
     """
     first = recorded(run.header, objectives)[0]
-    found = Standing(first.name, first.sign)
+    origin = figures.FromGrammar.of(run.folder, tomllib.loads(run.text("config.toml")))
+    found = Standing(first.name, first.sign, origin)
     checkpoint = None if whole else run.load_checkpoint()
     offset = None
-    if checkpoint is not None and checkpoint.standing:
+    if checkpoint is not None and "samples" in checkpoint.standing:  # an older one's says less
         found.unpack(checkpoint.standing)
         offset = checkpoint.offset
     for record in run.records(offset):

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from evosearch import engine, grammar, layers, operators
-from evosearch.architecture import Space
+from evosearch.architecture import Limits, Space
 from evosearch.config import Config
 from evosearch.features import Features
+from evosearch.score import Score
 from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.search.screening import GROWTH, REFIT
 from evosearch.store.run import Run
 from evosearch.tasks import table
+from evosearch.tasks.function import FunctionTask
 from evosearch.workers import WorkerSettings
 from tests.watch import Silent
 
@@ -51,6 +53,52 @@ def test_a_run_of_ten_thousand_table_evaluations(benchmark: Any, tmp_path: Path)
     assert sum(record["kind"] == "score" for record in Run.open(folder).records()) == EVALUATIONS
     print(f"\n{EVALUATIONS} evaluations, journal and checkpoints included: {spent:.1f} s of one core")
     assert spent < 20
+
+
+@pytest.mark.parametrize("problem", ["sized", "quartic"])
+def test_symbolic_regression_with_trees_of_up_to_a_thousand_nodes(
+    problem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole run in this process, the fitness itself not counted: at most 0.6 ms an evaluation.
+
+    `sized` is a search of trees of about 900 nodes; those of `quartic` grow as they like.
+    """
+    inside = 0.0
+    evaluate = FunctionTask.evaluate
+
+    def timed(*arguments: Any) -> Score:
+        nonlocal inside
+        before = time.process_time()
+        try:
+            return evaluate(*arguments)
+        finally:
+            inside += time.process_time() - before
+
+    monkeypatch.setattr(FunctionTask, "evaluate", timed)
+    grammar_file = str(Path(__file__).with_name("symbolic.lark"))
+
+    def spent(evaluations: int) -> float:
+        nonlocal inside
+        config = Config(
+            grammar=grammar_file,
+            task=f"tests.bench.problems:{problem}",
+            limits=Limits(max_nodes=1_000),
+            search=SearchSettings(budget=evaluations),
+            workers=WorkerSettings(pool="inline"),
+        )
+        inside, before = 0.0, time.process_time()
+        engine.start(config, tmp_path / str(evaluations), Silent())
+        return time.process_time() - before - inside
+
+    few, many = 500, 500 + EVALUATIONS
+    each = (spent(many) - spent(few)) / EVALUATIONS  # without what a run takes to begin
+    texts = [record["text"] for record in Run.open(tmp_path / str(many)).records() if record["kind"] == "proposal"]
+    space = Space(grammar.load(grammar_file), None, None, Limits(max_nodes=1_000))
+    nodes = float(np.mean([space.parse(text).size for text in texts[few::50]]))
+    print(
+        f"\n{problem}: {1000 * each:.3f} ms an evaluation of {nodes:.0f} nodes, its fitness {1e6 * inside / few:.0f} us"
+    )
+    assert each < 0.0006
 
 
 @pytest.mark.parametrize(("evaluations", "most"), [(1_000, 0.020), (10_000, 0.050)])

@@ -66,12 +66,12 @@ def packed(run: RunReading, shown: Sequence[int], favourites: Collection[int]) -
 
 def chosen(run: RunReading, favourites: Collection[int]) -> list[int]:
     """The numbers of all scored candidates; of more than MOST the favourites and an even choice of the others."""
-    scored = [int(number) for number in run.scored().numbers]
+    scored = run.scored().numbers
     if len(scored) <= MOST:
-        return scored
+        return [int(number) for number in scored]
     step = len(scored) / MOST
-    even = {scored[int(index * step)] for index in range(MOST)}
-    return sorted(even | (set(favourites) & set(scored)))
+    even = {int(scored[int(index * step)]) for index in range(MOST)}
+    return sorted(even | {number for number in favourites if run.columns.scored[number] >= 0})
 
 
 def _texts(run: RunReading, kept: Sequence[Candidate], favourites: Collection[int]) -> tuple[str, dict[int, int]]:
