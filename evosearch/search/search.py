@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 
 STATE_VERSION = 1
 PROPOSING, SURVIVING, FITTING = 0, 1, 2  # ids of the random streams; part of what a journal's replay depends on
-REMEMBERED = 16_384  # derivations whose key is remembered, so that a duplicate is recognised without reading it again
+# Derivations whose key is remembered, so that a duplicate is recognised without reading it again, and their nodes: trees
+# of a thousand nodes take some 20 kB each.
+REMEMBERED, NODES = 16_384, 2_000_000
 
 
 class Search:
@@ -89,6 +91,7 @@ class Search:
         self.exhausted = ""
         self._identify = identify
         self._identities: dict[Derivation, tuple[str, str | None]] = {}
+        self._nodes = 0  # of these
         self._archive = Archive()
         self.rungs = Rungs(settings, self._archive) if settings.rungs else None
         self._inflight: dict[int, InFlight] = {}
@@ -458,8 +461,10 @@ class Search:
     def _identity(self, derivation: Derivation) -> tuple[str, str | None]:
         found = self._identities.get(derivation)
         if found is None:
-            if len(self._identities) >= REMEMBERED:
+            if len(self._identities) >= REMEMBERED or self._nodes >= NODES:
                 self._identities.clear()
+                self._nodes = 0
+            self._nodes += derivation.size
             found = self._identities[derivation] = self._identify(self.space, derivation)
         return found
 
