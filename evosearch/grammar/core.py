@@ -216,11 +216,12 @@ class Derivation:
         cls, alternative: Alternative, tokens: tuple[str, ...] = (), parts: tuple[Derivation, ...] = ()
     ) -> Derivation:
         key = (alternative, tokens, parts)
-        known = _interned.data.get(key)  # most often there is none, of which `_interned.get` would make an exception
+        # Most often there is none, of which `_interned.get` makes an exception. The attribute is in no stub.
+        known = _interned.data.get(key)  # type: ignore[attr-defined]
         self = known() if known is not None else None
         if self is None:
             self = object.__new__(cls)
-            size, choices, depth = 1, alternative.open, 0
+            size, choices, depth = 1, int(alternative.open), 0
             for part in parts:
                 size += part.size
                 choices += part.choices

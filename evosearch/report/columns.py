@@ -79,7 +79,8 @@ class Columns:
     def status(self, name: str) -> NDArray[np.bool_]:
         """Whether each candidate has this status."""
         place = self.status_names.index(name) if name in self.status_names else -2
-        return self.statuses == place
+        found: NDArray[np.bool_] = self.statuses == place
+        return found
 
     def beginning_with(self, key: str) -> NDArray[np.int64]:
         """Candidates whose key may begin so: all that do, and hardly any other."""
@@ -144,7 +145,7 @@ def gather(run: Run, names: Sequence[str]) -> tuple[Columns, tuple[Record, ...]]
 
     def spread(column: array[Any], fill: float, kind: type) -> NDArray[Any]:
         """A column in the order in which scores came as one in the order proposed."""
-        found = np.full(size, fill, dtype=kind)
+        found: NDArray[Any] = np.full(size, fill, dtype=kind)
         found[place] = np.array(column, dtype=kind)
         return found
 

@@ -191,12 +191,11 @@ def best_of_draws(sample: Sample, sign: int, most: int) -> Band | None:
         else:  # sums that may be past all doubles
             means.append(np.clip(np.diff(below) @ (ordered / largest), -1, 1) * largest)
         places.append([np.searchsorted(below[1:], quantile) for quantile in (0.05, 0.95)])
-    mean = np.array(means)
     low, high = ordered[np.minimum(np.array(places), ordered.size - 1)].T
     if sign < 0:
         low, high = high, low
-    mean, low, high = (tuple((sign * values).tolist()) for values in (mean, low, high))
-    return Band(tuple(draws.tolist()), mean, low, high)
+    lines = (tuple((sign * values).tolist()) for values in (np.array(means), low, high))
+    return Band(tuple(draws.tolist()), *lines)
 
 
 def at_random(run: RunReading) -> str:
@@ -285,7 +284,7 @@ def rewards(run: RunReading) -> Rewards:
 
     order, wanted = _folded(run), objectives(run)
     outcomes = np.stack([one.sign * run.measured(one.name)[order] for one in wanted], axis=1)
-    succeeded = ~np.isnan(outcomes).any(axis=1)
+    succeeded = np.atleast_1d(~np.isnan(outcomes).any(axis=1))
     children, before = _compared(run.columns, order, np.flatnonzero(succeeded))
     passed, behind = outcomes[succeeded], np.cumsum(succeeded)  # successes, and how many there are by each score
     window = np.arange(int(run.config["search"].get("window", 50)))

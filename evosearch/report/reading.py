@@ -198,7 +198,8 @@ class RunReading:
         """
         fidelities, passed = self.columns.fidelities, self.columns.status("ok")
         longest = fidelities[passed].max() if passed.any() else 1.0
-        return self._is_scored & (fidelities == longest)
+        found: NDArray[np.bool_] = self._is_scored & (fidelities == longest)
+        return found
 
     @cached_property
     def _is_scored(self) -> NDArray[np.bool_]:

@@ -45,9 +45,9 @@ class Used(Silent):
 
     def progress(self, progress: engine.Progress) -> None:
         if time.monotonic() - self.noted > NOTED:
-            self.note()
+            self.write()
 
-    def note(self) -> None:
+    def write(self) -> None:
         self.noted = time.monotonic()
         found = resource.getrusage(resource.RUSAGE_SELF)
         spent = {"processor": found.ru_utime + found.ru_stime, "wall": self.noted - self.begun, "peak": found.ru_maxrss}
@@ -67,7 +67,7 @@ def session(folder: Path, evaluations: int) -> None:
         engine.start(
             configuration.load(None, {**settings, "search.budget": evaluations, "workers.pool": "inline"}), folder, used
         )
-    used.note()
+    used.write()
 
 
 def command(*words: str) -> dict[str, float]:

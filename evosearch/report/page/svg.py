@@ -133,7 +133,8 @@ def without_outliers(given: Sequence[float] | NDArray[np.float64], sign: int) ->
         fence = near - 3 * (far - near)
         if near == far or not math.isfinite(fence):
             return values
-        return values[sign * (bent(values) - fence) >= 0]
+        kept: NDArray[np.float64] = values[sign * (bent(values) - fence) >= 0]
+        return kept
 
 
 def free(at: float, taken: Sequence[Point], low: float, high: float) -> float:
