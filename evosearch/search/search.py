@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 STATE_VERSION = 1
 PROPOSING, SURVIVING, FITTING = 0, 1, 2  # ids of the random streams; part of what a journal's replay depends on
-# Derivations whose key is remembered, so that a duplicate is recognised without reading it again, and their nodes, since
-# trees of a thousand nodes hold some 20 kB each.
+# Derivations whose key is remembered, so that a duplicate is recognised without reading it again; and nodes of these in
+# all, since trees of a thousand nodes hold some 20 kB each.
 REMEMBERED, NODES = 16_384, 2_000_000
 
 
