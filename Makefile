@@ -40,7 +40,7 @@ format: $(STAMP) ## rewrite the code as `make check` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-slow: $(VENV)/.onnx ## the tests that take minutes
+slow: $(VENV)/.extras ## the tests that take minutes, and those of what is optional
 	$(BIN)/pytest -q -m slow -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 chaos: $(STAMP) ## kills, torn files, full disks
@@ -101,7 +101,7 @@ $(VENV)/.cluster: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,ray,dask,slurm]'
 	@touch $@
 
-# The exports' tests want all formats.
-$(VENV)/.onnx: $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,onnx]'
+# The exports' tests want all formats, those of the logs all that can be written to.
+$(VENV)/.extras: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_FLAGS) --constraint $(VENV)/constraints.txt --editable '.[dev,onnx,mlflow,wandb]'
 	@touch $@

@@ -91,8 +91,8 @@ class Config(pydantic.BaseModel):
     task: "digits", a path, "table:FILE.csv" or "package.module:function".
     seeds: names or paths of .arch files, or sentences, that start in the population.
     layers, operators: files and folders of the user's own; code, so never taken from a run's folder.
-    log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard", and the names of
-        logs of the user's own (operators/log/NAME.py). No part of what a run finds.
+    log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard", "mlflow", "wandb",
+        and the names of logs of the user's own (operators/log/NAME.py). No part of what a run finds.
     time: how long the run may take, the final training included: "10m", "90s", "1h30m"; empty: as long as its
         candidates do. It decides when a run ends and nothing else. With a time and no budget, the budget has no end.
     evaluator: how a candidate is scored, of the user's own; empty: by training it, or by the task itself.

@@ -7,6 +7,7 @@
     │   │   └── LayerError         a grammar's word that no layer answers to, or with the wrong arguments
     │   ├── ArchitectureError      an architecture text: not in the language, or its shapes do not fit
     │   │   └── ShapeError         a layer's rule does not hold at this input shape
+    │   ├── CandidateRefused       a candidate from outside that a search does not take: known, or over a limit
     │   ├── OperatorError          an operator file that cannot be loaded or breaks its contract
     │   └── TaskError              a task or its data: missing, torn, of the wrong kind
     ├── SpaceExhausted             no new candidate found, or none within a limit                          (exit 1)
@@ -84,6 +85,14 @@ class ShapeError(ArchitectureError):
         template, *values = self.args
         shown = ["x".join("*" if s is None else str(s) for s in v) if isinstance(v, tuple) else v for v in values]
         return str(template).format(*shown) if values else str(template)
+
+
+class CandidateRefused(UsageError):
+    """known: the key of the candidate that it is, where the run has it already."""
+
+    def __init__(self, message: str, *, known: str = "") -> None:
+        self.known = known
+        super().__init__(message)
 
 
 class OperatorError(UsageError):

@@ -148,6 +148,11 @@ def _told(metric: str, shape: str | None) -> Callable[..., Any]:
     return elsewhere
 
 
+def elsewhere(task: str) -> bool:
+    """Whether candidates of this task are evaluated by whoever asks for them: `told` made its name."""
+    return task.startswith(f"{__name__}:{TOLD}")
+
+
 def here_alone(task: str) -> bool:
     """Whether `spec` kept a function for this task that no other process can find: it is called in this one."""
     return task.partition(":")[0] == __name__ and task.partition(":")[2] in _functions
@@ -162,4 +167,4 @@ def __getattr__(name: str) -> Callable[..., Any]:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["here_alone", "spec", "told"]
+__all__ = ["elsewhere", "here_alone", "spec", "told"]

@@ -29,6 +29,7 @@ from evosearch.engine.timing import used_seconds
 from evosearch.errors import RunError, UsageError
 from evosearch.report.reading import Candidate, read_run
 from evosearch.score import Score
+from evosearch.search.proposal import FULL
 from evosearch.store.disk import unused
 from evosearch.store.run import JOURNAL_FILE, Run
 
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from evosearch.architecture import Architecture
     from evosearch.config import Config
     from evosearch.engine.session import Session
+    from evosearch.search import Proposal
     from evosearch.tasks import AnyTask
     from evosearch.watch import Progress, Summary
 
@@ -52,7 +54,8 @@ Callback = Callable[["Study", "Progress"], object]
 class Trial:
     """A candidate that `ask` gave: number it has in the run, text, canonical key, seed for its evaluation.
 
-    architecture: with shapes and cost, None for a language without layers.
+    architecture: with shapes and cost, None for a language without layers. operator, parents: what made it, and the
+    numbers of those that it was made from. fidelity: the share of a whole evaluation that is wanted, 1 without rungs.
     """
 
     number: int
@@ -60,6 +63,9 @@ class Trial:
     key: str
     seed: int
     architecture: Architecture | None
+    operator: str = ""
+    parents: tuple[int, ...] = ()
+    fidelity: float = FULL
 
     def network(self) -> nn.Module:
         """The network, freshly initialised by torch's generator. Raises UsageError where the candidate is none."""
@@ -103,8 +109,9 @@ class Study:
         if input is not None:
             if task is not None:
                 raise UsageError("a study has a task, or the input shape of networks that others evaluate; not both")
+            budgeted = "budget" in configuration.read(path, settings)[0].get("search", {})
             settings = {
-                "search.budget": ENDLESS,
+                **({} if budgeted else {"search.budget": ENDLESS}),
                 **settings,
                 "task": given.told(_objective(read), None if input == "none" else tuple(input)),
             }
@@ -213,20 +220,31 @@ class Study:
         """A candidate to evaluate; several may be out at a time. None where the budget is spent, or where the oldest of
         `search.lookahead` candidates must be told first. Raises SpaceExhausted, EvosearchError.
         """
-        session = self._opened()
-        proposal = session.ask()
-        if proposal is None:
-            return None
-        space = session.setup.space
-        architecture = space.read(proposal.derivation) if space.input is not None else None
-        return Trial(proposal.number, proposal.text, proposal.key, proposal.seed, architecture)
+        return self._trial(self.session.ask())
+
+    def propose(self, text: str, parents: Sequence[int] = ()) -> Trial | None:
+        """A candidate of your own, which counts as one that `ask` gave; None where that gives None.
+
+        parents: the numbers of those that it was made from. Raises ArchitectureError where the text is none of the
+        grammar's, CandidateRefused where this run has it already or it is over a limit; then nothing has changed.
+        """
+        return self._trial(self.session.propose(text, parents))
+
+    def evaluate(self, *trials: Trial) -> list[Score]:
+        """Have trials evaluated by the study's task, as `optimize` does it, and told; their scores.
+
+        Raises UsageError for a trial that is not out, and where candidates are evaluated elsewhere.
+        """
+        if given.elsewhere(self.config.task):
+            raise UsageError("candidates of this study are evaluated elsewhere; tell() what came of them")
+        return self.session.evaluate([trial.number for trial in trials])
 
     def tell(self, trial: Trial, value: float | Mapping[str, float] | None, error: str = "") -> None:
         """What came of a trial: the objective, or several by name; None for a failure, which `error` may explain.
 
         It is on the disk when this returns. Raises UsageError for a trial that is not out.
         """
-        session = self._opened()
+        session = self.session
         cost = trial.architecture.cost if trial.architecture is not None else Cost()
         sizes = {"params": float(cost.params), "flops": float(cost.flops)} if trial.architecture is not None else {}
         if value is None:
@@ -241,7 +259,25 @@ class Study:
                 score = Score(trial.key, "nan", cost=cost, seed=trial.seed, error=said)
         session.tell(trial.number, score)
 
-    def _opened(self) -> Session:
+    def _trial(self, proposal: Proposal | None) -> Trial | None:
+        if proposal is None:
+            return None
+        space = self.session.setup.space
+        architecture = space.read(proposal.derivation) if space.input is not None else None
+        return Trial(
+            proposal.number,
+            proposal.text,
+            proposal.key,
+            proposal.seed,
+            architecture,
+            proposal.operator,
+            proposal.parents,
+            proposal.fidelity,
+        )
+
+    @property
+    def session(self) -> Session:
+        """The work on the run that `ask` and `tell` are part of; begun by the first of them. Raises EvosearchError."""
         if self._session is None:
             silent = _Watch(self, _view(False), ())
             if self._begun:

@@ -6,6 +6,7 @@ in grammar files have a table of their own, the folder tests/grammar_mistakes/.
 
 from __future__ import annotations
 
+import errno
 import functools
 import lzma
 import shutil
@@ -434,6 +435,12 @@ def other_letters(at: Path) -> None:
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
 SECOND_KEY = key_of(SECOND)
+
+
+def taken(server: object) -> None:
+    raise OSError(errno.EADDRINUSE, "Address already in use")
+
+
 NO_MODULE = SimpleNamespace(find_spec=lambda name: None)
 
 
@@ -528,11 +535,21 @@ CONFIGS = [
     usage("run odd.toml", "unknown key sedd; did you mean seed", at=write("odd.toml", "sedd = 3")),
     usage("run --set search.budget", "--set search.budget: say KEY=VALUE"),
     usage("run --strategy best", "search.strategy", "there are: aging, local, nsga2", "'best'"),
-    usage("run --log csv", "log csv: there are tensorboard; one of your own is operators/log/csv.py"),
+    usage("run --log csv", "log csv: there are mlflow, tensorboard, wandb; one of your own is operators/log/csv.py"),
     usage(
         "run --log tensorboard",
         "--log tensorboard needs tensorboard: pip install",
         patches={"evosearch.logs.tensorboard.util": NO_MODULE},
+    ),
+    usage(
+        "run --log mlflow",
+        "--log mlflow needs MLflow's client: pip install",
+        patches={"evosearch.logs.mlflow.util": NO_MODULE},
+    ),
+    usage(
+        "run --log wandb",
+        "--log wandb needs the client of Weights & Biases: pip install",
+        patches={"evosearch.logs.wandb.util": NO_MODULE},
     ),
     usage("run --name a/b", "--name a/b: a name, not a path"),
     usage("run --name first", "runs/first exists", "evolve resume runs/first", at=write("runs/first/x", "")),
@@ -948,6 +965,14 @@ RUNS = [
     ),
     failed("status first", "config.toml: cannot be read: ", at=empty("first", config="x ==")),
     failed("report first", "config.toml: cannot be read: ", at=empty("first", config="x ==")),
+    usage("watch nowhere", "no run 'nowhere' here or in runs; "),
+    usage("watch first --host 0.0.0.0", "--host 0.0.0.0: others than this machine", at=made_up("first")),
+    usage(
+        "watch first --port 80",
+        "--host 127.0.0.1 --port 80: Address already in use; choose another",
+        at=made_up("first"),
+        patches={"evosearch.report.server.Server.server_bind": taken},
+    ),
     usage("resume first", "config.toml: not TOML: ", at=empty("first", config="x ==")),
     failed("resume words", "is writing this run; wait until it ends", at=held),
     failed("resume words --quiet", "records are missing; restore the journal from a copy", notes=True, at=cut),

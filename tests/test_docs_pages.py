@@ -22,6 +22,7 @@ QUICK = (
     "howto/device",
     "howto/layer",
     "howto/recipe",
+    "howto/watch",
 )
 CLUSTER = ("howto/cluster",)  # tests/cluster/test_page.py
 SLOW = (
@@ -31,6 +32,7 @@ SLOW = (
     "howto/mutation",
     "howto/objectives",
     "howto/resume",
+    "howto/serve",
     "howto/weights",
 )  # they train for a minute or more
 

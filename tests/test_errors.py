@@ -156,7 +156,6 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("store/run.py", "Run.open", 'RunError(f"{folder}: not a run folder'),
         ("store/run.py", "Run.open", 'RunError(f"{folder}: there is no such run'),
         ("search/search.py", "Search.signed", "TaskError"),
-        ("search/search.py", "Search.ask", "SpaceExhausted"),
         ("tasks/base.py", "Split.__post_init__", "TaskError"),
         ("tasks/base.py", "make_task", 'TaskError(f"{name}: an example has shape'),
         ("evaluation/evaluators/__init__.py", "Spec.build", "TaskError"),
@@ -166,6 +165,20 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("study.py", "Study.best", "RunError"),
         ("study.py", "Study.resume", "UsageError"),
         ("study.py", "Study.to_frame", "UsageError"),
+    ],
+    "answers of `evolve serve`, lines of JSON on stdout; tests/test_serving.py": [
+        ("cli/serve.py", "_study", "UsageError"),
+        ("cli/serve.py", "_study", "no_run"),
+        ("engine/session.py", "Session._refuse_unknown", "UsageError"),
+        ("search/search.py", "Search.propose", "CandidateRefused"),
+        ("search/search.py", "Search._has_room", "SpaceExhausted"),
+        ("serving.py", "Dialogue._trial", "UsageError"),
+        ("serving.py", "_read", "UsageError"),
+        ("study.py", "Study.evaluate", "UsageError"),
+    ],
+    "clients of tracking services, which not every machine has; tests/test_logs.py": [
+        ("logs/mlflow.py", "require", 'UsageError( f"--log mlflow would'),
+        ("logs/wandb.py", "require", 'UsageError(f"--log wandb:'),
     ],
     "the contract of operators is checked by the tests of who writes one; tests/test_operators.py": [
         ("operators.py", "_check_child", "_broken"),

@@ -17,6 +17,7 @@ PACKAGE = ROOT / "evosearch"
 # The house, top to bottom: a module may import those of its own line and of lines below (docs/design.md, section 1).
 LINES: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
+    ("serving",),
     ("study", "estimators", "inference"),
     ("engine", "bench", "final", "check", "learned"),
     ("config", "report", "logs", "formats"),

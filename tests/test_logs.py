@@ -10,6 +10,7 @@ import logging
 import os
 import tracemalloc
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from evosearch import config as configuration
 from evosearch import engine, logs
 from evosearch.cli import DONE, FAILED, USAGE, main
+from evosearch.errors import UsageError
 from evosearch.logs import Logs, Scored, Session, comma_separated, makers
 from evosearch.logs.comma_separated import MOST_NAMES
 from evosearch.logs.rows import COLUMNS
@@ -387,7 +389,7 @@ def test_tensorboard_shows_the_scores_of_the_journal_over_all_sessions(
 
     def stop(board: Tensorboard, *arguments: Any) -> None:
         add(board, *arguments)
-        if board.step >= 11:
+        if board.scalars.step >= 11:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -491,4 +493,162 @@ def test_a_log_of_ones_own_is_written_and_one_that_fails_is_named_and_left(
 
 def test_a_log_that_nobody_wrote_is_an_error_before_the_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["run", "--log", "paper", "--task", "digits", "--budget", "1"]) == USAGE
-    assert "log paper: there are tensorboard; one of your own is operators/log/paper.py" in capsys.readouterr().err
+    assert (
+        "log paper: there are mlflow, tensorboard, wandb; one of your own is operators/log/paper.py"
+        in capsys.readouterr().err
+    )
+
+
+# --- tracking services
+
+
+def interrupted(settings: configuration.Config, folder: Path, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin the run; end it as a kill would, when so many scores are journaled, the last of which no log knows."""
+    add = Logs.add
+
+    def stop(logs: Logs, scored: Sequence[Scored]) -> None:
+        if sum(record["kind"] == "score" for record in Run.open(folder).records()) >= at:
+            raise KeyboardInterrupt
+        add(logs, scored)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Logs, "add", stop)
+        with pytest.raises(KeyboardInterrupt):
+            engine.start(settings, folder, Silent())
+
+
+def curves(folder: Path) -> dict[str, list[float]]:
+    """What the journal says that fitness and best so far were, after each evaluation."""
+    fitness = [r["objectives"]["fitness"] for r in Run.open(folder).records() if r["kind"] == "score"]
+    return {"fitness/evaluated": fitness, "fitness/best": [max(fitness[: n + 1]) for n in range(len(fitness))]}
+
+
+@pytest.fixture
+def mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """MLflow's client, writing to a folder."""
+    found = pytest.importorskip("mlflow", reason="no MLflow: pip install 'evosearch[mlflow]'")
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    return found.MlflowClient((tmp_path / "mlruns").as_uri())
+
+
+def test_mlflow_shows_one_run_over_all_sessions_each_step_once(
+    mlflow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill, a session without the log, and one with it: each evaluation is there once, in the journal's order."""
+    settings = watched(tmp_path).model_copy(update={"log": ("mlflow",)})
+    interrupted(settings, tmp_path / "run", 12, monkeypatch)
+    engine.resume(tmp_path / "run", Silent())
+    engine.resume(tmp_path / "run", Silent(), budget=40, log=())
+    engine.resume(tmp_path / "run", Silent(), budget=45)
+    where = mlflow.get_experiment_by_name("evosearch").experiment_id
+    (found,) = mlflow.search_runs([where])
+    assert found.info.run_name == "run"
+    assert found.info.status == "FINISHED"
+    assert found.data.params["search.budget"] == "30"
+    for name, values in curves(tmp_path / "run").items():
+        history = mlflow.get_metric_history(found.info.run_id, name)
+        assert [point.step for point in history] == list(range(1, 46))
+        assert [point.value for point in history] == pytest.approx(values)
+    assert found.data.metrics["evaluated"] == 45
+
+
+def test_mlflow_is_told_in_requests_that_it_takes(mlflow: Any, tmp_path: Path) -> None:
+    """A run of thousands that was begun without it: no request is over MLflow's limit, and all of it arrives."""
+    from mlflow import MlflowClient
+
+    from evosearch.logs.mlflow import METRICS, Mlflow
+
+    sizes = []
+    send = MlflowClient.log_batch
+
+    def counted(client: Any, run: str, metrics: Sequence[Any] = (), **more: Any) -> Any:
+        sizes.append(len(metrics))
+        return send(client, run, metrics, **more)
+
+    folder = tmp_path / "run"
+    with Run.create(folder, header={}, files={"config.toml": "seed = 1\n"}) as run:
+        for number in range(700):
+            run.append_proposal(proposed(number))
+        run.write_scores([scored(number) for number in range(700)])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(MlflowClient, "log_batch", counted)
+            Mlflow(Session(run, "accuracy", evaluated=700)).close()
+    assert max(sizes) <= METRICS
+    assert sum(sizes) == 700 * 6
+    (found,) = mlflow.search_runs([mlflow.get_experiment_by_name("evosearch").experiment_id])
+    assert found.data.metrics["evaluated"] == 700
+    assert found.data.metrics["fitness/best"] == 699 / 8
+
+
+@pytest.mark.parametrize(
+    ("uri", "says"),
+    [
+        ("sqlite:///there.db", "takes the whole MLflow: pip install mlflow"),
+        ("file:///there", "set MLFLOW_ALLOW_FILE_STORE=true"),
+    ],
+)
+def test_mlflow_that_cannot_write_there_is_said_before_the_run(
+    uri: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow")
+    there = SimpleNamespace(find_spec=lambda name: None if name == "sqlalchemy" else find_spec(name))
+    monkeypatch.setattr("evosearch.logs.mlflow.util", there)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    with pytest.raises(UsageError, match=says):
+        makers(["mlflow"])
+
+
+def kept_by_wandb(folder: Path) -> list[tuple[str, list[tuple[int, dict[str, float]]]]]:
+    """Of each session's file in the run's folder, its id and its steps: LevelDB's log format, with W&B's records."""
+    from wandb.proto import wandb_internal_pb2
+
+    found = []
+    for file in sorted(folder.glob("wandb/offline-run-*/*.wandb")):
+        data, at, parts, steps, name = file.read_bytes(), 7, b"", [], ""
+        while at + 7 <= len(data):
+            if 32_768 - at % 32_768 < 7:  # what is left of a block has no room for a head
+                at += 32_768 - at % 32_768
+                continue
+            size, kind = int.from_bytes(data[at + 4 : at + 6], "little"), data[at + 6]
+            parts += data[at + 7 : at + 7 + size]
+            at += 7 + size
+            if kind in (1, 4):  # whole, or the last of its pieces
+                record = wandb_internal_pb2.Record.FromString(parts)
+                parts = b""
+                name = record.run.run_id or name
+                if record.WhichOneof("record_type") == "history":
+                    items = {
+                        item.key or "/".join(item.nested_key): json.loads(item.value_json)
+                        for item in record.history.item
+                    }
+                    steps.append((record.history.step.num, items))
+        found.append((name, steps))
+    return found
+
+
+def test_weights_and_biases_goes_on_in_the_same_run_and_repeats_no_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept offline in the run's folder, session by session under one id, as its own records say."""
+    pytest.importorskip("wandb", reason="no client of Weights & Biases: pip install 'evosearch[wandb]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    settings = watched(tmp_path).model_copy(update={"log": ("wandb",)})
+    interrupted(settings, tmp_path / "run", 12, monkeypatch)
+    engine.resume(tmp_path / "run", Silent())
+    sessions = kept_by_wandb(tmp_path / "run")
+    assert len(sessions) == 2
+    assert len({name for name, _ in sessions}) == 1
+    steps = [step for _, found in sessions for step in found]
+    assert [number for number, _ in steps] == list(range(1, 31))
+    for name, values in curves(tmp_path / "run").items():
+        assert [items[name] for _, items in steps] == pytest.approx(values)
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_client_that_is_not_there_is_missed_before_the_run(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"evosearch.logs.{name}.util", SimpleNamespace(find_spec=lambda name: None))
+    with pytest.raises(UsageError, match=rf"--log {name} needs .*pip install 'evosearch\[{name}\]'"):
+        makers([name])

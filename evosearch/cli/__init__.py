@@ -23,7 +23,15 @@ from typing import TextIO
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 COMPLETION = "_EVOLVE_COMPLETE"  # set by the shell's completion, as typer names it
-WORKING = ("run", "resume", "work", "train", "compress", "bench")  # commands whose work matters more than their words
+WORKING = (
+    "run",
+    "resume",
+    "serve",
+    "work",
+    "train",
+    "compress",
+    "bench",
+)  # commands whose work matters more than their words
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -111,6 +111,13 @@ def as_json(data: Any) -> None:
     print(text, file=out, flush=True)
 
 
+def json_line(data: Mapping[str, Any]) -> None:
+    """Plain data as one line of JSON in ASCII; a number that is none is null."""
+    from evosearch.logs.rows import finite
+
+    print(json.dumps(finite(data), allow_nan=False), file=target(), flush=True)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)

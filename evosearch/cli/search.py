@@ -35,7 +35,7 @@ def option(metavar: str, panel: str | None, help: str, *, min: int | None = None
     return typer.Option(metavar=metavar, help=text, min=min, show_default=False, rich_help_panel=panel)
 
 
-LOG = "tensorboard, beside CSV and JSON Lines; none."
+LOG = "tensorboard, mlflow, wandb, beside CSV and JSON Lines; none."
 LogOption = Annotated[list[str] | None, option("NAME", PLACE, LOG)]
 ResumedLogOption = Annotated[list[str] | None, option("NAME", None, LOG, default="as the run was started")]
 

@@ -12,9 +12,10 @@ from evosearch import config as configuration
 from evosearch import logs, paths
 from evosearch.engine import former
 from evosearch.engine.setup import prepare
-from evosearch.errors import RunChanged, SpaceExhausted, TaskError, UsageError
+from evosearch.errors import CandidateRefused, RunChanged, SpaceExhausted, TaskError, UsageError
 from evosearch.report.standing import standing
 from evosearch.score import Score
+from evosearch.search.proposal import OUTSIDE
 from evosearch.store.framing import encode
 from evosearch.store.run import CHECKPOINT_FILE, JOURNAL_FILE, Run
 from evosearch.store.verify import Finding
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from evosearch.config import Config
     from evosearch.engine.setup import Setup
-    from evosearch.search import Search
+    from evosearch.search import Proposal, Search
     from evosearch.workers import WorkerSettings
 
 REPLAYED = ("number", "text", "fidelity", "repeat")  # of a proposal: what has to come out as the journal says
@@ -243,8 +244,8 @@ def replay(search: Search, run: Run, offset: int | None = None) -> None:
 def _redo(search: Search, record: Mapping[str, Any], run: Run) -> None:
     if record["kind"] == "proposal":
         try:
-            proposal = search.ask()
-        except SpaceExhausted:
+            proposal = _proposed(search, record)
+        except (SpaceExhausted, CandidateRefused):
             proposal = None
         if proposal is None or any(proposal.pack().get(key) != record.get(key) for key in REPLAYED):
             raise RunChanged(
@@ -253,6 +254,13 @@ def _redo(search: Search, record: Mapping[str, Any], run: Run) -> None:
             )
     elif record["kind"] == "score":
         search.tell(record["number"], Score.unpack(record))
+
+
+def _proposed(search: Search, record: Mapping[str, Any]) -> Proposal | None:
+    """The next proposal: the search's own, or the one that the record has from outside."""
+    if record["operator"] != OUTSIDE:
+        return search.ask()
+    return search.propose(search.space.parse(record["text"]), record["parents"])
 
 
 def _fresh(run: Run, layers: Sequence[str], operators: Sequence[str]) -> Search:

@@ -156,8 +156,6 @@ class Session:
             self._checkpoint()
             self.ranked = self._ranked_in_full()
         finally:
-            if self.pool is not None:
-                self.pool.close()
             self.close()
 
     def ask(self) -> Proposal | None:
@@ -165,23 +163,61 @@ class Session:
         come first. None where the budget is spent, or the look-ahead window waits for a score.
         """
         waiting = [proposal for proposal in self.search.pending if proposal.number not in self.proposals]
-        proposal = waiting[0] if waiting else self.search.ask()
-        if proposal is None:
-            return None
-        if not waiting:
-            self._journal(proposal.pack())
-        self.proposals[proposal.number] = proposal
+        if waiting:
+            self.proposals[waiting[0].number] = waiting[0]
+            return waiting[0]
+        if self.lineages is not None:
+            self.lineages.look(self.search)
+        return self._handed_out(self.search.ask())
+
+    def propose(self, text: str, parents: Sequence[int] = ()) -> Proposal | None:
+        """A sentence of somebody else's as the next candidate, as if `ask` had given it; None where that gives None.
+
+        Raises ArchitectureError where it is none of the space's, CandidateRefused where the search does not take it.
+        """
+        derivation = self.search.space.parse(text)
+        if self.lineages is not None:
+            self.lineages.look(self.search)
+        return self._handed_out(self.search.propose(derivation, parents))
+
+    def _handed_out(self, proposal: Proposal | None) -> Proposal | None:
+        if proposal is not None:
+            self._journal(proposal)
+            self.proposals[proposal.number] = proposal
         return proposal
 
     def tell(self, number: int, score: Score) -> None:
-        """What was found of a candidate that `ask` gave; on the disk when it returns. Raises UsageError for another."""
-        if number not in self.proposals:
-            raise UsageError(f"candidate {number} waits for no score: it was never asked for, or has one already")
+        """What came of a candidate that was given out; on the disk when it returns. Raises UsageError for another."""
+        self._refuse_unknown(number)
         self._acknowledge([(number, score)])
         self._settle()
 
+    def evaluate(self, numbers: Sequence[int]) -> list[Score]:
+        """Have candidates that were given out evaluated as the run does it; on the disk when it returns.
+
+        Raises UsageError for one that was not given out, or has its score.
+        """
+        for number in numbers:
+            self._refuse_unknown(number)
+        found: dict[int, Score] = {}
+        for number in (wanted := dict.fromkeys(numbers)):
+            self.submit(self.proposals[number], journal=False)
+        while len(found) < len(wanted):
+            scores, self.arrived = self.arrived or self._pool().wait(WAIT), []
+            if scores:
+                self._acknowledge(scores)
+            found.update((number, self._checked(score)) for number, score in scores)
+        self._settle()
+        return [found[number] for number in numbers]
+
+    def _refuse_unknown(self, number: int) -> None:
+        if number not in self.proposals:
+            raise UsageError(f"candidate {number} waits for no score: it was never asked for, or has one already")
+
     def close(self) -> None:
-        """Let go of ledger and logs."""
+        """Let go of workers, ledger and logs."""
+        if self.pool is not None:
+            self.pool.close()
         with contextlib.suppress(StorageError):  # raised where it first happened
             self._settle()
         if self.ledger is not None:
@@ -196,7 +232,7 @@ class Session:
         """Journal a proposal; take its score from the ledger where another run has paid for it, else evaluate it."""
         lineages = self.lineages
         if journal:
-            self._journal(proposal.pack() | (lineages.propose(proposal) if lineages else {}))
+            self._journal(proposal)
         self.proposals[proposal.number] = proposal
         if self.ledger is not None and lineages is None:  # a known score has no weights that children could begin with
             score = self.ledger.get(proposal.key, *self.setup.known_as, proposal.seed)
@@ -212,9 +248,10 @@ class Session:
         pool = self._pool()
         pool.submit(replace(job, derivation=proposal.derivation) if self.inline else job)
 
-    def _journal(self, proposal: dict[str, Any]) -> None:
-        self.run.append_proposal(proposal)
-        self.standing.add({**proposal, "kind": "proposal"})
+    def _journal(self, proposal: Proposal) -> None:
+        record = proposal.pack() | (self.lineages.propose(proposal) if self.lineages is not None else {})
+        self.run.append_proposal(record)
+        self.standing.add({**record, "kind": "proposal"})
 
     def _search(self) -> None:
         gc.freeze()  # what was loaded so far stays: no collection needs to look through torch and numba again

@@ -3,6 +3,7 @@
 comma_separated   evaluations.csv: a spreadsheet, pandas, a shell
 json_lines        evaluations.jsonl: jq, pandas; every text exactly as it is
 tensorboard       `log = ["tensorboard"]`: scalars under the run's tensorboard/
+mlflow, wandb     likewise: the same scalars, to MLflow and to Weights & Biases by their own clients
 NAME              `log = ["NAME"]`: a person's own, operators/log/NAME.py, whose class of that name (in capitals and
                   small letters, `my_log.py` -> MyLog) is called with a `Session`
 
@@ -33,7 +34,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-BUNDLED = ("tensorboard",)  # by name; each has a function `require` that says what is missing to write it
+BUNDLED = (
+    "tensorboard",
+    "mlflow",
+    "wandb",
+)  # by name; each has a function `require` that says what is missing to write it
 FOLLOWING = ("comma_separated", "json_lines")  # written for every run
 
 

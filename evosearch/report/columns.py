@@ -97,76 +97,96 @@ def key_bits(key: Any) -> int:
     return int.from_bytes(blake2b(str(key).encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
 
-def gather(run: Run, names: Sequence[str]) -> tuple[Columns, tuple[Record, ...]]:
-    """The columns of a run's journal, read once as a stream, and its notes. names: of the values.
+class Gathering:
+    """The columns of a run's journal, as far as it was read.
 
-    Raises RunCorrupt where the journal does not check.
+    names: of the values. offset: of the journal, up to where it is read. numbers: of candidates in the order in which
+    their scores came.
     """
-    proposed, keys, operators, fidelities = array("q"), array("Q"), array("i"), array("d")
-    parents, ends, orphans = array("q"), array("q"), bytearray()
-    numbers, scored, statuses, at, seconds = array("q"), array("q"), array("i"), array("d"), array("d")
-    operator_places: dict[str, int] = {}
-    status_places: dict[str, int] = {}
-    messages: dict[tuple[str, str], tuple[int, int]] = {}
-    columns = {name: array("d") for name in names}
-    contents, start = Contents(), run.end
-    for end, record in run.located():
-        if wrong := contents.misplaced(record):
-            raise corrupt(run.folder / JOURNAL_FILE, start, wrong)
-        contents.take(record)
-        number = record.get("number", -1)
-        if record["kind"] == "proposal":
-            proposed.append(start)
-            keys.append(key_bits(record["key"]))
-            operators.append(operator_places.setdefault(record["operator"], len(operator_places)))
-            fidelities.append(record.get("fidelity", 1.0))
-            named = record["parents"]
-            parents.extend([parent for parent in named if 0 <= parent < number])
-            ends.append(len(parents))
-            orphans.append(not named)
-        elif record["kind"] == "score":
-            numbers.append(number)
-            scored.append(start)
-            status = str(record["status"])
-            statuses.append(status_places.setdefault(status, len(status_places)))
-            at.append(finite(record.get("at")))
-            seconds.append(finite(record.get("seconds")))
-            cost = cost_of(record)
-            for name, column in columns.items():
-                column.append(figure(record, cost, name))
-            if status != "ok":
-                told = status, str(record.get("error") or "no message")
-                count, first = messages.get(told, (0, number))
-                if count or len(messages) < MESSAGES:
-                    messages[told] = count + 1, min(first, number)
-        start = end
-    place = np.frombuffer(numbers, dtype=np.int64) if numbers else np.zeros(0, dtype=np.int64)
-    size = len(proposed)
 
-    def spread(column: array[Any], fill: float, kind: type) -> NDArray[Any]:
-        """A column in the order in which scores came as one in the order proposed."""
-        found: NDArray[Any] = np.full(size, fill, dtype=kind)
-        found[place] = np.array(column, dtype=kind)
-        return found
+    def __init__(self, run: Run, names: Sequence[str]) -> None:
+        self.journal, self.offset = run.folder / JOURNAL_FILE, run.end
+        self.numbers = array("q")
+        self._contents = Contents()
+        self._proposed, self._keys, self._operators, self._fidelities = array("q"), array("Q"), array("i"), array("d")
+        self._parents, self._ends, self._orphans = array("q"), array("q"), bytearray()
+        self._scored, self._statuses, self._at, self._seconds = array("q"), array("i"), array("d"), array("d")
+        self._operator_places: dict[str, int] = {}
+        self._status_places: dict[str, int] = {}
+        self._messages: dict[tuple[str, str], tuple[int, int]] = {}
+        self._values = {name: array("d") for name in names}
 
-    found = Columns(
-        np.array(proposed, dtype=np.int64),
-        spread(scored, -1, np.int64),
-        np.array(keys, dtype=np.uint64),
-        np.array(operators, dtype=np.int32),
-        spread(statuses, -1, np.int32),
-        np.array(fidelities, dtype=np.float64),
-        np.array(parents, dtype=np.int64),
-        np.array(ends, dtype=np.int64),
-        np.array(orphans, dtype=np.bool_),
-        spread(at, math.nan, np.float64),
-        spread(seconds, math.nan, np.float64),
-        {name: spread(column, math.nan, np.float64) for name, column in columns.items()},
-        tuple(operator_places),
-        tuple(status_places),
-        messages,
-    )
-    return found, tuple(contents.notes)
+    @property
+    def notes(self) -> tuple[Record, ...]:
+        return tuple(self._contents.notes)
+
+    def read(self, run: Run) -> None:
+        """Take in what the journal has from `offset` on, as a stream. Raises RunCorrupt where it does not check."""
+        for end, record in run.located(self.offset):
+            if wrong := self._contents.misplaced(record):
+                raise corrupt(self.journal, self.offset, wrong)
+            self._contents.take(record)
+            if record["kind"] == "proposal":
+                self._propose(record)
+            elif record["kind"] == "score":
+                self._score(record)
+            self.offset = end
+
+    def _propose(self, record: Record) -> None:
+        number = record["number"]
+        self._proposed.append(self.offset)
+        self._keys.append(key_bits(record["key"]))
+        self._operators.append(self._operator_places.setdefault(record["operator"], len(self._operator_places)))
+        self._fidelities.append(record.get("fidelity", 1.0))
+        named = record["parents"]
+        self._parents.extend([parent for parent in named if 0 <= parent < number])
+        self._ends.append(len(self._parents))
+        self._orphans.append(not named)
+
+    def _score(self, record: Record) -> None:
+        number = record["number"]
+        self.numbers.append(number)
+        self._scored.append(self.offset)
+        status = str(record["status"])
+        self._statuses.append(self._status_places.setdefault(status, len(self._status_places)))
+        self._at.append(finite(record.get("at")))
+        self._seconds.append(finite(record.get("seconds")))
+        cost = cost_of(record)
+        for name, column in self._values.items():
+            column.append(figure(record, cost, name))
+        if status != "ok":
+            told = status, str(record.get("error") or "no message")
+            count, first = self._messages.get(told, (0, number))
+            if count or len(self._messages) < MESSAGES:
+                self._messages[told] = count + 1, min(first, number)
+
+    def columns(self) -> Columns:
+        """The columns now; what is read later does not change them."""
+        place, size = np.array(self.numbers, dtype=np.int64), len(self._proposed)
+
+        def spread(column: array[Any], fill: float, kind: type) -> NDArray[Any]:
+            """A column in the order in which scores came as one in the order proposed."""
+            found: NDArray[Any] = np.full(size, fill, dtype=kind)
+            found[place] = np.array(column, dtype=kind)
+            return found
+
+        return Columns(
+            np.array(self._proposed, dtype=np.int64),
+            spread(self._scored, -1, np.int64),
+            np.array(self._keys, dtype=np.uint64),
+            np.array(self._operators, dtype=np.int32),
+            spread(self._statuses, -1, np.int32),
+            np.array(self._fidelities, dtype=np.float64),
+            np.array(self._parents, dtype=np.int64),
+            np.array(self._ends, dtype=np.int64),
+            np.array(self._orphans, dtype=np.bool_),
+            spread(self._at, math.nan, np.float64),
+            spread(self._seconds, math.nan, np.float64),
+            {name: spread(column, math.nan, np.float64) for name, column in self._values.items()},
+            tuple(self._operator_places),
+            tuple(self._status_places),
+            dict(self._messages),
+        )
 
 
 def column(run: Run, name: str, size: int) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ is parsed as text, and own layers are taken from files that the caller names.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +44,46 @@ def write_report(
     return write(Path(output) if output is not None else Path(folder) / REPORT_FILE, html(report))
 
 
+# What the page has, in this order: its place, its title, and what makes it; empty where there is nothing to say.
+SECTIONS: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
+    ("progress", "Progress", progress.progress),
+    ("trade-offs", "Trade-offs", progress.trade_offs),
+    ("winner", "The winner", winner.architecture),
+    ("descent", "Descent", winner.descent),
+    ("earned", "What earned", earnings.earned),
+    ("losses", "Failures and duplicates", earnings.losses),
+    ("all", "All candidates", listing.candidates),
+    ("again", "Run it again", listing.again),
+)
+TITLES = {name: heading for name, heading, _ in SECTIONS}
+
+
 def html(report: Report) -> str:
-    sections = [
-        ("progress", "Progress", progress.progress(report)),
-        ("trade-offs", "Trade-offs", progress.trade_offs(report)),
-        ("winner", "The winner", winner.architecture(report)),
-        ("descent", "Descent", winner.descent(report)),
-        ("earned", "What earned", earnings.earned(report)),
-        ("losses", "Failures and duplicates", earnings.losses(report)),
-        ("all", "All candidates", listing.candidates(report)),
-        ("again", "Run it again", listing.again(report)),
-    ]
-    shown = [(name, title, content) for name, title, content in sections if content]
-    links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title, _ in shown)
-    body = (
-        f'<a class="skip" href="#main">Skip to the content</a><header>{title(report)}</header>'
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav><main id="main">'
-        f"{''.join(section(*entry) for entry in shown)}</main>"
-        f"<footer>{footer(report)}</footer>{DIALOG}{templates(report)}"
+    made = {name: make(report) for name, _, make in SECTIONS}
+    whole = body(title(report), made, templates(report), footer(report))
+    return document(heading(report), whole, data(report))
+
+
+def heading(report: Report) -> str:
+    """What a browser calls the page."""
+    return f"{report.name}: {report.subject}"
+
+
+def body(head: str, made: Mapping[str, str], drawings: str, foot: str, beside: str = "") -> str:
+    """The page's body, of its parts. beside: what stands beside the links to the sections."""
+    shown = {name: content for name, content in made.items() if content}
+    return (
+        f'<a class="skip" href="#main">Skip to the content</a><header id="summary">{head}</header>'
+        f'<nav aria-label="Sections"><div id="links">{links(shown)}</div>{beside}</nav><main id="main">'
+        f"{''.join(section(name, TITLES[name], content) for name, content in shown.items())}</main>"
+        f'<footer>{foot}</footer>{DIALOG}<div id="drawings" hidden>{drawings}</div>'
     )
-    return document(f"{report.name}: {report.subject}", body, data(report))
+
+
+def links(names: Iterable[str]) -> str:
+    """A list that leads to sections."""
+    entries = "".join(f'<li><a href="#{name}">{TITLES[name]}</a></li>' for name in names)
+    return f"<ul>{entries}</ul>"
 
 
 def data(report: Report) -> dict[str, Any]:

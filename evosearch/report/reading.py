@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from evosearch.report.columns import Columns
+    from evosearch.report.columns import Columns, Gathering
 
 KEY = re.compile("[0-9a-f]{32}")
 LONGEST_LOG = 1 << 16  # bytes of a candidate's log that are read; no more is kept of one
@@ -383,15 +383,27 @@ def phase_of(folder: Path, metrics: Mapping[str, Any]) -> str:
     return "finished" if metrics else "stopped"
 
 
+def config_of(run: Run) -> dict[str, Any]:
+    """The resolved configuration that a run was started with, as plain tables. Raises RunCorrupt."""
+    try:
+        return tomllib.loads(run.text("config.toml"))
+    except ValueError as error:
+        where = run.folder / "config.toml"
+        raise RunCorrupt(f"{where}: cannot be read: {error}; restore it from a copy") from error
+
+
+def gathering(run: Run, config: Mapping[str, Any]) -> Gathering:
+    """The columns that pages and tables ask for, nothing of the journal read yet."""
+    from evosearch.report.columns import Gathering
+
+    wanted = recorded(run.header, config["search"]["objectives"])
+    return Gathering(run, list(dict.fromkeys((*(one.name for one in wanted), *figures.AGAINST))))
+
+
 def read_run(folder: Path) -> RunReading:
     """Read a run's config and journal. Raises RunError where it is none, RunCorrupt where it does not check."""
     run = Run.open(folder)
-    try:
-        config = tomllib.loads(run.text("config.toml"))
-    except ValueError as error:
-        raise RunCorrupt(f"{folder / 'config.toml'}: cannot be read: {error}; restore it from a copy") from error
-    from evosearch.report.columns import gather
-
-    wanted = recorded(run.header, config["search"]["objectives"])
-    columns, notes = gather(run, list(dict.fromkeys((*(one.name for one in wanted), *figures.AGAINST))))
-    return RunReading(folder, run.header, config, columns, notes)
+    config = config_of(run)
+    found = gathering(run, config)
+    found.read(run)
+    return RunReading(folder, run.header, config, found.columns(), found.notes)

@@ -6,17 +6,15 @@ Without a checkpoint that has it, the journal is read once, as a stream.
 from __future__ import annotations
 
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evosearch.errors import RunCorrupt
 from evosearch.evaluation.measures import recorded
 from evosearch.report import figures
-from evosearch.report.reading import metrics_of, phase_of, read_run
+from evosearch.report.reading import config_of, metrics_of, phase_of, read_run
 from evosearch.store.run import JOURNAL_FILE, Record, Run
 
 
@@ -127,10 +125,7 @@ def standing(run: Run, objectives: Sequence[str], *, whole: bool = False) -> Sta
 def status(folder: Path) -> dict[str, Any]:
     """Where the run stands, as plain data. Raises RunError where there is none, RunCorrupt where it does not check."""
     run = Run.open(folder)
-    try:
-        config = tomllib.loads(run.text("config.toml"))
-    except ValueError as error:
-        raise RunCorrupt(f"{folder / 'config.toml'}: cannot be read: {error}; restore it from a copy") from error
+    config = config_of(run)
     found, metrics = standing(run, config["search"]["objectives"]), metrics_of(folder)
     best = found.best and {**found.best, "objective": found.objective}
     if "key" in metrics and (best is None or best["key"] != metrics["key"]):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from evosearch.score import Score
 
 FULL, FIRST = 1.0, 0  # a candidate's fidelity and repeat where nothing else is said
+OUTSIDE = "from outside"  # the operator of a candidate that nobody here made; no file can have that name
 
 
 class Candidate(NamedTuple):

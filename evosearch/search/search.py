@@ -19,12 +19,13 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evosearch.errors import ConfigError, ShapeError, SpaceExhausted, TaskError
+from evosearch.errors import CandidateRefused, ConfigError, ShapeError, SpaceExhausted, TaskError
 from evosearch.evaluation.measures import objective
 from evosearch.individual import Individual, fitness_class
 from evosearch.moments import deviation, mean
@@ -34,7 +35,7 @@ from evosearch.search import strategy as strategies
 from evosearch.search.credit import Credit, Tally
 from evosearch.search.history import Archive, History
 from evosearch.search.learning import Learner
-from evosearch.search.proposal import FIRST, FULL, Candidate, Evaluated, InFlight, Proposal, identify, identity
+from evosearch.search.proposal import FIRST, FULL, OUTSIDE, Candidate, Evaluated, InFlight, Proposal, identify, identity
 from evosearch.search.rungs import PROMOTE, Rungs
 from evosearch.search.screening import DRAWS, SAMPLES, Model, Screen
 
@@ -162,19 +163,52 @@ class Search:
         Raises SpaceExhausted where `draws` draws gave no new candidate; the search is then done once the pending
         results are told.
         """
-        if self.exhausted:
-            raise SpaceExhausted(self.exhausted)
+        if not self._has_room():
+            return None
         number = self._next
-        if number >= self.settings.budget:
-            return None
-        if self.settings.order == "proposal" and self._folded < number - self.settings.lookahead:
-            return None
         try:
             entry = self._propose(number, self._stream(PROPOSING, number))
         except SpaceExhausted as end:
             self.exhausted = str(end)
             raise
-        self._inflight[number] = entry
+        return self._handed_out(entry)
+
+    def propose(self, derivation: Derivation, parents: Sequence[int] = ()) -> Proposal | None:
+        """A candidate from outside as the next proposal; None where `ask` gives None.
+
+        It counts, is evaluated and joins the population like any other; no operator earns anything by it. parents: the
+        numbers of those that it was made from. What is refused changes nothing.
+
+        Raises CandidateRefused where it is known, over a limit, or its parents are none of this run's; ShapeError where
+        it does not fit; SpaceExhausted.
+        """
+        if strange := [number for number in parents if not 0 <= number < self._next]:
+            raise CandidateRefused(f"parent {strange[0]}: this run has no such candidate; name those that it gave")
+        key, limit = self._identity(derivation)
+        if limit is not None:
+            value = getattr(self.space.limits, limit, None)
+            raise CandidateRefused(f"it is over the limit {limit}={value}; propose a smaller one")
+        fidelity = self.rungs.lowest if self.rungs is not None else FULL
+        if identity(key, fidelity) in self._archive and not self.settings.replacement:
+            raise CandidateRefused(f"candidate {key[:8]} of this run is the same; propose another", known=key)
+        if not self._has_room():
+            return None
+        self.credit.tally(OUTSIDE).calls += 1
+        candidate = Candidate(derivation, OUTSIDE, fidelity=fidelity)
+        entry = self._chosen(self._next, {}, (candidate, key))
+        entry.proposal = replace(entry.proposal, parents=tuple(parents))
+        return self._handed_out(entry)
+
+    def _has_room(self) -> bool:
+        """Whether the budget and the look-ahead window allow one more proposal now. Raises SpaceExhausted."""
+        if self.exhausted:
+            raise SpaceExhausted(self.exhausted)
+        if self._next >= self.settings.budget:
+            return False
+        return self.settings.order != "proposal" or self._folded >= self._next - self.settings.lookahead
+
+    def _handed_out(self, entry: InFlight) -> Proposal:
+        self._inflight[entry.proposal.number] = entry
         self._next += 1
         self._fold_due()
         return entry.proposal

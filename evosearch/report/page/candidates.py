@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evosearch.report.figures import measured, number, objectives, parents
+from evosearch.report.figures import measured, number, objectives
 from evosearch.report.text import clean
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MOST = 6_000  # candidates on a page
 TEXTS = 1_200_000  # characters of all texts, packed
 CURVES = 50_000  # values of all training curves
-ERROR = 400  # characters of an error
+ERROR_LENGTH = 400  # characters of an error
+STATUS, OPERATOR, ERROR, TEXT = 2, 7, 9, 11  # places in a row of what is said by its place in a list of names
 
 
 def packed(run: RunReading, shown: Sequence[int], favourites: Collection[int]) -> dict[str, Any]:
@@ -38,23 +39,11 @@ def packed(run: RunReading, shown: Sequence[int], favourites: Collection[int]) -
     points = max(2, min(12, CURVES // max(len(kept), 1)))
     rows = []
     for one in kept:
-        score = one.score or {}
-        error = clean(str(score.get("error") or ""))[:ERROR]
-        rows.append(
-            [
-                one.number,
-                clean(str(one.key)),
-                statuses.place(clean(one.status)),
-                rounded(measured(one, metric)),
-                *(_whole(one.cost, name) for name in ("params", "flops")),
-                rounded(number(score.get("seconds")), 3),
-                operators.place(clean(str(one.operator))),
-                [parent.number for parent in parents(run, one)],
-                errors.place(error) if error else -1,
-                [rounded(number(value), 4) for value in thinned(score.get("curve") or (), points)],
-                places.get(one.number, -1),
-            ]
-        )
+        made = row(run, one, metric, points)
+        made[STATUS], made[OPERATOR] = statuses.place(made[STATUS]), operators.place(made[OPERATOR])
+        made[ERROR] = errors.place(made[ERROR]) if made[ERROR] else -1
+        made[TEXT] = places.get(one.number, -1)
+        rows.append(made)
     return {
         "rows": rows,
         "statuses": statuses.names,
@@ -62,6 +51,24 @@ def packed(run: RunReading, shown: Sequence[int], favourites: Collection[int]) -
         "errors": errors.names,
         "texts": texts,
     }
+
+
+def row(run: RunReading, one: Candidate, metric: str, points: int = 12) -> list[Any]:
+    """A candidate as `packed` has it, with its words themselves. points: of its curve at the most."""
+    score = one.score or {}
+    return [
+        one.number,
+        clean(str(one.key)),
+        clean(one.status),
+        rounded(measured(one, metric)),
+        *(_whole(one.cost, name) for name in ("params", "flops")),
+        rounded(number(score.get("seconds")), 3),
+        clean(str(one.operator)),
+        run.columns.parents_of(one.number),
+        clean(str(score.get("error") or ""))[:ERROR_LENGTH],
+        [rounded(number(value), 4) for value in thinned(score.get("curve") or (), points)],
+        clean(str(one.text)),
+    ]
 
 
 def chosen(run: RunReading, favourites: Collection[int]) -> list[int]:

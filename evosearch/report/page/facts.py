@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,13 @@ class Report:
     def __post_init__(self) -> None:
         if self.baseline is not None:
             _refuse_baseline(self.run, self.baseline)
+
+    def later(self, run: RunReading) -> Report:
+        """The page of a later reading of the same run: what it was begun with, and what is drawn, is known already."""
+        found = replace(self, run=run)
+        if "space" in vars(self):
+            vars(found)["space"] = self.space
+        return found
 
     @property
     def name(self) -> str:

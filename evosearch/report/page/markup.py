@@ -21,20 +21,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def document(title: str, body: str, data: Any) -> str:
-    """A whole HTML page. body: safe markup. data: plain values for the script."""
-    style, script = (_asset(name) for name in ("page.css", "page.js"))
+def document(title: str, body: str, data: Any, *, live: bool = False) -> str:
+    """A whole HTML page. body: safe markup. data: plain values for the script.
+
+    live: it asks the server that it came from, and nobody else, for what is new.
+    """
+    style, *scripts = (_asset(name) for name in ("page.css", "page.js", *(["live.js"] if live else [])))
     policy = (
-        f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; img-src data:; base-uri 'none'"
+        f"default-src 'none'; style-src {_source(style)}; script-src {' '.join(map(_source, scripts))}; "
+        f"img-src data:; base-uri 'none'" + ("; connect-src 'self'" if live else "")
     )
+    run = "".join(f"<script>{script}</script>\n" for script in scripts)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n<meta name="referrer" content="no-referrer">\n'
         f'<title>{escape(title)}</title>\n<link rel="icon" href="data:,">\n<style>{style}</style>\n</head>\n<body>\n'
-        f'{body}\n<script type="application/json" id="data">{as_json(data)}</script>\n<script>{script}</script>\n'
-        "</body>\n</html>\n"
+        f'{body}\n<script type="application/json" id="data">{as_json(data)}</script>\n{run}</body>\n</html>\n'
     )
 
 
@@ -68,8 +72,12 @@ def _source(text: str) -> str:
 
 
 def section(name: str, title: str, *content: str) -> str:
-    heading = f'<h2 id="{name}-title">{title}</h2>'
-    return f'<section id="{name}" aria-labelledby="{name}-title">{heading}{"".join(content)}</section>'
+    return f'<section id="{name}" aria-labelledby="{name}-title">{titled(name, title, *content)}</section>'
+
+
+def titled(name: str, title: str, *content: str) -> str:
+    """What is in a section."""
+    return f'<h2 id="{name}-title">{title}</h2>{"".join(content)}'
 
 
 def paragraph(markup: str, kind: str = "") -> str:

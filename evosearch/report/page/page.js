@@ -1,6 +1,6 @@
 "use strict";
 // What comes from a run is only ever set as text: no string of the data becomes markup.
-(() => {
+const page = (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const rows = data.rows || [];
   const [N, KEY, STATUS, VALUE, PARAMS, FLOPS, SECONDS, OPERATOR, PARENTS, ERROR, CURVE, TEXT] = [...Array(12).keys()];
@@ -35,6 +35,21 @@
     return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).json();
   };
   const textOf = (row) => (texts && row[TEXT] >= 0 ? texts[row[TEXT]] : null);
+
+  // More candidates, as a live page gets them: their words themselves in place of places in lists.
+  const placed_in = (names, name) => { const at = names.indexOf(name); return at >= 0 ? at : names.push(name) - 1; };
+  const add = (more) => {
+    texts ||= [];
+    for (const row of more) {
+      row[STATUS] = placed_in(data.statuses, row[STATUS]);
+      row[OPERATOR] = placed_in(data.operators, row[OPERATOR]);
+      row[ERROR] = row[ERROR] ? placed_in(data.errors, row[ERROR]) : -1;
+      row[TEXT] = texts.push(row[TEXT]) - 1;
+      rows.push(row);
+      byNumber.set(row[N], row);
+    }
+    fill();
+  };
 
   // --- one candidate, in a dialog
 
@@ -170,7 +185,7 @@
   };
   const tip = document.getElementById("tip");
   const NAMES = { number: N, params: PARAMS, flops: FLOPS, seconds: SECONDS };
-  for (const picture of document.querySelectorAll("svg[data-x]")) {
+  const answering = (picture) => {
     const column = NAMES[picture.dataset.against];
     let points = null, ring = null;
     const locate = (event) => {
@@ -212,10 +227,11 @@
       const found = locate(event);
       if (found) location.hash = `#c${found[2][N]}`;
     });
-  }
+  };
 
   // --- the table of all candidates
 
+  let fill = () => {};
   const table = document.getElementById("candidates");
   if (table) {
     const body = table.tBodies[0];
@@ -224,14 +240,21 @@
     const size = (column) => (row) => (row[column] === null ? Infinity : row[column]);
     const orders = { best: better, number: size(N), params: size(PARAMS), flops: size(FLOPS), seconds: (row) => -(row[SECONDS] ?? -1), failed: (row) => (row[VALUE] === null ? row[N] : Infinity) };
     let shown = 20;
-    const fill = () => {
+    let numbers = "";
+    fill = () => {
       const asked = find.value.trim().toLowerCase();
       const by = orders[order.value];
       const matching = asked ? rows.filter((row) => `#${row[N]}` === asked || String(row[N]) === asked || row[KEY].startsWith(asked)
         || data.operators[row[OPERATOR]].toLowerCase().includes(asked) || data.statuses[row[STATUS]] === asked
         || (asked.length > 2 && (textOf(row) || "").toLowerCase().includes(asked))) : [...rows];
       matching.sort((a, b) => { const [x, y] = [by(a), by(b)]; return x === y ? a[N] - b[N] : x < y ? -1 : 1; });
-      body.replaceChildren(...matching.slice(0, shown).map((row) => {
+      more.hidden = matching.length <= shown;
+      document.getElementById("found").textContent = `${matching.length.toLocaleString("en")} found`;
+      const listed = matching.slice(0, shown), before = numbers;
+      numbers = listed.map((row) => row[N]).join();
+      if (numbers === before) return;  // who is about to click on one finds it where it was
+      const focused = body.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+      body.replaceChildren(...listed.map((row) => {
         const line = make("tr"), name = make("th");
         name.scope = "row";
         name.append(link(row[N]));
@@ -239,8 +262,7 @@
           make("td", short(row[FLOPS])), make("td", time(row[SECONDS])), make("td", data.operators[row[OPERATOR]], "left"), make("td", row[KEY].slice(0, 8), "left"));
         return line;
       }));
-      more.hidden = matching.length <= shown;
-      document.getElementById("found").textContent = `${matching.length.toLocaleString("en")} found`;
+      if (focused) body.querySelector(`a[href="${focused}"]`)?.focus({ preventScroll: true });
     };
     find.addEventListener("input", () => { shown = 20; fill(); });
     order.addEventListener("change", () => { shown = 20; fill(); });
@@ -248,14 +270,24 @@
     fill();
   }
 
-  for (const button of document.querySelectorAll("button[data-copy]")) {
-    const text = document.getElementById(button.dataset.copy).textContent;
-    button.hidden = !navigator.clipboard;
-    button.addEventListener("click", () => navigator.clipboard.writeText(text).then(() => { button.textContent = "Copied"; }));
-  }
+  // What answers to the pointer in a part of the page: in all of it at first, later in what took a part's place.
+  const dress = (part) => {
+    part.querySelectorAll("svg[data-x]").forEach(answering);
+    for (const button of part.querySelectorAll("button[data-copy]")) {
+      const text = document.getElementById(button.dataset.copy).textContent;
+      button.hidden = !navigator.clipboard;
+      button.addEventListener("click", () => navigator.clipboard.writeText(text).then(() => { button.textContent = "Copied"; }));
+    }
+  };
+  dress(document);
   // Without its texts (a browser that cannot unpack them) the page still tells the rest.
-  unpack().then((found) => { texts = found; }, (error) => console.warn(`The texts cannot be unpacked: ${error.message}`)).finally(() => {
+  const lost = (error) => {
+    console.warn(`The texts cannot be unpacked: ${error.message}`);
+    for (const row of rows) row[TEXT] = -1;
+  };
+  const ready = unpack().then((found) => { texts = found; }, lost).finally(() => {
     show();
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
   });
+  return { data, add, dress, ready };
 })();
