@@ -110,7 +110,7 @@ def standing(run: Run, objectives: Sequence[str], *, whole: bool = False) -> Sta
     objectives: the configuration's, for a run whose header does not say them. whole: by the journal alone.
     """
     first = recorded(run.header, objectives)[0]
-    origin = figures.FromGrammar.of(run.folder, tomllib.loads(run.text("config.toml")))
+    origin = figures.FromGrammar.of(run.folder, config_of(run))
     found = Standing(first.name, first.sign, origin)
     checkpoint = None if whole else run.load_checkpoint()
     offset = None
