@@ -55,6 +55,7 @@ STARTING = 10.0  # seconds before the search ends, in which the processes for th
 TELL = 3.0  # seconds between two tellings of how far it is
 LOOK = 0.5  # seconds between two looks at the clock
 MOST = 25  # networks in an ensemble: more take long to ask, and give next to nothing
+PLANNED = 16  # networks that time is kept back for; where trainings turn out faster there are more, up to MOST
 
 
 class Way(NamedTuple):
@@ -147,7 +148,7 @@ class Finishing:
         self.pace.clear()
         if math.isfinite(self.until):
             left = self.until - self.clock()
-            whole = SPARE * self._estimate(first[0], True) * (members or MOST) / self.pool.size
+            whole = SPARE * self._estimate(first[0], True) * (members or PLANNED) / self.pool.size
             ends = max(self.clock() + HELD_OUT * left, self.until - whole)
             if self._estimate(first[0], False) > HELD_OUT * left:
                 return []  # no time to look: the schedule on everything is as long as the time allows
@@ -483,7 +484,7 @@ def wanted(held_out: float, whole: float, total: float, members: int, size: int)
     held_out, whole: of one training by the final recipe, judged by the search's scheme, and on everything. members: as
     in EnsembleSettings. size: trainings at a time.
     """
-    return min(SPARE * (held_out + whole) * math.ceil((members or MOST) / size), SHARE * total)
+    return min(SPARE * (held_out + whole) * math.ceil((members or PLANNED) / size), SHARE * total)
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -82,6 +82,8 @@ def search(flags: Sequence[str], data: DataSet, seed: int, time: str, folder: Pa
     if data.metric not in summary["test_metric"]:
         raise ArmError(f"judged by {', '.join(summary['test_metric'])}, and {data.metric} is asked for")
     more = {"candidates": summary["evaluated"], "validation": summary["fitness"], "best": summary["best_text"]}
+    if data.metric in summary["single"]:
+        more |= {"single": summary["single"][data.metric], "networks": summary["networks"]}
     return Result(float(summary["test_metric"][data.metric]), more)
 
 
