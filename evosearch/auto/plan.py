@@ -84,6 +84,7 @@ class _Rules:
     """What was measured to be good for one mode of input.
 
     grammar: by name. seeds: by name, the best first. spare: those of them for where none of the others fits the time.
+    others: of further kinds, begun with where one fits beside the others; nothing else is planned by them.
     steps: of a candidate's training at least, so that few rows are seen often enough. epochs: at least, so that many
     are. most: epochs at most. longer: the final training's epochs, as a multiple; half of it where examples could be
     moved and may not. batches: the smallest and largest batch. speed: on one core of x86-64 (AVX-512, shared with
@@ -102,6 +103,7 @@ class _Rules:
     speed: Speed
     what: str
     spare: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     smoothing: float = 0.0
 
 
@@ -121,6 +123,7 @@ RULES: Mapping[str, _Rules] = {
         smoothing=0.1,
         speed=Speed(1.5e11, 4e8),
         what="images",
+        others=("images_mixer",),
     ),
     # 300 steps of batch 16 for 36 rows; time warps and noise helped one series and hurt another, so there are none.
     "column": _Rules(
@@ -151,6 +154,7 @@ RULES: Mapping[str, _Rules] = {
         augment=(),
         speed=Speed(3e10, 2e8),
         what="rows of a table",
+        others=("tables_tokens",),
     ),
 }
 
@@ -199,6 +203,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
 
     wanted = _epochs(rows, batch, rules)
     seeds = _seeds(facts, rules) if grammar == rules.grammar else {}
+    others = _others(facts, rules) if grammar == rules.grammar else {}
     one_epoch = {name: _seconds(found, rows, batch, speed) for name, found in seeds.items()}
     fit = [name for name in seeds if one_epoch[name] * wanted <= SHORTER * slot] or sorted(
         seeds, key=one_epoch.__getitem__
@@ -219,6 +224,10 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     if chosen:  # else nobody knows what an epoch takes
         final = max(1, min(final, math.floor(for_final / final_epoch)))
     most_flops = _limit(slot / folds, epochs, rows, batch, speed, next(iter(_seeds(facts, rules).values())))
+    for name, other in others.items():
+        if len(chosen) < budget and folds * (OVERHEAD + epochs * _seconds(other, rows, batch, speed)) <= slot:
+            chosen.append(name)
+            seeds[name] = other
     most_flops = max([most_flops, *(2 * seeds[name].cost.flops for name in chosen)])  # what is begun with is within it
     validation = _validation(facts, folds, share)
 
@@ -273,14 +282,7 @@ def _grammar(name: str) -> Grammar:
 
 def _seeds(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
     """The mode's seeds that fit the examples, the best first."""
-    space = open_space(_grammar(rules.grammar), input=facts.shape, columns=facts.columns)
-    found = {}
-    for name in rules.seeds:
-        derivation = space.parse(paths.read_arch(paths.find("grammars/seeds", name, ".arch")))
-        try:
-            found[name] = space.read(derivation)
-        except ShapeError:
-            continue  # made for larger examples
+    found = _read(rules.seeds, facts, rules)
     if not found:
         raise ConfigError(f"none of {', '.join(rules.seeds)} fits examples of {show(facts.shape)}")
     if facts.mode == "image":
@@ -291,6 +293,27 @@ def _seeds(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
         return good or {nearest: found[nearest]}
     if facts.mode == "vector" and facts.rows < PLAIN_ROWS:
         return dict(sorted(found.items(), key=lambda item: item[0] != "tables_plain"))
+    return found
+
+
+def _others(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
+    """Those of further kinds that fit the examples."""
+    found = _read(rules.others, facts, rules)
+    if facts.mode == "image":
+        return {name: one for name, one in found.items() if LAST_PLACES[0] <= _last_places(one) <= LAST_PLACES[1]}
+    return found
+
+
+def _read(names: tuple[str, ...], facts: Facts, rules: _Rules) -> dict[str, Architecture]:
+    """The bundled networks of the mode's grammar that are not made for larger examples."""
+    space = open_space(_grammar(rules.grammar), input=facts.shape, columns=facts.columns)
+    found = {}
+    for name in names:
+        derivation = space.parse(paths.read_arch(paths.find("grammars/seeds", name, ".arch")))
+        try:
+            found[name] = space.read(derivation)
+        except ShapeError:
+            continue
     return found
 
 
