@@ -39,6 +39,7 @@ MAX_DRAWS = 10_000  # samples drawn in search of one within the limits (docs/des
 MAX_NESTING = 10_000  # nodes on a path; beyond, the C stack of some Python versions would not hold the reading
 MAX_READ = 100_000  # nodes remembered between readings
 MAX_SITED = 256  # derivations whose sites are remembered: parents are chosen again and again
+MAX_RENDERED = 256  # derivations whose text is remembered: of each draft it is asked for its key, figures and proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +79,27 @@ class Limits:
 class Architecture:
     """A derivation read at an input shape.
 
-    root: the typed tree of the sentence. input: the network's input shape. text: the sentence, without white space.
+    root: the typed tree of the sentence. input: the network's input shape. name: what it is called where there is no
+    sentence.
     stem, head: what stands before and behind the tree, the same in a whole search; None for nothing.
     format: of all weights, see evosearch.layers.modifiers; "" for float32.
+    render: gives the sentence of the derivation, which most drafts of a search are never asked for.
     """
 
     root: Node
     input: Shape
-    text: str
+    name: str
     derivation: Derivation
     layer_digests: str = ""
     head: Node | None = None
     stem: Node | None = None
     format: str = ""
+    render: Callable[[Derivation], str] | None = None
+
+    @cached_property
+    def text(self) -> str:
+        """The sentence, without white space; the name where there is none."""
+        return self.name if self.render is None else self.render(self.derivation)
 
     @cached_property
     def cost(self) -> Cost:
@@ -250,7 +259,7 @@ class Space:
         self._nodes: dict[tuple[Derivation, Shape], Node] = {}
         self._sites: dict[Derivation, tuple[Site, ...]] = {}
         self._focus: tuple[Derivation | None, tuple[Site, ...]] = (None, ())
-        self._rendered: tuple[Derivation | None, str] = (None, "")
+        self._rendered: dict[Derivation, str] = {}
         if self.input is None:
             return
         if grammar.input != (found := MODES.get(len(self.input), "")):
@@ -278,9 +287,12 @@ class Space:
     # -- texts --------------------------------------------------------------------------------------------------
 
     def render(self, derivation: Derivation) -> str:
-        if self._rendered[0] is not derivation:  # the same one is rendered for its key, then for its proposal
-            self._rendered = derivation, language.render(self.grammar, derivation)
-        return self._rendered[1]
+        known = self._rendered.get(derivation)
+        if known is None:
+            if len(self._rendered) >= MAX_RENDERED:
+                self._rendered.clear()
+            known = self._rendered[derivation] = language.render(self.grammar, derivation)
+        return known
 
     def parse(self, text: str) -> Derivation:
         return language.parse(self.grammar, text)
@@ -341,9 +353,9 @@ class Space:
         node = self.node(derivation, self.input)
         digests = self.vocabulary.digest if self.vocabulary else ""
         head = None if self.head is None else _node(self.head, node.output)
-        text = self.render(derivation)
         said = node.layer.trained_with().get("modifier", self.format)
-        return Architecture(node, self.network_input or self.input, text, derivation, digests, head, self.stem, said)
+        shape = self.network_input or self.input
+        return Architecture(node, shape, "", derivation, digests, head, self.stem, said, self.render)
 
     def fits(self, derivation: Derivation) -> bool:
         """Whether the derivation is valid at the input shape and has at most `max_nodes` nodes."""

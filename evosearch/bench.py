@@ -2,10 +2,11 @@
 
 Every entrant sees the fitness alone. What is reported at a budget is the report column's figure of the candidate with
 the best fitness among those it has paid for by then, the earlier one where two are equal; of a function task, which
-has nothing but its fitness, that fitness. Beside mean
-and deviation over seeds stands the relative improvement over random sampling, RI = 100 (a - r) / r with r the mean
-figure of randomly sampled candidates (Yang, Esperança and Carlucci, ICLR 2020). Judged by the fitness that the search
-sees, there is the share of seeds that had the best one by a budget, and how many evaluations that took in the median.
+has nothing but its fitness, that fitness. A budget is a number of evaluations, or, where the table says what each took,
+seconds of a clock that goes by that column, one evaluation after another. Beside mean and deviation over seeds stands
+the relative improvement over random sampling, RI = 100 (a - r) / r with r the mean figure of randomly sampled
+candidates (Yang, Esperança and Carlucci, ICLR 2020). Judged by the fitness that the search sees, there is the share of
+seeds that had the best one by a budget, and how many evaluations that took in the median.
 
 Where candidates are networks, the walks by FLOPs and by parameters always take part: what they find, size alone finds.
 """
@@ -28,7 +29,9 @@ from evosearch.evaluation.measures import objective
 from evosearch.features import Features
 from evosearch.report.page.svg import Scale, axes, escape, fitting, path, place
 from evosearch.search import Search, SearchSettings, identify
+from evosearch.search.proposal import FULL
 from evosearch.search.strategy import find
+from evosearch.tasks.table import TableTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from evosearch.tasks import DirectTask
 
 BUDGETS = (50, 100, 150, 200, 300, 500)
+ENDLESS = 1_000_000_000  # evaluations, where the clock ends a search
 REMEMBERED = 200_000  # keys remembered between the seeds of one process
 REMEMBERED_ROWS = 20_000  # and figures of candidates, of 2 to 4 kB each
 Z95 = 1.959964  # two-sided 95 % of the normal distribution
@@ -72,29 +76,30 @@ class Entrant:
 class Result:
     """An entrant's figures: (seeds, budgets) reported ones, and the mean one of all it evaluated.
 
-    improvements: of each seed, (evaluations, signed fitness) wherever a better one was found.
+    improvements: of each seed, (evaluations or seconds, signed fitness) wherever a better one was found by a whole
+    evaluation.
     """
 
     entrant: Entrant
     figures: np.ndarray[Any, np.dtype[np.float64]]
     sampled: float
-    improvements: Sequence[Sequence[tuple[int, float]]] = ()
+    improvements: Sequence[Sequence[tuple[float, float]]] = ()
 
     def best(self) -> float:
         """The best signed fitness that any seed found."""
         return max((steps[-1][1] for steps in self.improvements if steps), default=-math.inf)
 
-    def evaluations_to(self, fitness: float) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """(seeds,): the evaluations after which each had that signed fitness; infinite where it never had."""
+    def took(self, fitness: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """(seeds,): evaluations or seconds after which each had that signed fitness; infinite where it never had."""
         counts = ([at for at, value in steps if value >= fitness] for steps in self.improvements)
         return np.array([min(reached, default=math.inf) for reached in counts], dtype=np.float64)
 
-    def rows(self, budgets: Sequence[int], random: float, best: float = math.inf) -> list[dict[str, Any]]:
+    def rows(self, budgets: Sequence[float], random: float, best: float = math.inf) -> list[dict[str, Any]]:
         """One row for each budget: mean, deviation, half the width of the mean's 95 % interval, RI; share of seeds that
         found the best fitness by then, and the evaluations that took in the median, None where half of them did not.
         """
         n = len(self.figures)
-        took = self.evaluations_to(best)
+        took = self.took(best)
         median = float(np.median(took)) if len(took) else math.inf
         deviations = self.figures.std(axis=0, ddof=1) if n > 1 else np.zeros(self.figures.shape[1])
         return [
@@ -119,24 +124,28 @@ def entrants(
     settings: SearchSettings,
     screens: Sequence[int] = (),
     sized: bool = False,
+    rungs: Sequence[tuple[float, ...]] = (),
 ) -> list[Entrant]:
-    """Every strategy with every policy and screen; random search, which has no mutations, once, and always there.
+    """Every strategy with every policy, screen and rungs; random search, which has no mutations, always and once.
 
-    screens: drafts for each proposal, the settings' own where it is empty. sized: candidates are networks, and so the
-    walks by size take part.
+    screens: drafts for each proposal; rungs: shares of an evaluation; the settings' own where they are empty. sized:
+    candidates are networks, and so the walks by size take part.
     """
-    plain = replace(settings, screen=1)
+    plain = replace(settings, screen=1, rungs=(), grow=False, learn=0)
     made = [Entrant("random", _baseline(plain))]
     if sized:
         walk = replace(plain, strategy="walk")
         made += [
             Entrant(f"walk by {what}", walk, {"by": by}) for what, by in (("FLOPs", "flops"), ("params", "params"))
         ]
-    for strategy, policy, screen in itertools.product(strategies, policies, screens or (settings.screen,)):
+    asked = itertools.product(strategies, policies, screens or (settings.screen,), rungs or (settings.rungs,))
+    for strategy, policy, screen, shares in asked:
         if strategy != "random":
-            chosen = replace(settings, strategy=strategy, policy=policy, screen=screen)
-            screened = f" screen {screen}" if screen > 1 else ""
-            made.append(Entrant(f"{strategy} {policy}{screened}", chosen))
+            grow = settings.grow and bool(shares)
+            chosen = replace(settings, strategy=strategy, policy=policy, screen=screen, rungs=shares, grow=grow)
+            named = f"{strategy} {policy}" + (f" screen {screen}" if screen > 1 else "")
+            named += f" rungs {'/'.join(f'{share:g}' for share in shares)}" if shares else ""
+            made.append(Entrant(named, chosen))
     return made
 
 
@@ -148,29 +157,33 @@ def compare(
     arena: Arena,
     competing: Sequence[Entrant],
     seeds: Iterable[int],
-    budgets: Sequence[int] = BUDGETS,
+    budgets: Sequence[float] = BUDGETS,
     jobs: int = 0,
     progress: Callable[[str, int, int], None] = lambda *_: None,
+    clock: bool = False,
 ) -> list[Result]:
     """Every entrant with every seed. jobs: processes; 0 for one on each core, 1 for none beside this one.
 
-    progress is called with an entrant's name, seeds done, and seeds in all.
+    clock: budgets are seconds by the table's cost column, and not evaluations. progress is called with an entrant's
+    name, seeds done, and seeds in all.
     """
     seeds, budgets = list(seeds), sorted(budgets)
     if not seeds or not budgets or budgets[0] < 1:
         raise UsageError("a comparison needs at least one seed and budgets of at least 1")
-    longest = budgets[-1]
+    longest = ENDLESS if clock else int(budgets[-1])
     results = []
     jobs = jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else jobs or os.cpu_count() or 1
     for entrant in competing:
         find(operators.find(arena.operators), entrant.settings.strategy)  # before a table is read, which takes long
     _enter(arena)  # here first: a pool whose processes cannot begin starts new ones without end
+    if clock and not _takes_time(_loaded[0].task):
+        raise UsageError(f"--seconds: {arena.task} does not say what an evaluation took; name its column: cost=COLUMN")
     for entrant in competing:
         _search(entrant.settings, entrant.own)
     with _mapper(arena, min(jobs, len(seeds))) as mapped:
         for entrant in competing:
             settings = replace(entrant.settings, budget=longest)
-            work = [(replace(settings, seed=seed), entrant.own, tuple(budgets)) for seed in seeds]
+            work = [(replace(settings, seed=seed), entrant.own, tuple(budgets), clock) for seed in seeds]
             runs = []
             for done, run in enumerate(mapped(work), 1):
                 runs.append(run)
@@ -178,6 +191,14 @@ def compare(
             figures, sampled, improvements = zip(*runs, strict=True)
             results.append(Result(entrant, np.array(figures), float(np.mean(sampled)), improvements))
     return results
+
+
+def _takes_time(task: DirectTask) -> bool:
+    """Whether the task is a table that says what evaluations took."""
+    if not isinstance(task, TableTask) or not task.cost:
+        return False
+    at = task.columns.index(task.cost)
+    return any(row[at] > 0 for row in task.rows.values())
 
 
 class _mapper:  # noqa: N801 - a context manager, used like a function
@@ -206,6 +227,7 @@ class _Loaded:
     space: Space
     task: DirectTask
     report: str
+    cost: str
     operators: operators.Operators
     keys: dict[Derivation, tuple[str, str | None]]
     features: Features
@@ -238,9 +260,9 @@ def _enter(arena: Arena) -> None:
     task = tasks.load(arena.task)
     if not isinstance(task, tasks.DirectTask):
         raise TaskError(f"{arena.task}: a comparison needs a table or a function; training would take days")
-    report = str(getattr(task, "report", ""))
+    report, cost = str(getattr(task, "report", "")), str(getattr(task, "cost", ""))
     space = open_arena(arena, task)
-    _loaded[:] = [_Loaded(space, task, report, operators.find(arena.operators), {}, Features(space), {})]
+    _loaded[:] = [_Loaded(space, task, report, cost, operators.find(arena.operators), {}, Features(space), {})]
 
 
 def _search(settings: SearchSettings, own: Mapping[str, Any]) -> Search:
@@ -269,36 +291,41 @@ def _search(settings: SearchSettings, own: Mapping[str, Any]) -> Search:
 
 
 def _compete(
-    work: tuple[SearchSettings, Mapping[str, Any], tuple[int, ...]],
-) -> tuple[list[float], float, list[tuple[int, float]]]:
+    work: tuple[SearchSettings, Mapping[str, Any], tuple[float, ...], bool],
+) -> tuple[list[float], float, list[tuple[float, float]]]:
     """One search: the reported figure at each budget, the mean reported figure of everything it evaluated, and after
-    how many evaluations it had which fitness."""
-    settings, own, budgets = work
+    how many evaluations or seconds it had which fitness.
+
+    Where there are rungs, what stands highest is what was evaluated furthest, as in the search.
+    """
+    settings, own, budgets, clock = work
     (at,) = _loaded
     search = _search(settings, own)
     first = search.objectives[0]
     signs = {one.name: one.sign for one in search.objectives}
-    best, figure, total, told = -math.inf, math.nan, 0.0, 0
+    best, figure, total, told = (0.0, -math.inf), math.nan, 0.0, 0
     figures: list[float] = []
-    improvements: list[tuple[int, float]] = []
-    while not search.done:
+    improvements: list[tuple[float, float]] = []
+    now = 0.0
+    while not search.done and now < budgets[-1]:
         try:
             proposal = search.ask()
         except SpaceExhausted:
             break
         assert proposal is not None, "every score is told before the next candidate is asked for"
-        score = at.task.evaluate(proposal.text, proposal.derivation, proposal.key, proposal.seed)
-        score = unsigned(score, signs)
+        task = at.task.at(proposal.fidelity)
+        score = unsigned(task.evaluate(proposal.text, proposal.derivation, proposal.key, proposal.seed), signs)
         search.tell(proposal.number, score)
-        if score.status == "ok":
+        now += score.objectives.get(at.cost, 0.0) if clock else 1.0
+        figures += [figure] * sum(budget < now for budget in budgets[len(figures) :])
+        if score.status == "ok" and now <= budgets[-1]:
             value = first.sign * score.objectives[first.name]
             reported = score.metrics[at.report] if at.report else score.objectives[first.name]
             total, told = total + reported, told + 1
-            if value > best:
-                best, figure = value, reported
-                improvements.append((proposal.number + 1, value))
-        if proposal.number + 1 in budgets:
-            figures.append(figure)
+            if (proposal.fidelity, value) > best:
+                best, figure = (proposal.fidelity, value), reported
+                if proposal.fidelity == FULL:
+                    improvements.append((now, value))
     figures += [figure] * (len(budgets) - len(figures))  # an exhausted space has nothing more to find
     return figures, total / max(told, 1), improvements
 
@@ -308,7 +335,7 @@ def random_mean(results: Sequence[Result]) -> float:
     return next(result.sampled for result in results if result.entrant.settings.strategy == "random")
 
 
-def table(results: Sequence[Result], budgets: Sequence[int]) -> list[dict[str, Any]]:
+def table(results: Sequence[Result], budgets: Sequence[float]) -> list[dict[str, Any]]:
     """All rows of all results; see `Result.rows`. The best fitness is the best that any of them found."""
     reference, best = random_mean(results), max(result.best() for result in results)
     return [row for result in results for row in result.rows(sorted(budgets), reference, best)]
@@ -336,15 +363,17 @@ STYLE = (  # the report's marks, outside its page
 )
 
 
-def svg(rows: Sequence[Mapping[str, Any]], title: str, width: int = 720, height: int = 420) -> str:
+def svg(
+    rows: Sequence[Mapping[str, Any]], title: str, width: int = 720, height: int = 420, unit: str = "evaluations"
+) -> str:
     """The rows of `table` as one line with its 95 % interval for each entrant, over the budget (logarithmic)."""
-    budgets = [int(row["budget"]) for row in rows]
+    budgets = [row["budget"] for row in rows]
     x = Scale("log", min(budgets), max(budgets), 64, width - 170)
     y = fitting([row["mean"] + sign * row["ci95"] for row in rows for sign in (-1, 1)], height - 44, 54, "linear")
-    marks = [axes(x, y, "evaluations", "mean figure and its 95 % interval")]
+    marks = [axes(x, y, unit, "mean figure and its 95 % interval")]
     for index, name in enumerate(dict.fromkeys(str(row["entrant"]) for row in rows)):
         colour = COLOURS[index % len(COLOURS)]
-        own = sorted((row for row in rows if row["entrant"] == name), key=lambda row: int(row["budget"]))
+        own = sorted((row for row in rows if row["entrant"] == name), key=lambda row: float(row["budget"]))
         mean, upper, lower = (
             [(x(row["budget"]), y(row["mean"] + share * row["ci95"])) for row in own] for share in (0, 1, -1)
         )

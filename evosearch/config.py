@@ -63,6 +63,7 @@ CALLED: Mapping[str, str] = {
 BUILT_IN = ("digits",)  # tasks whose name comes before a folder of that name
 # Where what a config names may lie beside it; a run's own config has the run's seeds there.
 BESIDE = {"grammar": ("grammars/{}.lark",), "seeds": ("grammars/seeds/{}.arch", "grammar/seeds/{}.arch")}
+NAMELESS = ("layers", "operators", "learn_from")  # files and folders, never a name on the search path
 FROM_SEED = (("search", "seed"), ("recipe", "seed"), ("final", "seed"))  # set by the one `seed` at the top
 NO_LIMIT = "none"  # TOML has no null
 OPEN = ("strategy",)  # tables whose keys a plug-in's own settings check
@@ -97,6 +98,8 @@ class Config(pydantic.BaseModel):
         candidates do. It decides when a run ends and nothing else. With a time and no budget, the budget has no end.
     evaluator: how a candidate is scored, of the user's own; empty: by training it, or by the task itself.
     head: what stands behind every network, of the user's own; empty: the head that the kind of task has.
+    learn_from: folders of other runs, from whose candidates the surrogate that screens learns, too; what they say is
+        kept in the run's folder.
     strategy: what the search's strategy has of settings of its own.
     seed: of all randomness.
     """
@@ -114,6 +117,7 @@ class Config(pydantic.BaseModel):
     time: Annotated[str, _neutral("")] = ""
     evaluator: Annotated[str, _neutral("")] = ""
     head: Annotated[str, _neutral("")] = ""
+    learn_from: Annotated[tuple[str, ...], _neutral([])] = ()
     search: SearchSettings = SearchSettings()
     strategy: Annotated[Mapping[str, Any], _neutral({})] = {}
     limits: Limits = Limits()
@@ -406,16 +410,16 @@ def _with_paths(data: Mapping[str, Any], folder: Path, *, beside: bool = False) 
             return text
         kind, colon, rest = text.rpartition(":")
         path = folder / rest
-        # A bare word is the name of a grammar or a seed on the search path; layers and operators have no such names.
+        # A bare word is the name of a grammar or a seed on the search path; NAMELESS keys hold no such names.
         folder_of_data = key == "task" and not colon and rest not in BUILT_IN and is_folder(path)
-        looks_like_a_path = path.suffix or "/" in rest or key in ("layers", "operators") or folder_of_data
+        looks_like_a_path = path.suffix or "/" in rest or key in NAMELESS or folder_of_data
         if looks_like_a_path and (is_file(path) or is_folder(path)):
             return f"{kind}{colon}{path.resolve()}"
         named = (folder / pattern.format(text) for pattern in BESIDE.get(key, ())) if beside else ()
         return next((str(file.resolve()) for file in named if is_file(file)), text)
 
     found = dict(data)
-    for key in ("grammar", "task", "seeds", "layers", "operators"):
+    for key in ("grammar", "task", "seeds", *NAMELESS):
         if key in data:
             value = data[key]
             found[key] = [absolute(key, text) for text in value] if isinstance(value, list) else absolute(key, value)

@@ -133,6 +133,11 @@ def words(at: Path) -> None:
     shutil.copy(_searched() / "words.lark", at)
 
 
+def ablated(at: Path) -> None:
+    """runs/whole-0: a run of another configuration than any that an ablation in `runs` would make."""
+    shutil.copytree(_searched() / "run", at / "runs/whole-0")
+
+
 def forged(header: Mapping[str, Mapping[str, Any]] | None = None, change: Mapping[int, str] | None = None) -> Prepare:
     """runs/words as someone would have it who writes journals: another header, other texts by number."""
 
@@ -487,6 +492,8 @@ COMMANDS = [
     usage("bench nothing --grammar tiny.lark --seeds 1", "no task 'nothing'", at=tiny),
     usage("bench nothing --grammar tiny.lark --budgets 5,x", "--budgets 5,x", at=tiny),
     usage("bench table:bits.csv --grammar bits.lark --budgets ,", "at least one seed and budgets", at=bits),
+    usage("bench table:bits.csv --grammar bits.lark --seconds 60", "--seconds: ", "cost=COLUMN", at=bits),
+    usage("bench table:bits.csv --grammar bits.lark --rungs 0.1,x", "--rungs 0.1,x: say shares", at=bits),
     usage("bench digits --grammar tiny.lark --seeds 1", "digits: a comparison needs a table or a function", at=tiny),
     usage("bench table:bits.csv --grammar tiny.lark --seeds 1", "no input shape is known", at=both(bits, tiny)),
     usage("bench x --grammar mlp --strategies best", "no strategy named 'best'; there are: aging, local, nsga2"),
@@ -499,6 +506,30 @@ COMMANDS = [
         "run --grammar bits.lark --task table:bits.csv --strategy walk --set strategy.by=flops",
         "strategy.by: a language without layers has no flops",
         at=bits,
+    ),
+    usage(
+        "ablate --grammar bits.lark --task table:bits.csv --seeds 1 --output runs",
+        "whole-0: ",
+        "; name another --output",
+        at=both(bits, ablated),
+    ),
+    usage(
+        "run --grammar bits.lark --task table:bits.csv --learn-from runs/words",
+        "learn_from is for the surrogate that screens",
+        at=both(bits, words),
+    ),
+    usage(
+        "run --grammar bits.lark --task table:bits.csv --learn-from runs/words --set search.screen=4 "
+        "--set search.objectives=['-fitness']",
+        "learn_from: ",
+        "not for -fitness",
+        at=both(bits, words),
+    ),
+    usage(
+        "learn words -o better.lark --prune 2",
+        "--prune needs LightGBM: pip install 'evosearch[lightgbm]'",
+        at=words,
+        patches={"sys.modules": {"lightgbm": None}},
     ),
     usage("bench x --grammar mlp --policies best", "no policy named 'best'; there are: ", "uniform"),
     usage("cache gc", "--older-than DAYS"),

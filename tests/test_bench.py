@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evosearch import bench
+from evosearch import bench, grammar, operators, tasks
+from evosearch.architecture import Space
 from evosearch.errors import GrammarError, TaskError, UsageError
-from evosearch.search import SearchSettings
+from evosearch.search import Search, SearchSettings
 
 CELLS = """
 // input: none
@@ -110,10 +111,56 @@ def test_csv_and_plot_hold_every_entrant(results: list[bench.Result], tmp_path: 
     assert [line.count("L") for line in lines] == [len(BUDGETS) - 1] * 3
 
 
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory: pytest.TempPathFactory) -> bench.Arena:
+    """The cells, each taking as many seconds as its letters say, a tenth of an evaluation a tenth of that."""
+    folder = tmp_path_factory.mktemp("timed")
+    lines = ["arch,val,test,train_seconds,val@0.1"]
+    for cell in itertools.product("abc", repeat=4):
+        validation, test = value(cell)
+        lines.append(f'"cell({",".join(cell)})",{validation},{test},{10 * (1 + cell.count("c"))},{validation / 2}')
+    (folder / "cells.csv").write_text("\n".join(lines))
+    (folder / "cells.lark").write_text(CELLS)
+    return bench.Arena(f"table:{folder / 'cells.csv'}", str(folder / "cells.lark"))
+
+
+def test_the_clock_goes_by_what_evaluations_took(timed: bench.Arena) -> None:
+    """By hand: a search's evaluations one after another, each counted where it ended by then; later ones are not."""
+    settings = SearchSettings(population=8, budget=40, objectives=("+val",))
+    (found,) = bench.compare(timed, [bench.Entrant("q", settings)], range(3), (60, 150, 400), jobs=1, clock=True)
+    task = tasks.load(timed.task)
+    assert isinstance(task, tasks.DirectTask)
+    for seed, figures in enumerate(found.figures):
+        search = Search(Space(grammar.load(timed.grammar), None, None), replace(settings, seed=seed), operators.find())
+        now, best, at = 0.0, (-1.0, np.nan), {}
+        while (proposal := search.ask()) is not None and now <= 400:
+            score = task.evaluate(proposal.text, proposal.derivation, proposal.key, 0)
+            search.tell(proposal.number, score)
+            now += score.objectives["train_seconds"]
+            best = max(best, (score.objectives["val"], score.metrics["test"]), key=lambda pair: pair[0])
+            at[now] = best[1]
+        wanted = [at[max(ended for ended in at if ended <= budget)] for budget in (60, 150, 400)]
+        assert list(figures) == wanted
+
+
+def test_rungs_take_their_share_of_the_time(timed: bench.Arena) -> None:
+    """Short evaluations are a tenth as long, and only whole ones count as found."""
+    settings = SearchSettings(population=8)
+    competing = bench.entrants(["aging"], ["q"], settings, rungs=[(), (0.1,)])
+    assert [one.name for one in competing] == ["random", "aging q", "aging q rungs 0.1"]
+    _, plain, halved = bench.compare(timed, competing, range(6), (60, 180), jobs=1, clock=True)
+    assert halved.figures[:, 1].mean() > 70
+    first = [steps[0][0] for steps in halved.improvements]
+    assert min(first) > 10  # at least three short ones, and a whole one
+    assert all(now <= 180 for steps in (*plain.improvements, *halved.improvements) for now, _ in steps)
+
+
 def test_what_cannot_be_compared_is_refused(arena: bench.Arena) -> None:
     entrant = bench.Entrant("q", SearchSettings())
     with pytest.raises(UsageError, match="at least one seed"):
         bench.compare(arena, [entrant], [], BUDGETS, jobs=1)
+    with pytest.raises(UsageError, match="does not say what an evaluation took; name its column"):
+        bench.compare(arena, [entrant], [0], BUDGETS, jobs=1, clock=True)
 
 
 @pytest.mark.parametrize("wrong", ["task", "grammar"])

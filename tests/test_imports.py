@@ -19,7 +19,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
     ("serving",),
     ("study", "estimators", "inference"),
-    ("engine", "bench", "final", "check", "learned"),
+    ("engine", "bench", "final", "check", "learned", "ablation"),
     ("config", "report", "logs", "formats"),
     ("results", "given", "auto"),
     ("search",),

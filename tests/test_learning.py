@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -200,6 +202,36 @@ def test_evolve_learn_writes_a_grammar_and_says_what_changed(
     assert "best 10 of 20 candidates" in capsys.readouterr().out
     with pytest.raises(UsageError, match=r"ends in \.lark"):
         learned.write(cells, tmp_path / "better.txt")
+
+
+def test_what_does_harm_is_pruned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a made-up table `d` is bad and the others make little difference: `d` alone gets p=0, and is read still."""
+    pytest.importorskip("lightgbm", reason="an extra")
+    (tmp_path / "cells.lark").write_text('// input: none\nstart: op op op -> cell\nop: "a" | "b" | "c" | "d"\n')
+    texts = ["".join(text) for text in itertools.product("abcd", repeat=3)]
+    rows = "".join(f"{text},{-3 * text.count('d') + 0.01 * index % 0.1}\n" for index, text in enumerate(texts))
+    (tmp_path / "table.csv").write_text("key,+fitness\n" + rows)
+    config = load(
+        None,
+        {"grammar": str(tmp_path / "cells.lark"), "task": f"table:{tmp_path / 'table.csv'},fitness=+fitness",
+         "search.strategy": "random", "search.budget": 60, "search.objectives": ["+fitness"]},
+    )  # fmt: skip
+    engine.start(config, tmp_path / "run", Silent())
+    file = tmp_path / "pruned.lark"
+    assert main(["learn", str(tmp_path / "run"), "-o", str(file), "--prune", "1", "--json"]) == 0
+    (op,) = json.loads(capsys.readouterr().out)["changed"]
+    assert [weight == 0 for weight in op["after"]] == [False, False, False, True]
+    assert "; pruned" in file.read_text()
+    there = Space(grammar.load(file), None, None)
+    rng = np.random.default_rng(0)
+    assert "d" not in "".join(there.render(there.draw(rng)) for _ in range(300))
+    assert there.render(there.parse("dad")) == "dad"
+
+
+def test_pruning_says_what_it_needs(cells: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(UsageError, match=r"--prune needs LightGBM: pip install 'evosearch\[lightgbm\]'"):
+        learned.write(cells, tmp_path / "x.lark", prune=1)
 
 
 @pytest.mark.slow

@@ -15,10 +15,14 @@ from torch.nn import functional
 
 from evosearch import check, engine, plugins
 from evosearch import config as configuration
+from evosearch.engine.setup import prepare
 from evosearch.errors import ConfigError
-from evosearch.evaluation.proxies import WORST, Probe, measured
+from evosearch.evaluation.proxies import WORST, Probe, measured, probe
+from evosearch.features import Features
+from evosearch.individual import Individual, fitness_class
 from evosearch.store.run import Run
 from evosearch.taps import ACTIVATIONS, NORMS, tapped
+from evosearch.tasks import Task
 from tests.spaces import headed, space
 from tests.watch import Silent
 
@@ -238,6 +242,53 @@ def test_synflow_is_the_published_one(letters: str, published: float) -> None:
     assert value("synflow", at) == pytest.approx(published, abs=0.4)
 
 
+def test_entropies_are_those_of_the_channels_covariance() -> None:
+    """Noise that is kept is spread over all channels: log C; what has one direction only: 0. Each stage by itself."""
+    torch.manual_seed(0)
+    flat = nn.Conv2d(16, 16, 1, bias=False)
+    nn.init.constant_(flat.weight, 0.1)
+    pieces = [nn.Identity(), flat, nn.Conv2d(16, 4, 3, bias=False)]
+    at = Probe(lambda: nn.Sequential(*pieces), torch.randn(32, 16, 12, 12), torch.zeros(32), None, 0, lambda: pieces)  # type: ignore[arg-type]
+    first, second, third = at.entropies()
+    assert first == pytest.approx(math.log(16), abs=0.01)
+    assert second == pytest.approx(0, abs=1e-4)
+    assert 0 <= third <= math.log(4)
+    assert value("az_expressivity", at) == pytest.approx(math.log(16) + third, abs=0.05)
+    assert value("az_progressivity", at) == pytest.approx(-math.log(16), abs=0.01)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_an_orthogonal_stage_is_trained_best(stride: int) -> None:
+    """Its Jacobian keeps sizes: 0; one that triples them 2 - 3 - 1/3. What changes nothing is passed over."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(4, 4 * stride**2, stride, stride, bias=False)
+    nn.init.orthogonal_(layer.weight)
+    x = torch.randn(64, 4, 32, 32)
+
+    def trainability(factor: float) -> float:
+        scaled = nn.Conv2d(4, 4 * stride**2, stride, stride, bias=False)
+        scaled.weight.data = factor * layer.weight.data
+        pieces = [nn.Identity(), scaled]
+        return value("az_trainability", Probe(lambda: scaled, x, torch.zeros(64), None, 0, lambda: pieces))  # type: ignore[arg-type]
+
+    assert trainability(1.0) == pytest.approx(0, abs=0.03)
+    assert trainability(3.0) == pytest.approx(2 - 3 - 1 / 3, abs=0.3)
+
+
+def test_the_aggregate_chooses_what_is_bad_in_nothing() -> None:
+    """Against the formula, sum of log(rank / n), over a whole population; each is drawn by its place in it."""
+    rng = np.random.default_rng(0)
+    made = fitness_class(2)
+    pairs = [(9.0, 0.1), (0.1, 9.0), (5.0, 5.0), (0.0, 0.0)]
+    population = [
+        Individual(None, f"{at}", "", made(pair), (), "", at)  # type: ignore[arg-type]
+        for at, pair in enumerate(pairs)
+    ]
+    select = BUNDLED.get("select", "log_rank")
+    assert {one.born for one in select(population, 20, rng, size=64)} == {2}
+    assert len({one.born for one in select(population, 200, rng, size=1)}) == 4
+
+
 # --- in a run -------------------------------------------------------------------------------------------------------
 
 
@@ -270,6 +321,39 @@ def test_a_search_for_proxies_trains_nothing(tmp_path: Path, monkeypatch: pytest
     assert all(score["status"] == "ok" and not score["curve"] for score in scores)
     best = max(scores, key=lambda score: score["objectives"]["synflow"])
     assert json.loads((tmp_path / "run" / "best" / "metrics.json").read_text())["key"] == best["key"]
+
+
+def test_a_surrogate_sees_proxies_of_every_draft() -> None:
+    """A column for each, of the network as it will be trained; the digest of scores is that of a run without."""
+    settings = {"grammar": "tiny_cnn", "task": "digits", "search.screen": 3}
+    plain = prepare(configuration.load(None, settings))
+    setup = prepare(configuration.load(None, {**settings, "search.proxies": ["l2"]}))
+    search = setup.search()
+    assert search.screen is not None
+    assert setup.digests["recipe"] == plain.digests["recipe"]
+    derivation = setup.space.draw(np.random.default_rng(0))
+    row = search.screen.model.features(derivation)
+    assert (row[:-1] == Features(setup.space)(derivation)).all()
+    assert isinstance(setup.task, Task)
+    architecture, recipe = setup.space.read(derivation), setup.config.recipe
+    at = probe(architecture, setup.task, recipe, recipe.training_seed(architecture.key))
+    assert row[-1] == pytest.approx(np.log1p(value("l2", at)), rel=1e-6)
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_on_measures_its_drafts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended half-way, it expects of each candidate what the run expected that nobody ended."""
+    settings: dict[str, object] = {
+        "search.objectives": ["l2"], "search.screen": 3, "search.proxies": ["naswot"], "search.lookahead": 1,
+        "search.surrogate": "ridge", "search.population": 5,
+    }  # fmt: skip
+    run(tmp_path / "whole", monkeypatch, **settings, **{"search.budget": 50})
+    run(tmp_path / "half", monkeypatch, **settings, **{"search.budget": 40})
+    engine.resume(tmp_path / "half/run", Silent(), budget=50)
+    half, whole = (list(Run.open(tmp_path / name / "run").records()) for name in ("half", "whole"))
+    expected = [one["expected"] for one in half if one.get("expected")]
+    assert len(expected) == 50 - 33
+    assert expected == [one["expected"] for one in whole if one.get("expected")]
 
 
 def test_proxies_of_what_is_not_trained_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

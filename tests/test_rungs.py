@@ -9,12 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evosearch import config as configuration
 from evosearch import grammar, operators, tasks
 from evosearch.architecture import Limits, Space
 from evosearch.errors import ConfigError, TaskError
 from evosearch.individual import Individual, fitness_class
+from evosearch.report.reading import read_run
 from evosearch.search import Proposal, Search, SearchSettings
+from evosearch.store.run import Run
 from evosearch.tasks.share import share_of, share_rows
+from tests.chaos.sessions import child, killed, logged, session
+from tests.journals import journal_digest
 from tests.searching import run_out
 
 WORDS = '// input: none\nstart: letter letter letter letter\nletter: "a" | "b" | "c" | "d" | "e"\n'
@@ -201,3 +206,37 @@ def test_a_table_has_rungs_where_it_has_columns(tmp_path: Path) -> None:
     assert found[1.0] == {"fitness": 5, "cost": 100, "other": 7}
     with pytest.raises(TaskError, match=r"0\.1, 0\.3"):
         task.at(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shorten", ["epochs", "rows"])
+def test_rungs_of_real_trainings_are_the_same_after_kills_and_with_more_workers(shorten: str, tmp_path: Path) -> None:
+    """Digits, three rungs that grow: each evaluation is as long as its rung says, and the best is trained in whole."""
+
+    def training(workers: int = 1) -> configuration.Config:
+        return configuration.load(None, {
+            "task": "digits", "grammar": "tiny_cnn", "seeds": [], "search.budget": 24, "search.rungs": [0.25, 0.5],
+            "search.eta": 2, "search.grow": True, "search.population": 5, "search.lookahead": 3,
+            "recipe.epochs": 4, "recipe.shorten": shorten, "final.epochs": 2, "limits.max_params": 20_000,
+            "limits.max_flops": 1_500_000, "workers.workers": workers,
+        })  # fmt: skip
+
+    def work(_: int, folder: Path, acknowledged: Path | None) -> None:
+        session(training(), folder, acknowledged)
+
+    plain, workers, broken, acknowledged = (tmp_path / name for name in ("plain", "workers", "broken", "acknowledged"))
+    session(training(), plain)
+    session(training(2), workers)
+    rng, hits = np.random.default_rng(3), 0
+    while hits < 3:
+        more = int(rng.integers(7))
+        hits += killed(child(work, 0, broken, acknowledged), acknowledged, more, float(rng.uniform(0, 0.5)))
+    session(training(), broken)
+    for other in (workers, broken):
+        assert journal_digest(Run.open(other)) == journal_digest(Run.open(plain))
+        assert logged(other) == logged(plain)
+    found = read_run(plain)
+    lengths = {one.fidelity: len(one.score["curve"]) for one in found.scored() if one.score and one.status == "ok"}
+    assert lengths == ({0.25: 1, 0.5: 2, 1.0: 4} if shorten == "epochs" else dict.fromkeys(lengths, 4))
+    assert len(lengths) > 1
+    assert found.metrics["test"]["accuracy"] > 0.5

@@ -32,10 +32,20 @@ def bench(
     screens: Annotated[
         str, typer.Option(metavar="NUMBERS", help="Drafts for each proposal to compare, by commas; 1: no screening.")
     ] = "1",
+    rungs: Annotated[
+        str,
+        typer.Option(metavar="SHARES", help="Each search with these rungs, too, as in 0.11,0.33.", show_default=False),
+    ] = "",
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each, with seeds 0 to N - 1.")] = 20,
     budgets: Annotated[
         str, typer.Option(metavar="NUMBERS", help="Evaluations after which figures are taken.")
     ] = "50,100,200,500",
+    seconds: Annotated[
+        str,
+        typer.Option(
+            metavar="NUMBERS", help="In place of evaluations: seconds, by the table's cost column.", show_default=False
+        ),
+    ] = "",
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of [search], as in --set search.window=20."),
@@ -50,7 +60,8 @@ def bench(
     Random search always takes part, and where candidates are networks, so do the walks by FLOPs and by parameters.
     RI is the relative improvement over random search, in per cent; ± is half the width of the mean's 95 % interval;
     found is the share of seeds that had the best fitness of all by then, to best the evaluations that took in the
-    median.
+    median. With --seconds all this is by a clock that goes by what the table says each evaluation took, one after
+    another; a share of one, as --rungs asks for it, takes what its own column says, else that share.
     """
     from evosearch import bench as benchmark
     from evosearch import config as configuration
@@ -59,24 +70,28 @@ def bench(
     search = configuration.load(None, overrides).search
     sized = benchmark.sized(grammar)
     drafts = _numbers("screens", screens)
-    competing = benchmark.entrants(_names(strategies), _names(policies), search, drafts, sized)
-    steps = _numbers("budgets", budgets)
+    shares = [(), _shares(rungs)] if rungs else []
+    competing = benchmark.entrants(_names(strategies), _names(policies), search, drafts, sized, shares)
+    steps = _numbers("seconds", seconds) if seconds else _numbers("budgets", budgets)
+    unit = "seconds" if seconds else "evaluations"
 
     def progress(name: str, done: int, total: int) -> None:
         if sys.stderr.isatty():
             print(f"\r{name}: {done}/{total}\x1b[K", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
-    results = benchmark.compare(benchmark.Arena(task, grammar), competing, range(seeds), steps, jobs, progress)
+    results = benchmark.compare(
+        benchmark.Arena(task, grammar), competing, range(seeds), steps, jobs, progress, bool(seconds)
+    )
     rows = benchmark.table(results, steps)
     if csv is not None:
         benchmark.write_csv(rows, csv)
     if svg is not None:
-        svg.write_text(benchmark.svg(rows, f"{grammar}, {seeds} seeds"), encoding="utf-8")
+        svg.write_text(benchmark.svg(rows, f"{grammar}, {seeds} seeds", unit=unit), encoding="utf-8")
     if as_json:
         output.as_json(rows)
         return DONE
     output.table(
-        ("search", "evaluations", "mean", "±", "deviation", "RI %", "found %", "to best"),
+        ("search", unit, "mean", "±", "deviation", "RI %", "found %", "to best"),
         [
             (
                 row["entrant"],
@@ -97,6 +112,15 @@ def bench(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    from evosearch.errors import UsageError
+
+    try:
+        return tuple(float(share) for share in _names(text))
+    except ValueError:
+        raise UsageError(f"--rungs {text}: say shares of an evaluation by commas, as in 0.11,0.33") from None
 
 
 def _numbers(option: str, text: str) -> list[int]:

@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from evosearch.cli import bench, compress, export, grammars, layers, report, results, search, serve, upkeep, watch, work
+from evosearch.cli import (
+    ablate,
+    bench,
+    compress,
+    export,
+    grammars,
+    layers,
+    report,
+    results,
+    search,
+    serve,
+    upkeep,
+    watch,
+    work,
+)
 from evosearch.cli.help import Group
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted. RUN is a folder, or a name in runs/."
@@ -21,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (search, serve, work, results, report, watch, export, compress, grammars, layers, upkeep, bench):
+for group in (search, serve, work, results, report, watch, export, compress, grammars, layers, upkeep, bench, ablate):
     group.register(app)
 
 

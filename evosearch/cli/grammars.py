@@ -207,17 +207,21 @@ def learn(
         float, typer.Option(min=0, help="Choices that the grammar's own weights count for.")
     ] = 5.0,
     mix: Annotated[float, typer.Option(min=0, max=1, help="Share of the grammar's own weights in the result.")] = 0.05,
+    prune: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Alternatives at the most that do harm, which get p=0.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> int:
     """Write a run's grammar with the probabilities that its best candidates give.
 
-    An ordinary grammar file, with a comment on each line that changed: search in it, or change it further.
+    An ordinary grammar file, with a comment on each line that changed: search in it, or change it further. With
+    --prune, what lowered the rank of the candidates that had it, as boosted trees tell it, is read but never drawn.
     """
     from evosearch import learned
     from evosearch.cli.runs import folder_of
 
     output.check_target("--output", output_file, new_folder=True)
-    written = learned.write(folder_of(run), output_file, best=best, concentration=concentration, mix=mix)
+    written = learned.write(folder_of(run), output_file, best=best, concentration=concentration, mix=mix, prune=prune)
     choices, found = written.learned.choices.all, written.learned
     if as_json:
         output.as_json(

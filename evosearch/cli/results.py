@@ -157,10 +157,12 @@ KeyArgument = Annotated[
 def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption = False) -> int:
     """Why a candidate is there, or why it failed.
 
-    Its parents, what the operator changed, its curve, cost and limits, and its error with the log.
+    Its parents, what the operator changed, what a surrogate expected and what came, its curve, cost and limits, and
+    its error with the log.
     """
     from evosearch.cli.runs import folder_of
     from evosearch.report.ancestry import marked_up, nearest_parent
+    from evosearch.report.foresight import came
     from evosearch.report.live import sparkline
     from evosearch.report.reading import read_run
 
@@ -170,9 +172,12 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
     nearest = reading.candidates[nearest_parent(reading, one)] if parents else None
     change = marked_up(nearest.text, one.text) if nearest else ""
     log = reading.log(one)
+    quantile = came(reading, one) if one.expected is not None else None
     if as_json:
         described = [reading.describe(parent) for parent in parents]
-        output.as_json({**reading.describe(one), "parents": described, "change": change, "log": log})
+        told = one.expected and {"quantile": one.expected[0], "deviation": one.expected[1], "came": quantile}
+        added = {"parents": described, "change": change, "log": log, "expected": told}
+        output.as_json({**reading.describe(one), **added})
         return DONE
     named = [_named(reading, parent) for parent in parents]
     curve = one.score["curve"] if one.score else ()
@@ -183,7 +188,8 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
             ("made by", f"{one.operator} of {' and '.join(named)}" if named else one.operator),
             ("change", change),
             ("text", "" if change else one.text),
-            ("came to", _outcome(reading, one)),
+            ("expected", _expected(one)),
+            ("came to", _outcome(reading, one) + ("" if quantile is None else f": better than {quantile:.0%} so far")),
             ("evaluated", "" if one.fidelity == 1 else f"{one.fidelity:.3g} of a whole evaluation: not the last rung"),
             ("curve", f"{sparkline(curve)}  {curve[0]:.4f} to {curve[-1]:.4f}, {epochs}" if curve else ""),
             ("cost", f"{one.cost['params']:,} parameters, {one.cost['flops']:,} FLOPs" if one.cost else ""),
@@ -199,6 +205,14 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
 
 def _named(reading: RunReading, one: Candidate) -> str:
     return f"{one.number} ({short(one.key)}, {_outcome(reading, one)})"
+
+
+def _expected(one: Candidate) -> str:
+    """What the surrogate expected, before the candidate was evaluated."""
+    if one.expected is None:
+        return ""
+    quantile, deviation = one.expected
+    return f"to be better than {quantile:.0%} so far, give or take {100 * deviation:.0f} points"
 
 
 def _outcome(reading: RunReading, one: Candidate) -> str:

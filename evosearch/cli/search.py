@@ -14,7 +14,7 @@ from evosearch.cli.help import Command
 from evosearch.report.text import count, duration, figure, short, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from evosearch.config import Config
     from evosearch.report.live import LiveView, PlainView
@@ -86,6 +86,9 @@ def run(
             "NAME", SEARCH, "proposal, or arrival: faster with uneven candidates, not repeatable.", default="proposal"
         ),
     ] = None,
+    learn_from: Annotated[
+        list[str] | None, option("RUN", SEARCH, "Another run, for the surrogate that screens; again for more.")
+    ] = None,
     epochs: Annotated[int | None, option("N", SEARCH, "Of each candidate's training.", min=1)] = None,
     seed: Annotated[int | None, option("N", SEARCH, "Of all randomness.", min=0, default="0")] = None,
     operators: Annotated[list[Path] | None, option("FOLDER", SEARCH, "Operators of your own; again for more.")] = None,
@@ -116,6 +119,7 @@ def run(
 ) -> int:
     """Search for a network: evolve, train, test, save."""
     from evosearch import config as configuration
+    from evosearch.cli.runs import folder_of
 
     flags: dict[str, Any] = {
         "grammar": grammar,
@@ -126,6 +130,7 @@ def run(
         "operators": [str(path) for path in operators] if operators else None,
         "name": name,
         "log": _without_none(log),
+        "learn_from": [str(folder_of(other)) for other in learn_from] if learn_from else None,
         "time": time,
         "ensemble.members": 1 if single else None,
         "search.budget": budget,
@@ -426,13 +431,20 @@ def status(
             ("failed", ", ".join(f"{number} {kind}" for kind, number in sorted(state["failures"].items()))),
             (
                 "best",
-                f"{figure(best['fitness'])}  {short(best['key'])}{_size(best['params'])}" if best else "none yet",
+                f"{figure(best['fitness'])}  {short(best['key'])}{_size(best['params'])}{_share(best)}"
+                if best
+                else "none yet",
             ),
             ("test", ", ".join(f"{name} {value:.4f}" for name, value in state["test"].items())),
             ("last score", f"{duration(state['idle_seconds'])} ago" if state["idle_seconds"] is not None else ""),
         ]
     )
     return 0
+
+
+def _share(best: Mapping[str, Any]) -> str:
+    """Of what part of an evaluation the best score is, where the longest one so far is no whole one."""
+    return f"  by {best['fidelity']:.3g} of an evaluation" if "fidelity" in best else ""
 
 
 def _size(params: int | None) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from evosearch import config as configuration
 from evosearch import workers as pools
 from evosearch.engine import timing
+from evosearch.engine.prior import PRIOR_FILE, written
 from evosearch.engine.replay import (
     UNCHANGED,
     Changes,
@@ -115,6 +116,8 @@ def begun(setup: Setup, folder: Path, watch: Watch, began: float | None = None) 
     first = search.ask()  # before anything is written: limits that no architecture meets are found here
     files = {f"grammar/{name}": text for name, text in setup.grammar.source.items()}
     files |= {f"grammar/seeds/{name}.arch": f"{text}\n" for name, text in setup.seed_texts.items()}
+    if config.learn_from:
+        files[PRIOR_FILE] = written(setup.prior, setup.space)
     files["config.toml"] = configuration.dumps(config)
     files["environment.json"] = json.dumps(_environment(setup), indent=2) + "\n"
     header = {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from evosearch import config as configuration
 from evosearch import logs, paths
 from evosearch.engine import former
+from evosearch.engine.prior import PRIOR_FILE
 from evosearch.engine.setup import prepare
 from evosearch.errors import CandidateRefused, RunChanged, SpaceExhausted, TaskError, UsageError
 from evosearch.report.standing import standing
@@ -167,7 +168,9 @@ def setup_of(run: Run, config: Config, device: str | None = None) -> Setup:
     """
     grammar = run.folder / "grammar"
     try:
-        setup = prepare(config, grammar / str(run.header["grammar_file"]), grammar / "seeds", header=run.header)
+        prior = run.text(PRIOR_FILE) if config.learn_from else None
+        file = grammar / str(run.header["grammar_file"])
+        setup = prepare(config, file, grammar / "seeds", header=run.header, prior=prior)
     except TaskError as error:
         raise TaskError(f"{error}; where the run's data lies elsewhere now, resume it with --task") from None
     if device is not None:

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 from evosearch import grammar as language
 from evosearch import logs, paths, plugins, tasks, workers
 from evosearch.auto import fitting
+from evosearch.engine.measuring import Measured
+from evosearch.engine.prior import gathered
+from evosearch.engine.prior import read as read_prior
 from evosearch.errors import ArchitectureError, ConfigError, ShapeError, UsageError
 from evosearch.evaluation import measures, proxies, stopping
 from evosearch.evaluation.evaluators import Spec, evaluator
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from evosearch.architecture import Space
     from evosearch.config import Config
+    from evosearch.engine.prior import Known
     from evosearch.evaluation.measures import Objective
     from evosearch.evaluation.stopping import StopRule
     from evosearch.grammar.core import Derivation, Grammar
@@ -58,6 +62,7 @@ class Setup:
     objectives: tuple[Objective, ...]
     rule: StopRule | None
     device_used: str | None = None
+    prior: tuple[Known, ...] = ()
 
     @cached_property
     def device(self) -> str:
@@ -105,7 +110,9 @@ class Setup:
         seen = proxies.named(config.recipe, signs, self.operators)
         context = Context(self.space, self.task, config.recipe, resources, self.rule, signs, proxies=seen)
         usual = evaluator(context, _evaluator(config, self.operators)).digest
-        own = {name: version for name, version in self.operators.used.items() if name.partition("/")[0] in SCORING}
+        asked = {f"proxy/{name}" for name in seen}  # not those that the surrogate alone looks at
+        used = {name: version for name, version in self.operators.used.items() if name.partition("/")[0] in SCORING}
+        own = {name: version for name, version in used.items() if name.partition("/")[0] != "proxy" or name in asked}
         if isinstance(self.task, Task):
             names = [one.name for one in self.objectives if f"measure/{one.name}" not in own]
             taken = measures.asked(names, {}, config.hardware, usual=not config.evaluator)
@@ -143,11 +150,21 @@ class Setup:
         mutations = tuple(sorted(self.operators.usual("mutate", preserving=True))) if inherited else search.mutations
         return replace(search, objectives=tuple(map(str, self.objectives)), mutations=mutations)
 
+    @cached_property
+    def features(self) -> Measured | None:
+        """What the surrogate sees where the search names proxies; None where it sees what it sees of any grammar."""
+        names = self.config.search.proxies
+        if not names or self.config.search.screen == 1:
+            return None
+        seen = {name: self.operators.get("proxy", name) for name in names}
+        return Measured(self.space, seen, self.task, self.config.recipe)
+
     def search(self) -> Search:
         """The run's search before its first proposal; it has asked for the operators that it uses."""
         return Search(
             self.space, self.settings, self.operators,
-            seeds=self.seeds, own=self.config.strategy, history=self.rule is not None,
+            seeds=self.seeds, own=self.config.strategy, history=self.rule is not None, features=self.features,
+            prior=self.prior,
         )  # fmt: skip
 
     def restored(self, state: Mapping[str, Any], journal: Iterable[Mapping[str, Any]]) -> Search:
@@ -155,6 +172,7 @@ class Setup:
         return Search.restore(
             self.space, self.settings, self.operators, state,
             seeds=self.seeds, own=self.config.strategy, history=self.rule is not None, journal=journal,
+            features=self.features, prior=self.prior,
         )  # fmt: skip
 
     def spec(self, grammar_file: Path, folder: Path) -> Spec:
@@ -183,12 +201,14 @@ def prepare(
     seed_texts: Mapping[str, str] | None = None,
     header: Mapping[str, Any] | None = None,
     task: AnyTask | None = None,
+    prior: str | None = None,
 ) -> Setup:
     """Read all that the configuration names. Raises EvosearchError; writes nothing.
 
     grammar_file, seed_folder: where a run's own copies lie, for a run that is resumed. seed_texts: seeds by name,
     in place of the config's. header: of a run that is resumed; its objectives are those that it was started with.
-    task: the config's, where it is loaded already.
+    task: the config's, where it is loaded already. prior: the run's own file of what it learns from, in place of the
+    runs that the configuration names.
     """
     file = grammar_file or paths.find("grammars", config.grammar, ".lark")
     read = language.load(file)
@@ -211,7 +231,10 @@ def prepare(
             seeds[name] = space.parse(text)
         except ArchitectureError as error:
             raise ArchitectureError(f"seed {name}: {error}") from None
-    return Setup(config, read, file, space, task, own, seeds, texts, objectives, rule)
+    if config.learn_from and config.search.screen == 1:
+        raise ConfigError("learn_from is for the surrogate that screens; say how many drafts: search.screen = 20")
+    known = gathered(config.learn_from, space, objectives) if prior is None else read_prior(prior, space)
+    return Setup(config, read, file, space, task, own, seeds, texts, objectives, rule, prior=known)
 
 
 def task_of(config: Config, own: Operators) -> AnyTask:
@@ -288,7 +311,7 @@ def _objectives(
     names = [measures.name_of(text) for text in asked]
     mine = measures.asked(names, own.own("measure"), config.hardware, usual=not config.evaluator)
     seen = proxies.named(config.recipe, names, own)
-    if seen and not isinstance(task, Task):
+    if (seen or config.search.proxies) and not isinstance(task, Task):
         raise ConfigError(f"proxies are of networks that are trained, and {task.name} scores candidates by itself")
     context = Context(space, task, config.recipe, Resources(), measures=mine, proxies=seen)
     known = evaluator(context, _evaluator(config, own)).measures

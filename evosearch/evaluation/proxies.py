@@ -40,6 +40,8 @@ class Probe:
 
     build: the network anew, its initial weights the same each time. x: (examples, *input shape), normalised. y: their
     targets as the loss takes them. loss: (outputs, targets) -> a scalar. classes: number of classes; 0 for numbers.
+    pieces: the network anew in the pieces that it computes one after the other: stem, steps of its outermost series,
+    head; None where it is known as a whole only.
     """
 
     build: Callable[[], nn.Module]
@@ -47,10 +49,36 @@ class Probe:
     y: Tensor
     loss: Callable[[Tensor, Tensor], Tensor]
     classes: int
+    pieces: Callable[[], list[nn.Module]] | None = None
 
     def network(self) -> nn.Module:
         """The network in training mode, so that norms use the batch's own statistics."""
         return self.build().train()
+
+    def stages(self) -> list[nn.Module]:
+        """The network's pieces in training mode, one where it is known as a whole only."""
+        return [piece.train() for piece in (self.pieces or (lambda: [self.build()]))()]
+
+    def entropies(self) -> list[float]:
+        """Of what leaves each stage for normal noise, how evenly it is spread over directions: the entropy of the
+        eigenvalues of the channels' covariance over all examples and positions, as shares of their sum.
+
+        Source: AZ-NAS (Lee and Ham 2024), its expressivity of one block.
+        """
+        import torch
+
+        found = []
+        stages = self.stages()
+        with torch.no_grad():
+            x = torch.randn_like(self.x)
+            for stage in stages:
+                x = stage(x)
+                rows = channels_last(x)
+                rows = rows - rows.mean(0)
+                values = torch.linalg.eigvalsh((rows.T @ rows / len(rows)).double()).clamp(min=0)
+                shares = values / values.sum()
+                found.append(float(-(shares * (shares + 1e-8).log()).sum()))
+        return found
 
     def weights(self, network: nn.Module) -> list[Tensor]:
         """The weights of its linear and convolution layers, without biases, in the order of its modules."""
@@ -82,6 +110,11 @@ class Probe:
         return found.flatten(1).double().numpy()
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """(rows, channels): a row for each example and position. x: (B, C, H, W), (B, S, D) or (B, D)."""
+    return x.movedim(1, -1).flatten(0, -2) if x.dim() == 4 else x.flatten(0, -2)
+
+
 def probe(architecture: Architecture, task: Task, recipe: Recipe, seed: int) -> Probe:
     """The probe of an architecture on a task. seed: of its initial weights."""
     import torch
@@ -97,8 +130,12 @@ def probe(architecture: Architecture, task: Task, recipe: Recipe, seed: int) -> 
         torch.manual_seed(seed)
         return network.build(architecture)
 
+    def pieces() -> list[nn.Module]:
+        torch.manual_seed(seed)
+        return network.segments(architecture)
+
     classes = task.outputs if task.kind.classes else 0
-    return Probe(build, x.float(), y, partial(_loss, task, recipe), classes)
+    return Probe(build, x.float(), y, partial(_loss, task, recipe), classes, pieces)
 
 
 def _loss(task: Task, recipe: Recipe, out: Tensor, y: Tensor) -> Tensor:

@@ -14,17 +14,14 @@ def canonical_form(root: Node) -> Form:
 
     One exception is `layers.nasbench201.Cell`'s, which follows its benchmark.
     """
-    forms: dict[int, Form] = {}
     stack = [root]
-    while stack:
+    while root.form is None:
         node = stack[-1]
-        if id(node) in forms:
-            stack.pop()
-            continue
-        waiting = [part for part in node.parts if id(part) not in forms]
+        waiting = [part for part in node.parts if part.form is None]
         if waiting:
             stack += waiting
             continue
         stack.pop()
-        forms[id(node)] = node.layer.canonical(node, [forms[id(part)] for part in node.parts])
-    return forms[id(root)]
+        if node.form is None:
+            node.form = node.layer.canonical(node, [part.form for part in node.parts if part.form is not None])
+    return root.form

@@ -56,9 +56,10 @@ class Node:
     """One use of a layer: its input and output shapes, its parts in the order they are called, what it all costs.
 
     A part that a layer calls twice at one shape is the same Node twice. slots: for each call, which part it was.
+    form: the canonical one, once it is known: offspring share most of their nodes with their parents.
     """
 
-    __slots__ = ("cost", "derivation", "inputs", "layer", "output", "parts", "slots")
+    __slots__ = ("cost", "derivation", "form", "inputs", "layer", "output", "parts", "slots")
 
     layer: Layer
     inputs: Shape
@@ -67,6 +68,7 @@ class Node:
     slots: tuple[int, ...]
     derivation: Derivation
     cost: Cost
+    form: Form | None
 
     def __init__(
         self,
@@ -81,6 +83,7 @@ class Node:
         self.layer, self.inputs, self.output, self.parts, self.slots = layer, inputs, output, parts, slots
         if derivation is not None:
             self.derivation = derivation
+        self.form = None
         self.cost = layer.cost(self) if cost is None else cost
 
     def __repr__(self) -> str:

@@ -36,6 +36,8 @@ class Columns:
     parents, ends: the numbers of earlier candidates that are named as parents, all in a row; those of n end at ends[n].
     orphans: whether no parents are named. at, seconds: when the score came, how long it took; NaN where that is not
     known. values: of a candidate that succeeded, by name, as `measured` in `report.figures`; NaN where there is none.
+    foreseen: candidates of which something was expected, by number; expected: of each the quantile of its first
+    objective.
     messages: of failures, by status and error: how many, and the first candidate of them.
     """
 
@@ -54,6 +56,8 @@ class Columns:
     operator_names: tuple[str, ...]
     status_names: tuple[str, ...]
     messages: Mapping[tuple[str, str], tuple[int, int]]
+    foreseen: NDArray[np.int64]
+    expected: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.proposed)
@@ -115,6 +119,7 @@ class Gathering:
         self._status_places: dict[str, int] = {}
         self._messages: dict[tuple[str, str], tuple[int, int]] = {}
         self._values = {name: array("d") for name in names}
+        self._foreseen, self._expected = array("q"), array("d")
 
     @property
     def notes(self) -> tuple[Record, ...]:
@@ -142,6 +147,9 @@ class Gathering:
         self._parents.extend([parent for parent in named if 0 <= parent < number])
         self._ends.append(len(self._parents))
         self._orphans.append(not named)
+        if expected := record.get("expected"):
+            self._foreseen.append(number)
+            self._expected.append(expected[0])
 
     def _score(self, record: Record) -> None:
         number = record["number"]
@@ -186,6 +194,8 @@ class Gathering:
             tuple(self._operator_places),
             tuple(self._status_places),
             dict(self._messages),
+            np.array(self._foreseen, dtype=np.int64),
+            np.array(self._expected, dtype=np.float64),
         )
 
 

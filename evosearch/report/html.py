@@ -12,7 +12,7 @@ from typing import Any
 
 from evosearch.report import figures
 from evosearch.report.figures import measured, number
-from evosearch.report.page import earnings, listing, progress, winner
+from evosearch.report.page import earnings, foresight, listing, progress, stopping, winner
 from evosearch.report.page.candidates import packed
 from evosearch.report.page.facts import Report, near
 from evosearch.report.page.markup import card, document, link, section, write
@@ -51,6 +51,8 @@ SECTIONS: tuple[tuple[str, str, Callable[[Report], str]], ...] = (
     ("winner", "The winner", winner.architecture),
     ("descent", "Descent", winner.descent),
     ("earned", "What earned", earnings.earned),
+    ("knew", "Who knew?", foresight.knew),
+    ("stopping", "Stopping early", stopping.stopped),
     ("losses", "Failures and duplicates", earnings.losses),
     ("all", "All candidates", listing.candidates),
     ("again", "Run it again", listing.again),

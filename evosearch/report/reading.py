@@ -36,7 +36,7 @@ REMEMBERED = 8_192  # candidates that were read from the journal and are kept fo
 class Candidate:
     """A proposal and, once it is in, its score (a Score as plain data).
 
-    fidelity: the share of a whole evaluation that it got. repeat: as a Proposal's.
+    fidelity: the share of a whole evaluation that it got. repeat, expected: as a Proposal's.
     """
 
     number: int
@@ -47,6 +47,7 @@ class Candidate:
     score: Mapping[str, Any] | None = None
     fidelity: float = 1.0
     repeat: int = 0
+    expected: tuple[float, float] | None = None
 
     @property
     def status(self) -> str:
@@ -122,6 +123,7 @@ class _Records:
             self._record(scored) if scored >= 0 else None,
             proposal.get("fidelity", 1.0),
             proposal.get("repeat", 0),
+            tuple(proposal["expected"]) if proposal.get("expected") else None,
         )
 
     def _record(self, offset: int) -> Any:

@@ -51,6 +51,8 @@ class Model:
     of the highest fidelity that has enough of them (as BOHB's, Falkner et al. 2018).
 
     surrogate: a function (x, y, rng) -> predict, as `estimators/surrogate/` has them. stream: randomness of a number.
+    prior: candidates of other runs with their quantiles there, rows before all others, with a column that says so; it
+    is fitted to them alone until there are scores enough.
     """
 
     def __init__(
@@ -60,8 +62,9 @@ class Model:
         objectives: int,
         stream: Callable[[int], np.random.Generator],
         features: Callable[[Derivation], Row] | None = None,
+        prior: Sequence[tuple[Derivation, tuple[float, ...]]] = (),
     ) -> None:
-        self.space, self.objectives = space, objectives
+        self.space, self.objectives, self.prior = space, objectives, prior
         self.features = features or Features(space)
         self._surrogate, self._stream = surrogate, stream
         self._rows: list[Row] = []
@@ -69,7 +72,7 @@ class Model:
         self._fidelities: list[float] = []
         self._scored: Counter[float] = Counter()
         self._drafted: dict[str, Row] = {}  # of proposals under way, by text: their figures are known already
-        self._fit: tuple[float, int] = (0.0, 0)
+        self._fit: tuple[float, int] = (0.0, -1)
         self._predictors: list[Predict] = []
 
     def follow(self, history: History) -> None:
@@ -89,11 +92,13 @@ class Model:
     @property
     def ready(self) -> bool:
         """Whether there are scores enough to learn from."""
-        return self._due()[1] > 0
+        return bool(self.prior) or self._due()[1] > 0
 
     def predict(self, x: Row) -> tuple[Values, Values]:
         """(rows, objectives): the expected quantiles and their deviations. x: (rows, width) figures."""
         self._refit()
+        if self.prior:
+            x = _of_run(x, other=False)
         means, deviations = zip(*(predictor(x) for predictor in self._predictors), strict=True)
         return np.stack(means, axis=1), np.stack(deviations, axis=1)
 
@@ -126,12 +131,23 @@ class Model:
             if self._fidelities[at] == fidelity and scores:
                 chosen.append(at)
                 scores -= value is not None
-        x = np.stack([self._rows[at] for at in chosen])
         failed = (-np.inf,) * self.objectives
+        x = np.array([self._rows[at] for at in chosen], dtype=np.float32)
         values = np.array([self._values[at] or failed for at in chosen], dtype=np.float64)
+        targets = [quantiles(column) for column in values.T] if chosen else [np.empty(0)] * self.objectives
+        if self.prior:
+            others = _of_run(np.stack([self.features(one) for one, _ in self.prior]), other=True)
+            x = np.concatenate([others, _of_run(x, other=False)]) if chosen else others
+            known = np.array([ranks for _, ranks in self.prior]).T
+            targets = [np.concatenate(pair) for pair in zip(known, targets, strict=True)]
         rng = self._stream(wanted[1])
-        self._predictors = [fitted(self._surrogate, x, quantiles(column), rng) for column in values.T]
+        self._predictors = [fitted(self._surrogate, x, target, rng) for target in targets]
         self._fit = wanted
+
+
+def _of_run(x: Row, *, other: bool) -> Row:
+    """Rows with a column more, 1 where they are another run's."""
+    return np.column_stack([x, np.full(len(x), other, dtype=np.float32)])
 
 
 def quantiles(values: Values) -> Values:

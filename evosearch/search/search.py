@@ -66,6 +66,7 @@ class Search:
         own: the strategy's own settings, the [strategy] table of a configuration.
         history: keep the history's rows also where the strategy does not need them: a stop rule or an estimator does.
         features: of a derivation, for screening; a faster one may stand in, with equal figures.
+        prior: candidates of other runs with their quantiles there, for the surrogate that screens.
 
     Raises ConfigError for a seed over a limit or settings that the strategy cannot follow, ArchitectureError for a seed
     that does not fit.
@@ -82,6 +83,7 @@ class Search:
         own: Mapping[str, Any] | None = None,
         history: bool = False,
         features: Callable[[Derivation], Row] | None = None,
+        prior: Sequence[tuple[Derivation, tuple[float, ...]]] = (),
     ) -> None:
         self.space = space.view() if settings.learn else space
         self.settings, self.operators = settings, operators
@@ -110,7 +112,7 @@ class Search:
         )
         self.strategy = self._strategy(tuple(seeds.values()), own or {})
         self._fold_draws = len(inspect.signature(self.strategy.fold).parameters) > 1
-        self.screen = self._screen(features)
+        self.screen = self._screen(features, prior)
         needed = self.strategy.needs_history or self.screen is not None or bool(settings.learn or settings.rungs)
         kept = history or needed
         self.history = History(len(self.objectives), kept=kept)
@@ -306,6 +308,8 @@ class Search:
         own: Mapping[str, Any] | None = None,
         history: bool = False,
         journal: Iterable[Mapping[str, Any]] = (),
+        features: Callable[[Derivation], Row] | None = None,
+        prior: Sequence[tuple[Derivation, tuple[float, ...]]] = (),
     ) -> Search:
         """The search that `state()` described. settings may have a larger budget; whatever else differs changes it.
 
@@ -313,7 +317,7 @@ class Search:
         """
         if state["version"] != STATE_VERSION:
             raise ConfigError(f"search state of version {state['version']}; this evosearch reads {STATE_VERSION}")
-        search = cls(space, settings, operators, policy, seeds, identify, own, history)
+        search = cls(space, settings, operators, policy, seeds, identify, own, history, features, prior)
         search._next, search._folded = state["next"], state["folded"]
         search.evaluated, search.exhausted = state["evaluated"], state["exhausted"]
         hall = [Individual.unpack(data, space, search._fitness) for data in state["hall"]]
@@ -626,14 +630,18 @@ class Search:
             repeat=proposal.repeat,
         )
 
-    def _screen(self, features: Callable[[Derivation], Row] | None) -> Screen | None:
+    def _screen(
+        self,
+        features: Callable[[Derivation], Row] | None,
+        prior: Sequence[tuple[Derivation, tuple[float, ...]]],
+    ) -> Screen | None:
         """What the drafts are screened by, where the settings ask for it."""
         settings = self.settings
         if settings.screen == 1:
             return None
         surrogate = self.operators.get("surrogate", settings.surrogate)
         model = Model(
-            self.space, surrogate, len(self.objectives), lambda number: self._stream(FITTING, number), features
+            self.space, surrogate, len(self.objectives), lambda number: self._stream(FITTING, number), features, prior
         )
         return Screen(model, settings.screen, settings.explore)
 

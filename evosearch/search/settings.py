@@ -36,8 +36,10 @@ class SearchSettings:
         where weights are inherited.
     screen: drafts of each proposal, of which the one that a surrogate expects most of is evaluated; 1: no screening.
     explore: share of screened proposals that are any one of the drafts.
-    surrogate: what learns from the scores so far: extra_trees, boosting, svr, ridge, or the name of a file of
-        estimators/surrogate/.
+    surrogate: what learns from the scores so far: extra_trees, boosting, svr, ridge, gbdt (LightGBM), or the name of a
+        file of estimators/surrogate/.
+    proxies: figures of a draft's untrained network that the surrogate sees beside those of its sentence, as naswot: of
+        all drafts, so for candidates that take far longer than these do.
     learn: scores after which the grammar's weights are learned anew, from the best tenth of the candidates by then,
         ten at the least; samples and mutations are drawn by them. 0: never.
     rungs: shares of an evaluation, rising and below 1, at which candidates are tried first: successive halving, see
@@ -74,6 +76,7 @@ class SearchSettings:
     screen: int = field(default=1, metadata={"neutral": 1})
     explore: float = field(default=0.1, metadata={"neutral": 0.1})
     surrogate: str = field(default="extra_trees", metadata={"neutral": "extra_trees"})
+    proxies: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
     learn: int = field(default=0, metadata={"neutral": 0})
     rungs: tuple[float, ...] = field(default=(), metadata={"neutral": ()})
     eta: int = field(default=3, metadata={"neutral": 3})

@@ -1,0 +1,114 @@
+"""Rules that end trainings early: what they foresee, and what the report says that they saved and cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evosearch.evaluation import stopping
+from evosearch.evaluation.stopping.curve import RENEWED, Curve, _features
+from evosearch.report.html import write_report
+from evosearch.report.reading import read_run
+from evosearch.report.stopping import happened, replayed
+from evosearch.store.framing import decode, encode
+from tests.report_runs import searched
+
+EPOCHS = 10
+NOISE = 0.01  # deviation of a figure
+Curves = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def curves(count: int, seed: int = 0, noise: float = NOISE) -> Curves:
+    """Saturating curves, (count, EPOCHS): ends of 0.5 to 0.95, their speeds of their own."""
+    rng = np.random.default_rng(seed)
+    ends, speeds = rng.uniform(0.5, 0.95, (count, 1)), rng.uniform(0.3, 1.0, (count, 1))
+    epochs = np.arange(1, EPOCHS + 1)
+    found: Curves = ends * (1 - np.exp(-speeds * epochs)) + noise * rng.standard_normal((count, EPOCHS))
+    return found
+
+
+def ended(rule: Curve, brief: Any, curve: Curves, sign: int = 1) -> int:
+    """After how many epochs the rule ends a training."""
+    return next((at for at in range(1, EPOCHS) if rule.stop(brief, tuple(curve[:at]), sign)), EPOCHS)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_curve_rule_saves_half_of_the_epochs_and_keeps_the_best_but_for_noise(sign: int) -> None:
+    """In order, each told of those before: half of all epochs at the least, and one is trained in whole that
+    is as good as the best."""
+    found, rule = sign * curves(200), Curve()
+    known: list[Curves] = []
+    for one in found:
+        known.append(one[: ended(rule, rule.brief(map(tuple, known)), one, sign)])
+    lengths = np.array([len(one) for one in known])
+    assert lengths.sum() < 0.55 * found.size
+    ends = sign * found[:, -1]
+    assert ends.max() - ends[lengths == EPOCHS].max() <= NOISE
+
+
+def test_one_in_twenty_that_it_ends_is_better_than_the_best_at_the_most() -> None:
+    """P(end <= best) >= 0.95 where the curves are of one kind with those that it has learned from."""
+    rule = Curve()
+    brief = rule.brief(map(tuple, curves(100)))
+    best = curves(100)[:, -1].max()
+    wrong = [one[-1] > best for one in curves(2000, seed=5) if ended(rule, brief, one) < EPOCHS]
+    assert len(wrong) > 1000
+    assert np.mean(wrong) <= 0.05
+
+
+def test_its_deviation_is_that_of_curves_left_out() -> None:
+    """Against fits without each curve in turn, by the same priors."""
+    found = curves(40)
+    _, _, fits = Curve().brief(map(tuple, found))  # type: ignore[misc]
+    from sklearn.linear_model import BayesianRidge, Ridge
+
+    x, y = _features(found[:, :3]), found[:, -1]
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    prior = BayesianRidge().fit(z, y)
+    left = [np.arange(40) != out for out in range(40)]
+    errors = [
+        y[~keep][0] - Ridge(alpha=prior.lambda_ / prior.alpha_).fit(z[keep], y[keep]).predict(z[~keep])[0]
+        for keep in left
+    ]
+    assert fits[2][1] == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=0.05)
+
+
+def test_what_a_training_is_told_is_plain_and_a_function_of_the_curves() -> None:
+    """It crosses processes as msgpack, and a rule that saw it grow says the same as one made anew."""
+    found, steady = [tuple(map(float, one)) for one in curves(60)], Curve()
+    for count in (19, 20, 25, 33, 60):
+        brief = steady.brief(found[:count])
+        anew = Curve().brief(found[:count])
+        assert brief == anew
+        assert (brief is None) == (count < 20)
+        again = decode(encode(brief))
+        assert [steady.stop(again, one[:3], 1) for one in found] == [steady.stop(brief, one[:3], 1) for one in found]
+    assert Curve().brief([(0.5,)] * 30) is None
+    assert Curve(least=20).brief(found[: 20 + RENEWED - 1])[2] == Curve().brief(found[:20])[2]  # type: ignore[index]
+
+
+def test_the_report_says_what_each_rule_would_have_saved_and_cost(tmp_path: Path) -> None:
+    """The median rule, by hand; the curves of these runs are straight, so that their ends are foreseen from the first
+    epoch on and nothing is lost.
+    """
+    searched(tmp_path / "run", budget=80, strategy="random", lookahead=3, failing=0.0)
+    run = read_run(tmp_path / "run")
+    tried = {one.rule: one for one in replayed(run)}
+    assert sorted(tried) == ["curve", "median"] == list(stopping.bundled())
+    lines = [one.score["curve"] for one in run.scored() if one.score]
+    rule, known, saved = stopping.find("median"), list[Any](), 0
+    assert rule is not None
+    for at, curve in enumerate(lines):
+        brief = rule.brief(known[: max(0, at - 3)])
+        ends = next((n for n in range(1, len(curve)) if rule.stop(brief, curve[:n], 1)), len(curve))
+        known.append(curve[:ends])
+        saved += len(curve) - ends
+    assert tried["median"].saved == saved > 50
+    assert tried["curve"].saved > 200
+    assert tried["curve"].lost == 0
+    page = write_report(tmp_path / "run").read_text()
+    assert f"{saved:,} ({100 * saved / sum(map(len, lines)):.0f} %)" in page
+    assert happened(run) is None
