@@ -687,7 +687,11 @@ CONFIGS = [
     usage("run --set recipe.lr=0", "recipe.lr is 0.0; it must be a number above 0"),
     usage("run --set recipe.epochs=abc", "recipe.epochs: input should be a valid integer", "not 'abc'"),
     usage("run --set recipe.momentum=1", "recipe.momentum is 1.0; it must be at least 0 and below 1"),
-    usage("run --set recipe.augment=['blur']", "recipe.augment", "'blur'; there are crop, shift, flip, cutout, warp, noise"),
+    usage(
+        "run --set recipe.augment=['blur']",
+        "recipe.augment",
+        "'blur'; there are crop, shift, flip, cutout, warp, noise",
+    ),
     usage(
         f"{TASK} points.csv --set recipe.augment=['flip']",
         "recipe.augment is for images, and points has none",
