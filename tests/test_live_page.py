@@ -100,16 +100,19 @@ def updates(server: Server, path: str, seen: dict[str, Any]) -> dict[str, Any] |
 
 def scored(folder: Path, count: int = 1) -> list[int]:
     """Propose and score so many more candidates, as a run at work does; their numbers."""
-    numbers = []
     with Run.open(folder, write=True) as run:
-        for number in range(run.proposals, run.proposals + count):
-            key = hashlib.blake2b(b"%d more" % number, digest_size=16).hexdigest()
-            made = {"number": number, "key": key, "text": "norm", "parents": [number - 1], "operator": "redraw"}
-            run.append_proposal({**made, "seed": number, "state": None})
-            proposal = SimpleNamespace(key=key, number=number, seed=number)
-            run.append_score(stamped(score_of(proposal, Cost(100, 100, 100, 1), 0.0), number))  # type: ignore[arg-type]
-            numbers.append(number)
-    return numbers
+        return [append(run) for _ in range(count)]
+
+
+def append(run: Run) -> int:
+    """Propose and score one more candidate; its number."""
+    number = run.proposals
+    key = hashlib.blake2b(b"%d more" % number, digest_size=16).hexdigest()
+    made = {"number": number, "key": key, "text": "norm", "parents": [number - 1], "operator": "redraw"}
+    run.append_proposal({**made, "seed": number, "state": None})
+    proposal = SimpleNamespace(key=key, number=number, seed=number)
+    run.append_score(stamped(score_of(proposal, Cost(100, 100, 100, 1), 0.0), number))  # type: ignore[arg-type]
+    return number
 
 
 def listing(folder: Path) -> dict[str, Any]:

@@ -65,6 +65,9 @@ def serve(
         except BrokenPipeError:
             output.warn("stdout was closed before stdin was; what was told is kept")
             return FAILED
+        except Exception as error:
+            output.json_line({"error": {"kind": "internal", "message": f"{type(error).__name__}: {error}"}})
+            raise
 
 
 def _study(

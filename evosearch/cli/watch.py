@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evosearch.cli import DONE, output
+from evosearch.cli import DONE, INTERRUPTED, Terminated, output
 from evosearch.cli.grammars import LayersOption
 from evosearch.cli.help import Command
 from evosearch.cli.report import PANEL
@@ -50,7 +50,10 @@ def watch(
         raise UsageError(f"--host {host} --port {port}: {error.strerror or error}; choose another") from None
     with server:
         output.say(server.url(only))
-        server.serve_forever(poll_interval=0.2)
+        try:
+            server.serve_forever(poll_interval=0.2)
+        except KeyboardInterrupt as stop:
+            return stop.exit_code if isinstance(stop, Terminated) else INTERRUPTED
     return DONE
 
 
@@ -60,10 +63,10 @@ def _found(what: str) -> tuple[Callable[[], Mapping[str, Path]], str, str]:
 
     if (folder := find_run(what)) is not None:
         name = folder.resolve().name
-        return (lambda: {name: folder}), f"evolve watch {what}", name
+        return (lambda: {name: folder}), name, name
     if not Path(what).is_dir():
         raise no_run(what)
-    return (lambda: _runs_in(Path(what))), f"evolve watch {what}", ""
+    return (lambda: _runs_in(Path(what))), f"Runs in {what}", ""
 
 
 def _runs_in(folder: Path) -> dict[str, Path]:

@@ -182,9 +182,9 @@ class Listing:
     def page(self) -> str:
         self._look()
         self.parts.make(self.states, self.stamp, all_of_them=True)
-        found = self.parts.found
+        found, links = self.parts.found, '<ul><li><a href="#runs">Runs</a></li></ul>'
         body = (
-            f'<header id="summary">{found["summary"].markup}</header><nav aria-label="Sections">{LIVE}</nav>'
+            f'<header id="summary">{found["summary"].markup}</header><nav aria-label="Sections">{links}{LIVE}</nav>'
             f'<main id="main">{section("runs", "Runs", found["runs"].markup)}</main>'
         )
         seen = {"begun": self.begun, "version": self.parts.version, "scored": 0}

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +20,10 @@ from typing import Any
 import pytest
 
 from evosearch.report.server import Server
+from evosearch.store.run import Run
 from tests.browser.test_report_page import AXE, SIZES, browser
 from tests.report_runs import written
-from tests.test_live_page import scored, serving
+from tests.test_live_page import append, scored, serving
 
 pytestmark = pytest.mark.browser
 
@@ -50,10 +54,21 @@ class Watched:
         self.context.close()
 
     def until(self, expression: str, seconds: float = 20.0) -> float:
-        """Wait for a condition on the page; how long it took."""
+        """Ask until a condition holds on the page, whose policy lets nothing wait in it; how long it took."""
         began = time.monotonic()
-        self.page.wait_for_function(expression, timeout=1000 * seconds, polling=20)
+        while not self.holds(expression):
+            assert time.monotonic() - began < seconds, expression
+            time.sleep(0.02)
         return time.monotonic() - began
+
+    def holds(self, expression: str) -> bool:
+        """Whether a condition holds; not while the page loads itself anew."""
+        try:
+            return bool(self.page.evaluate(f"document.documentElement.dataset.version && {expression}"))
+        except Exception as error:
+            if "context was destroyed" not in str(error):
+                raise
+            return False
 
 
 @pytest.fixture
@@ -95,9 +110,7 @@ def test_a_score_is_on_the_page_within_two_seconds(
 def test_the_runs_end_its_resumption_and_another_run_are_shown(
     browser: Any, serving: Callable[..., Server], run: Path, tmp_path: Path
 ) -> None:
-    """Also that the folder is gone for a while, and that the server is: the page says so, and goes on."""
-    from evosearch.store.run import Run
-
+    """Also that the folder is gone for a while: the page says so, and goes on."""
     server = serving(lambda: {"mine": run}, "runs", clock=time.monotonic)
     with Watched(browser, server.url("mine")) as watched:
         with Run.open(run, write=True) as opened:
@@ -113,15 +126,19 @@ def test_the_runs_end_its_resumption_and_another_run_are_shown(
         shutil.rmtree(run)
         written(run, 12)
         watched.until(evaluated(12))
-        port, token = server.server_port, server.token
-        server.shutdown()
-        server.server_close()
-        watched.until("document.querySelector('#live').textContent.includes('No answer')")
-        again = serving(lambda: {"mine": run}, "runs", port=port, clock=time.monotonic)
-        again.token = token
-        scored(run)
-        watched.until(evaluated(13))
         assert [text for text in watched.said if "Failed to load resource" not in text] == []
+
+
+def test_a_server_that_has_ended_is_missed(browser: Any, run: Path) -> None:
+    """The command itself, ended by a signal: the page stays as it is and says that nobody answers."""
+    command = [sys.executable, "-m", "evosearch", "watch", str(run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        with Watched(browser, process.stdout.readline().strip()) as watched:
+            process.terminate()
+            assert process.wait() == 128 + signal.SIGTERM
+            watched.until("document.querySelector('#live').textContent.includes('No answer')")
+            assert watched.holds(evaluated(30))
 
 
 def test_what_a_person_does_meanwhile_is_left_as_it_is(browser: Any, serving: Callable[..., Server], run: Path) -> None:
@@ -167,12 +184,16 @@ def test_five_thousand_candidates_stay_smooth(
             new PerformanceObserver((list) => list.getEntries().forEach((one) => window.tasks.push(one.duration)))
                 .observe({ type: "longtask" });
             document.querySelector("#progress").scrollIntoView();
+            setTimeout(() => { for (const began = performance.now(); performance.now() - began < 150;); });
         }""")
+        watched.until("window.tasks.length > 0")  # a step that takes long is seen
+        watched.page.evaluate("window.tasks.length = 0")
         stop = threading.Event()
 
         def score() -> None:
-            while not stop.wait(0.05):
-                scored(run)
+            with Run.open(run, write=True) as opened:
+                while not stop.wait(0.05):
+                    append(opened)
 
         thread = threading.Thread(target=score)
         thread.start()
@@ -234,7 +255,7 @@ def test_a_page_from_elsewhere_gets_nothing(browser: Any, elsewhere: tuple[Serve
     answers: list[tuple[str, int]] = []
     page.on("response", lambda answer: answers.append((answer.url, answer.status)))
     page.goto(url)
-    page.wait_for_function("window.done", timeout=10_000)
+    page.wait_for_function("window.done", timeout=20_000)
     assert all(text == "" for text in page.evaluate("window.found"))
     own = [status for address, status in answers if not address.startswith(url)]
     assert set(own) <= {403, 405}
