@@ -21,13 +21,13 @@ import pytest
 
 from evosearch.report.server import Server
 from evosearch.store.run import Run
-from tests.browser.test_report_page import AXE, SIZES, browser
+from tests.browser.test_report_page import AXE, SIZES
 from tests.report_runs import written
 from tests.test_live_page import append, scored, serving
 
 pytestmark = pytest.mark.browser
 
-__all__ = ["browser", "serving"]
+__all__ = ["serving"]
 
 SECONDS = 2.0  # from a score that is on the disk to its place on the page
 
