@@ -191,7 +191,7 @@ def test_a_folder_is_a_page_of_all_runs_in_it(serving: Callable[..., Server], ru
 
     server = serving(lambda: _runs_in(run.parent), "runs")
     opened = page(server, "")
-    assert [a["href"] for a in opened.named("a")] == ["mine/"]
+    assert [a["href"] for a in opened.named("a")] == ["#runs", "mine/"]
     written(run.parent / "a & <b>", 3)
     (run.parent / "torn").mkdir()
     (run.parent / "torn" / JOURNAL_FILE).write_bytes(b"nothing")
