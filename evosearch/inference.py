@@ -67,8 +67,6 @@ class Predictor:
             found: Array = encode(self.description["columns"], rows, names)
         except RowError as error:
             raise TaskError(f"{file}: line {cells.lines[error.row]}: {error.message}") from None
-        except ValueError as error:
-            raise TaskError(f"{file}: {error}") from None
         return found
 
     def _arrays(self, file: Path) -> Array:

@@ -329,11 +329,9 @@ class Study:
         return [_row(one) for one in read_run(self.folder).candidates] if self._begun else []
 
     def to_frame(self) -> Any:
-        """`rows` as a pandas DataFrame. Raises UsageError where pandas is not installed."""
-        try:
-            import pandas as pd  # type: ignore[import-untyped, import-not-found, unused-ignore]
-        except ImportError:
-            raise UsageError("pandas is not installed; install it, or take rows()") from None
+        """`rows` as a pandas DataFrame."""
+        import pandas as pd
+
         return pd.DataFrame(self.rows())
 
     def network(self) -> nn.Module:

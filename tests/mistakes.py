@@ -6,8 +6,10 @@ in grammar files have a table of their own, the folder tests/grammar_mistakes/.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
+import json
 import lzma
 import shutil
 import struct
@@ -340,11 +342,20 @@ def operator(text: str, name: str = "mine", kind: str = "mutate") -> Prepare:
     return write(f"ops/{kind}/{name}.py", text)
 
 
+@functools.cache
+def _finished() -> Path:
+    """A run with a trained network, made once a process; where its data lie, it knows by their whole path."""
+    at = Path(tempfile.mkdtemp(prefix="evosearch-test-"))
+    with contextlib.chdir(at):
+        finished_run(at)
+    return at
+
+
 def exported(*steps: Prepare) -> Prepare:
     """runs/first with a trained network, and then what the steps do to it."""
 
     def prepare(at: Path) -> None:
-        finished_run(at)
+        shutil.copytree(_finished(), at, dirs_exist_ok=True)
         for step in steps:
             step(at)
 
@@ -354,6 +365,21 @@ def exported(*steps: Prepare) -> Prepare:
 def torn_weights(at: Path) -> None:
     path = at / "runs/first/best/weights.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def described(**values: Any) -> Prepare:
+    """What the network of runs/first is told of its examples, otherwise than it is."""
+
+    def prepare(at: Path) -> None:
+        path = at / "runs/first/best/data.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+    return prepare
+
+
+of_columns = described(
+    columns=[{"name": "a", "type": "number", "decimal": ".", "fill": 0.0, "flag": False}], names=["a", "y"]
+)
 
 
 def idx(name: str, content: bytes) -> Prepare:
@@ -453,6 +479,10 @@ def refuse_import(name: str) -> Any:
     raise ImportError(name)
 
 
+def nobody(*of: Any) -> Any:
+    raise RuntimeError("Could not determine home directory.")
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 TASK = "run --dry-run --grammar mlp --task"
@@ -543,6 +573,11 @@ COMMANDS = [
     ),
     failed(
         "cache ls",
+        "this user has no home folder; EVOSEARCH_CACHE names another place",
+        patches={"EVOSEARCH_CACHE": "", "pathlib.Path.expanduser": nobody},
+    ),
+    failed(
+        "cache ls",
         "Is a directory",
         "look at the file",
         patches={"EVOSEARCH_CACHE": "cache"},
@@ -583,6 +618,7 @@ CONFIGS = [
         patches={"evosearch.logs.wandb.util": NO_MODULE},
     ),
     usage("run --name a/b", "--name a/b: a name, not a path"),
+    usage("run --name a\nb", "--name 'a\\nb': line ends and other control characters make no name"),
     usage("run --name first", "runs/first exists", "evolve resume runs/first", at=write("runs/first/x", "")),
     failed(
         "run --runs here/runs --grammar bits.lark --task table:bits.csv",
@@ -941,6 +977,50 @@ OPERATORS = [
     ),
 ]
 
+OWN = (
+    "run --grammar bits.lark --task table:bits.csv --operators ops --quiet --set workers.pool=inline "
+    "--set search.population=2 --set search.lookahead=1"
+)
+OPERATORS += [
+    *(
+        usage(f"{OWN} --set search.{kind}", said, leaves=True, at=both(bits, operator(text, kind=folder)))
+        for kind, folder, text, said in (
+            (
+                "mutations=['mine']",
+                "mutate",
+                "def mine(parent, space, rng):\n    'Mine.'\n    return 1 / 0",
+                "mutate operator 'mine' raised ZeroDivisionError: division by zero (",
+            ),
+            (
+                "mutations=['mine']",
+                "mutate",
+                "def mine(parent, space, rng):\n    'Mine.'\n    return 'text'",
+                "mine.py:1, mine: it gave 'text'; a mutate operator gives a Derivation, or None",
+            ),
+            (
+                "initialise=mine",
+                "initialise",
+                "def mine(space, seeds, rng):\n    'Mine.'\n    yield 1 / 0",
+                "initialise operator 'mine' raised ZeroDivisionError: division by zero (",
+            ),
+        )
+    ),
+    *(
+        usage("run --dry-run --operators ops --strategy mine", said, at=operator(text, kind="strategy"))
+        for text, said in (
+            ("x = 1", "mine.py: no class named 'Mine'; a strategy's file mine.py defines one"),
+            (
+                "class Mine:\n    Settings = needs_history = candidates = fold = pack = unpack = None",
+                "mine.py: Mine has no docstring; say what it does and where it is from",
+            ),
+            (
+                "class Mine:\n    'Mine.'",
+                "mine.py: Mine has no Settings, needs_history, candidates, fold, pack, unpack",
+            ),
+        )
+    ),
+]
+
 RUNS = [
     usage("resume nothing", "no run 'nothing'", "`evolve run` makes one"),
     usage(
@@ -989,6 +1069,11 @@ RUNS = [
         at=appended(framing.frame(framing.encode({"kind": "proposal", "number": 5}))),
     ),
     failed(
+        "report words",
+        "proposal 5 stands where proposal 12 is due",
+        at=appended(framing.frame(framing.encode({"kind": "proposal", "number": 5}))),
+    ),
+    failed(
         "status words",
         "config.toml: it is not the file that the run was started with",
         at=changed("config.toml", lambda data: data + b"#"),
@@ -1009,6 +1094,18 @@ RUNS = [
         patches={"evosearch.report.server.Server.server_bind": taken},
     ),
     usage("resume first", "config.toml: not TOML: ", at=empty("first", config="x ==")),
+    usage("resume first --fork new", "config.toml: not TOML: ", at=empty("first", config="x ==")),
+    usage(
+        "resume first --time 1m",
+        "--time 1m: the run was given 10m already; say a longer one",
+        at=made_up("first", config={"time": "10m"}),
+    ),
+    usage(
+        "resume first",
+        "no task 'gone.csv'",
+        "where the run's data lies elsewhere now, resume it with --task",
+        at=made_up("first", config={"task": "gone.csv"}),
+    ),
     failed("resume words", "is writing this run; wait until it ends", at=held),
     failed("resume words --quiet", "records are missing; restore the journal from a copy", notes=True, at=cut),
     usage("resume words --quiet", "search state of version 99; this evosearch reads 1", notes=True, at=other_state),
@@ -1104,6 +1201,43 @@ RUNS = [
     ),
 ]
 
+PREDICTED = [
+    usage("predict first x.csv", "this network takes arrays or series; give a .npz, a .npy or a .ts", at=exported()),
+    usage("predict first x.npy", "x.npy: cannot be read: ", at=exported(write("x.npy", b"nothing"))),
+    usage(
+        "predict first x.npz",
+        "x.npz: none of x, x_test, test_x is in it; there are: z",
+        at=exported(arrays("x.npz", z=X)),
+    ),
+    usage(
+        "predict first x.npz",
+        "x.npz: examples of shape 3; the network takes 1x8x8",
+        at=exported(arrays("x.npz", x=X.astype(np.float32))),
+    ),
+    failed(
+        "predict first halves.npz",
+        "data.json is not there: the run is older than it; `evolve train runs/first` writes the network anew",
+        at=exported(lambda at: (at / "runs/first/best/data.json").unlink()),
+    ),
+    *(
+        usage("predict first x.csv", said, at=exported(of_columns, write("x.csv", text)))
+        for text, said in (
+            ("a,y\n1,x\nold,x\n", "x.csv: line 3: 'old' in column 'a', which holds numbers"),
+            ("b,y\n1,x\n2,x\n", "x.csv: line 2: no value for column 'a'"),
+        )
+    ),
+    usage(
+        "predict first x.ts",
+        "x.ts: line 4: 3 steps, and the longest to train on had 2",
+        at=exported(described(input=[2, 1]), write("x.ts", "@classLabel true up down\n@data\n1,2:up\n1,2,3:up\n")),
+    ),
+    failed(
+        "export first --format pt2",
+        "ensemble.json: not the members of an ensemble: ",
+        at=exported(write("runs/first/best/ensemble.json", "{}")),
+    ),
+]
+
 TRAINING = [
     failed("export first --format pt2", "the grammar of", "is gone; put it back", at=without_grammar("first")),
     failed("train first", "no candidate has succeeded yet", at=made_up("first", "")),
@@ -1148,9 +1282,11 @@ TRAINING = [
     failed(
         "export first --format pt2",
         "runs/first: the task changed since it was trained",
-        at=exported(lambda at: write_data(at / "halves.npz", bright=90)),
+        at=both(finished_run, lambda at: write_data(at / "halves.npz", bright=90)),
     ),
-    usage("export first --format pt2", "--task says where", at=exported(lambda at: (at / "halves.npz").unlink())),
+    usage(
+        "export first --format pt2", "--task says where", at=both(finished_run, lambda at: (at / "halves.npz").unlink())
+    ),
     usage("train first -o runs", "runs exists; choose another --output", at=exported()),
     usage("train first -o halves.npz/out", "nothing can be written in", at=exported()),
     usage("train first --grammar mlp", "--grammar mlp: first has its own; leave it out", at=exported()),
@@ -1269,7 +1405,6 @@ TASKS = [
         "a.csv.xz: cannot be read, torn perhaps",
         at=write("a.csv.xz", lzma.compress(PEOPLE.encode())[:40]),
     ),
-    usage(f"{TASK} w.csv", "w.csv: line 2: ", at=write("w.csv", "a,b\n" + "x" * 200_000 + ",1\n")),
     usage(f"{TASK} d.npz", "cannot be read, torn perhaps", at=write("d.npz", b"PK\x03\x04")),
     usage(f"{TASK} d.npz", "this is no .npz archive", at=lambda at: np.save((at / "d.npz").open("wb"), X)),
     usage(f"{TASK} data.npz", "no arrays called x_train and y_train, or x and y; there are: z", at=arrays(z=X)),
@@ -1376,6 +1511,32 @@ TASKS = [
         "torchvision:MNIST needs torchvision: pip install torchvision",
         patches={"evosearch.tasks.hubs.importlib": SimpleNamespace(import_module=refuse_import)},
     ),
+    usage(
+        f"{IMAGES} torchvision:MNIST",
+        "this user has no home folder to keep data in; EVOSEARCH_DATA names another place",
+        patches={
+            "evosearch.tasks.hubs.importlib": SimpleNamespace(
+                import_module=lambda name: SimpleNamespace(MNIST=lambda root, train, download: None)
+            ),
+            "pathlib.Path.home": nobody,
+        },
+    ),
+    usage(
+        "run --dry-run --task data.npz",
+        "rows is 3; it must be at least 4",
+        at=arrays(x_train=X[:2], y_train=Y[:2], x_val=X[:1], y_val=Y[:1], x_test=X, y_test=Y),
+    ),
+    usage(
+        "run --dry-run --task data.npz --grammar tiny_cnn",
+        "tiny_cnn takes image input, and the examples are ",
+        "say grammar = ",
+        at=arrays(x=X, y=Y),
+    ),
+    usage(
+        "run --dry-run --task data.npz",
+        "fits examples of 1x1x1",
+        at=arrays(x=X[:, :1, None, None].astype(np.float32), y=Y),
+    ),
     usage("run --dry-run --grammar bits.lark --task nowhere_at_all:f", "no module 'nowhere_at_all'", at=bits),
     usage(
         "run --dry-run --grammar bits.lark --task raises:f",
@@ -1434,4 +1595,4 @@ VERIFIED = [
     failed("verify words", "archive.bin beside it is not what it goes with", at=without_its_archive),
 ]
 
-MISTAKES = [*COMMANDS, *CONFIGS, *SPACES, *OPERATORS, *RUNS, *TRAINING, *TASKS]
+MISTAKES = [*COMMANDS, *CONFIGS, *SPACES, *OPERATORS, *RUNS, *PREDICTED, *TRAINING, *TASKS]

@@ -66,6 +66,10 @@ WRONG = {
     "log": ("log/plain_text", "one.proposal['number']", "one.proposal['no']", "raised KeyError: 'no'"),
     "method": ("log/plain_text", "def close(self)", "def end(self)", "PlainText has no close"),
     "class": ("stop/hopeless", "class Hopeless", "class Rule", "no class named 'Hopeless'"),
+    "runs": ("", 'build.line(f"{module}({{}})"', 'build.line(f"{module}({{}}[0, 0])"', "its network does not run: "),
+    "global": (
+        "measure/tensors", "return float(", "return 0 * __import__('random').random() + float(", "drew from a global",
+    ),
     "docstring": ("measure/tensors", '"""Tensors of trainable weights."""', "", "has no docstring"),
 }  # fmt: skip
 

@@ -161,3 +161,28 @@ def test_an_operator_s_helper_belongs_to_it(
     assert "mutate/mine changed" in capsys.readouterr().err
     sys.modules.pop("pkg_help", None)
     forget(monkeypatch)
+
+
+def test_a_layer_s_helper_belongs_to_it(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the layers' code, by which a resume compares and a ledger knows scores; the layer's own digest stays."""
+    import sys
+
+    from evosearch import grammar as language
+    from evosearch.layers.vocabulary import load_layers, vocabulary
+
+    (project / "layer_help.py").write_text("import layer_far\n")
+    (project / "layer_far.py").write_text("FACTOR = 1\n")
+    (project / "own.py").write_text(
+        "from dataclasses import dataclass\nimport layer_help\nfrom evosearch.layers.base import Leaf, register\n\n"
+        '@register("mine")\n@dataclass(frozen=True)\nclass Mine(Leaf):\n    def shape(self, x):\n        return x\n'
+    )
+    monkeypatch.setattr(sys, "path", [str(project), *sys.path])
+    grammar = language.loads('// input: vector\nstart: "m" -> mine\n', "mine")
+    before = vocabulary(grammar, load_layers(project / "own.py"))
+    assert set(before.code) == {"layer_help.py", "layer_far.py"}
+    (project / "layer_far.py").write_text("FACTOR = 2\n")
+    after = vocabulary(grammar, load_layers(project / "own.py"))
+    assert [name for name in after.code if after.code[name] != before.code[name]] == ["layer_far.py"]
+    assert after.digest == before.digest
+    for name in ("layer_help", "layer_far"):
+        sys.modules.pop(name)

@@ -37,7 +37,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("errors",),
 )
 LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}
-HEAVY = ("torch", "numba", "sklearn", "scipy", "onnx")
+HEAVY = ("torch", "numba", "sklearn", "scipy", "onnx", "pandas")
 
 
 def imports(source: str, *, at_run_time: bool) -> Iterator[tuple[int, str]]:

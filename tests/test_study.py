@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import TensorDataset
@@ -215,15 +217,49 @@ def test_networks_are_asked_for_at_an_input_shape(tmp_path: Path) -> None:
     assert study.best.cost["params"] == first.architecture.cost.params  # type: ignore[union-attr]
 
 
-def test_to_frame_is_what_pandas_makes_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=list))  # pandas need not be installed
+def test_to_frame_is_what_pandas_makes_of_the_rows(tmp_path: Path) -> None:
     study = Study(input="none", grammar=language(tmp_path), folder=tmp_path / "a")
     study.ask()
     study.close()
-    assert study.to_frame() == study.rows()
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match="pandas is not installed"):
-        study.to_frame()
+    frame = study.to_frame()
+    assert list(frame.columns) == list(study.rows()[0])
+    assert frame["text"].tolist() == [row["text"] for row in study.rows()]
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (
+            5,
+            "a task of type int: give a name or path, a pair (X, y), a mapping of arrays, a torch Dataset",
+        ),
+        ([], "a data set must hold pairs (example, target), and one at least"),
+        ([(1, 2, 3)], "a data set must hold pairs (example, target), and one at least"),
+        ([([1, 2], 0), ([1], 0)], "the examples of a data set must be of one shape: "),
+        ({"x": np.array([{}])}, "x holds object values; give numbers, and number classes from 0"),
+        ((pd.DataFrame({"target": [1, 2]}), [0, 1]), "column 'target' of X has the name of the target; rename one"),
+    ],
+)
+def test_data_that_are_none_are_told_what_they_should_be(task: object, said: str, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match=re.escape(said)):
+        given.spec(task, tmp_path / "data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_study_does_not_do_is_said(tmp_path: Path) -> None:
+    study = Study(input="none", grammar=language(tmp_path), folder=tmp_path / "a")
+    trial = study.ask()
+    assert trial
+    with pytest.raises(UsageError, match="this grammar's sentences are no networks"):
+        trial.network()
+    with pytest.raises(UsageError, match="this study is asked and told; close"):
+        study.optimize(budget=1, progress=False)
+    study.close()
+    with pytest.raises(UsageError, match="a study has a task, or the input shape of networks that others evaluate"):
+        Study(task="digits", input="none", folder=tmp_path / "b")
+    elsewhere: Any = getattr(given, given.told("fitness", None).partition(":")[2])
+    with pytest.raises(TaskError, match=r"evaluated elsewhere: Study\.ask gives them, Study.tell scores them"):
+        elsewhere("a", None, 0)
 
 
 def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:

@@ -931,13 +931,16 @@ def test_torn_idx_and_text(tmp_path: Path) -> None:
 
 TEXT_MISTAKES = [
     ("a.csv", "a,b\n1,x\n2,y,3\n", r"a.csv: line 3: 3 cells, and 2 in the first row"),
+    ("a.csv", 'a,b\n"x\ny",1\n2\n', r"a.csv: line 4: 1 cells, and 2 in the first row"),
+    ("a.csv", "a,b\n1,x\n,,,,\n2,y,z,1,2,3,4,5\n", r"a.csv: line 4: 8 cells, and 2 in the first row"),
+    ("a.csv", 'a,b\n1,"x\n2,y\n', r"a.csv: line 2: a quoted cell that ends before its text does, or nowhere"),
     ("a.csv", "a,b\n", r"a.csv: 1 rows; there is nothing to learn from"),
     ("a.csv", "a,b\n1,x\nx,y\n3,x\n4,y\n", r"a.csv: line 3: column 'a' holds numbers, and here 'x'"),
     ("a.csv", "a,b\n1,x\n2,y\n007,x\n4.5,y\n", r"a.csv: line 4: column 'a' holds numbers, and here '007'"),
     ("a.csv", "a,b\n1,x\n1e999,y\n", r"a.csv: line 3: 1e999 in column 'a' is too large"),
     ("a.csv", "a,b,a\n1,x,2\n2,y,3\n", r"a.csv: line 1: two columns are called 'a'"),
     ("a.csv", "a;b\n1,234;x\n2,500;y\n", r"a.csv: line 2: '1,234' in column 'a' may be a thousand and more"),
-    ("a.csv", 'a,b\n"x" 2,y\n2,z\n', r"a.csv: line 2: ',' expected after '\"'"),
+    ("a.csv", 'a,b\n"x" 2,y\n2,z\n', r"a.csv: line 2: a quoted cell that ends before its text"),
     ("a.csv", "a,b\n1,x\0\n2,y\n", r"a.csv: a zero byte at character 7"),
     ("a.csv", "a,b\n1,0.5\n2,x\n3,0.1\n4,0.2\n", r"a.csv: line 3: column 'b' holds numbers, and here 'x'"),
     (

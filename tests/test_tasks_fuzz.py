@@ -1,16 +1,21 @@
 """Files of data, edited at random: loaded with the meaning that another reader gives them, or refused in one line.
 
-CSV files are read with pandas beside, arrays with NumPy, images with Pillow, IDX files with struct. Of .ts files there
-is no second reader here (aeon asks for an environment of its own): theirs is a few lines of Python's float.
+CSV files are read with polars and Python's csv module beside, arrays with NumPy, images with Pillow, IDX files with
+struct. The second reader of .ts files is a few lines of Python's float, and aeon where EVOSEARCH_AEON names a Python
+that has it: it asks for older libraries than ours, so for an environment of its own.
 """
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
+import json
 import math
+import os
 import re
 import struct
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from evosearch.errors import TaskError
@@ -26,6 +32,7 @@ from evosearch.tasks import Task, TaskSettings, load
 
 pytestmark = pytest.mark.slow
 
+EDITS_FOR_AEON = 2000
 SECONDS = 150  # for one kind of file; 20,000 edits take about two minutes of one core in all
 Array = np.ndarray[Any, np.dtype[Any]]
 Rows = Counter[tuple[float | str, ...]]
@@ -133,22 +140,32 @@ MISSING = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none"}
 
 
 def numeric(cells: pd.Series) -> pd.Series | None:
-    """A column's numbers as pandas reads them, NaN where it is missing; None for a column of words."""
+    """A column's numbers as polars reads them, NaN where it is missing; None for a column of words."""
     known = cells[~cells.str.lower().isin(MISSING)]
     coded = known.str.fullmatch(r"[+-]?0[0-9]+").any()
     plain = known.str.fullmatch(r"[-+.0-9eE]+").all()
-    numbers = pd.to_numeric(cells.where(cells.index.isin(known.index)), errors="coerce")
+    wanted = [cell if at in known.index else None for at, cell in cells.items()]
+    numbers = pd.Series(pl.Series(wanted, dtype=pl.String).cast(pl.Float64, strict=False).to_list(), dtype=float)
     return numbers if len(known) and plain and not coded and numbers[known.index].notna().all() else None
+
+
+def cells_of(text: str, separator: str) -> list[list[str]]:
+    """A file's rows that hold anything, as Python's csv module reads them, and polars wherever it reads the dialect:
+    lines that end with a line feed, and quotes only around whole cells."""
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    found = [cells for row in rows if any(cells := [cell.strip(" \t") for cell in row])]
+    quoted = text.replace('""', "")
+    odd = re.search(rf'(?<![{separator}\n])"(?![{separator}\r\n])', f"\n{quoted}\n")
+    if "\r" not in text.replace("\r\n", "") and not odd:
+        frame = pl.read_csv(text.encode(), separator=separator, has_header=False, infer_schema=False)
+        there = [[(cell or "").strip(" \t") for cell in row] for row in frame.rows()]
+        assert [row for row in there if any(row)] == found
+    return found
 
 
 def expected_of_csv(separator: str) -> Callable[[bytes, Task], Rows]:
     def expected(data: bytes, task: Task) -> Rows:
-        text = data.decode("utf-8-sig")
-        frame = pd.read_csv(
-            io.StringIO(text, newline=""), sep=separator, header=None, dtype=str, na_filter=False, skipinitialspace=True
-        )
-        frame = frame.map(lambda cell: cell.strip(" \t"))
-        frame = frame[(frame != "").any(axis=1)]
+        frame = pd.DataFrame(cells_of(data.decode("utf-8-sig"), separator), dtype=object)
         if not task.target.isdigit() or list(frame.iloc[0]) == list(task.names):
             assert list(task.names) == [name or str(place) for place, name in enumerate(frame.iloc[0])]
             frame = frame.iloc[1:]
@@ -232,6 +249,11 @@ def expected_of_ts(data: bytes, task: Task) -> Rows:
                 for one in dimensions
             ]
             found.append((values, end.strip()))
+    return rows_of_series(found, task)
+
+
+def rows_of_series(found: list[tuple[list[list[float]], str]], task: Task) -> Rows:
+    """Series with their ends: what is missing, and what is behind a shorter one, is its mean."""
     length = max(len(one) for case, _ in found for one in case)
     rows: Rows = Counter()
     for case, end in found:
@@ -248,6 +270,49 @@ def expected_of_ts(data: bytes, task: Task) -> Rows:
 def test_edited_series(tmp_path: Path) -> None:
     fuzz(tmp_path / "a.ts", SERIES.encode(), expected_of_ts, 4500, seed=1)
     fuzz(tmp_path / "a.ts", SERIES.replace("up", "1").replace("down", "2").encode(), expected_of_ts, 1500, seed=2)
+
+
+AEON = """
+import json, sys
+from aeon.datasets import load_from_ts_file
+for path in sys.stdin.read().splitlines():
+    try:
+        cases, ends = load_from_ts_file(path)
+    except Exception:
+        print("null")
+    else:
+        print(json.dumps([[[channel.tolist() for channel in case], end] for case, end in zip(cases, ends.tolist())]))
+"""
+
+
+@pytest.mark.skipif("EVOSEARCH_AEON" not in os.environ, reason="EVOSEARCH_AEON: a Python in whose environment aeon is")
+def test_edited_series_are_those_that_aeon_reads(tmp_path: Path) -> None:
+    """Wherever it reads them: it takes no comments, and asks for more in a head."""
+    head = (
+        "@problemName Two\n@timeStamps false\n@univariate false\n@equalLength false\n@classLabel true up down\n@data\n"
+    )
+    data = (head + SERIES.partition("@data\n")[2].replace(":10,", ",4:10,11,")).encode()
+    rng = np.random.default_rng(9)
+    paths: list[Path] = []
+    for number in range(EDITS_FOR_AEON):
+        path = tmp_path / f"{number}.ts"
+        path.write_bytes(edited(data, rng))
+        if loaded(path) is not None:
+            paths.append(path)
+    done = subprocess.run(
+        [os.environ["EVOSEARCH_AEON"], "-c", AEON], input="\n".join(map(str, paths)), capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    compared = 0
+    for path, line in zip(paths, done.stdout.splitlines(), strict=True):
+        if (found := json.loads(line)) is not None:
+            task = loaded(path)
+            assert task is not None
+            assert rows_of(task) == rows_of_series([(case, end.strip()) for case, end in found], task), (
+                path.read_bytes()
+            )
+            compared += 1
+    assert compared > len(paths) / 4
 
 
 # -- arrays -----------------------------------------------------------------------------------------------------------

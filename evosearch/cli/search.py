@@ -300,6 +300,8 @@ def new_folder(runs: Path, config: Config, asked: str | None) -> Path:
     base = config.name or f"{Path(config.grammar).stem}-{_stem(config.task)}"
     if Path(base).name != base or base.startswith("."):
         raise UsageError(f"--name {base}: a name, not a path; --runs says where runs lie")
+    if not all(letter.isprintable() or "\ud800" <= letter <= "\udfff" for letter in base):  # or bytes
+        raise UsageError(f"--name {base!r}: line ends and other control characters make no name")
     if asked is not None:
         if (runs / base).exists():
             raise UsageError(f"{runs / base} exists; choose another --name, or go on with: evolve resume {runs / base}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -62,8 +63,11 @@ class TaskSettings:
                 f"validation={self.validation} and test={self.test} leave nothing to train on; "
                 "both must be above 0 and together below 1"
             )
-        if len(self.separator) > 1 or self.separator in ('"', "\r", "\n"):
-            raise TaskError(f"data.separator is {self.separator!r}; it is one character, no quote and no line's end")
+        if self.separator and not re.fullmatch(r"[ \t!#-/:-@\[-`{-~]", self.separator):
+            raise TaskError(
+                f"data.separator is {self.separator!r}; it is one character of ASCII, "
+                "no letter, digit, quote or line's end"
+            )
 
 
 DEFAULTS = TaskSettings()

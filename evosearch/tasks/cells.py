@@ -1,16 +1,16 @@
 """The cells of a CSV file as text, with the line of each row: what every table of columns begins with.
 
-Python's own csv module reads them: it tells a row that is too short or too long, and on which line, where pandas and
-polars fill a short one with missing values in silence (docs/decisions.md).
+pandas reads them. Alone it fills a row that is too short with cells that nobody can tell from empty ones, and knows no
+lines; so each line is given one cell more at its end, the line's number, and comes back with it (docs/decisions.md).
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from dataclasses import dataclass
 from io import StringIO
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from evosearch.errors import TaskError
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from evosearch.tasks.base import TaskSettings
 
 SEPARATORS = (",", ";", "\t", "|")  # the likelier first
-HEAD = 200  # rows that are looked at for a separator
+HEAD = 200  # lines that are looked at for a separator
+PRIVATE = tuple(map(chr, range(0xE000, 0xF900)))  # of Unicode's private use: one that the text does not hold is a mark
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
 
@@ -52,14 +53,11 @@ def read(path: Path, settings: TaskSettings, beside: Cells | None = None) -> Cel
     Raises TaskError with file and line.
     """
     text = opened(path, settings.encoding)
-    separator = settings.separator or (beside.separator if beside else _separator(text))
+    separator = settings.separator or (beside.separator if beside else _separator(path, text))
     rows, lines = [], []
-    try:
-        for row, line in _records(text, separator):
-            rows.append(row)
-            lines.append(line)
-    except _Broken as error:
-        raise TaskError(f"{path}: line {error.line}: {error}") from None
+    for row, line in _records(path, text, separator):
+        rows.append(row)
+        lines.append(line)
     if len(rows) < 2 and not (rows and beside):
         raise TaskError(f"{path}: {len(rows)} rows; there is nothing to learn from")
     width = len(rows[0])
@@ -90,51 +88,97 @@ def _in_order(cells: Cells, beside: Cells) -> Cells:
     return Cells(cells.path, rows, cells.lines, beside.names, True, cells.separator)
 
 
-class _Broken(Exception):
-    """What the csv module makes of a file that is none, with the line."""
-
-    def __init__(self, error: csv.Error, line: int) -> None:
-        super().__init__(str(error))
-        self.line = line
-
-
-def _records(text: str, separator: str) -> Iterator[tuple[list[str], int]]:
+def _records(path: Path, text: str, separator: str) -> Iterator[tuple[list[str], int]]:
     """Each row that holds anything, its cells without spaces around them, and the line that it ends on.
 
     Lines end where the file says so, and nowhere else: a form feed, U+2028 or NEL is part of its cell.
     """
-    reader = csv.reader(StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
-    try:
-        for row in reader:
-            cells = [cell.strip(" \t") for cell in row]
-            if any(cells):
-                yield cells, reader.line_num
-    except csv.Error as error:
-        raise _Broken(error, reader.line_num) from None
+    if (end := _well_quoted(text, separator)) < len(text):
+        line = len(re.findall("\r\n?|\n", text[:end])) + 1
+        raise TaskError(
+            f"{path}: line {line}: a quoted cell that ends before its text does, or nowhere; write quotes in it twice"
+        )
+    mark = separator + next(letter for letter in PRIVATE if letter not in text)
+    numbered = "".join(_numbered(text, mark))
+    inner = re.compile(f"{re.escape(mark)}[0-9]+(?=[\r\n])") if '"' in text else None
+    for row in _parsed(path, numbered, separator):
+        while row and not row[-1]:
+            row.pop()  # what a short row was filled with
+        last = row.pop()[1:] if row else ""
+        cells = [(inner.sub("", cell) if inner else cell).strip(" \t") for cell in row]
+        if any(cells):
+            yield cells, int(last)
 
 
-def _separator(text: str) -> str:
+def _parsed(path: Path, text: str, separator: str) -> list[list[str]]:
+    """The rows as pandas reads them, all as long as the longest. Raises TaskError."""
+    import pandas as pd
+    from pandas.errors import EmptyDataError, ParserError
+
+    names = None  # as many as the first row has cells
+    while True:
+        try:
+            frame = pd.read_csv(
+                StringIO(text, newline=""),
+                sep=separator,
+                header=None,
+                names=names,
+                dtype=object,
+                na_filter=False,
+                skipinitialspace=True,
+                encoding_errors="surrogatepass",
+                engine="c",
+            )
+        except EmptyDataError:
+            return []
+        except ParserError as error:
+            if not (longer := re.search("saw ([0-9]+)", str(error))):
+                raise TaskError(f"{path}: {' '.join(str(error).split())}") from None
+            names = range(2 * int(longer[1]))  # a row is longer than the first one, which the caller tells
+            continue
+        rows: list[list[str]] = frame.to_numpy().tolist()
+        return rows
+
+
+def _numbered(text: str, mark: str) -> Iterator[str]:
+    """The lines that hold anything, each with the mark and its number at its end; others as they are."""
+    for place, line in enumerate(StringIO(text, newline=""), 1):
+        body = line.rstrip("\r\n")
+        yield f"{body}{mark}{place}{line[len(body) :]}" if body.strip(" \t") else line
+
+
+def _well_quoted(text: str, separator: str) -> int:
+    """How far each cell that begins with a quote ends with one: readers differ in what any other says."""
+    if '"' not in text:
+        return len(text)
+    space = " *+" if separator != " " else ""  # before a quote; a tab there belongs to the cell
+    blank = " \t".replace(separator, "")
+    cell = f'{space}(?:"(?:[^"]|"")*+"[{blank}]*+|(?!")[^{re.escape(separator)}\r\n]*+)'
+    good = re.match(f"(?:{cell}[{re.escape(separator)}\r\n])*+", text)
+    end = good.end() if good else 0
+    return len(text) if re.compile(cell).fullmatch(text, end) else end
+
+
+def _separator(path: Path, text: str) -> str:
     """What cuts the first rows into equally many cells, two at least; where several do, what gives more numbers.
 
     A comma where nothing does.
     """
-    best, chosen = (0.0, 0.0), ","
+    best, chosen = (0, 0.0), ","
+    head = "".join(islice(StringIO(text, newline=""), HEAD))
     for separator in SEPARATORS:
-        rows = []
         try:
-            for row, _ in _records(text, separator):
-                rows.append(row)
-                if len(rows) == HEAD:
-                    break
-        except _Broken:
-            pass  # told when the file is read
-        usual, count = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-        if usual < 2:
+            rows = [row for row, _ in _records(path, head[: _well_quoted(head, separator)], separator)]
+        except TaskError:
+            continue  # told when the file is read
+        width = len(rows[0]) if rows else 0
+        if width < 2:
             continue
+        alike = [row for row in rows if len(row) == width]
         decimal = "." if separator == "," else ","
-        cells = [cell for row in rows if len(row) == usual for cell in row]
+        cells = [cell for row in alike for cell in row]
         numbers = sum(number(cell) is not None or number(cell, decimal) is not None for cell in cells)
-        if (found := (count / len(rows), numbers / len(cells))) > best:
+        if (found := (len(alike), numbers / len(cells))) > best:
             best, chosen = found, separator
     return chosen
 
