@@ -217,8 +217,9 @@ def test_rungs_of_real_trainings_are_the_same_after_kills_and_with_more_workers(
         return configuration.load(None, {
             "task": "digits", "grammar": "tiny_cnn", "seeds": [], "search.budget": 24, "search.rungs": [0.25, 0.5],
             "search.eta": 2, "search.grow": True, "search.population": 5, "search.lookahead": 3,
-            "recipe.epochs": 4, "recipe.shorten": shorten, "final.epochs": 2, "limits.max_params": 20_000,
-            "limits.max_flops": 1_500_000, "workers.workers": workers,
+            "recipe.epochs": 4, "recipe.shorten": shorten, "recipe.batch": 32, "recipe.optimizer": "adamw",
+            "recipe.lr": 0.005, "final.epochs": 6, "limits.max_params": 20_000, "limits.max_flops": 1_500_000,
+            "workers.workers": workers,
         })  # fmt: skip
 
     def work(_: int, folder: Path, acknowledged: Path | None) -> None:

@@ -16,9 +16,11 @@ and log book are DEAP's.
 
 from __future__ import annotations
 
+import gc
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
@@ -169,7 +171,8 @@ class Search:
             return None
         number = self._next
         try:
-            entry = self._propose(number, self._stream(PROPOSING, number))
+            with _uncollected():
+                entry = self._propose(number, self._stream(PROPOSING, number))
         except SpaceExhausted as end:
             self.exhausted = str(end)
             raise
@@ -680,6 +683,18 @@ class Search:
                 raise ConfigError(f"seed {name!r} is over the limit {limit}={value}; raise it or leave the seed out")
             self._seeds_by_derivation[seed] = identity(key, self.rungs.lowest if self.rungs is not None else FULL)
         return named
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No garbage collection: drafts are many small objects and no cycles, and looking for those takes a fifteenth."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _join(hall: Any, individual: Individual) -> None:

