@@ -1,7 +1,7 @@
 """A run's page while the run goes on: its journal followed, and the parts of the page made anew as they are due.
 
-A part that takes long to make is made seldom: of the time that passes, each takes the share `SHARE` at the most, and
-nothing is made while nobody asks.
+What takes long is done seldom: of the time that passes, reading and each part take the share `SHARE` at the most, and
+nothing is done while nobody asks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from evosearch.store.run import CHECKPOINT_FILE, JOURNAL_FILE, Record, Run
 if TYPE_CHECKING:
     from evosearch.report.columns import Gathering
 
-SHARE = 0.05  # of a core's time, for one part of the page; there are ten
+SHARE = 0.05  # of a core's time, for one part of the page, of which there are ten, or for reading
 AT_ONCE = 2_000  # candidates in one answer
 LISTED = 20_000  # candidates that a page which stays open is told of; behind them new bests alone
 FIXED = ("all", "again")  # parts that the page keeps up itself, or that do not change
@@ -85,6 +85,7 @@ class Following:
     report: Report
     parts: Parts
     begun: str  # tells this run from another one in the folder
+    due: float  # a time from which the journal may be looked at again
     stamp: int  # of what is read
     seen: tuple[Any, ...]  # how the folder's files were at the last look
 
@@ -146,6 +147,9 @@ class Following:
         run = Run.open(self.folder)
         if run.header != self.header or (self.folder / JOURNAL_FILE).stat().st_size < self.gathered.offset:
             self._begin(run)
+        began = self.clock()
+        if began < self.due:
+            return
         self.gathered.read(run)
         phase = phase_of(self.folder, self.report.run.metrics)
         files = (CHECKPOINT_FILE, "best/metrics.json")
@@ -155,6 +159,8 @@ class Following:
             self.stamp += 1
             columns, notes = self.gathered.columns(), self.gathered.notes
             self.report = self.report.later(replace(self.report.run, columns=columns, notes=notes))
+        ended = self.clock()
+        self.due = ended + (ended - began) / SHARE
 
     def _begin(self, run: Run) -> None:
         """Another run stands in the folder than at the last look, or it is the first."""
@@ -163,7 +169,7 @@ class Following:
         self.report = Report(RunReading(self.folder, run.header, config, self.gathered.columns()), None, self.layers)
         makers: dict[str, Callable[[Any], str]] = {name: make for name, _, make in html.SECTIONS}
         self.parts = Parts({"summary": html.title, "drawings": html.templates, **makers}, self.clock)
-        self.begun, self.stamp, self.seen = secrets.token_hex(8), 0, ()
+        self.begun, self.stamp, self.seen, self.due = secrets.token_hex(8), 0, (), float("-inf")
 
 
 class Listing:
