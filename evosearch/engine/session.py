@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from evosearch.store.run import Run
     from evosearch.watch import Watch
 
-CHECKPOINT_SCORES = 2_000  # scores after which a checkpoint is due: what a resume has to replay at the most
+CHECKPOINT_SCORES = 2_000  # scores after which a checkpoint is due: what a resume has to replay at the most ...
+CHECKPOINT_SHARE = 50  # ... or one in so many of all, since a checkpoint's log book grows with the run
 CHECKPOINT_SECONDS = 30.0
 BUSY = 4  # look-ahead for each worker: of 1,000 with candidates of 1 to 100 s, 88 % are busy (docs/decisions.md)
 SYNC = 0.05  # seconds in which scores that come one upon another share an fsync; none is shown before it
@@ -320,7 +321,8 @@ class Session:
         if time.monotonic() - self.synced_at >= SYNC:
             self._settle()
         unsaved = self.search.evaluated - self.saved[0]
-        if unsaved >= CHECKPOINT_SCORES or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
+        due = max(CHECKPOINT_SCORES, self.search.evaluated // CHECKPOINT_SHARE)
+        if unsaved >= due or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()
 
     def _lineages(self) -> Lineages | None:
