@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from evosearch import engine, logs
 from evosearch.engine import session
 from evosearch.evaluation.evaluators import Spec
 from evosearch.evaluation.job import Job, Resources
+from evosearch.logs.rows import rows
 from evosearch.report import figures, standing
 from evosearch.report.html import write_report
 from evosearch.report.page import candidates
@@ -62,6 +63,34 @@ def test_status_reads_the_checkpoint_and_what_stands_behind_it(
     assert len(read) > 240
     assert {**whole, "idle_seconds": 0} == {**by_checkpoint, "idle_seconds": 0}
     assert whole["evaluated"] == 120
+
+
+def test_logs_that_lack_their_end_read_no_more_than_stands_behind_a_checkpoint(
+    settings: configuration.Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rows are those that the whole journal gives; proposals that were waiting at the checkpoint are among them."""
+    monkeypatch.setattr(session, "CHECKPOINT_SCORES", 50)
+    folder = tmp_path / "run"
+    engine.start(settings, folder, Silent())
+    for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
+        run = Run.open(folder)
+        whole, checkpoint = list(rows(run)), run.load_checkpoint()
+        assert checkpoint is not None
+        evaluated = checkpoint.standing["evaluated"]
+        read: list[int] = []
+        located = run.located
+        monkeypatch.setattr(run, "located", lambda start, located=located, read=read: _noted(located(start), read))
+        assert list(rows(run, evaluated)) == whole[evaluated:]
+        assert len(read) <= 2 * (120 - evaluated)
+        assert list(rows(run, evaluated - 1)) == whole[evaluated - 1 :]
+        (folder / name).unlink(missing_ok=True)
+    assert list(rows(Run.open(folder), 119)) == whole[119:]
+
+
+def _noted(records: Iterator[Any], read: list[int]) -> Iterator[Any]:
+    for offset, record in records:
+        read.append(offset)
+        yield offset, record
 
 
 def test_the_archive_is_appended_and_a_damaged_one_is_the_journals_to_tell(

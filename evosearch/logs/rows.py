@@ -65,9 +65,16 @@ def _list(value: Any) -> list[Any]:
 
 
 def rows(run: Run, skip: int = 0) -> Iterator[Row]:
-    """What the journal says, a row for each score but the first `skip`; holds no more than what is in flight."""
+    """What the journal says, a row for each score but the first `skip`; holds no more than what is in flight.
+
+    Where the newest checkpoint tells of no more than those, the journal is read from there on.
+    """
     waiting: dict[int, Record] = {}
-    for record in run.records():
+    checkpoint, start = run.load_checkpoint() if skip else None, None
+    if checkpoint is not None and checkpoint.standing and checkpoint.standing["evaluated"] <= skip:
+        waiting = {record["number"]: record for record in checkpoint.standing["waiting"]}
+        skip, start = skip - checkpoint.standing["evaluated"], checkpoint.offset
+    for record in run.records(start):
         if record["kind"] == "proposal":
             waiting[record["number"]] = record
         elif record["kind"] == "score":

@@ -33,6 +33,7 @@ class Archive:
 
     def extend(self, packed: bytes) -> None:
         """Add what `bytes` gave of an archive."""
+        self._make_room(len(self) + len(packed) // SIZE)
         for at in range(0, len(packed), SIZE):
             self.add(packed[at : at + SIZE])
 
@@ -52,11 +53,18 @@ class Archive:
             return False
         self._packed += identity
         self._slots[slot] = len(self)
-        if 2 * len(self) > len(self._slots):
-            self._slots = array("I", bytes(2 * 4 * len(self._slots)))
-            for place in range(len(self)):
-                self._slots[self._slot(bytes(self._packed[place * SIZE : (place + 1) * SIZE]))] = place + 1
+        self._make_room(len(self))
         return True
+
+    def _make_room(self, size: int) -> None:
+        """Keep half of the slots free where so many identities are in the row, or are to be."""
+        if 2 * size <= (slots := len(self._slots)):
+            return
+        while 2 * size > slots:
+            slots *= 2
+        self._slots = array("I", bytes(4 * slots))
+        for place in range(len(self)):
+            self._slots[self._slot(bytes(self._packed[place * SIZE : (place + 1) * SIZE]))] = place + 1
 
     def _slot(self, identity: bytes) -> int:
         """The slot that holds an identity, or the free one where it would go."""
