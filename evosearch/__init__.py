@@ -14,16 +14,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from evosearch.estimators import EvoSearchClassifier, EvoSearchRegressor
     from evosearch.results import load
+    from evosearch.sklearn import EvoSearchClassifier, EvoSearchRegressor
     from evosearch.study import Study
 
 __version__ = "0.1.0"
 __all__ = ["EvoSearchClassifier", "EvoSearchRegressor", "Study", "__version__", "load"]
 
 _HOMES = {
-    "EvoSearchClassifier": "estimators",
-    "EvoSearchRegressor": "estimators",
+    "EvoSearchClassifier": "sklearn",
+    "EvoSearchRegressor": "sklearn",
     "Study": "study",
     "load": "results",
 }

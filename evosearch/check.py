@@ -30,7 +30,7 @@ from evosearch.tasks import Split, make_task
 
 if TYPE_CHECKING:
     from evosearch.evaluation.fit import Trained
-    from evosearch.evaluation.job import Context
+    from evosearch.evaluation.job import EvaluationContext
     from evosearch.layers.base import Shape
     from evosearch.plugins import Operator, Operators
     from evosearch.tasks import Kind, Task
@@ -135,11 +135,11 @@ def _space(task: Task) -> Space:
     return space_of(task, language.load("mlp"), limits=SMALL)
 
 
-def _context(task: Task) -> Context:
-    from evosearch.evaluation.job import Context, Resources
+def _context(task: Task) -> EvaluationContext:
+    from evosearch.evaluation.job import EvaluationContext, Resources
     from evosearch.evaluation.recipe import Recipe
 
-    return Context(_space(task), task, Recipe(epochs=2, batch=8), Resources())
+    return EvaluationContext(_space(task), task, Recipe(epochs=2, batch=8), Resources())
 
 
 def _texts(space: Space, count: int) -> list[str]:
@@ -266,7 +266,7 @@ def _kind(operator: Operator) -> None:
     _trained(operator, context, task)
 
 
-def _trained(operator: Operator, context: Context, task: Task) -> list[Trained]:
+def _trained(operator: Operator, context: EvaluationContext, task: Task) -> list[Trained]:
     """Two small networks trained on the task. Raises OperatorError where one cannot be."""
     from evosearch import network
     from evosearch.evaluation.fit import train

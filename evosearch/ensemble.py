@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from evosearch.errors import ConfigError
+from evosearch import ranges
+from evosearch.ranges import Natural, Positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,13 +35,11 @@ class EnsembleSettings:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    members: int = 0
-    candidates: int = 4
+    members: Natural = 0
+    candidates: Positive = 4
 
     def __post_init__(self) -> None:
-        for name, least in (("members", 0), ("candidates", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"ensemble.{name} is {getattr(self, name)}; it must be at least {least}")
+        ranges.check(self, "ensemble")
 
 
 @dataclass(frozen=True)

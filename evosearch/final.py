@@ -161,16 +161,18 @@ def stored(folder: Path) -> Stored | None:
     return Stored(folder, folder / CONFIG_FILE, Path(config.grammar), folder, digests)
 
 
-def configured(at: Stored, changes: Mapping[str, Any], layers: Sequence[str] = ()) -> Config:
+def configured(
+    at: Stored, changes: Mapping[str, Any], layers: Sequence[str] = (), operators: Sequence[str] = ()
+) -> Config:
     """The configuration of a stored network with changes (dotted keys to values) laid over it.
 
-    layers: files of the layers of its own; where none are given, those of the configuration that lie in the user's
-    project.
+    layers, operators: files and folders of code of its own; where none are given, those of the configuration that lie
+    in the user's project.
     """
     config = configuration.load(at.config, {**changes, "grammar": str(at.grammar)})
     mine = {"layers": paths.own_code("layers", config.layers, layers, run=at.folder)}
     if _has_own(config):
-        mine["operators"] = paths.own_code("operators", config.operators, (), run=at.folder)
+        mine["operators"] = paths.own_code("operators", config.operators, operators, run=at.folder)
     return config.model_copy(update=mine)
 
 

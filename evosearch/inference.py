@@ -22,7 +22,7 @@ from evosearch.tasks.assemble import as_examples
 from evosearch.tasks.base import Reading
 from evosearch.tasks.cells import read
 from evosearch.tasks.encode import RowError, encode
-from evosearch.tasks.kinds import BUNDLED
+from evosearch.tasks.kinds import Kinds
 from evosearch.tasks.series import examples as series_examples
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from evosearch.tasks import TaskSettings
+    from evosearch.tasks import Kind, TaskSettings
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -40,11 +40,15 @@ BATCH = 1000  # examples at a time
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A trained network; description: what its examples and answers are (`Task.description`), and its files."""
+    """A trained network; description: what its examples and answers are (`Task.description`), and its files.
+
+    kind: of its task, which says how it answers.
+    """
 
     network: nn.Module
     description: Mapping[str, Any]
     settings: TaskSettings
+    kind: Kind
 
     def examples(self, file: Path) -> Array:
         """A file's examples as numbers (N, *input): a table's rows, with or without the target; .npz, .npy or .ts.
@@ -99,9 +103,10 @@ class Predictor:
             out = torch.cat([self.network(torch.as_tensor((part - mean) / std).float()) for part in parts])
         labels = list(self.description["labels"])
         names: dict[str, Any] = {"LABELS": labels, "out": out}
-        names |= {name.upper(): torch.tensor(self.description[name]) for name in CONSTANTS if name in self.description}
-        kind = BUNDLED.named(self.description["kind"])
-        said = {one.name: eval(one.source.format(out="out"), names) for one in kind.answers}  # noqa: S307 - evosearch's
+        constants = self.description.get("constants", CONSTANTS)
+        names |= {name.upper(): torch.tensor(self.description[name]) for name in constants if name in self.description}
+        answers = {one.name: one.source.format(out="out") for one in self.kind.answers}
+        said = {name: eval(source, names) for name, source in answers.items()}  # noqa: S307 - the kind's, no run's
         columns: dict[str, Sequence[Any]] = {}
         found = said["predict"]
         if isinstance(found, torch.Tensor):
@@ -114,18 +119,23 @@ class Predictor:
         return columns
 
 
-CONSTANTS = ("target_mean", "target_std")
+CONSTANTS = ("target_mean", "target_std")  # of a description that does not name its own
 
 
-def load(folder: Path, layers: Sequence[Path | str] = ()) -> Predictor:
-    """The best network of a run. layers: as in `results.load`. Raises RunError where it has none, or an old one."""
-    network = results.load(folder, layers)
+def load(folder: Path, layers: Sequence[Path | str] = (), operators: Sequence[Path | str] = ()) -> Predictor:
+    """The best network of a run. layers, operators: as in `results.load`.
+
+    Raises RunError where it has none, or an old one.
+    """
+    network = results.load(folder, layers, operators)
     run = folder.parent if folder.name == "best" else folder
     file = run / "best" / "data.json"
     if not file.is_file():
         raise RunError(f"{file} is not there: the run is older than it; `evolve train {run}` writes the network anew")
     description = json.loads(file.read_text(encoding="utf-8"))
-    return Predictor(network, description, recorded(Run.open(run)).data)
+    opened = Run.open(run)
+    kinds = Kinds(results.own_plugins(opened, operators).own("kind"))
+    return Predictor(network, description, recorded(opened).data, kinds.named(description["kind"]))
 
 
 def table(columns: Mapping[str, Sequence[Any]]) -> str:

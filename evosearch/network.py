@@ -241,16 +241,11 @@ def _joint_class(ensemble: Ensemble, name: str) -> list[str]:
     ]
 
 
-def held_scalars(architecture: Architecture) -> int:
-    """Scalars held for the backward pass for one example, where a tensor that several layers need counts once.
-
-    `Cost.activations` counts it once for each layer that needs it. Memory is what this one says.
-    """
-    return _write(architecture, "Network")[1].held()
-
-
 def working_scalars(architecture: Architecture) -> Working:
-    """What training needs of memory for one example."""
+    """What training needs of memory for one example.
+
+    A tensor that several layers need counts once, where `Cost.activations` counts it for each of them.
+    """
     return _write(architecture, "Network")[1].working()
 
 
@@ -344,4 +339,4 @@ def _remember(filename: str, text: str) -> None:
         linecache.cache.pop(oldest, None)
 
 
-__all__ = ["build", "held_scalars", "places", "require_true", "segments", "source", "working_scalars"]
+__all__ = ["build", "places", "require_true", "segments", "source", "working_scalars"]

@@ -11,20 +11,23 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evosearch import network
+from evosearch import network, plugins
 from evosearch.ensemble import Ensemble
-from evosearch.errors import ExportError, RunCorrupt, RunError, StorageError
+from evosearch.errors import ExportError, RunChanged, RunCorrupt, RunError, StorageError, UsageError
 from evosearch.evaluation.fit import final_train
 from evosearch.evaluation.rules import built
-from evosearch.paths import read_arch
+from evosearch.paths import own_code, read_arch
+from evosearch.space import HEADS, recorded_space
 from evosearch.store.run import Run
 from evosearch.tasks.baseline import linear_baseline
-from evosearch.tasks.kinds import BUNDLED
+from evosearch.tasks.kinds import BUNDLED, Kinds
 from evosearch.tasks.source import answer_source
+from evosearch.text import restored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,8 +36,8 @@ if TYPE_CHECKING:
 
     from evosearch.architecture import Architecture, Space
     from evosearch.evaluation.recipe import Recipe
+    from evosearch.plugins import Operators
     from evosearch.tasks import Task
-    from evosearch.tasks.kinds import Kinds
 
 MEMBERS_FILE = "ensemble.json"
 
@@ -186,19 +189,46 @@ def model_source(architecture: Architecture | Ensemble, task: Task) -> str:
     return f"{network.source(architecture)}\n{answer_source(task)}"
 
 
-def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
+def own_layers(run: Run, given: Sequence[Path | str]) -> tuple[str, ...]:
+    """The files of a run's own layers; see `paths.own_code`."""
+    return own_code("layers", _named(run, "layers"), given, run=run.folder)
+
+
+def own_plugins(run: Run, given: Sequence[Path | str]) -> Operators:
+    """The plug-ins that a run's network is made with and asked by: a head of its own, and a kind of task.
+
+    given: folders of operators; else those of the user's project. Raises UsageError where one is not there,
+    RunChanged where it is not what it was.
+    """
+    needed = {n: was for n, was in (run.header.get("operators") or {}).items() if n.startswith(HEADS)}
+    if not needed:
+        return plugins.find()
+    found = plugins.find(own_code("operators", _named(run, "operators"), given, run=run.folder))
+    for name, was in needed.items():
+        kind, _, stem = name.partition("/")
+        if stem not in found.of(kind):
+            raise UsageError(f"{run.folder}: its {kind} {stem!r} is code of your own; say where it is: --operators")
+        if found.get(kind, stem).version != was:
+            raise RunChanged(f"{found.get(kind, stem).path}: changed since {run.folder} was made; put back what it was")
+    return found
+
+
+def _named(run: Run, key: str) -> list[str]:
+    """The files of own code that a run's configuration names."""
+    return [restored(path) for path in tomllib.loads(run.text("config.toml")).get(key, ())]
+
+
+def load(folder: Path | str, layers: Sequence[Path | str] = (), operators: Sequence[Path | str] = ()) -> nn.Module:
     """The best network of a run with its trained weights, in evaluation mode.
 
-    folder: a run's folder, or best/ in it. layers: files of own layers that its grammar uses; code, so never taken
-    from the folder. The network takes a batch of normalised examples and returns (batch, outputs), as model.py's
-    does. Raises RunError where the run has no best network yet.
+    folder: a run's folder, or best/ in it. layers, operators: files of own layers that its grammar uses, and folders
+    of its own head or kind of task, where they lie outside of the project; code, so never taken from the run's folder.
+    The network takes a batch of normalised examples and returns (batch, outputs), as model.py's does. Raises RunError
+    where the run has no best network yet, UsageError where its own code is not found.
     """
     from safetensors.torch import load_file
 
     from evosearch import grammar as language
-    from evosearch.layers.columns import Columns
-    from evosearch.layers.library.mean_linear import MeanLinear
-    from evosearch.space import open_space
 
     best = Path(folder)
     best = best if best.name == "best" else best / "best"
@@ -206,17 +236,13 @@ def load(folder: Path | str, layers: Sequence[Path | str] = ()) -> nn.Module:
         raise RunError(f"{best}: no network here; `evolve status {best.parent}` says how far the run is")
     run = Run.open(best.parent)
     read = language.load(run.folder / "grammar" / str(run.header["grammar_file"]))
-    if own := run.header.get("head"):
-        raise RunError(f"{best}: its head is code of your own, {own}; build it by model.py, its weights lie beside it")
-    head = MeanLinear(int(run.header["outputs"]))
-    columns = Columns.unpacked(run.header["columns"]) if "columns" in run.header else None
-    made = run.header.get("modifier", "")
-    space = open_space(read, layers, tuple(run.header["input"]), head=head, columns=columns, format=made)
+    own = own_plugins(run, operators)
+    space = recorded_space(run.header, read, own_layers(run, layers), own)
     try:
         state = load_file(best / "weights.safetensors")
         text = read_arch(best / "architecture.arch")
     except OSError as error:
         raise StorageError(f"{best}: cannot be read: {error}") from error
-    module = network.build(model_in(best, space, text))
+    module = network.build(model_in(best, space, text, Kinds(own.own("kind"))))
     module.load_state_dict(state)
     return module.eval()

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from evosearch.errors import ShapeError
-from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind
+from evosearch.grammar.core import Alternative, Derivation, Grammar, SymbolKind
 from evosearch.layers.base import Layer, Shape, Want, Word, matches, show
 from evosearch.layers.vocabulary import word_rules
 
@@ -191,9 +191,9 @@ def flatten(
     layers: list[Any] = []
     next_token, next_part = iter(tokens), iter(parts)
     for symbol in alternative.symbols:
-        if symbol.kind is Kind.TERMINAL:
+        if symbol.kind is SymbolKind.TERMINAL:
             arguments.append(next(next_token))
-        elif symbol.kind is Kind.RULE:
+        elif symbol.kind is SymbolKind.RULE:
             part, kind = next(next_part), kinds[symbol.name]
             if kind == "part" or isinstance(part, int):
                 layers.append(part)

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from dataclasses import fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 from evosearch.architecture import USUAL_INPUT, Limits, Space
-from evosearch.errors import UsageError
+from evosearch.errors import RunChanged, UsageError
 from evosearch.layers import load_layers, vocabulary
 from evosearch.layers.base import show
-from evosearch.layers.columns import columns_of
+from evosearch.layers.columns import Columns, columns_of
+from evosearch.layers.library.mean_linear import MeanLinear
+from evosearch.plugins import CLASSES
 from evosearch.tasks import Task
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from evosearch.grammar.core import Grammar
     from evosearch.layers.base import Leaf, Shape
-    from evosearch.layers.columns import Columns
+    from evosearch.plugins import Operators
     from evosearch.tasks import AnyTask
+
+HEADS = ("head/", "kind/")  # plug-ins that a head may come from
 
 
 def open_space(
@@ -78,4 +84,76 @@ def table_of(task: AnyTask) -> Columns | None:
     return columns_of(task.normalise(task.train.x))
 
 
-__all__ = ["open_space", "space_of", "table_of"]
+# --- in a run's header ----------------------------------------------------------------------------------------------
+
+
+def described(space: Space, task: AnyTask, used: Iterable[str]) -> dict[str, Any]:
+    """What a run's header says of its space, so that `recorded_space` opens it without the task.
+
+    used: the run's plug-ins, as "kind/name".
+    """
+    found: dict[str, Any] = {
+        "input": list(space.network_input) if space.network_input else None,
+        "outputs": task.outputs if isinstance(task, Task) else None,
+        "head": "",
+    }
+    if space.head is not None and type(space.head) is not MeanLinear:
+        found["head"] = next((name for name in used if name.startswith(HEADS)), "")
+        if (said := _said(space.head)) is not None:
+            found["head_layer"] = said
+    if space.vocabulary and (columns := space.vocabulary.columns_read):
+        found["columns"] = columns.packed()
+    if space.format:
+        found["modifier"] = space.format
+    return found
+
+
+def recorded_space(
+    header: Mapping[str, Any], grammar: Grammar, layers: Iterable[Path | str] = (), own: Operators | None = None
+) -> Space:
+    """The space that a run's header describes, without limits.
+
+    layers, own: the run's own code; without `own` a head that is such code is left out. Raises RunChanged where the
+    head's class is not found.
+    """
+    shape = tuple(header["input"]) if header["input"] else None
+    columns = Columns.unpacked(header["columns"]) if "columns" in header else None
+    head = _recorded_head(header, own)
+    return open_space(grammar, layers, shape, head=head, columns=columns, format=header.get("modifier", ""))
+
+
+def _said(head: Leaf) -> list[Any] | None:
+    """A head as plain values: module and name of its class, and its fields; None where these are no plain values."""
+    assert is_dataclass(head), "a layer is a dataclass"
+    values = {field.name: getattr(head, field.name) for field in fields(head)}
+    return [type(head).__module__, type(head).__name__, values] if all(map(_is_plain, values.values())) else None
+
+
+def _is_plain(value: Any) -> bool:
+    return all(map(_is_plain, value)) if isinstance(value, tuple) else isinstance(value, int | float | str)
+
+
+def _recorded_head(header: Mapping[str, Any], own: Operators | None) -> Leaf | None:
+    outputs, name = header.get("outputs"), header.get("head", "")
+    if outputs is None or (name and own is None):
+        return None
+    if own is None or not name:
+        return MeanLinear(int(outputs))
+    plugin = own.get(*name.split("/"))  # loads its file, and with it what that imports
+    module, title, values = header.get("head_layer", ("", "", {}))
+    cls = getattr(sys.modules.get(module), title, None) if title else None
+    if cls is None or not all(hasattr(cls, member) for member in CLASSES["head"]):  # a header may name anything
+        raise RunChanged(
+            f"{plugin.path}: it does not define the run's head, {title or 'which is not recorded'}, where it is "
+            "loaded; import it at the file's top, or build the network by best/model.py"
+        )
+    head: Leaf = cls(**{key: _tuples(value) for key, value in values.items()})
+    return head
+
+
+def _tuples(value: Any) -> Any:
+    """A value as it was before msgpack made lists of tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+__all__ = ["described", "open_space", "recorded_space", "space_of", "table_of"]

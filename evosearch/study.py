@@ -338,7 +338,7 @@ class Study:
         """The best network with its trained weights; see `evosearch.load`."""
         from evosearch.results import load
 
-        return load(self.folder, self.config.layers)
+        return load(self.folder, self.config.layers, self.config.operators)
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:

@@ -627,7 +627,7 @@ CONFIGS = [
     ),
     usage("run --device gpu", "workers.device is 'gpu'", "cpu, cuda"),
     usage("run --device cuda:99", "workers.device is 'cuda:99', and torch", "use cpu"),
-    usage("run --set workers.threads=0", "workers.threads is 0; it must be at least 1"),
+    usage("run --set workers.threads=0", "workers.threads: input should be greater than or equal to 1, not 0"),
     usage("run --executor rya", "workers.executor: no executor 'rya'; did you mean ray?"),
     usage("run --executor ray", "pip install 'evosearch[ray]'", patches={"sys.modules": {"ray": None}}),
     usage(
@@ -646,8 +646,8 @@ CONFIGS = [
     ),
     usage("run --executor os:nothing", "workers.executor: os has no function 'nothing'"),
     usage("run --executor os:getpid", "os:getpid returned a int; return a concurrent.futures.Executor"),
-    usage("run --set search.window=1", "search.window = 1: must be at least 2"),
-    usage("run --set search.alpha=2", "search.alpha = 2.0: must be from 0 to 1"),
+    usage("run --set search.window=1", "search.window: input should be greater than or equal to 2, not 1"),
+    usage("run --set search.alpha=2", "search.alpha: input should be less than or equal to 1, not 2"),
     usage("run --set search.initial=50", "search.initial = 50: at most population = 20 are kept"),
     usage(
         "run --set search.rungs=[0.5,0.1]", "search.rungs = [0.5, 0.1]: name rising shares, each above 0 and below 1"
@@ -682,8 +682,8 @@ CONFIGS = [
         "recipe.teacher: none is named; name a file of `evolve export RUN -o FILE.pt2`",
         at=points,
     ),
-    usage("run --set hardware.threads=0", "hardware.threads is 0; it must be at least 1"),
-    usage("run --set hardware.target=0", "hardware.target is 0.0; it is a time in milliseconds, above 0"),
+    usage("run --set hardware.threads=0", "hardware.threads: input should be greater than or equal to 1, not 0"),
+    usage("run --set hardware.target=0", "hardware.target: input should be greater than 0, not 0"),
     usage(LATE, "table_latency: say which table: hardware.table = FILE.csv", at=points),
     usage(f"{LATE} --set hardware.table=t.csv", "t.csv: cannot be read", "name a CSV file", at=points),
     usage(
@@ -715,14 +715,19 @@ CONFIGS = [
     ),
     usage(
         "run --dry-run --grammar joint.lark --task points.csv",
+        "joint.lark:5: recipe.epochs is 0; it must be at least 1",
+        at=joint("epochs", "0"),
+    ),
+    usage(
+        "run --dry-run --grammar joint.lark --task points.csv",
         "joint.lark:3: only what 'start' stands for has a recipe",
         at=joint(start=INNER),
     ),
     usage("run --dry-run --set recipe.stop=medain", "recipe.stop: no stop rule 'medain'; did you mean median?"),
-    usage("run --set recipe.batch=1", "recipe.batch is 1; it must be at least 2"),
-    usage("run --set recipe.lr=0", "recipe.lr is 0.0; it must be a number above 0"),
+    usage("run --set recipe.batch=1", "recipe.batch: input should be greater than or equal to 2, not 1"),
+    usage("run --set recipe.lr=0", "recipe.lr: input should be greater than 0, not 0"),
     usage("run --set recipe.epochs=abc", "recipe.epochs: input should be a valid integer", "not 'abc'"),
-    usage("run --set recipe.momentum=1", "recipe.momentum is 1.0; it must be at least 0 and below 1"),
+    usage("run --set recipe.momentum=1", "recipe.momentum: input should be less than 1, not 1"),
     usage(
         "run --set recipe.augment=['blur']",
         "recipe.augment",
@@ -911,7 +916,7 @@ SPACES = [
         "no data to train on; `evolve init` alone writes a config",
         at=write("zero.py", "def f(text, derivation, seed):\n    return 0.0\n"),
     ),
-    usage("run --dry-run --set ensemble.members=-1", "ensemble.members is -1; it must be at least "),
+    usage("run --dry-run --set ensemble.members=-1", "ensemble.members: input should be greater than or equal to 0"),
     usage("run --dry-run --set recipe.mixup=0.5 --set recipe.cutmix=0.5", "recipe.mixup and recipe.cutmix: one of the"),
     usage(f"{VECTOR} --dry-run --set recipe.cutmix=0.5", "recipe.cutmix is for images, and points has none", at=points),
     usage(f"{VECTOR} --dry-run --set recipe.folds=100", "rows to train on; say fewer", at=points),

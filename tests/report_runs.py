@@ -40,7 +40,8 @@ def searched(folder: Path, *, budget: int = 120, seed: int = 0, failing: float =
             assert proposal is not None  # every score is told at once, so nothing is ever waited for
             run.append_proposal(proposal.pack())
             score = made_up(proposal, there.read(proposal.derivation).cost, failing)
-            run.append_scores([stamped(score, proposal.number)])
+            run.write_scores([stamped(score, proposal.number)])
+            run.sync()
             search.tell(proposal.number, score)
         run.write_checkpoint(search.state())
         best = search.best()
@@ -94,7 +95,8 @@ def written(folder: Path, evaluations: int) -> Run:
             proposal = Proposal(number, None, key, texts[-1], parents, operator, number)  # type: ignore[arg-type]
             score = made_up(proposal, Cost(params, 40 * params, 10 * params, 20), 0.1)
             scores.append(stamped(score, number))
-        run.append_scores(scores)
+        run.write_scores(scores)
+        run.sync()
     return Run.open(folder)
 
 

@@ -13,7 +13,7 @@ from evosearch import grammar, network
 from evosearch.architecture import Space
 from evosearch.cli import DONE, USAGE, main
 from evosearch.layers import Leaf, Shape, vocabulary
-from evosearch.layers.catalogue import Entry, Use, catalogue, entry
+from evosearch.layers.catalogue import Entry, Trial, catalogue, entry
 from evosearch.layers.library import NAMES
 from evosearch.layers.shapes import mode
 
@@ -34,7 +34,7 @@ def test_every_word_is_listed_and_stands_somewhere() -> None:
 
 
 @pytest.mark.parametrize(("one", "use"), SAID, ids=[f"{one.name}-{mode(use.input)}" for one, use in SAID])
-def test_what_it_says_is_what_a_network_does(one: Entry, use: Use) -> None:
+def test_what_it_says_is_what_a_network_does(one: Entry, use: Trial) -> None:
     """Written in a grammar with the very arguments, built by torch: the output shape and the parameters."""
     call = f'"{one.name}" "(" ' + ' "," '.join(f"A{i}" for i in range(len(use.arguments))) + ' ")"'
     terminals = "".join(f'A{i}: "{argument}"\n' for i, argument in enumerate(use.arguments))
@@ -55,7 +55,7 @@ def test_arguments_and_parts_are_told() -> None:
     assert ENTRIES["gelu"].call() == "gelu"
     assert ENTRIES["branching"].uses["image"].arguments == ("clone(2)", "add")
     assert set(ENTRIES["conv"].uses) == {"image"}
-    assert ENTRIES["linear"].uses["vector"] == Use(("16",), (16,), (16,), 272)
+    assert ENTRIES["linear"].uses["vector"] == Trial(("16",), (16,), (16,), 272)
 
 
 def test_a_layer_of_ones_own_is_listed_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

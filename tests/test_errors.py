@@ -229,12 +229,17 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("evaluation/lineage.py", "read", "RunError"),
     ],
     "a search of minutes leads there; tests/test_inherit.py": [("engine/compression.py", "smallest", "RunError")],
+    "a head of one's own is needed for it; tests/test_plugins.py": [
+        ("results.py", "own_plugins", "RunChanged"),
+        ("results.py", "own_plugins", "UsageError"),
+        ("space.py", "_recorded_head", "RunChanged"),
+    ],
     "two processes at one moment; tests/test_runs.py": [("store/run.py", "_refuse_existing", "RunExists")],
     "a worker process that cannot start takes seconds to be given up; tests/test_workers.py": [
         ("workers/processes.py", "ProcessPool.wait", "self._failed"),
         ("workers/processes.py", "ProcessPool.wait", "result"),
-        ("workers/processes.py", "_Watch._bury", "WorkerError"),
-        ("workers/processes.py", "_Watch._hear", "WorkerError"),
+        ("workers/processes.py", "_Watcher._bury", "WorkerError"),
+        ("workers/processes.py", "_Watcher._hear", "WorkerError"),
     ],
     "an executor whose workers fail; tests/test_executors.py": [
         ("workers/executor.py", "ExecutorPool.__init__", "ConfigError"),

@@ -716,7 +716,6 @@ def test_a_network_with_classes_computes_and_holds_what_it_does_in_line() -> Non
     builder = Builder()
     start = builder.start(architecture.input)
     end = write(architecture.root, start, builder)
-    assert network.held_scalars(architecture) == builder.held()
     assert network.working_scalars(architecture) == builder.working()
     assert end
     plain = composed(TWICE.replace("repeat(2,basic(8,1))", "skip(conv(8,3,1);plain(8,3,1);bn);relu;basic(8,1)"))

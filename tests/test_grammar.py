@@ -18,7 +18,7 @@ from lark.exceptions import LarkError
 from evosearch.architecture import Limits, Space
 from evosearch.errors import ArchitectureError, GrammarError
 from evosearch.grammar import load, loads, parse, render, text_key
-from evosearch.grammar.core import Derivation, Grammar, Kind
+from evosearch.grammar.core import Derivation, Grammar, SymbolKind
 from tests.spaces import GRAMMARS
 from tests.strategies import grammars, without_unreached
 
@@ -104,7 +104,7 @@ def test_large_counts_are_drawn_uniformly_through_helper_rules(low: int, high: i
             for alternative in grammar.rules[rule]:
                 product = np.ones(1)
                 for symbol in alternative.symbols:
-                    if symbol.kind is Kind.RULE:
+                    if symbol.kind is SymbolKind.RULE:
                         product = np.convolve(product, counts(symbol.name))
                     elif symbol.name == "a":
                         product = np.convolve(product, [0.0, 1.0])
@@ -148,8 +148,12 @@ def test_the_alias_names_the_layer_else_the_rule_and_choosing_rules_name_none() 
 
 def test_strings_are_literals_and_kept_by_an_exclamation_mark() -> None:
     grammar = loads('start: op _LPAR ")"\n!op: "relu" | "gelu"\n_LPAR: "("\n')
-    assert [s.kind for s in grammar.rules["start"][0].symbols] == [Kind.RULE, Kind.LITERAL, Kind.LITERAL]
-    assert [s.kind for s in grammar.rules["op"][0].symbols] == [Kind.TERMINAL]
+    assert [s.kind for s in grammar.rules["start"][0].symbols] == [
+        SymbolKind.RULE,
+        SymbolKind.LITERAL,
+        SymbolKind.LITERAL,
+    ]
+    assert [s.kind for s in grammar.rules["op"][0].symbols] == [SymbolKind.TERMINAL]
     assert parse(grammar, "gelu()").parts[0].tokens == ("gelu",)
 
 
@@ -414,9 +418,9 @@ def tree_of(derivation: Derivation) -> list[Any]:
     tokens, parts = iter(derivation.tokens), iter(derivation.parts)
     children: list[Any] = []
     for symbol in derivation.alternative.symbols:
-        if symbol.kind is Kind.RULE:
+        if symbol.kind is SymbolKind.RULE:
             children += tree_of(next(parts))
-        elif symbol.kind is Kind.TERMINAL:
+        elif symbol.kind is SymbolKind.TERMINAL:
             children.append(next(tokens))
     layer = derivation.alternative.layer
     return children if layer is None else [(layer, children)]

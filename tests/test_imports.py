@@ -18,7 +18,7 @@ PACKAGE = ROOT / "evosearch"
 LINES: tuple[tuple[str, ...], ...] = (
     ("cli", "__main__", "__init__"),
     ("serving",),
-    ("study", "estimators", "inference"),
+    ("study", "sklearn", "inference"),
     ("engine", "bench", "final", "check", "learned", "ablation"),
     ("config", "report", "logs", "formats"),
     ("results", "given", "auto"),
@@ -33,7 +33,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("plugins",),
     ("executed",),
     ("ensemble",),
-    ("paths", "cost", "text", "moments", "watch"),
+    ("paths", "cost", "text", "moments", "watch", "ranges"),
     ("errors",),
 )
 LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}

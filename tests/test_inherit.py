@@ -15,7 +15,7 @@ from evosearch import engine, inherit, network, operators
 from evosearch.cli import main
 from evosearch.engine.lineage import PARENT
 from evosearch.evaluation.evaluators import evaluator
-from evosearch.evaluation.job import Context, Job, Resources
+from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.evaluation.lineage import FOLDER
 from evosearch.score import Score
 from evosearch.store.run import Run
@@ -230,7 +230,7 @@ def evaluated_again(
     from evosearch.engine.setup import prepare
 
     setup = prepare(settings())
-    context = Context(setup.space, setup.task, setup.config.recipe, Resources())
+    context = EvaluationContext(setup.space, setup.task, setup.config.recipe, Resources())
     one = evaluator(context)
     one.prepare(folder)
     for number in numbers[:2]:
@@ -248,7 +248,7 @@ def test_without_the_weights_of_its_parent_a_candidate_says_so(tmp_path: Path) -
     from evosearch.workers.records import contained
 
     setup = prepare(settings())
-    one = evaluator(Context(setup.space, setup.task, setup.config.recipe, Resources()))
+    one = evaluator(EvaluationContext(setup.space, setup.task, setup.config.recipe, Resources()))
     one.prepare(tmp_path)
     score, _ = contained(one, Job(3, "conv(16,3)", "0" * 32, parent=(1, "conv(16,3)")))
     assert score.status == "crashed"

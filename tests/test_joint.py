@@ -19,7 +19,7 @@ from evosearch.architecture import Space
 from evosearch.cli import DONE, main
 from evosearch.errors import ConfigError
 from evosearch.evaluation.evaluators.network import Network
-from evosearch.evaluation.job import Context, Job, Resources
+from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.evaluation.recipe import KEPT, Recipe
 from evosearch.report.ancestry import marked_up
 from evosearch.space import space_of
@@ -59,7 +59,7 @@ def plain() -> Space:
 
 
 def evaluated(space: Space, recipe: Recipe, text: str, **resources: Any) -> Any:
-    evaluator = Network(Context(space, blobs(), recipe, Resources(**resources)))
+    evaluator = Network(EvaluationContext(space, blobs(), recipe, Resources(**resources)))
     key = space.read(space.parse(text)).key
     return evaluator(Job(0, text, key, seed=7)).score
 
@@ -126,7 +126,7 @@ def test_every_field_can_be_said_but_how_candidates_are_compared() -> None:
         ("lr", "fast", "lr=fast; it must be a number"),
         ("optimizer", "adam", "optimizer=adam; it must be sgd or adamw"),
         ("nesterov", "1", "nesterov=1; it must be true or false"),
-        ("lr", "0", "it must be a number above 0"),
+        ("lr", "0", "it must be above 0 and below inf"),
     ],
 )
 def test_what_is_no_recipe_is_said(key: str, text: str, message: str) -> None:
@@ -150,7 +150,7 @@ def test_its_batch_counts_in_the_memory_estimate(joint: Space) -> None:
     """The larger batch is over the limit, the smaller one is not."""
     wide = "linear(256);relu;linear(256);relu"
     small, large = (f"{wide}@{WORDS.replace('batch=32', f'batch={size}')}" for size in (32, 256))
-    limit = Network(Context(joint, blobs(), Recipe(), Resources()))
+    limit = Network(EvaluationContext(joint, blobs(), Recipe(), Resources()))
     from evosearch import network
 
     architecture = joint.read(joint.parse(small))

@@ -213,7 +213,8 @@ def test_memory_does_not_grow_with_the_run(tmp_path: Path) -> None:
         with Run.create(folder, header={}, files={}, disk=FaultyDisk()) as run:
             for number in range(evaluations):
                 run.append_proposal(proposed(number))
-            run.append_scores([scored(number) for number in range(evaluations)])
+            run.write_scores([scored(number) for number in range(evaluations)])
+            run.sync()
         tracemalloc.start()
         for _ in range(2):
             with Run.open(folder, write=True) as again:

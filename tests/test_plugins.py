@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+import evosearch
 from evosearch import config as configuration
-from evosearch import engine, plugins
+from evosearch import engine, plugins, tasks
 from evosearch.cli import main
-from evosearch.errors import RunChanged
+from evosearch.engine.replay import recorded
+from evosearch.errors import RunChanged, UsageError
 from evosearch.store.run import Run
+from evosearch.tasks import Task
+from evosearch.tasks.kinds import named
 from tests.conftest import ROOT
 from tests.golden.make_project import PROJECT
 from tests.journals import equal_journals
@@ -53,9 +63,108 @@ def test_a_search_uses_one_plug_in_of_each_kind(head: str, code: str, here: Path
     assert (run.folder / "scores.txt").read_text().count("\n") == 8
     assert code in (run.folder / "best" / "model.py").read_text()
     assert engine.verify(run.folder) == []
-    assert main(["report", "run", "--layers", "scaled.py"]) == 0
     known = {f"{kind}/{name}" for kind, name, path in plugins.find().files() if not plugins.is_bundled(path)}
     assert own | {"head/plain", "log/plain_text"} == known  # all that the project has
+    assert main(["report", "run", "--layers", "scaled.py"]) == 0
+
+
+@pytest.mark.parametrize("head", ["", "plain"])
+def test_its_network_is_loaded_asked_and_written(head: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By whoever stands in the project, code and all; the head is the one that was trained."""
+    engine.start(configuration.load(Path("run.toml"), {"head": head}), Path("run"), Silent())
+    x = np.load("data.npz")["x"]
+    np.save("new.npy", x)
+    network = evosearch.load("run")
+    task = tasks.load("data.npz", recorded(Run.open(Path("run"))).data, named(plugins.find().own("kind"), "ordered"))
+    assert isinstance(task, Task)
+    with torch.no_grad():
+        out = network(torch.from_numpy(task.normalise(x))).numpy()
+    test = json.loads(Path("run/best/metrics.json").read_text())["test"]["accuracy"]
+    parts = task.test_split()
+    with torch.no_grad():
+        judged = task.judge(parts.y, network(torch.from_numpy(task.normalise(parts.x))).numpy())
+    assert judged == pytest.approx(test)
+    assert main(["predict", "run", "new.npy", "--output", "said.csv"]) == 0
+    with Path("said.csv").open(newline="") as file:
+        assert [int(row["prediction"]) for row in csv.DictReader(file)] == out.argmax(1).tolist()
+    for name in ("network.pt2", "network.py"):
+        assert main(["export", "run", "--output", name]) == 0, name
+    assert torch.equal(
+        torch.export.load("network.pt2").module()(torch.from_numpy(task.normalise(x[:4]))),
+        network(torch.from_numpy(task.normalise(x[:4]))),
+    )
+    capsys.readouterr()
+    assert main(["show", "run", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["key"] == json.loads(Path("run/best/metrics.json").read_text())["key"]
+    assert shown["params"] == sum(weight.numel() for weight in network.parameters())
+
+
+def test_a_network_whose_code_is_another_is_not_loaded(here: Path) -> None:
+    """Changed, defined where nobody else finds it, gone: each said in one line."""
+    file = Path("operators/kind/ordered.py")
+    code = file.read_text()
+    inside = code.replace(
+        "        return Squeezed(task.outputs)",
+        "        class Hidden(Squeezed): pass\n        return Hidden(task.outputs)",
+    )
+    for text, says in (
+        (code, "ordered.py: changed since .* was made; put back what it was"),
+        (inside, "ordered.py: it does not define the run's head, Hidden, where it is loaded; import it"),
+    ):
+        file.write_text(text)
+        shutil.rmtree("run", ignore_errors=True)
+        engine.start(configuration.load(Path("run.toml"), {"search.budget": 2}), Path("run"), Silent())
+        if text is code:
+            file.write_text(code + "# another word\n")
+        with pytest.raises(RunChanged, match=says):
+            evosearch.load("run")
+    file.unlink()
+    with pytest.raises(UsageError, match="its kind 'ordered' is code of your own; say where it is: --operators"):
+        evosearch.load("run")
+
+
+@pytest.mark.slow
+def test_the_whole_way_by_the_command_line(tmp_path: Path) -> None:
+    """Checked, run, killed and resumed, read, reported, exported, asked and trained again: each in a fresh process."""
+    here = project(tmp_path / "project")
+    np.save(here / "new.npy", np.load(here / "data.npz")["x"][:5])
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "EVOSEARCH_CACHE": str(tmp_path / "ledger")}
+
+    def evolve(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "evosearch", *arguments], cwd=here, env=env, capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    evolve("check", "space.lark", "--input", "6", "--layers", "scaled.py", "--operators", "operators", "-n", "50")
+    evolve("run", "run.toml", "--name", "whole")
+    env["EVOSEARCH_CACHE"] = str(tmp_path / "another ledger")
+    with subprocess.Popen(
+        [sys.executable, "-m", "evosearch", "run", "run.toml", "--name", "cut"], cwd=here, env=env,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        scores = here / "runs/cut/scores.txt"
+        while process.poll() is None and not (scores.exists() and scores.read_text().count("\n") >= 3):
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    evolve("resume", "cut")
+    assert equal_journals(Run.open(here / "runs/cut"), Run.open(here / "runs/whole"))
+    key = json.loads(evolve("best", "cut", "--json"))["key"]
+    for command in (
+        ("status", "cut"), ("list",), ("verify", "cut"), ("repair", "cut"), ("show", "cut"), ("why", "cut", key),
+        ("lineage", "cut", key), ("pareto", "cut"), ("report", "cut", "--layers", "scaled.py"),
+        ("compare", "cut", "whole"), ("predict", "cut", "new.npy"), ("resume", "cut", "--budget", "10"),
+        ("resume", "cut", "--fork", "again"), ("train", "cut", "--seeds", "1", "--output", "trained"),
+        ("export", "trained", "--output", "trained.pt2"), ("export", "cut", "--output", "network.py"),
+    ):  # fmt: skip
+        evolve(*command)
+    code = "import evosearch; print(evosearch.load('runs/cut').training)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=here, env=env, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "False", done.stderr
 
 
 def test_it_is_interrupted_and_ends_as_the_one_that_was_not(here: Path) -> None:
@@ -126,8 +235,8 @@ def test_a_mutation_more_is_used_by_a_run_that_names_none(here: Path) -> None:
 
 
 ADDED = {  # by file: after which line, and the new key
-    "evosearch/search/settings.py": ("    budget: int = 500\n", "tomorrow"),
-    "evosearch/evaluation/recipe.py": ("    batch: int = 256\n", "tomorrow"),
+    "evosearch/search/settings.py": ("    budget: Positive = 500\n", "tomorrow"),
+    "evosearch/evaluation/recipe.py": ("    batch: Annotated[int, Ge(2)] = 256\n", "tomorrow"),
     "evosearch/tasks/base.py": ('    target: str = ""\n', "tomorrow"),
 }
 

@@ -641,7 +641,8 @@ def journal(folder: Path, outcomes: Sequence[tuple[float, int] | str], **search:
             if not isinstance(outcome, str):
                 accuracy, params = outcome
                 score = Score(key, "ok", {"accuracy": accuracy, "params": float(params)}, cost=Cost(params, 0, 0, 1))
-            run.append_scores([stamped(score, number)])
+            run.write_scores([stamped(score, number)])
+            run.sync()
     return folder
 
 

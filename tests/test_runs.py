@@ -141,7 +141,8 @@ def test_records_come_back_in_order(folder: Path) -> None:
         run.append_proposal({"number": 1, "text": "b", "parents": (0,)})
         run.append_score({"number": 1, "status": "nan", "accuracy": 0.5})
         run.append_note({"budget": 20})
-        run.append_scores([{"number": 0, "status": "ok", "accuracy": np.float64(0.25)}])
+        run.write_scores([{"number": 0, "status": "ok", "accuracy": np.float64(0.25)}])
+        run.sync()
         assert (run.proposals, run.scores) == (2, 2)
     with Run.open(folder, write=True) as again:
         assert (again.proposals, again.scores, dict(again.statuses)) == (2, 2, {"ok": 1, "nan": 1})
@@ -166,7 +167,8 @@ def test_a_score_is_synced_before_it_is_acknowledged_and_its_proposal_with_it(fo
         assert [step for step, _ in disk.calls] == ["write", "write", "write", "fsync"]
         disk.calls.clear()
         run.append_proposal(proposal(2))
-        run.append_scores([score(2), score(1)])
+        run.write_scores([score(2), score(1)])
+        run.sync()
         assert [step for step, _ in disk.calls] == ["write"] * 3 + ["fsync"]
         disk.calls.clear()
     assert disk.calls == []  # nothing was left to sync

@@ -309,9 +309,9 @@ def test_without_screening_no_surrogate_is_used(cells: Space) -> None:
 
 
 def test_settings_out_of_range_are_refused(cells: Space) -> None:
-    with pytest.raises(ConfigError, match=r"search\.screen = 0: must be at least 1"):
+    with pytest.raises(ConfigError, match=r"search\.screen is 0; it must be at least 1"):
         SearchSettings(screen=0)
-    with pytest.raises(ConfigError, match=r"search\.explore = 2: must be from 0 to 1"):
+    with pytest.raises(ConfigError, match=r"search\.explore is 2; it must be at least 0 and at most 1"):
         SearchSettings(explore=2)
     with pytest.raises(OperatorError, match="no surrogate operator named 'extra_tree'; did you mean extra_trees"):
         Search(cells, SearchSettings(screen=2, surrogate="extra_tree"), plugins.find())

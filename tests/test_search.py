@@ -394,8 +394,8 @@ def test_objectives_are_read_by_name_and_sign(text: str, name: str, sign: int) -
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"population": 0}, "search.population = 0: must be at least 1"),
-        ({"crossover": 1.5}, "search.crossover = 1.5: must be from 0 to 1"),
+        ({"population": 0}, "search.population is 0; it must be at least 1"),
+        ({"crossover": 1.5}, "search.crossover is 1.5; it must be at least 0 and at most 1"),
         ({"replacement": True}, "search.replacement: only random search draws with replacement"),
         ({"objectives": ("--a",)}, "'--a': write a name, or -name to minimise it"),
         ({"objectives": ("a", "-a")}, "one objective is named twice"),

@@ -21,7 +21,7 @@ from evosearch.cli import (
     watch,
     work,
 )
-from evosearch.cli.help import Group
+from evosearch.cli.help import CommandGroup
 
 EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted. RUN is a folder, or a name in runs/."
 
@@ -30,7 +30,7 @@ app = typer.Typer(
     help="Write a grammar, get a trained network.",
     epilog=EPILOG,
     no_args_is_help=True,
-    cls=Group,
+    cls=CommandGroup,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evosearch.cli import DONE, output
-from evosearch.cli.export import KeyArgument, subject_of
-from evosearch.cli.grammars import LayersOption
+from evosearch.cli.export import KeyArgument, subject_of, texts
+from evosearch.cli.grammars import LayersOption, OperatorsOption
 from evosearch.cli.help import Command
 from evosearch.cli.search import QuietOption, begun, option
 from evosearch.report.text import count, short
@@ -41,6 +41,7 @@ def compress(
         str | None, option("GRAMMAR", None, "Of a text or an .arch file.", default="einspace, or the run's")
     ] = None,
     layers: LayersOption = None,
+    operators: OperatorsOption = None,
     workers: Annotated[int | None, option("N", None, "Processes that evaluate; 0: one for each core.", min=0)] = None,
     name: Annotated[str | None, option("NAME", None, "Of the new run's folder.", default="small-TASK")] = None,
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
@@ -66,7 +67,7 @@ def compress(
     changes = {name: value for name, value in changes.items() if value is not None}
     changes.update(configuration.parse_setting(setting) for setting in settings or ())
     changes.update({"search.budget": budget, "time": ""})
-    large = subject_of(what, key, grammar, changes, [str(path) for path in layers or ()])
+    large = subject_of(what, key, grammar, changes, texts(layers), texts(operators))
     text, params = large.architecture.text, large.architecture.cost.params
     config = compression.compressing(large.config, large.task.metric, params)
     if name is None:

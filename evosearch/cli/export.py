@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evosearch.cli import DONE, output
-from evosearch.cli.grammars import JsonOption, LayersOption
+from evosearch.cli.grammars import JsonOption, LayersOption, OperatorsOption
 from evosearch.cli.help import Command
 from evosearch.cli.search import option
 from evosearch.report.text import clean, count, duration, short
@@ -50,6 +50,7 @@ def export(
         str | None, option("TASK", None, "Where the run's data lies now.", default="where it lay then")
     ] = None,
     layers: LayersOption = None,
+    operators: OperatorsOption = None,
     as_json: JsonOption = False,
 ) -> int:
     """Write a trained network in a format that others read.
@@ -64,7 +65,7 @@ def export(
     chosen = _format(format, to)
     at = _folder(what)
     changes = {} if task is None else {"task": task}
-    config = final.configured(at, changes, [str(path) for path in layers or ()])
+    config = final.configured(at, changes, texts(layers), texts(operators))
     try:
         found = final.subject(config, _text(at, key))
     except TaskError as error:
@@ -174,6 +175,7 @@ def train(
         str | None, option("GRAMMAR", None, "Of a text or an .arch file.", default="einspace, or the run's")
     ] = None,
     layers: LayersOption = None,
+    operators: OperatorsOption = None,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -196,7 +198,7 @@ def train(
     changes: dict[str, Any] = {"task": task, "seed": seed, "final.epochs": epochs, "workers.device": device}
     changes = {name: value for name, value in changes.items() if value is not None}
     changes.update(configuration.parse_setting(setting) for setting in settings or ())
-    found = subject_of(what, key, grammar, changes, [str(path) for path in layers or ()])
+    found = subject_of(what, key, grammar, changes, texts(layers), texts(operators))
     folder = _trained_folder(to, found)
     outcome: Outcome | None = None
     for outcome in final.train(found, seeds):
@@ -212,8 +214,18 @@ def train(
     return DONE
 
 
+def texts(files: Sequence[Path] | None) -> list[str]:
+    """Files that a person names, as a configuration has them."""
+    return [str(file) for file in files or ()]
+
+
 def subject_of(
-    what: str, key: str | None, grammar: str | None, changes: dict[str, Any], layers: Sequence[str]
+    what: str,
+    key: str | None,
+    grammar: str | None,
+    changes: dict[str, Any],
+    layers: Sequence[str],
+    operators: Sequence[str],
 ) -> Subject:
     """What a person names: a run's candidate, a folder of `evolve train`, an .arch file, or a text."""
     import dataclasses
@@ -234,7 +246,7 @@ def subject_of(
                 raise no_run(what)
             raise UsageError(f"{what}: a text has no candidates; leave {key} out")
         text = read_arch(file) if named else what
-        given = {"grammar": grammar, "layers": list(layers)}
+        given = {"grammar": grammar, "layers": list(layers), "operators": list(operators)}
         config = configuration.load(None, {**{name: value for name, value in given.items() if value}, **changes})
         try:
             return final.subject(config, text)
@@ -246,7 +258,7 @@ def subject_of(
     if "task" in changes:  # how the first one's files were read says nothing of another's
         usual = dataclasses.asdict(TaskSettings())
         changes = {**{f"data.{name}": value for name, value in usual.items()}, **changes}
-    found = final.subject(final.configured(at, changes, layers), _text(at, key))
+    found = final.subject(final.configured(at, changes, layers, operators), _text(at, key))
     read_anew = any(name == "task" or name.startswith("data.") for name in changes)
     final.same(at, found, "grammar", "layers", *(() if read_anew else ("task",)))
     return found

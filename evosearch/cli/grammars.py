@@ -29,6 +29,9 @@ InputOption = Annotated[
     typer.Option("--input", metavar="SHAPE", help="3x32x32, 64x192 or 64.", show_default="by the grammar's mode"),
 ]
 LayersOption = Annotated[list[Path] | None, typer.Option(metavar="FILE.py", help="Layers of your own; again for more.")]
+OperatorsOption = Annotated[
+    list[Path] | None, typer.Option(metavar="FOLDER", help="Plug-ins of your own; again for more.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 

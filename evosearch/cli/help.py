@@ -29,7 +29,7 @@ class Command(TyperCommand):
         _options(self, ctx, formatter)
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         self.format_commands(ctx, formatter)
         _options(self, ctx, formatter)

@@ -13,7 +13,7 @@ from evosearch.cli.help import Command
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from evosearch.layers.catalogue import Entry, Use
+    from evosearch.layers.catalogue import Entry, Trial
 
 INDENT = 4  # of a word's uses
 
@@ -72,7 +72,7 @@ def _one(entry: Entry) -> None:
     output.facts([(mode, described(entry, use)) for mode, use in entry.uses.items()])
 
 
-def described(entry: Entry, use: Use) -> str:
+def described(entry: Entry, use: Trial) -> str:
     """`linear(16): 64x16 -> 64x16, 272 parameters`."""
     from evosearch.layers.shapes import show
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evosearch.cli import DONE, output
-from evosearch.cli.grammars import InputOption, JsonOption, LayersOption
+from evosearch.cli.grammars import InputOption, JsonOption, LayersOption, OperatorsOption
 from evosearch.cli.help import Command
 from evosearch.cli.search import RUN_ARGUMENT
 from evosearch.report.text import count, figure, short
@@ -63,6 +63,7 @@ def predict(
         Path | None, typer.Option("--output", "-o", metavar="FILE.csv", help="Where.", show_default="stdout")
     ] = None,
     layers: LayersOption = None,
+    operators: OperatorsOption = None,
 ) -> int:
     """Say what a run's network makes of new examples, as they stand in a file.
 
@@ -74,7 +75,7 @@ def predict(
 
     if to is not None:
         output.check_target("--output", to)
-    predictor = inference.load(folder_of(run), layers or ())
+    predictor = inference.load(folder_of(run), layers or (), operators or ())
     columns = predictor.answers(predictor.examples(file))
     text = inference.table(columns)
     if to is None:
@@ -100,6 +101,7 @@ def show(
     ] = None,
     input: InputOption = None,
     layers: LayersOption = None,
+    operators: OperatorsOption = None,
     svg: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw it there as a picture, too.")] = None,
     as_json: JsonOption = False,
 ) -> int:
@@ -108,7 +110,7 @@ def show(
 
     if svg is not None:
         output.check_target("--svg", svg)
-    architecture = _architecture(what, key, grammar, input, layers or ())
+    architecture = _architecture(what, key, grammar, input, layers or (), operators or ())
     if svg is not None:
         from evosearch.report.page.drawing import standalone
 
@@ -283,35 +285,56 @@ def pareto(
 
 
 def _architecture(
-    what: str, key: str | None, grammar: str | None, input: str | None, layers: Iterable[Path]
+    what: str,
+    key: str | None,
+    grammar: str | None,
+    input: str | None,
+    layers: Sequence[Path],
+    operators: Sequence[Path],
 ) -> Architecture:
     """The network that a person names: a file, else a candidate of a run, else the text itself."""
     from evosearch.cli.runs import find_run, no_run, no_text
     from evosearch.cli.spaces import load_grammar, open_space
-    from evosearch.errors import ArchitectureError, RunError
-    from evosearch.layers.library.mean_linear import MeanLinear
+    from evosearch.errors import ArchitectureError
     from evosearch.paths import is_file, read_arch
 
-    shape, head, text = input, None, what
     named = is_file(Path(what))
     folder = None if named else find_run(what)
-    if named:
-        text = read_arch(Path(what))
-    elif folder is not None:
-        from evosearch.report.reading import read_run
-
-        run = read_run(folder)
-        text = run.candidate(key).text if key is not None else run.best()["text"]
-        if grammar is None and not is_file(run.grammar_file):
-            raise RunError(f"{run.grammar_file}: the run's grammar is gone; say which it was: --grammar FILE.lark")
-        grammar = grammar or str(run.grammar_file)
-        shape = input or run.input
-        head = None if run.outputs is None else MeanLinear(run.outputs)
-    elif key is not None:
+    if folder is not None:
+        return _candidate(folder, key, grammar, input, layers, operators)
+    if key is not None and not named:
         raise no_run(what)
-    space = open_space(load_grammar(grammar or "einspace"), shape, layers, head)
+    space = open_space(load_grammar(grammar or "einspace"), input, layers)
     try:
-        derivation = space.parse(text)
+        derivation = space.parse(read_arch(Path(what)) if named else what)
     except ArchitectureError as error:
-        raise (error if named or folder else no_text(what, grammar, error)) from None
+        raise (error if named else no_text(what, grammar, error)) from None
     return space.read(derivation)
+
+
+def _candidate(
+    folder: Path,
+    key: str | None,
+    grammar: str | None,
+    input: str | None,
+    layers: Sequence[Path],
+    operators: Sequence[Path],
+) -> Architecture:
+    """A candidate of a run, in the run's space, or at another input shape or in another grammar with the run's head."""
+    from evosearch import results
+    from evosearch.cli.spaces import load_grammar, parse_shape
+    from evosearch.errors import RunError
+    from evosearch.paths import is_file
+    from evosearch.report.reading import read_run
+    from evosearch.space import recorded_space
+    from evosearch.store.run import Run
+
+    run = read_run(folder)
+    text = run.candidate(key).text if key is not None else run.best()["text"]
+    if grammar is None and not is_file(run.grammar_file):
+        raise RunError(f"{run.grammar_file}: the run's grammar is gone; say which it was: --grammar FILE.lark")
+    opened = Run.open(folder)
+    header = run.header if input is None else {**run.header, "input": parse_shape(input)}
+    mine, own = results.own_layers(opened, layers), results.own_plugins(opened, operators)
+    space = recorded_space(header, load_grammar(grammar or str(run.grammar_file)), mine, own)
+    return space.read(space.parse(text))

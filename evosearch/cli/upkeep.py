@@ -10,19 +10,16 @@ from typing import Annotated
 import typer
 
 from evosearch.cli import DONE, FAILED, output
-from evosearch.cli.grammars import JsonOption, LayersOption
-from evosearch.cli.help import Command, Group
+from evosearch.cli.grammars import JsonOption, LayersOption, OperatorsOption
+from evosearch.cli.help import Command, CommandGroup
 from evosearch.cli.search import RUN_ARGUMENT
 from evosearch.report.text import count
 
 PANEL = "Upkeep"
-OperatorsOption = Annotated[
-    list[Path] | None, typer.Option(metavar="FOLDER", help="Operators of your own; again for more.")
-]
 STARTERS = ("evosearch.toml", "grammars/first.lark")
 
 cache_app = typer.Typer(
-    cls=Group, help="The scores that runs on this machine share.", no_args_is_help=True, rich_markup_mode=None
+    cls=CommandGroup, help="The scores that runs on this machine share.", no_args_is_help=True, rich_markup_mode=None
 )
 
 

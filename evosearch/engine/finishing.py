@@ -66,7 +66,7 @@ class Way(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Observation:
     """One training that went well. number: of its job."""
 
     number: int
@@ -142,7 +142,7 @@ class Finishing:
 
     # -- the trainings
 
-    def _held_out(self, first: list[Way]) -> list[Trained]:
+    def _held_out(self, first: list[Way]) -> list[Observation]:
         """Trainings whose outputs on held-out examples say what to make of the candidates."""
         members, ends = self.settings.members, math.inf
         self.pace.clear()
@@ -152,7 +152,7 @@ class Finishing:
             ends = max(self.clock() + HELD_OUT * left, self.until - whole)
             if self._estimate(first[0], False) > HELD_OUT * left:
                 return []  # no time to look: the schedule on everything is as long as the time allows
-        found: list[Trained] = []
+        found: list[Observation] = []
         self._train(iter(first), False, ends, len(first), found)
         own = [one for one in found if not one.way.candidate]
         if not own:
@@ -163,7 +163,7 @@ class Finishing:
         self._train(self._looks(found, self.length, more), False, ends, members if members > 1 else 0, found)
         return found
 
-    def _looks(self, found: list[Trained], epochs: int, count: int) -> Iterator[Way]:
+    def _looks(self, found: list[Observation], epochs: int, count: int) -> Iterator[Way]:
         """What to train next on held-out data; with a time by what came of those before, else in turns."""
         candidates = min(self.settings.candidates, len(self.finalists))
         turns = _turns(candidates, count)
@@ -184,7 +184,7 @@ class Finishing:
             begun[todo] += 1
             yield Way(todo, epochs)
 
-    def _values(self, held: list[Trained], epochs: int, candidates: int) -> list[list[float]]:
+    def _values(self, held: list[Observation], epochs: int, candidates: int) -> list[list[float]]:
         """What each candidate came to by so many epochs, larger is better."""
         looks: list[list[float]] = [[] for _ in range(candidates)]
         for one in held:
@@ -192,13 +192,13 @@ class Finishing:
                 looks[one.way.candidate].append(self._value(one))
         return looks
 
-    def _error(self, held: list[Trained]) -> float:
+    def _error(self, held: list[Observation]) -> float:
         """The standard error of a figure, as held-out data tell it; the mean over trainings, 0 where none tells it."""
         told = [one.score.metrics.get(f"{self.task.metric}_se", math.nan) for one in held]
         found = [value for value in told if math.isfinite(value)]
         return sum(found) / len(found) if found else 0.0
 
-    def _on_everything(self, weights: dict[Way, float]) -> list[Trained]:
+    def _on_everything(self, weights: dict[Way, float]) -> list[Observation]:
         """What was chosen, the heaviest first; with time left, more seeds of what has most weight for each of them."""
         timed = math.isfinite(self.until)
 
@@ -210,7 +210,7 @@ class Finishing:
                 seeds[way] += 1
                 yield way
 
-        found: list[Trained] = []
+        found: list[Observation] = []
         self._train(turns(), True, self.until, 0 if timed else len(weights), found)
         return found
 
@@ -230,7 +230,7 @@ class Finishing:
         epochs = max(1, round(min(max(scale, SHORTEST), LONGEST) * lengths.pop()))
         return {Way(way.candidate, epochs): weight for way, weight in weights.items()}
 
-    def _train(self, ways: Iterator[Way], whole: bool, ends: float, planned: int, found: list[Trained]) -> None:
+    def _train(self, ways: Iterator[Way], whole: bool, ends: float, planned: int, found: list[Observation]) -> None:
         """Trainings of these ways, as many as are done by then; the first one in any case where all is trained on.
 
         found: gets those that went well, in the order in which they were begun; `ways` may look at it.
@@ -263,7 +263,7 @@ class Finishing:
                 way, seed, estimate = out.pop(number)
                 done += 1
                 if score.status == "ok":
-                    found.append(Trained(number, way, seed, score))
+                    found.append(Observation(number, way, seed, score))
                     found.sort(key=lambda one: one.number)
                     if estimate > 0:
                         self.pace.append(score.seconds / estimate)
@@ -320,11 +320,11 @@ class Finishing:
             return self.task.validation.y
         return np.concatenate([self.task.train.y, self.task.validation.y])
 
-    def _value(self, one: Trained) -> float:
+    def _value(self, one: Observation) -> float:
         """By the metric; larger is better."""
         return self.task.measure.sign * one.score.objectives[self.task.metric]
 
-    def _choice(self, held: list[Trained]) -> tuple[dict[Way, float], dict[str, Any]]:
+    def _choice(self, held: list[Observation]) -> tuple[dict[Way, float], dict[str, Any]]:
         """The weight of each way, the best single one's first, and what held-out data said of them."""
         if not self.length:
             return {}, {}
@@ -378,7 +378,7 @@ class Finishing:
         return best if best in self.given or means[best] - means[known] > noise else known
 
     def _as_good(
-        self, held: list[Trained], outputs: list[Array], looks: Sequence[Sequence[float]], single: int
+        self, held: list[Observation], outputs: list[Array], looks: Sequence[Sequence[float]], single: int
     ) -> set[int]:
         """The candidates that are as good as the preferred one as far as the examples can tell: within a standard error
         of the difference, on the same examples.
@@ -412,7 +412,7 @@ class Finishing:
 
     # -- the result
 
-    def _joined(self, whole: list[Trained], weights: dict[Way, float], figures: dict[str, Any]) -> Finished:
+    def _joined(self, whole: list[Observation], weights: dict[Way, float], figures: dict[str, Any]) -> Finished:
         """The trainings on everything as one; what was chosen and not trained is left out, its weight the others'."""
         import torch
 
@@ -508,4 +508,4 @@ def _turns(candidates: int, count: int) -> Iterator[int]:
             yield candidate
 
 
-__all__ = ["STARTING", "Finishing", "Trained", "Way", "share_of_rows", "wanted"]
+__all__ = ["STARTING", "Finishing", "Observation", "Way", "share_of_rows", "wanted"]

@@ -31,6 +31,7 @@ from evosearch.engine.session import Session
 from evosearch.engine.setup import prepare
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import ArchitectureError, UsageError
+from evosearch.space import described
 from evosearch.store.run import Run
 from evosearch.tasks import Task
 
@@ -130,15 +131,9 @@ def begun(setup: Setup, folder: Path, watch: Watch, began: float | None = None) 
         "task": setup.task.name,
         "metric": setup.task.metric,
         "objectives": [str(one) for one in setup.objectives],
-        "input": list(setup.space.network_input) if setup.space.network_input else None,
-        "head": next((name for name in used if name.startswith(("head/", "kind/"))), ""),
-        "outputs": setup.task.outputs if isinstance(setup.task, Task) else None,
         "started": time.time(),
+        **described(setup.space, setup.task, used),
     }
-    if setup.space.vocabulary and (columns := setup.space.vocabulary.columns_read):
-        header["columns"] = columns.packed()
-    if setup.config.recipe.modifier:
-        header["modifier"] = setup.config.recipe.modifier
     with Run.create(folder, header=header, files=files) as run:
         watch.started({"run": folder, **_facts(setup)})
         for line in setup.task.summary() if isinstance(setup.task, Task) else ():

@@ -19,7 +19,7 @@ from evosearch.engine.prior import read as read_prior
 from evosearch.errors import ArchitectureError, ConfigError, ShapeError, UsageError
 from evosearch.evaluation import measures, proxies, stopping
 from evosearch.evaluation.evaluators import Spec, evaluator
-from evosearch.evaluation.job import Context, Evaluator, Resources
+from evosearch.evaluation.job import EvaluationContext, Evaluator, Resources
 from evosearch.evaluation.recipe import check
 from evosearch.layers.base import mode, show
 from evosearch.layers.library.with_recipe import Setting, WithRecipe
@@ -108,7 +108,7 @@ class Setup:
         resources = Resources(self.device, config.workers.threads)
         signs = {one.name: one.sign for one in self.objectives}
         seen = proxies.named(config.recipe, signs, self.operators)
-        context = Context(self.space, self.task, config.recipe, resources, self.rule, signs, proxies=seen)
+        context = EvaluationContext(self.space, self.task, config.recipe, resources, self.rule, signs, proxies=seen)
         usual = evaluator(context, _evaluator(config, self.operators)).digest
         asked = {f"proxy/{name}" for name in seen}  # not those that the surrogate alone looks at
         used = {name: version for name, version in self.operators.used.items() if name.partition("/")[0] in SCORING}
@@ -313,7 +313,7 @@ def _objectives(
     seen = proxies.named(config.recipe, names, own)
     if (seen or config.search.proxies) and not isinstance(task, Task):
         raise ConfigError(f"proxies are of networks that are trained, and {task.name} scores candidates by itself")
-    context = Context(space, task, config.recipe, Resources(), measures=mine, proxies=seen)
+    context = EvaluationContext(space, task, config.recipe, Resources(), measures=mine, proxies=seen)
     known = evaluator(context, _evaluator(config, own)).measures
     if header is not None:
         return measures.recorded(header, asked)
@@ -327,7 +327,7 @@ def _objectives(
     return tuple(measures.objective(text, known) for text in asked or (task.metric,))
 
 
-def _evaluator(config: Config, own: Operators) -> Callable[[Context], Evaluator] | None:
+def _evaluator(config: Config, own: Operators) -> Callable[[EvaluationContext], Evaluator] | None:
     """The evaluator of the user's own that the configuration names."""
     return own.get("evaluator", config.evaluator).function if config.evaluator else None
 

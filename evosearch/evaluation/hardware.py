@@ -10,11 +10,13 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from evosearch import ranges
 from evosearch.errors import ConfigError
+from evosearch.ranges import Ge, Gt, Positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -44,18 +46,14 @@ class HardwareSettings:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    batch: int = 1
-    threads: int = 1
-    repeats: int = LEAST
+    batch: Positive = 1
+    threads: Positive = 1
+    repeats: Annotated[int, Ge(LEAST)] = LEAST
     table: str = ""
-    target: float = 1.0
+    target: Annotated[float, Gt(0)] = 1.0
 
     def __post_init__(self) -> None:
-        for name, least in (("batch", 1), ("threads", 1), ("repeats", LEAST)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"hardware.{name} is {getattr(self, name)}; it must be at least {least}")
-        if not self.target > 0:
-            raise ConfigError(f"hardware.target is {self.target}; it is a time in milliseconds, above 0")
+        ranges.check(self, "hardware")
 
 
 class Spread(NamedTuple):

@@ -72,7 +72,7 @@ class Evaluation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Context:
+class EvaluationContext:
     """What an evaluator is made with: `Network(context)`. It is the same in the parent and in each worker.
 
     stop: the recipe's stop rule, None where every training goes to its end. signs: the search's objectives, names to 1
@@ -113,4 +113,4 @@ class Evaluator(Protocol):
         """The candidate's score. What is wrong with a candidate is a status of its score; what is raised crashed it."""
 
 
-__all__ = ["Context", "Evaluation", "Evaluator", "Job", "Resources"]
+__all__ = ["Evaluation", "EvaluationContext", "Evaluator", "Job", "Resources"]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from evosearch.architecture import Architecture
     from evosearch.evaluation.fit import Trained
-    from evosearch.evaluation.job import Context, Job
+    from evosearch.evaluation.job import EvaluationContext, Job
     from evosearch.evaluation.recipe import Recipe
     from evosearch.tasks import Task
 
@@ -58,7 +58,9 @@ class Lineage:
     kept: dict[int, State] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, job: Job, architecture: Architecture, context: Context, recipe: Recipe, folder: Path) -> Lineage:
+    def of(
+        cls, job: Job, architecture: Architecture, context: EvaluationContext, recipe: Recipe, folder: Path
+    ) -> Lineage:
         """The lineage of a job. Raises RunError where its parent's weights are not there."""
         own = cls(folder, job.number, architecture, cast("Task", context.task), recipe)
         if job.parent is None:

@@ -8,12 +8,14 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+from evosearch import ranges
 from evosearch.errors import ConfigError
 from evosearch.evaluation.augment import AUGMENT
 from evosearch.evaluation.rules import named as named_rule
 from evosearch.layers.modifiers import named
+from evosearch.ranges import Amount, Fraction, Ge, Gt, Lt, Natural, Positive
 from evosearch.score import evaluation_seed
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from evosearch.tasks.base import Task
 
-ALPHAS = (("mixup", 0), ("cutmix", 0))
 KEPT = (
     "seed",
     "folds",
@@ -90,58 +91,41 @@ class Recipe:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    epochs: int = 8
-    batch: int = 256
+    epochs: Positive = 8
+    batch: Annotated[int, Ge(2)] = 256
     optimizer: Literal["sgd", "adamw"] = "sgd"
-    lr: float = 0.04
-    momentum: float = 0.9
+    lr: Annotated[float, Gt(0), Lt(math.inf)] = 0.04
+    momentum: Fraction = 0.9
     nesterov: bool = False
-    weight_decay: float = 3e-4
+    weight_decay: Amount = 3e-4
     schedule: Literal["cosine", "onecycle", "constant", "power"] = "cosine"
-    warmup: float = 0.0
-    label_smoothing: float = 0.0
-    clip: float = 0.0
+    warmup: Amount = 0.0
+    label_smoothing: Fraction = 0.0
+    clip: Amount = 0.0
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
     augment: tuple[str, ...] = ()
-    mixup: float = field(default=0.0, metadata={"neutral": 0.0})
-    cutmix: float = field(default=0.0, metadata={"neutral": 0.0})
+    mixup: Amount = field(default=0.0, metadata={"neutral": 0.0})
+    cutmix: Amount = field(default=0.0, metadata={"neutral": 0.0})
     balanced: bool = field(default=False, metadata={"neutral": False})
     mirrored: bool = field(default=False, metadata={"neutral": False})
-    ema: float = field(default=0.0, metadata={"neutral": 0.0})
-    folds: int = field(default=1, metadata={"neutral": 1})
+    ema: Fraction = field(default=0.0, metadata={"neutral": 0.0})
+    folds: Positive = field(default=1, metadata={"neutral": 1})
     rule: str = field(default="backprop", metadata={"neutral": "backprop"})
-    gradient_noise: float = field(default=0.3, metadata={"neutral": 0.3})
+    gradient_noise: Amount = field(default=0.3, metadata={"neutral": 0.3})
     teacher: str = field(default="", metadata={"neutral": ""})
-    dropout: float = field(default=0.0, metadata={"neutral": 0.0})
-    drop_path: float = field(default=0.0, metadata={"neutral": 0.0})
+    dropout: Fraction = field(default=0.0, metadata={"neutral": 0.0})
+    drop_path: Fraction = field(default=0.0, metadata={"neutral": 0.0})
     modifier: str = field(default="", metadata={"neutral": ""})
     shorten: Literal["epochs", "rows"] = field(default="epochs", metadata={"neutral": "epochs"})
     deterministic: bool = True
     stop: str = "off"
     proxies: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
     inherit: Literal["off", "parent"] = field(default="off", metadata={"neutral": "off"})
-    inherit_epochs: int = field(default=0, metadata={"neutral": 0})
+    inherit_epochs: Natural = field(default=0, metadata={"neutral": 0})
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("epochs", 1),
-            ("batch", 2),
-            ("folds", 1),
-            ("weight_decay", 0),
-            ("warmup", 0),
-            ("inherit_epochs", 0),
-            ("clip", 0),
-            ("gradient_noise", 0),
-            *ALPHAS,
-        ):
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least {least}")
-        if not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ConfigError(f"recipe.lr is {self.lr}; it must be a number above 0")
-        for name in ("momentum", "label_smoothing", "ema", "dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"recipe.{name} is {getattr(self, name)}; it must be at least 0 and below 1")
+        ranges.check(self, "recipe")
         if self.mixup and self.cutmix:
             raise ConfigError("recipe.mixup and recipe.cutmix: one of the two; set the other to 0")
         named_rule(self.rule)

@@ -30,7 +30,7 @@ ASKED_FOR_COPIES: Final = 50  # architectures that are asked how often their lay
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class GrammarWarning:
     """A warning: nothing is wrong with the file, but its author should know. kind is a stable name for scripts."""
 
     kind: str
@@ -66,7 +66,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class GrammarReport:
     """Everything that `check` found out.
 
     circles: parts of the grammar that can grow, by the weights alone. built: the same with every copy counted that a
@@ -91,7 +91,7 @@ class Report:
     undrawn: tuple[str, ...]
     counts: Counts
     samples: Samples | None
-    warnings: tuple[Finding, ...]
+    warnings: tuple[GrammarWarning, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; an infinite number is null, and numbers of distinct derivations are exact."""
@@ -113,7 +113,7 @@ class Report:
 
 def check(
     grammar: Grammar, space: Space | None = None, samples: int = 1000, rng: np.random.Generator | None = None
-) -> Report:
+) -> GrammarReport:
     """Work out what a grammar's weights imply, and with a space, what samples at its input shape are like.
 
     samples: how many; with none, a few are still drawn to see which layers build copies of their parts.
@@ -125,8 +125,8 @@ def check(
 
 
 def sampled(
-    report: Report, grammar: Grammar, space: Space, samples: int, rng: np.random.Generator | None = None
-) -> Report:
+    report: GrammarReport, grammar: Grammar, space: Space, samples: int, rng: np.random.Generator | None = None
+) -> GrammarReport:
     """The report with figures of samples, and with their warnings; as it is where none are asked for."""
     if not samples:
         return report
@@ -134,7 +134,7 @@ def sampled(
     return dataclasses.replace(found, warnings=tuple(_warnings(grammar, found)))
 
 
-def weigh(grammar: Grammar, space: Space | None = None) -> Report:
+def weigh(grammar: Grammar, space: Space | None = None) -> GrammarReport:
     """The part of the report that is exact."""
     process = Process.of(grammar)
     rng = np.random.default_rng(0)
@@ -145,7 +145,7 @@ def weigh(grammar: Grammar, space: Space | None = None) -> Report:
         if any(factor != 1 for factor in copies.values()):
             counted = Process.of(space.grammar, lambda a, part: 1.0 if kinds[part] == "word" else copies.get(a, 1.0))
             built = counted.components()
-    report = Report(
+    report = GrammarReport(
         grammar=grammar.name,
         files=tuple(grammar.source),
         digest=grammar.digest,
@@ -237,14 +237,14 @@ def _core(derivation: Derivation) -> Alternative:
 # -- warnings
 
 
-def _warnings(grammar: Grammar, report: Report) -> Iterator[Finding]:
+def _warnings(grammar: Grammar, report: GrammarReport) -> Iterator[GrammarWarning]:
     for remark in grammar.remarks:
-        yield Finding("file", remark)
+        yield GrammarWarning("file", remark)
     for component in report.circles:
         yield from _growth(component, report)
     for component in report.built or ():
         if component.offspring >= 1 - CRITICAL:
-            yield Finding(
+            yield GrammarWarning(
                 "built-size",
                 f"with every copy counted that its layers build, each {component.blamed!r} leads to "
                 f"{component.offspring:.2f} others: without a size limit the expected number of layers is infinite, "
@@ -252,14 +252,14 @@ def _warnings(grammar: Grammar, report: Report) -> Iterator[Finding]:
                 f"{component.needed:.2f} together, and they have {component.ending:.2f}",
             )
     if report.undrawn:
-        yield Finding("undrawn", f"never drawn, since only p=0 leads there: {', '.join(report.undrawn)}")
+        yield GrammarWarning("undrawn", f"never drawn, since only p=0 leads there: {', '.join(report.undrawn)}")
     if report.spaced:
-        yield Finding("spaced", "some words would run together, so texts keep one space between those")
+        yield GrammarWarning("spaced", "some words would run together, so texts keep one space between those")
     if report.samples is not None:
         yield from _sample_warnings(report.samples)
 
 
-def _growth(component: Component, report: Report) -> Iterator[Finding]:
+def _growth(component: Component, report: GrammarReport) -> Iterator[GrammarWarning]:
     if component.offspring < NEARLY:
         return
     name, ending, needed = component.blamed, component.ending, component.needed
@@ -267,27 +267,31 @@ def _growth(component: Component, report: Report) -> Iterator[Finding]:
     cure = f"give the alternatives of {name!r} that end over {needed:.2f} together; they have {ending:.2f}"
     if component.radius > 1 + CRITICAL:
         ends = f"without limits drawing ends only with probability {report.ends:.2f}"
-        yield Finding("endless", f"{ends}: {grows}; {cure}")
+        yield GrammarWarning("endless", f"{ends}: {grows}; {cure}")
     elif component.radius >= 1 - CRITICAL:
-        yield Finding("critical", f"without limits drawing ends, but the expected size is infinite: {grows}; {cure}")
+        yield GrammarWarning(
+            "critical", f"without limits drawing ends, but the expected size is infinite: {grows}; {cure}"
+        )
     else:
         size = f"{report.size:.0f} nodes" if math.isfinite(report.size) else "infinite"
-        yield Finding(
+        yield GrammarWarning(
             "nearly-critical",
             f"sizes vary widely: {grows}, so without limits the expected size is {size}; it would be infinite where "
             f"the alternatives of {name!r} that end had {needed:.2f} together, and they have {ending:.2f}",
         )
 
 
-def _sample_warnings(samples: Samples) -> Iterator[Finding]:
+def _sample_warnings(samples: Samples) -> Iterator[GrammarWarning]:
     if samples.dropped > 0.01:
         over = f"{samples.dropped:.0%} of the samples took over {samples.max_nodes} draws and were drawn again"
-        yield Finding("dropped", over)
+        yield GrammarWarning("dropped", over)
     if samples.refused > 0.5:
-        yield Finding("refused", f"{samples.refused:.0%} of the alternatives drawn did not fit where they were drawn")
+        yield GrammarWarning(
+            "refused", f"{samples.refused:.0%} of the alternatives drawn did not fit where they were drawn"
+        )
     same = samples.same_text if samples.same_key is None else samples.same_key
     if same > 0.5:
-        yield Finding("duplicates", f"{same:.0%} of {samples.number} samples repeat an earlier one")
+        yield GrammarWarning("duplicates", f"{same:.0%} of {samples.number} samples repeat an earlier one")
 
 
 # -- output
@@ -305,7 +309,7 @@ def _plain(value: object) -> object:
     return value
 
 
-def _exact_lines(report: Report) -> Iterator[str]:
+def _exact_lines(report: GrammarReport) -> Iterator[str]:
     yield f"{report.grammar}: no mistakes"
     size = f"{report.rules} rules, {report.alternatives} alternatives, {report.terminals} terminals"
     yield f"  {size}; input: {report.input}"
@@ -323,7 +327,7 @@ def _exact_lines(report: Report) -> Iterator[str]:
     yield from _count_lines(report.counts)
 
 
-def _sampled_lines(report: Report) -> Iterator[str]:
+def _sampled_lines(report: GrammarReport) -> Iterator[str]:
     samples = report.samples
     if samples is not None:
         yield ""

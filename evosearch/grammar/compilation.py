@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from evosearch.grammar.core import Alternative, Kind, Symbol, Terminal
+from evosearch.grammar.core import Alternative, Symbol, SymbolKind, Terminal
 from evosearch.grammar.files import Definitions, named
 from evosearch.grammar.lexing import WHITE_SPACE, Misread, Tokens, glued, misread, neighbours, overlap
 from evosearch.grammar.mistakes import Place, mistake
@@ -40,7 +40,7 @@ def compile_parser(
     written = _Written(definitions, expansion, rules)
     lark = _compile(written, places)
     ranged = {
-        written.lark_names[Symbol(Kind.TERMINAL, name)]: terminal
+        written.lark_names[Symbol(SymbolKind.TERMINAL, name)]: terminal
         for name, terminal in expansion.terminals.items()
         if terminal.range is not None
     }
@@ -97,7 +97,10 @@ def _joins(
     """The pairs of characters between which a space must stay. Raises GrammarError where a space does not help."""
     plain = {
         written.rule_names[name]: [
-            [(s.kind, written.rule_names[s.name] if s.kind is Kind.RULE else written.lark_names[s]) for s in a.symbols]
+            [
+                (s.kind, written.rule_names[s.name] if s.kind is SymbolKind.RULE else written.lark_names[s])
+                for s in a.symbols
+            ]
             for a in alternatives
         ]
         for name, alternatives in rules.items()
@@ -160,7 +163,7 @@ class _Written:
         texts: dict[str, tuple[str, ...]] = {}
         for symbol, lark_name in self.lark_names.items():
             terminal = self.expansion.terminals.get(symbol.name)
-            if symbol.kind is Kind.LITERAL:
+            if symbol.kind is SymbolKind.LITERAL:
                 texts[lark_name] = (symbol.name,)
             elif terminal is not None and terminal.choices is not None:
                 texts[lark_name] = tuple(text for text, _ in terminal.choices)
@@ -175,7 +178,7 @@ class _Written:
         return f"{self.rule_names[name]}: " + "\n | ".join(lines)
 
     def _symbol(self, symbol: Symbol) -> str:
-        if symbol.kind is Kind.RULE:
+        if symbol.kind is SymbolKind.RULE:
             return self.rule_names[symbol.name]
         if symbol not in self.lark_names:
             self.lark_names[symbol] = self._terminal(symbol)
@@ -183,7 +186,7 @@ class _Written:
 
     def _terminal(self, symbol: Symbol) -> str:
         expansion = self.expansion
-        if symbol.kind is Kind.LITERAL:
+        if symbol.kind is SymbolKind.LITERAL:
             if symbol.name in expansion.literals:
                 return self._literal(expansion.literals[symbol.name])
             return self._defined(expansion.named[symbol.name])
@@ -356,7 +359,7 @@ def _conflict(
 
 def _written(alternative: Alternative) -> str:
     """An alternative as errors show it: `rule: symbols`, not all of a long one."""
-    words = [f'"{s.name}"' if s.kind is Kind.LITERAL else s.name.removeprefix("__") for s in alternative.symbols]
+    words = [f'"{s.name}"' if s.kind is SymbolKind.LITERAL else s.name.removeprefix("__") for s in alternative.symbols]
     text = f"{alternative.rule.removeprefix('__')}: {' '.join(words)}"
     return f"`{text if len(text) <= 70 else text[:69] + '…'}`"
 

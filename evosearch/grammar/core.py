@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class Kind(enum.Enum):
+class SymbolKind(enum.Enum):
     """What a symbol of an alternative is."""
 
     RULE = "rule"  # a nonterminal: expanded by one of its alternatives
@@ -30,7 +30,7 @@ class Kind(enum.Enum):
 class Symbol:
     """One symbol on the right-hand side. `name` is a rule's or terminal's name, or a literal's text."""
 
-    kind: Kind
+    kind: SymbolKind
     name: str
 
 
@@ -60,8 +60,8 @@ class Alternative:
     rules: tuple[str, ...] = field(init=False)  # names of the RULE symbols, in order
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "terminals", tuple(s.name for s in self.symbols if s.kind is Kind.TERMINAL))
-        object.__setattr__(self, "rules", tuple(s.name for s in self.symbols if s.kind is Kind.RULE))
+        object.__setattr__(self, "terminals", tuple(s.name for s in self.symbols if s.kind is SymbolKind.TERMINAL))
+        object.__setattr__(self, "rules", tuple(s.name for s in self.symbols if s.kind is SymbolKind.RULE))
 
     def __repr__(self) -> str:
         return f"Alternative({self.rule}[{self.index}])"

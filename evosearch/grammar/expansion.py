@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from evosearch.grammar.core import Kind, Symbol, Terminal
+from evosearch.grammar.core import Symbol, SymbolKind, Terminal
 from evosearch.grammar.files import Definitions, named
 from evosearch.grammar.mistakes import Place, mistake, near
 from evosearch.grammar.notation import (
@@ -286,7 +286,7 @@ class _Expander:
             self.done.rules[name] = []
             made = [Raw(symbols, weight * chance, None, place) for ways, weight in raws() for symbols, chance in ways]
             self._define(name, made)
-        return Symbol(Kind.RULE, name)
+        return Symbol(SymbolKind.RULE, name)
 
     def _more_of(self, node: Repeat, context: _Context) -> Symbol:
         """The helper rule of `item+`: one item, or itself and one more item."""
@@ -295,7 +295,9 @@ class _Expander:
 
         def raws() -> list[tuple[Ways, float]]:
             once = self._item(node.item, context)
-            again = [((Symbol(Kind.RULE, name + "!" * context.keep_all), *symbols), chance) for symbols, chance in once]
+            again = [
+                ((Symbol(SymbolKind.RULE, name + "!" * context.keep_all), *symbols), chance) for symbols, chance in once
+            ]
             return [(once, 1 - more), (again, more)]
 
         return self._helper(name, context, node.place, raws)
@@ -341,7 +343,7 @@ class _Expander:
         if isinstance(node, Name):
             if not is_terminal(node.name):
                 self.reach(node.name, self._arity(node))
-                return Symbol(Kind.RULE, node.name)
+                return Symbol(SymbolKind.RULE, node.name)
             return self._terminal(node.name, context)
         if isinstance(node, Regexp):
             raise mistake("unsampled-regex", node.place, text=node.raw)
@@ -349,12 +351,12 @@ class _Expander:
             same = self.done.literals.setdefault(node.text, node)
             if same.ignore_case != node.ignore_case:
                 raise mistake("same-text", node.place, text=node.text, first=same.raw, second=node.raw)
-            return Symbol(Kind.LITERAL, node.text)
+            return Symbol(SymbolKind.LITERAL, node.text)
         # a kept string, or a range of characters, which Lark always keeps: an argument without a name
         if node.raw not in self.done.terminals:
             self.done.terminals[node.raw] = _anonymous(node)
             self.done.patterns[node.raw] = node
-        return Symbol(Kind.TERMINAL, node.raw)
+        return Symbol(SymbolKind.TERMINAL, node.raw)
 
     def _terminal(self, name: str, context: _Context) -> Symbol:
         self.reached.add(name)
@@ -369,8 +371,8 @@ class _Expander:
         ):
             text = terminal.choices[0][0]
             self.done.named[text] = name
-            return Symbol(Kind.LITERAL, text)
-        return Symbol(Kind.TERMINAL, name)
+            return Symbol(SymbolKind.LITERAL, text)
+        return Symbol(SymbolKind.TERMINAL, name)
 
     def _instance(self, usage: Usage) -> Symbol:
         """A template with its arguments: a rule of its own, shared by equal uses."""
@@ -383,7 +385,7 @@ class _Expander:
             arguments = dict(zip(template.parameters, usage.arguments, strict=True))
             branches = tuple(_substituted(branch, arguments) for branch in template.branches)
             self.reach(name, replace(template, branches=branches))
-        return Symbol(Kind.RULE, name)
+        return Symbol(SymbolKind.RULE, name)
 
 
 @dataclass(frozen=True, slots=True)

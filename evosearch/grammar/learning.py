@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evosearch.grammar.core import Alternative, Kind, Terminal
+from evosearch.grammar.core import Alternative, SymbolKind, Terminal
 from evosearch.grammar.expansion import written
 from evosearch.grammar.mistakes import Source
 from evosearch.grammar.notation import Branch, Definition, Literal, Override, Repeat, read
@@ -37,7 +37,7 @@ Slot = tuple[int, int]  # a choice and one of its options, by their places in `C
 
 
 @dataclass(frozen=True)
-class Choice:
+class StatedChoice:
     """One choice that a grammar's main file states.
 
     name: the rule's or terminal's. options: what may be chosen, as written; of a list, whether it goes on or ends.
@@ -61,7 +61,7 @@ class Choices:
     def __init__(self, grammar: Grammar) -> None:
         self.grammar = grammar
         self.main, text = next(iter(grammar.source.items()))
-        self.all: list[Choice] = []
+        self.all: list[StatedChoice] = []
         self._rules: dict[Alternative, list[Slot]] = defaultdict(list)
         self._texts: dict[tuple[str, str], Slot] = {}
         items = read(Source(self.main, text)).definitions
@@ -128,7 +128,7 @@ class Choices:
         for alternatives in rules:
             for one in alternatives:
                 self._rules[one].append((len(self.all), at[one.line, one.column]))
-        self.all.append(Choice(definition.name, tuple(map(_shown, definition.branches)), tuple(shares[0])))
+        self.all.append(StatedChoice(definition.name, tuple(map(_shown, definition.branches)), tuple(shares[0])))
 
     def _add_terminal(self, definition: Definition) -> None:
         terminal = self.grammar.terminals.get(definition.name)
@@ -141,7 +141,7 @@ class Choices:
         known = dict(terminal.choices)
         for index, text in enumerate(texts):
             self._texts[definition.name, text] = (len(self.all), index)
-        self.all.append(Choice(definition.name, tuple(texts), tuple(known[text] for text in texts)))
+        self.all.append(StatedChoice(definition.name, tuple(texts), tuple(known[text] for text in texts)))
 
     def _add_lists(self, definitions: Sequence[Definition]) -> None:
         """The lists whose length the file states, each with all alternatives that share its helper rule."""
@@ -166,7 +166,7 @@ class Choices:
             first_is_sure = {one for *_, made in stated if all(helper in other.rules for other in made) for one in made}
             for one in known - first_is_sure:
                 self._rules[one].append((len(self.all), 0 if helper in one.rules else 1))
-            self.all.append(Choice(name, ("goes on", "ends"), (more, 1 - more), at))
+            self.all.append(StatedChoice(name, ("goes on", "ends"), (more, 1 - more), at))
 
     def _made_of(self, branch: Branch) -> Iterator[Alternative]:
         place = branch.place.line, branch.place.column
@@ -186,7 +186,7 @@ def _is_list(alternatives: Sequence[Alternative]) -> bool:
     """Whether a rule is the helper of `x+`: an item, or itself and an item."""
     rule = alternatives[0].rule
     return rule.startswith("__") and any(
-        one.symbols[0].kind is Kind.RULE and one.symbols[0].name == rule for one in alternatives
+        one.symbols[0].kind is SymbolKind.RULE and one.symbols[0].name == rule for one in alternatives
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from evosearch.grammar.core import Kind, Terminal
+from evosearch.grammar.core import SymbolKind, Terminal
 
 if TYPE_CHECKING:
     from lark import Lark
@@ -266,7 +266,7 @@ def _glued_behind_endless(
                     yield Glued(last, second)
 
 
-Rules = Mapping[str, Sequence[Sequence[tuple[Kind, str]]]]
+Rules = Mapping[str, Sequence[Sequence[tuple[SymbolKind, str]]]]
 
 
 def neighbours(rules: Rules) -> dict[str, frozenset[str]]:
@@ -278,18 +278,18 @@ def neighbours(rules: Rules) -> dict[str, frozenset[str]]:
     first = _ends(rules, empty, lambda symbols: symbols)
     last = _ends(rules, empty, lambda symbols: symbols[::-1])
     found: dict[str, set[str]] = {}
-    seen: set[tuple[tuple[Kind, str], tuple[Kind, str]]] = set()
+    seen: set[tuple[tuple[SymbolKind, str], tuple[SymbolKind, str]]] = set()
     for alternatives in rules.values():
         for symbols in alternatives:
             for position, left in enumerate(symbols):
                 for right in symbols[position + 1 :]:
                     if (left, right) not in seen:
                         seen.add((left, right))
-                        for terminal in last[left[1]] if left[0] is Kind.RULE else {left[1]}:
+                        for terminal in last[left[1]] if left[0] is SymbolKind.RULE else {left[1]}:
                             found.setdefault(terminal, set()).update(
-                                first[right[1]] if right[0] is Kind.RULE else {right[1]}
+                                first[right[1]] if right[0] is SymbolKind.RULE else {right[1]}
                             )
-                    if right[0] is not Kind.RULE or right[1] not in empty:
+                    if right[0] is not SymbolKind.RULE or right[1] not in empty:
                         break
     return {name: frozenset(names) for name, names in found.items()}
 
@@ -302,7 +302,9 @@ def _empty(rules: Rules) -> set[str]:
         empty |= {
             name
             for name, alternatives in rules.items()
-            if any(all(kind is Kind.RULE and other in empty for kind, other in symbols) for symbols in alternatives)
+            if any(
+                all(kind is SymbolKind.RULE and other in empty for kind, other in symbols) for symbols in alternatives
+            )
         }
         grown = len(empty) > before
     return empty
@@ -315,7 +317,7 @@ def _ends(rules: Rules, empty: set[str], ordered: Any) -> dict[str, set[str]]:
     for name, alternatives in rules.items():
         for symbols in alternatives:
             for kind, other in ordered(symbols):
-                if kind is not Kind.RULE:
+                if kind is not SymbolKind.RULE:
                     found[name].add(other)
                     break
                 above[other].add(name)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.errors import UsageError
 from evosearch.grammar.compilation import compile_parser, refused
-from evosearch.grammar.core import Alternative, Grammar, Kind, Symbol, Terminal
+from evosearch.grammar.core import Alternative, Grammar, Symbol, SymbolKind, Terminal
 from evosearch.grammar.expansion import Expansion, Raw, expand
 from evosearch.grammar.files import Definitions, decode, definitions, read_text
 from evosearch.grammar.mistakes import Place, Source, mistake
@@ -128,13 +128,13 @@ def _layer(name: str, raw: Raw, expansion: Expansion, counts: Mapping[str, set[i
     kept = [symbol for symbol in raw.symbols if _keeps(symbol)]
     if "?" in expansion.modifiers[name] and _count(raw, counts) == {1}:
         return None
-    if name == START and _count(raw, counts) == {1} and all(symbol.kind is Kind.RULE for symbol in kept):
+    if name == START and _count(raw, counts) == {1} and all(symbol.kind is SymbolKind.RULE for symbol in kept):
         return None
     return expansion.own_names[name]
 
 
 def _keeps(symbol: Symbol) -> bool:
-    return symbol.kind is Kind.RULE or (symbol.kind is Kind.TERMINAL and not symbol.name.startswith("_"))
+    return symbol.kind is SymbolKind.RULE or (symbol.kind is SymbolKind.TERMINAL and not symbol.name.startswith("_"))
 
 
 MANY = 2  # children counted no further
@@ -159,7 +159,7 @@ def _count(raw: Raw, counts: Mapping[str, set[int]]) -> set[int]:
     """How many kept children an alternative can have: some of 0, 1 and MANY."""
     totals = {0}
     for symbol in raw.symbols:
-        if symbol.kind is Kind.RULE and symbol.name in counts:
+        if symbol.kind is SymbolKind.RULE and symbol.name in counts:
             totals = {min(total + more, MANY) for total in totals for more in counts[symbol.name]}
         elif _keeps(symbol):
             totals = {min(total + 1, MANY) for total in totals}

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from evosearch.errors import ArchitectureError
-from evosearch.grammar.core import Alternative, Derivation, Grammar, Kind, Terminal
+from evosearch.grammar.core import Alternative, Derivation, Grammar, SymbolKind, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -161,10 +161,10 @@ def _plan(alternative: Alternative, separate: bool) -> tuple[str | int, ...]:
     plan: list[str | int] = []
     tokens = parts = 0
     for symbol in alternative.symbols:
-        if symbol.kind is Kind.RULE:
+        if symbol.kind is SymbolKind.RULE:
             plan.append(parts)
             parts += 1
-        elif symbol.kind is Kind.TERMINAL:
+        elif symbol.kind is SymbolKind.TERMINAL:
             plan.append(~tokens)
             tokens += 1
         elif plan and isinstance(plan[-1], str) and not separate:
@@ -223,8 +223,8 @@ def reductions(
 def _reduction(
     alternative: Alternative, terminals: Mapping[str, Terminal], folded: Mapping[str, Mapping[str, str]]
 ) -> Callable[[list[Any]], Derivation]:
-    parts = [i for i, symbol in enumerate(alternative.symbols) if symbol.kind is Kind.RULE]
-    tokens = [(i, symbol.name) for i, symbol in enumerate(alternative.symbols) if symbol.kind is Kind.TERMINAL]
+    parts = [i for i, symbol in enumerate(alternative.symbols) if symbol.kind is SymbolKind.RULE]
+    tokens = [(i, symbol.name) for i, symbol in enumerate(alternative.symbols) if symbol.kind is SymbolKind.TERMINAL]
     if not tokens and not parts:
         return lambda _: Derivation(alternative)
     if not tokens:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evosearch.grammar.core import Kind, Symbol
+from evosearch.grammar.core import Symbol, SymbolKind
 from evosearch.grammar.mistakes import mistake
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def ending(rules: Mapping[str, list[Raw]], counts: Callable[[Raw], bool]) -> set
 
 def nullable(rules: Mapping[str, list[Raw]]) -> set[str]:
     """The rules that derive the empty text."""
-    return _fixpoint(rules, lambda raw, known: all(s.kind is Kind.RULE and s.name in known for s in raw.symbols))
+    return _fixpoint(rules, lambda raw, known: all(s.kind is SymbolKind.RULE and s.name in known for s in raw.symbols))
 
 
 def _fixpoint(rules: Mapping[str, list[Raw]], holds: Callable[[Raw, set[str]], bool]) -> set[str]:
@@ -61,7 +61,7 @@ def _fixpoint(rules: Mapping[str, list[Raw]], holds: Callable[[Raw, set[str]], b
 
 
 def _rules(raw: Raw) -> Iterable[Symbol]:
-    return (symbol for symbol in raw.symbols if symbol.kind is Kind.RULE)
+    return (symbol for symbol in raw.symbols if symbol.kind is SymbolKind.RULE)
 
 
 def _blamed(rules: Mapping[str, list[Raw]], endless: set[str]) -> str:
@@ -84,7 +84,7 @@ def _walk(graph: Mapping[str, Sequence[str]], node: str) -> list[str]:
 
 def _begins_with_itself(name: str, rules: Mapping[str, list[Raw]], endless: set[str]) -> bool:
     first = {
-        other: {raw.symbols[0].name for raw in raws if raw.symbols and raw.symbols[0].kind is Kind.RULE} & endless
+        other: {raw.symbols[0].name for raw in raws if raw.symbols and raw.symbols[0].kind is SymbolKind.RULE} & endless
         for other, raws in rules.items()
     }
     return name in reachable(first, first[name])
@@ -107,7 +107,7 @@ def _circle(rules: Mapping[str, list[Raw]], empty: set[str]) -> list[str]:
     alone: dict[str, list[str]] = {name: [] for name in rules}
     for name, raws in rules.items():
         for raw in raws:
-            if any(s.kind is not Kind.RULE for s in raw.symbols):
+            if any(s.kind is not SymbolKind.RULE for s in raw.symbols):
                 continue
             for position, symbol in enumerate(raw.symbols):
                 others = raw.symbols[:position] + raw.symbols[position + 1 :]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from evosearch.cost import Cost
 from evosearch.layers.base import Combinator, Leaf, Shape, ShapeError, Want, Word, register, show
-from evosearch.layers.vocabulary import Spec, Vocabulary, load_layers, vocabulary
+from evosearch.layers.vocabulary import LayerSpec, Vocabulary, load_layers, vocabulary
 
 __all__ = [
     "Combinator",
     "Cost",
+    "LayerSpec",
     "Leaf",
     "Shape",
     "ShapeError",
-    "Spec",
     "Vocabulary",
     "Want",
     "Word",

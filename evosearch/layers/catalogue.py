@@ -31,7 +31,7 @@ MOST_WORDS = 20  # of one class, as an argument
 
 
 @dataclass(frozen=True)
-class Use:
+class Trial:
     """A word at an input shape: the arguments it was tried with, the output shape, and its own parameters."""
 
     arguments: tuple[str, ...]
@@ -54,7 +54,7 @@ class Entry:
     arguments: tuple[tuple[str, str], ...]
     parts: str
     about: str
-    uses: Mapping[str, Use]
+    uses: Mapping[str, Trial]
 
     @property
     def summary(self) -> str:
@@ -94,7 +94,7 @@ def _parts(cls: type) -> str:
     return f"{least} part{'s' if least > 1 else ''}"
 
 
-def _use(cls: type, x: Shape) -> Use | None:
+def _use(cls: type, x: Shape) -> Trial | None:
     """The first use of a layer at a shape; None where no values that are tried let it stand there."""
     if issubclass(cls, Word):
         return None
@@ -108,7 +108,7 @@ def _use(cls: type, x: Shape) -> Use | None:
             params = layer.params(x) if isinstance(layer, Leaf) else 0
         except Exception:  # noqa: BLE001 - tried with values and shapes that it need not take, however it says so
             continue
-        return Use(tuple(map(_said, values)), x, tuple(output), params)
+        return Trial(tuple(map(_said, values)), x, tuple(output), params)
     return None
 
 
@@ -158,4 +158,4 @@ def _said(value: Any) -> str:
     return f"{value.name}({inside})" if inside else value.name
 
 
-__all__ = ["Entry", "Use", "catalogue", "entry"]
+__all__ = ["Entry", "Trial", "catalogue", "entry"]

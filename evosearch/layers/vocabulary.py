@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from evosearch.errors import ArchitectureError, LayerError
 from evosearch.executed import helpers, noting
-from evosearch.grammar.core import Alternative, Grammar, Kind, Terminal
+from evosearch.grammar.core import Alternative, Grammar, SymbolKind, Terminal
 from evosearch.layers.base import Combinator, Leaf, Word, registered
 from evosearch.layers.columns import Columns, ReadsColumns
 from evosearch.layers.guards import guard
@@ -37,7 +37,7 @@ CONVERSIONS: Mapping[type, Callable[[str], Any]] = MappingProxyType({int: int, f
 
 
 @dataclass(frozen=True, eq=False)
-class Spec:
+class LayerSpec:
     """How an alternative makes its layer.
 
     cls: the class. constants: arguments told by the layer's name. arguments: (field name, type) of those told by the
@@ -60,13 +60,13 @@ class Vocabulary:
     """
 
     classes: Mapping[str, type]
-    specs: Mapping[Alternative, Spec]
+    specs: Mapping[Alternative, LayerSpec]
     digest: str
     columns: Columns | None = None
     code: Mapping[str, str] = field(default_factory=dict)
     _made: dict[tuple[Alternative, tuple[Any, ...]], Any] = field(default_factory=dict)
 
-    def spec(self, alternative: Alternative) -> Spec:
+    def spec(self, alternative: Alternative) -> LayerSpec:
         return self.specs[alternative]
 
     @property
@@ -86,7 +86,7 @@ class Vocabulary:
             made = self._made[key] = self._make(self.specs[alternative], arguments)
         return made
 
-    def _make(self, spec: Spec, arguments: tuple[Any, ...]) -> Any:
+    def _make(self, spec: LayerSpec, arguments: tuple[Any, ...]) -> Any:
         try:
             made = _instance(spec, arguments)
         except ValueError as error:
@@ -206,7 +206,7 @@ def _spec(
     classes: Mapping[str, type],
     constants: Mapping[str, tuple[str, ...]],
     words: set[str],
-) -> Spec:
+) -> LayerSpec:
     name = alternative.layer
     assert name is not None
     cls, given = classes[name], constants[name]
@@ -247,7 +247,7 @@ def _spec(
         expected = f"{least}" if least == most else f"at least {least}"
         raise mistake(f"{name!r} takes {expected} parts; here are {found}")
     constants_given = tuple(CONVERSIONS[kind](text) for text, kind in fixed)
-    spec = Spec(cls, constants_given, tuple(open_fields[: len(arguments)]), rest)
+    spec = LayerSpec(cls, constants_given, tuple(open_fields[: len(arguments)]), rest)
     texts = [[text for text, _ in source.representatives()] for _, source in arguments if isinstance(source, Terminal)]
     if len(texts) == len(arguments):
         for chosen in islice(product(*texts), MAX_TRIED):
@@ -258,7 +258,7 @@ def _spec(
     return spec
 
 
-def _instance(spec: Spec, arguments: tuple[Any, ...]) -> Any:
+def _instance(spec: LayerSpec, arguments: tuple[Any, ...]) -> Any:
     """The layer or word; raises ValueError where a text is no value of its field, or not one that the layer takes."""
     values = []
     for (name, kind), argument in zip(spec.arguments, arguments, strict=True):
@@ -274,9 +274,9 @@ def _instance(spec: Spec, arguments: tuple[Any, ...]) -> Any:
 def _arguments(grammar: Grammar, alternative: Alternative, words: set[str]) -> Iterator[tuple[str, Terminal | str]]:
     """(name, terminal or word rule) of the alternative's arguments, in the sentence's order."""
     for symbol in alternative.symbols:
-        if symbol.kind is Kind.TERMINAL:
+        if symbol.kind is SymbolKind.TERMINAL:
             yield symbol.name, grammar.terminals[symbol.name]
-        elif symbol.kind is Kind.RULE and symbol.name in words:
+        elif symbol.kind is SymbolKind.RULE and symbol.name in words:
             below = grammar.rules[symbol.name]
             if len(below) == 1 and below[0].layer is None:
                 yield from _arguments(grammar, below[0], words)
@@ -363,4 +363,4 @@ def _source_line(grammar: Grammar, alternative: Alternative) -> str:
     return lines[alternative.line - 1] if 0 < alternative.line <= len(lines) else ""
 
 
-__all__ = ["Combinator", "Leaf", "Spec", "Vocabulary", "load_layers", "vocabulary", "word_rules"]
+__all__ = ["Combinator", "LayerSpec", "Leaf", "Vocabulary", "load_layers", "vocabulary", "word_rules"]

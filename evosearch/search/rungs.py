@@ -30,7 +30,7 @@ PROMOTE = "promote"  # what the operator of a promotion is called
 
 
 @dataclass(slots=True)
-class Result:
+class RungResult:
     """What came of one evaluation on a rung. values: signed, None for a failure."""
 
     proposal: Proposal
@@ -53,7 +53,7 @@ class Rungs:
         self.shares = (*settings.rungs, FULL)
         self.eta, self.known = settings.eta, known
         self.top = 1 if settings.grow else len(self.shares) - 1
-        self._results: list[dict[str, Result]] = [{} for _ in self.shares]
+        self._results: list[dict[str, RungResult]] = [{} for _ in self.shares]
         self._ranked: list[list[str] | None] = [None for _ in self.shares]
         self._left: list[set[str]] = [set() for _ in self.shares]  # those that went on to the next rung
 
@@ -67,7 +67,7 @@ class Rungs:
         if proposal.repeat != FIRST or proposal.fidelity not in self.shares:
             return
         rung = self.shares.index(proposal.fidelity)
-        self._results[rung][proposal.key] = Result(proposal, values, tuple(curve))
+        self._results[rung][proposal.key] = RungResult(proposal, values, tuple(curve))
         self._ranked[rung] = None
         if rung == self.top < len(self.shares) - 1 and not self._agrees():
             self.top += 1
@@ -89,7 +89,7 @@ class Rungs:
                 left.add(key)
         return None
 
-    def _promoted(self, result: Result, fidelity: float) -> Candidate:
+    def _promoted(self, result: RungResult, fidelity: float) -> Candidate:
         proposal, values = result.proposal, result.values
         assert values is not None, "a failure is not ranked"
         below = Individual(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from evosearch import ranges
 from evosearch.errors import ConfigError
 from evosearch.evaluation.measures import name_of
+from evosearch.ranges import Ge, Natural, Positive, Share
 from evosearch.search import adaptive
 
 
@@ -53,19 +55,19 @@ class SearchSettings:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     strategy: str = "aging"
-    budget: int = 500
+    budget: Positive = 500
     objectives: tuple[str, ...] = ()
-    population: int = 20
-    initial: int = 0
-    tournament: int = 10
-    crossover: float = 0.1
+    population: Positive = 20
+    initial: Natural = 0
+    tournament: Positive = 10
+    crossover: Share = 0.1
     policy: str = "q"
     features: tuple[Literal["symbol", "depth", "stagnation"], ...] = ()
-    window: int = 50
-    alpha: float = 0.3
-    gamma: float = 0.0
-    floor: float = 0.1
-    lookahead: int = 8
+    window: Annotated[int, Ge(2)] = 50
+    alpha: Share = 0.3
+    gamma: Share = 0.0
+    floor: Share = 0.1
+    lookahead: Natural = 8
     order: Literal["proposal", "arrival"] = "proposal"
     replacement: bool = False
     initialise: str = "early_exit"
@@ -73,28 +75,20 @@ class SearchSettings:
     survive: str = ""
     mutations: tuple[str, ...] = ()
     crossovers: tuple[str, ...] = ()
-    screen: int = field(default=1, metadata={"neutral": 1})
-    explore: float = field(default=0.1, metadata={"neutral": 0.1})
+    screen: Positive = field(default=1, metadata={"neutral": 1})
+    explore: Share = field(default=0.1, metadata={"neutral": 0.1})
     surrogate: str = field(default="extra_trees", metadata={"neutral": "extra_trees"})
     proxies: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
-    learn: int = field(default=0, metadata={"neutral": 0})
+    learn: Natural = field(default=0, metadata={"neutral": 0})
     rungs: tuple[float, ...] = field(default=(), metadata={"neutral": ()})
-    eta: int = field(default=3, metadata={"neutral": 3})
+    eta: Annotated[int, Ge(2)] = field(default=3, metadata={"neutral": 3})
     grow: bool = field(default=False, metadata={"neutral": False})
-    draws: int = 10_000
-    hall_of_fame: int = 10
-    seed: int = 0
+    draws: Positive = 10_000
+    hall_of_fame: Positive = 10
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("budget", 1), ("population", 1), ("initial", 0), ("tournament", 1), ("window", 2), ("lookahead", 0),
-            ("screen", 1), ("learn", 0), ("eta", 2), ("draws", 1), ("hall_of_fame", 1), ("seed", 0),
-        ):  # fmt: skip
-            if getattr(self, name) < least:
-                raise ConfigError(f"search.{name} = {getattr(self, name)}: must be at least {least}")
-        for name in ("crossover", "alpha", "floor", "gamma", "explore"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"search.{name} = {getattr(self, name)}: must be from 0 to 1")
+        ranges.check(self, "search")
         shares = (0.0, *self.rungs, 1.0)
         if any(low >= high for low, high in itertools.pairwise(shares)):
             raise ConfigError(f"search.rungs = {list(self.rungs)}: name rising shares, each above 0 and below 1")

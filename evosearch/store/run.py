@@ -291,11 +291,6 @@ class Run:
         """
         self._append({**record, "kind": "score"}, durable=True)
 
-    def append_scores(self, records: list[Record]) -> None:
-        """Journal several scores with one fsync. None of them is acknowledged before all are on the disk."""
-        self.write_scores(records)
-        self.sync()
-
     def write_scores(self, records: list[Record]) -> None:
         """Journal several scores; who writes them acknowledges none before the next `sync` has returned."""
         for record in records:

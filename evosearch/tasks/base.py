@@ -224,10 +224,11 @@ class Task:
         """What a user of a network needs to know of its examples and answers, as plain data that JSON can hold.
 
         input: one example's shape. labels: the classes in their own type. columns, names, target: of a table, for
-        `evosearch.tasks.encode`. mean, std: to normalise encoded examples; target_mean, target_std: of the answers,
-        where these are numbers.
+        `evosearch.tasks.encode`. mean, std: to normalise encoded examples. constants: the names of those that the
+        kind's answers need, which stand beside; target_mean, target_std where these are numbers.
         """
-        constants = {"mean": self.mean, "std": self.std, **self.kind.constants(self)}
+        mine = self.kind.constants(self)
+        constants = {"mean": self.mean, "std": self.std, **mine}
         return {
             "task": self.name,
             "kind": self.kind.name,
@@ -238,6 +239,7 @@ class Task:
             "columns": [dict(column) for column in self.columns],
             "names": list(self.names),
             "target": self.target,
+            "constants": sorted(mine),
             **{name: np.asarray(values, np.float64).tolist() for name, values in constants.items()},
         }
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
+from evosearch import ranges
 from evosearch.errors import ConfigError
 from evosearch.evaluation.job import Evaluation, Job, Resources
+from evosearch.ranges import Amount, Natural, Positive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,12 +42,12 @@ class WorkerSettings:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    workers: int = 0
+    workers: Natural = 0
     device: str = "auto"
-    per_device: int = 0
-    memory: float = 0.0
-    time_limit: float = 3600.0
-    threads: int = 1
+    per_device: Natural = 0
+    memory: Amount = 0.0
+    time_limit: Amount = 3600.0
+    threads: Positive = 1
     pool: Literal["processes", "inline"] = "processes"
     executor: str = field(default=LOCAL, metadata={"neutral": LOCAL})
     silence: float = field(default=20.0, metadata={"neutral": 20.0})
@@ -56,9 +58,7 @@ class WorkerSettings:
         return ":" in self.executor
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 0), ("per_device", 0), ("memory", 0), ("time_limit", 0), ("threads", 1)):
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"workers.{name} is {getattr(self, name)}; it must be at least {least}")
+        ranges.check(self, "workers")
         kind, _, number = self.device.partition(":")
         if kind not in ("auto", "cpu", "cuda") or (number and not (kind == "cuda" and number.isdigit())):
             raise ConfigError(f"workers.device is '{self.device}'; use auto, cpu, cuda or cuda:N")
@@ -113,11 +113,6 @@ def open_pool(spec: EvaluatorSpec, settings: WorkerSettings, candidates: Path | 
     from evosearch.workers.processes import ProcessPool
 
     return ProcessPool(spec, settings, candidates)
-
-
-def device_kind(settings: WorkerSettings) -> str:
-    """cpu or cuda: the kind that candidates will be trained on, which the recipe's digest covers."""
-    return devices(settings)[0].partition(":")[0]
 
 
 def devices(settings: WorkerSettings) -> tuple[str, ...]:
@@ -204,7 +199,6 @@ __all__ = [
     "Resources",
     "WorkerSettings",
     "cores",
-    "device_kind",
     "devices",
     "machine_memory",
     "open_pool",

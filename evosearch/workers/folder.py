@@ -86,8 +86,12 @@ class Alive:
         replace(self.path, f"{NAME} {number}".encode())
 
 
-# A name that no other process has, on any machine.
-NAME = f"{socket.gethostname().replace('.', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+def new_name() -> str:
+    """A name that no other process, and no other caller in this one, has on any machine."""
+    return f"{socket.gethostname().replace('.', '-')}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+NAME = new_name()  # of this process
 
 
 def replace(path: Path, data: bytes) -> None:
@@ -219,9 +223,9 @@ class Worker:
     """Does the jobs of a run's `work/` in a pool of its own."""
 
     def __init__(self, folder: Path, silence: float) -> None:
-        self.folder = folder / QUEUE
+        self.folder, self.name = folder / QUEUE, new_name()
         _folders(self.folder)
-        self._alive = Alive(self.folder / "workers" / NAME, silence)
+        self._alive = Alive(self.folder / "workers" / self.name, silence)
         self._claims: dict[int, tuple[Path, bytes]] = {}
         self.evaluated = 0
 
@@ -251,7 +255,7 @@ class Worker:
 
     def _claim(self) -> tuple[Path, bytes] | None:
         for job in plain(self.folder / "jobs"):
-            path = self.folder / "claimed" / f"{job.name}.{NAME}"
+            path = self.folder / "claimed" / f"{job.name}.{self.name}"
             with contextlib.suppress(FileNotFoundError):  # another was quicker
                 job.rename(path)
             if (data := content(path)) is not None:

@@ -90,7 +90,7 @@ class ProcessPool:
         self._failed: WorkerError | None = None
         self._shared = _Shared()
         self._wake, woken = socket.socketpair()
-        watch = _Watch(spec, self._seats, candidates, self._shared, woken)
+        watch = _Watcher(spec, self._seats, candidates, self._shared, woken)
         # A daemon: an exit that forgets to close the pool must not hang on it. Its workers end with this process.
         self._thread = threading.Thread(target=watch.run, name="evosearch-workers", daemon=True)
         self._thread.start()
@@ -144,7 +144,7 @@ class ProcessPool:
         self.close()
 
 
-class _Watch:
+class _Watcher:
     """The watching thread: starts workers, hands out jobs, ends and replaces workers."""
 
     def __init__(

@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from evosearch import config, engine, network
 from evosearch.evaluation.evaluators import evaluator
-from evosearch.evaluation.job import Context, Evaluator
+from evosearch.evaluation.job import EvaluationContext, Evaluator
 from evosearch.evaluation.recipe import Recipe
 from evosearch.tasks import Split, Task, make_task
 from evosearch.workers import Job, Resources, WorkerSettings, cores
@@ -95,7 +95,7 @@ class Spec:
 
     def build(self, resources: Resources) -> Evaluator:
         space = spaces.space("einspace", SHAPE)
-        found = evaluator(Context(space, fashion_mnist(self.scale), self.scale.recipe, resources))
+        found = evaluator(EvaluationContext(space, fashion_mnist(self.scale), self.scale.recipe, resources))
         found.prepare(None)
         return found
 

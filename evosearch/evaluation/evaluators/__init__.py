@@ -17,7 +17,7 @@ from evosearch.evaluation import measures, proxies, stopping
 from evosearch.evaluation.evaluators.direct import Direct
 from evosearch.evaluation.evaluators.network import Network
 from evosearch.evaluation.hardware import HardwareSettings
-from evosearch.evaluation.job import Context, Evaluator, Resources
+from evosearch.evaluation.job import EvaluationContext, Evaluator, Resources
 from evosearch.evaluation.recipe import Recipe
 from evosearch.space import space_of
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def evaluator(context: Context, own: Callable[[Context], Evaluator] | None = None) -> Evaluator:
+def evaluator(context: EvaluationContext, own: Callable[[EvaluationContext], Evaluator] | None = None) -> Evaluator:
     """The evaluator of the context's task: a person's own, or by training a network, or by the task itself."""
     if own is not None:
         return own(context)
@@ -69,7 +69,7 @@ class Spec:
         rule, signs = stopping.find(self.recipe.stop, own.own("stop")), dict(self.signs)
         taken = measures.asked(signs, own.own("measure"), self.hardware, usual=not self.evaluator)
         seen = proxies.named(self.recipe, signs, own)
-        context = Context(space, task, self.recipe, resources, rule, signs, taken, seen)
+        context = EvaluationContext(space, task, self.recipe, resources, rule, signs, taken, seen)
         found = evaluator(context, own.get("evaluator", self.evaluator).function if self.evaluator else None)
         found.prepare(Path(self.folder) if self.folder else None)
         return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from evosearch.errors import ArchitectureError
 from evosearch.evaluation.failures import one_line
-from evosearch.evaluation.job import Context, Evaluation, Job
+from evosearch.evaluation.job import Evaluation, EvaluationContext, Job
 from evosearch.score import Score
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ OPPOSITE = {"+": -1, "-": 1}
 
 
 class Direct:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: EvaluationContext) -> None:
         self.context = context
         self.task = cast("DirectTask", context.task)
 

@@ -15,7 +15,7 @@ from evosearch.evaluation import measures, proxies
 from evosearch.evaluation.crossing import judged
 from evosearch.evaluation.failures import one_line
 from evosearch.evaluation.fit import warm_up
-from evosearch.evaluation.job import Context, Evaluation, Job
+from evosearch.evaluation.job import Evaluation, EvaluationContext, Job
 from evosearch.evaluation.memory import memory_estimate
 from evosearch.evaluation.recipe import Recipe, check
 from evosearch.evaluation.rules import built
@@ -36,7 +36,7 @@ GPU_LIBRARIES = 192 << 20  # bytes that cuBLAS and cuDNN work in: 32 MiB for eac
 
 
 class Network:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: EvaluationContext) -> None:
         self.context = context
         self.task = cast("Task", context.task)
         self.folder: Path | None = None

@@ -164,9 +164,7 @@ class Report:
     def space(self) -> Any:
         """The run's space, or why there is none. Its grammar must be the file that the run was started with."""
         from evosearch import grammar as language
-        from evosearch.layers.columns import Columns
-        from evosearch.layers.library.mean_linear import MeanLinear
-        from evosearch.space import open_space
+        from evosearch.space import recorded_space
 
         header = self.run.header
         try:
@@ -174,11 +172,7 @@ class Report:
             read = language.load(self.run.grammar_file)
             if self.run.config.get("layers") and not self.layers:
                 return f"the run uses own layers; evolve report {self.name} --layers FILE.py names their file"
-            outputs = None if header.get("head") else header.get("outputs")  # a head of one's own is code
-            head = None if outputs is None else MeanLinear(int(outputs))
-            columns = Columns.unpacked(header["columns"]) if "columns" in header else None
-            made = header.get("modifier", "")
-            return open_space(read, self.layers, tuple(header["input"]), head=head, columns=columns, format=made)
+            return recorded_space(header, read, self.layers)
         except (EvosearchError, ValueError) as error:
             return str(error)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Training(Protocol):
+class LossSettings(Protocol):
     """What a loss asks of the recipe that a network is trained by."""
 
     @property
@@ -115,7 +115,7 @@ class Kind(Protocol):
     def head(self, task: Task) -> Leaf:
         """The layer behind every network's body, whose output is (outputs,) for one example."""
 
-    def loss(self, out: Tensor, y: Tensor, recipe: Training) -> Tensor:
+    def loss(self, out: Tensor, y: Tensor, recipe: LossSettings) -> Tensor:
         """The mean loss of a batch, a scalar: out (B, outputs), y normalised targets."""
 
     def predict(self, out: Tensor) -> Tensor:

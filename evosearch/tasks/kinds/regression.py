@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from evosearch.layers.base import Leaf
     from evosearch.tasks.base import Task
-    from evosearch.tasks.kinds import Training
+    from evosearch.tasks.kinds import LossSettings
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -80,7 +80,7 @@ class Regression:
 
         return MeanLinear(task.outputs)
 
-    def loss(self, out: Tensor, y: Tensor, recipe: Training) -> Tensor:
+    def loss(self, out: Tensor, y: Tensor, recipe: LossSettings) -> Tensor:
         """Mean squared error of normalised targets."""
         from torch.nn.functional import mse_loss
 
