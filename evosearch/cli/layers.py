@@ -34,17 +34,19 @@ def layers(
     """
     from evosearch.errors import UsageError
     from evosearch.layers import load_layers
-    from evosearch.layers.catalogue import catalogue
+    from evosearch.layers.catalogue import catalogue, entry
+    from evosearch.layers.library import NAMES
     from evosearch.paths import offer
 
     own: dict[str, type] = {}
     for path in layers or ():
         own |= load_layers(path)
-    found = catalogue(own)
-    if name is not None:
-        found = [one for one in found if one.name == name]
-        if not found:
-            raise UsageError(f"no layer named {name!r}; {offer(name, [one.name for one in catalogue(own)])}")
+    if name is None:
+        found = catalogue(own)
+    elif name in own or name in NAMES:
+        found = [entry(name, own[name] if name in own else NAMES[name])]
+    else:
+        raise UsageError(f"no layer named {name!r}; {offer(name, sorted({*own, *NAMES}))}")
     if as_json:
         output.as_json([_data(one) for one in found])
     elif name is not None:

@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
 from itertools import islice, product
 from types import MappingProxyType
 from typing import Any, get_origin, get_type_hints
@@ -138,16 +139,21 @@ def _values(kind: Any, cls: type, of: Field[Any]) -> Iterator[Any]:
     elif isinstance(kind, type) and issubclass(kind, Word):
         for name in sorted(NAMES):
             if issubclass(NAMES[name], kind):
-                yield from islice(_made(NAMES[name]), MOST_WORDS)
+                yield from _made(NAMES[name])
 
 
-def _made(cls: type) -> Iterator[Any]:
-    """Instances of a class, of the values that it takes."""
+@cache
+def _made(cls: type) -> tuple[Any, ...]:
+    """The first instances of a word's class, of the values that it takes."""
+    found: list[Any] = []
     for values in islice(_fillings(cls), MOST_TRIED):
+        if len(found) == MOST_WORDS:
+            break
         try:
-            yield cls(*values)
+            found.append(cls(*values))
         except Exception:  # noqa: BLE001 - as above
             continue
+    return tuple(found)
 
 
 def _said(value: Any) -> str:

@@ -41,7 +41,8 @@ class Archive:
         return len(self._packed) // SIZE
 
     def __contains__(self, identity: bytes) -> bool:
-        return self._slots[self._slot(identity)] != 0
+        slots = self._slots
+        return slots[hash(identity) & len(slots) - 1] != 0 and slots[self._slot(identity)] != 0  # most places are free
 
     def __bytes__(self) -> bytes:
         return bytes(self._packed)

@@ -373,14 +373,15 @@ class Search:
             self.learner.refresh()
         self.history.in_flight = len(self._inflight)
         wanted = self._wanted()
-        for candidate in islice(self._candidates(wanted, rng), self.settings.draws):
+        offered = self.strategy.candidates(self.history, rng)
+        for candidate in islice(offered if wanted == 1 else self._mixed(offered, rng), self.settings.draws):
             drawn += 1
             if self.rungs is not None and candidate is not None and candidate.fidelity == FULL:
                 candidate = candidate._replace(fidelity=self.rungs.lowest)
             if candidate is not None and (key := self._admitted(candidate, limits)) is not None:
-                known = identity(key, candidate.fidelity, candidate.repeat)
-                if candidate.given or candidate.due:
+                if wanted == 1 or candidate.given or candidate.due:
                     return self._chosen(number, drafts, (candidate, key))
+                known = identity(key, candidate.fidelity, candidate.repeat)
                 if known in drafts:
                     self.credit.passed_over(candidate)
                 else:
@@ -388,7 +389,7 @@ class Search:
             if len(drafts) >= wanted or (drafts and drawn >= DRAWS * wanted):
                 break
         if drafts:
-            return self._screened(number, drafts, rng) if wanted > 1 else self._chosen(number, drafts)
+            return self._screened(number, drafts, rng)
         if drawn < self.settings.draws:
             raise SpaceExhausted(f"strategy {self.settings.strategy!r} ended: it has no candidate beyond {number:,}")
         raise SpaceExhausted(self._why_exhausted(limits))
@@ -400,12 +401,8 @@ class Search:
         self.screen.model.follow(self.history)
         return self.screen.wanted if self.screen.model.ready else 1
 
-    def _candidates(self, wanted: int, rng: np.random.Generator) -> Iterator[Candidate | None]:
-        """The strategy's candidates; among drafts to choose from, every fifth is a sample of the grammar."""
-        offered = self.strategy.candidates(self.history, rng)
-        if wanted == 1:
-            yield from offered
-            return
+    def _mixed(self, offered: Iterator[Candidate | None], rng: np.random.Generator) -> Iterator[Candidate | None]:
+        """The strategy's candidates as drafts to choose from, of which every fifth is a sample of the grammar."""
         latest = None
         for draft in count(1):
             if draft % SAMPLES == 0 and latest is not None:
@@ -431,11 +428,11 @@ class Search:
         self,
         number: int,
         drafts: Mapping[bytes, tuple[Candidate, str]],
-        chosen: tuple[Candidate, str] | None = None,
+        chosen: tuple[Candidate, str],
         expected: tuple[float, float] | None = None,
     ) -> InFlight:
-        """One draft, by default the only one, as a proposal; the others were never tried."""
-        candidate, key = chosen or next(iter(drafts.values()))
+        """One candidate with its key as a proposal; the other drafts were never tried."""
+        candidate, key = chosen
         for other, _ in drafts.values():
             if other is not candidate:
                 self.credit.passed_over(other)
