@@ -92,6 +92,7 @@ def test_a_model_beats_a_guess(arm: str, name: str, tmp_path: Path) -> None:
     assert arms.measure(arm, data, 0, "", tmp_path).value > (0.6 if data.classes else 0.0)
 
 
+@pytest.mark.slow
 def test_the_networks_by_hand_learn(tmp_path: Path) -> None:
     """On a table; the other modes take a minute."""
     assert arms.measure("by hand", sets.load("wine", 7, tmp_path), 0, "", tmp_path).value > 0.9

@@ -39,7 +39,7 @@ FACTS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(FACTS)
 def test_a_plan_is_a_configuration(facts: Facts) -> None:
     """Its keys are known and their values taken; the seeds are in the grammar, fit the examples and the limits."""

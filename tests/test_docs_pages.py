@@ -17,7 +17,6 @@ from tests.docpages import Block, Reader, blocks, exact, form, matches
 DOCS = ROOT / "docs"
 QUICK = (
     "index",
-    "library",
     "howto/data",
     "howto/device",
     "howto/layer",
@@ -27,6 +26,7 @@ QUICK = (
 CLUSTER = ("howto/cluster",)  # tests/cluster/test_page.py
 SLOW = (
     "tutorial",
+    "library",
     "howto/compare",
     "howto/export",
     "howto/mutation",

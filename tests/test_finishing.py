@@ -52,7 +52,9 @@ def settings(folder: Path, **more: Any) -> configuration.Config:
     return configuration.load(None, {**small, **{key.replace("__", "."): value for key, value in more.items()}})
 
 
-@pytest.fixture(scope="module", params=[1, 3], ids=["held out", "folds"])
+@pytest.fixture(
+    scope="module", params=[pytest.param(1, id="held out"), pytest.param(3, id="folds", marks=pytest.mark.slow)]
+)
 def ensemble(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, engine.Summary]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("ledger")))

@@ -122,7 +122,7 @@ def test_streams_that_are_closed(tmp_path: Path, closed: str) -> None:
     "environment",
     [
         {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"LC_ALL": "POSIX"},
+        pytest.param({"LC_ALL": "POSIX"}, marks=pytest.mark.slow),
         {"PYTHONIOENCODING": "ascii:strict"},
     ],
     ids=["C", "POSIX", "ascii"],

@@ -41,13 +41,26 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(("head", "code"), [("", "torch.tanh"), ("plain", "bias=False")])
-def test_a_search_uses_one_plug_in_of_each_kind(head: str, code: str, here: Path) -> None:
-    """Found in the project, named in the configuration, told apart in the run's header; no line of evosearch has one.
+@pytest.fixture(params=["", "plain"], ids=["head of the kind", "head that is named"], scope="module")
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A head's name, empty for that of the task's kind; and a project with a finished run of it, `run`."""
+    folder = project(tmp_path_factory.mktemp("finished") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("ledger")))
+        engine.start(configuration.load(Path("run.toml"), {"head": request.param}), Path("run"), Silent())
+    return request.param, folder
 
-    The head is that of the task's kind, or one that is named.
-    """
-    summary = engine.start(configuration.load(Path("run.toml"), {"head": head}), Path("run"), Silent())
+
+@pytest.fixture
+def head(finished: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a head; the working directory is the project with a finished run of it."""
+    monkeypatch.chdir(finished[1])
+    return finished[0]
+
+
+def test_a_search_uses_one_plug_in_of_each_kind(head: str) -> None:
+    """Found in the project, named in the configuration, told apart in the header; no line of evosearch has one."""
     run = Run.open(Path("run"))
     own = {name for name, version in run.header["operators"].items() if not version.startswith("version")}
     assert own == {
@@ -56,22 +69,20 @@ def test_a_search_uses_one_plug_in_of_each_kind(head: str, code: str, here: Path
     }  # fmt: skip
     records = list(run.records())
     scores = [record for record in records if record["kind"] == "score"]
-    assert len(scores) == summary.evaluated == 8
+    assert len(scores) == 8
     assert all(record["objectives"]["tensors"] >= 1 for record in scores if record["status"] == "ok")
     assert {record["operator"] for record in records if record["kind"] == "proposal"} == {"anew", "sample"}
     assert (run.folder / "evaluated.txt").read_text().count("\n") == 8
     assert (run.folder / "scores.txt").read_text().count("\n") == 8
-    assert code in (run.folder / "best" / "model.py").read_text()
+    assert ("bias=False" if head else "torch.tanh") in (run.folder / "best" / "model.py").read_text()
     assert engine.verify(run.folder) == []
     known = {f"{kind}/{name}" for kind, name, path in plugins.find().files() if not plugins.is_bundled(path)}
     assert own | {"head/plain", "log/plain_text"} == known  # all that the project has
     assert main(["report", "run", "--layers", "scaled.py"]) == 0
 
 
-@pytest.mark.parametrize("head", ["", "plain"])
-def test_its_network_is_loaded_asked_and_written(head: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_network_is_loaded_asked_and_written(head: str, capsys: pytest.CaptureFixture[str]) -> None:
     """By whoever stands in the project, code and all; the head is the one that was trained."""
-    engine.start(configuration.load(Path("run.toml"), {"head": head}), Path("run"), Silent())
     x = np.load("data.npz")["x"]
     np.save("new.npy", x)
     network = evosearch.load("run")
@@ -89,10 +100,8 @@ def test_its_network_is_loaded_asked_and_written(head: str, here: Path, capsys: 
         assert [int(row["prediction"]) for row in csv.DictReader(file)] == out.argmax(1).tolist()
     for name in ("network.pt2", "network.py"):
         assert main(["export", "run", "--output", name]) == 0, name
-    assert torch.equal(
-        torch.export.load("network.pt2").module()(torch.from_numpy(task.normalise(x[:4]))),
-        network(torch.from_numpy(task.normalise(x[:4]))),
-    )
+    few = torch.from_numpy(task.normalise(x[:4]))
+    assert torch.equal(torch.export.load("network.pt2").module()(few), network(few))
     capsys.readouterr()
     assert main(["show", "run", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -35,9 +35,10 @@ from evosearch.score import Score, evaluation_seed
 from evosearch.search import adaptive
 from evosearch.search import strategy as strategies
 from evosearch.search.credit import Credit, Tally
+from evosearch.search.fame import Fame
 from evosearch.search.history import Archive, History
 from evosearch.search.learning import Learner
-from evosearch.search.proposal import FIRST, FULL, OUTSIDE, Candidate, Evaluated, InFlight, Proposal, identify, identity
+from evosearch.search.proposal import FULL, OUTSIDE, Candidate, Evaluated, InFlight, Proposal, identify, identity
 from evosearch.search.rungs import PROMOTE, Rungs
 from evosearch.search.screening import DRAWS, SAMPLES, Model, Screen
 
@@ -103,7 +104,7 @@ class Search:
         self._seed_words = _words(settings.seed)
         self._next = 0
         self._folded = 0
-        self._halls: Any = None
+        self.fame = Fame(len(self.objectives), settings.hall_of_fame, rungs=self.rungs is not None)
         self._logbook: Any = None
         self._seeds_by_derivation: dict[Derivation, bytes] = {}
         seeds = self._checked(seeds)
@@ -251,14 +252,8 @@ class Search:
         Every score told counts that is of a full evaluation; of a key's repeats the first one, or the luckiest would.
         With rungs those of shorter evaluations come behind: each key as it was evaluated furthest.
         """
-        from copy import deepcopy
-
-        hall = deepcopy(self._hall())
-        told = [entry for _, entry in sorted(self._inflight.items()) if entry.told]
-        for one in map(self._individual, told):
-            if one is not None and self._is_rankable(one):
-                _join(hall, one)
-        return sorted(hall, key=lambda one: (one.fidelity, one.values, -one.born), reverse=True)
+        told = (self._individual(entry) for _, entry in sorted(self._inflight.items()) if entry.told)
+        return self.fame.front(one for one in told if one is not None)
 
     @property
     def logbook(self) -> Any:
@@ -282,7 +277,7 @@ class Search:
             "evaluated": self.evaluated,
             "exhausted": self.exhausted,
             "population": own.pop("population", []),
-            "hall": [{**individual.pack(), "rank": 0, "crowding": 0.0, "lesson": None} for individual in self._hall()],
+            "hall": self.fame.pack(),
             "archive": bytes(self._archive),
             "inflight": [
                 {
@@ -323,8 +318,7 @@ class Search:
         search = cls(space, settings, operators, policy, seeds, identify, own, history, features, prior)
         search._next, search._folded = state["next"], state["folded"]
         search.evaluated, search.exhausted = state["evaluated"], state["exhausted"]
-        hall = [Individual.unpack(data, space, search._fitness) for data in state["hall"]]
-        search._hall().update(hall[::-1])  # DEAP puts a later tie first
+        search.fame.unpack(state["hall"], space, search._fitness)
         search._archive.extend(state["archive"])
         for data in state["inflight"]:
             proposal = Proposal.unpack(data, space)
@@ -551,8 +545,8 @@ class Search:
         self.history.folded += 1
         if self.history.kept:
             self._remember(entry.proposal, entry.outcome, entry.score)
-        if individual is not None and self._is_rankable(individual):
-            self._join_hall(individual)
+        if individual is not None and self.fame.join(individual):
+            self.credit.since_best = 0
         before = [*self.population, individual] if self.settings.gamma and individual is not None else []
         draws = (self._stream(SURVIVING, number),) if self._fold_draws else ()
         self.strategy.fold(Evaluated(entry.proposal, individual), *draws)
@@ -568,21 +562,6 @@ class Search:
             self.learner.add(proposal.derivation, proposal.key, proposal.fidelity, outcome)
         if self.rungs is not None:
             self.rungs.add(proposal, outcome, score.curve if score is not None else ())
-
-    def _join_hall(self, individual: Individual) -> None:
-        hall = self._hall()
-        first = hall[0] if len(hall) else None
-        _join(hall, individual)
-        if len(self.objectives) > 1:
-            better = individual in hall
-        else:  # of equals, DEAP puts the latest first
-            better = hall[0] is not first and (first is None or hall[0].values != first.values)
-        if better:
-            self.credit.since_best = 0
-
-    def _is_rankable(self, individual: Individual) -> bool:
-        """Whether it may be the best: of a full evaluation, or on a rung of the search's own."""
-        return individual.full or (self.rungs is not None and individual.repeat == FIRST)
 
     def _record(self, number: int) -> None:
         lowest = min(individual.fidelity for individual in self.population)  # the rung that most of them are on
@@ -601,17 +580,6 @@ class Search:
     def _stream(self, stream: int, number: int) -> np.random.Generator:
         words = np.array([*self._seed_words, stream, number], dtype=np.uint32)
         return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
-
-    def _hall(self) -> Any:
-        if self._halls is None:
-            from deap import tools
-
-            def same(a: Individual, b: Individual) -> bool:
-                return a.key == b.key
-
-            several = len(self.objectives) > 1
-            self._halls = tools.ParetoFront(same) if several else tools.HallOfFame(self.settings.hall_of_fame, same)
-        return self._halls
 
     def _individual(self, entry: InFlight) -> Individual | None:
         """The individual that came of a proposal, None for a failure."""
@@ -692,14 +660,6 @@ def _uncollected() -> Iterator[None]:
     finally:
         if collecting:
             gc.enable()
-
-
-def _join(hall: Any, individual: Individual) -> None:
-    """Put an individual into a hall of fame, in the place of itself as it was evaluated less far."""
-    for at in reversed(range(len(hall))):
-        if hall[at].key == individual.key and hall[at].fidelity < individual.fidelity:
-            hall.remove(at)
-    hall.update([individual])
 
 
 def _values(data: Sequence[float] | None) -> tuple[float, ...] | None:

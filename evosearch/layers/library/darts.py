@@ -8,9 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from evosearch.cost import Cost
 from evosearch.layers.base import (
-    Leaf,
     Node,
     Operation,
     Shape,
@@ -26,6 +24,7 @@ from evosearch.layers.library.conv_free import Convolution, DepthwiseConv
 from evosearch.layers.library.norms import BatchNorm
 from evosearch.layers.library.pools import AvgWindow, MaxWindow
 from evosearch.layers.library.reshapes import image
+from evosearch.layers.stacked import Stacked, require_earlier, require_read, sorted_reads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,8 +128,7 @@ class Edge(Word):
     source: int = 0
 
     def __post_init__(self) -> None:
-        require(self.operation in OPERATIONS, f"an operation is one of {', '.join(OPERATIONS)}, not {self.operation!r}")
-        require(self.source >= 0, f"a source is at least 0, not {self.source}")
+        require_read(self, OPERATIONS)
 
 
 @register("darts_node")
@@ -153,9 +151,7 @@ class Cell(Word):
     fifth: Pair
 
     def __post_init__(self) -> None:
-        for number, node in enumerate(self.nodes, 2):
-            for edge in (node.left, node.right):
-                require(edge.source < number, f"node {number} cannot read {edge.source}, which is not there yet")
+        require_earlier(self.nodes, "node")
 
     @property
     def nodes(self) -> tuple[Pair, ...]:
@@ -164,7 +160,7 @@ class Cell(Word):
 
 @register("darts")
 @dataclass(frozen=True)
-class Network(Leaf):
+class Network(Stacked):
     """A stem and `layers` cells, at a third and two thirds of them one that halves the image and doubles the width.
 
     channels: of the first cells; a cell puts out four times as many. stem: "cifar", or "imagenet" for one that divides
@@ -185,32 +181,15 @@ class Network(Leaf):
     def shape(self, x: Shape) -> Shape:
         return _plan(self, image(self, x))[1][-1].output
 
-    def params(self, x: Shape) -> int:
-        return self._cost(x).params
-
-    def flops(self, x: Shape) -> int:
-        return self._cost(x).flops
-
-    def saved(self, x: Shape) -> int:
-        return self._cost(x).activations
-
-    def cost(self, node: Node) -> Cost:
-        return self._cost(node.inputs)
-
-    def _cost(self, x: Shape) -> Cost:
+    def planned(self, x: Shape) -> list[Node]:
         stems, cells = _plan(self, image(self, x))
-        parts = [*stems, *(part for cell in cells for part in (*cell.entries, *(edge for edge, _ in cell.edges)))]
-        return sum((part.cost for part in parts), Cost())
+        return [*stems, *(part for cell in cells for part in (*cell.entries, *(edge for edge, _ in cell.edges)))]
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         """The edges of a node in one order: they are added."""
         del parts
-        pairs = [((p.left.operation, p.left.source), (p.right.operation, p.right.source)) for p in self._pairs()]
-        arguments = (*(tuple(sorted(pair)) for pair in pairs), self.channels, self.layers, self.stem, node.inputs)
-        return (Operation(self.name, arguments, node.output),)
-
-    def _pairs(self) -> tuple[Pair, ...]:
-        return (*self.normal.nodes, *self.reduction.nodes)
+        pairs = map(sorted_reads, (*self.normal.nodes, *self.reduction.nodes))
+        return (Operation(self.name, (*pairs, self.channels, self.layers, self.stem, node.inputs), node.output),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         stems, cells = _plan(self, node.inputs)

@@ -8,8 +8,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
-from evosearch.cost import Cost
-from evosearch.layers.base import Leaf, Node, Operation, Shape, Word, register, require
+from evosearch.layers.base import Node, Operation, Shape, Word, register, require
 from evosearch.layers.block import Body, chain, tree
 from evosearch.layers.library.activations import Identity, ReLU
 from evosearch.layers.library.conv_free import Convolution, DepthwiseConv
@@ -17,6 +16,7 @@ from evosearch.layers.library.darts import FactorizedReduce
 from evosearch.layers.library.norms import BatchNorm
 from evosearch.layers.library.pools import AvgWindow, MaxWindow
 from evosearch.layers.library.reshapes import image
+from evosearch.layers.stacked import Stacked, require_earlier, require_read, sorted_reads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,8 +85,7 @@ class Input(Word):
     source: int = 0
 
     def __post_init__(self) -> None:
-        require(self.operation in OPERATIONS, f"an operation is one of {', '.join(OPERATIONS)}, not {self.operation!r}")
-        require(self.source >= 0, f"a source is at least 0, not {self.source}")
+        require_read(self, OPERATIONS)
 
 
 @register("nasnet_block")
@@ -114,9 +113,7 @@ class Cell(Word):
     joined: str = UNREAD
 
     def __post_init__(self) -> None:
-        for number, block in enumerate(self.blocks, 2):
-            for read in (block.left, block.right):
-                require(read.source < number, f"block {number} cannot read {read.source}, which is not there yet")
+        require_earlier(self.blocks, "block")
         require(
             self.joined == UNREAD or (self.joined.isdecimal() and int(max(self.joined)) < 2 + len(self.blocks)),
             f'what is joined is "unread" or the digits of states, not {self.joined!r}',
@@ -137,7 +134,7 @@ class Cell(Word):
 
 @register("nasnet")
 @dataclass(frozen=True)
-class Network(Leaf):
+class Network(Stacked):
     """A stem, three stages of `repeat` normal cells with a reduction cell between them, and ReLU.
 
     channels: of the first stage's states; a reduction halves the image and doubles them. first: channels of the stem's
@@ -165,36 +162,14 @@ class Network(Leaf):
         _, height, width = image(self, x)
         return (4 * self.channels * len(self.normal.output), -(-height // factor), -(-width // factor))
 
-    def params(self, x: Shape) -> int:
-        return self._cost(x).params
-
-    def flops(self, x: Shape) -> int:
-        return self._cost(x).flops
-
-    def saved(self, x: Shape) -> int:
-        return self._cost(x).activations
-
-    def cost(self, node: Node) -> Cost:
-        return self._cost(node.inputs)
-
-    def _cost(self, x: Shape) -> Cost:
+    def planned(self, x: Shape) -> list[Node]:
         stem, cells = _plan(self, image(self, x))
-        inside = [part for cell in cells for part in (*cell.entries, *cell.inputs)]
-        return sum((part.cost for part in (stem, *inside, _last(cells))), Cost())
+        return [stem, *(part for cell in cells for part in (*cell.entries, *cell.inputs)), _last(cells)]
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         """The inputs of a block in one order: they are added."""
         del parts
-        cells = [
-            (
-                tuple(
-                    tuple(sorted((one.operation, one.source) for one in (block.left, block.right)))
-                    for block in cell.blocks
-                ),
-                cell.output,
-            )
-            for cell in (self.normal, self.reduction)
-        ]
+        cells = [(tuple(map(sorted_reads, cell.blocks)), cell.output) for cell in (self.normal, self.reduction)]
         arguments = (*cells, self.channels, self.repeat, self.first, self.stem, node.inputs)
         return (Operation(self.name, arguments, node.output),)
 
