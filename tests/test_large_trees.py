@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from evosearch import grammar
 from evosearch.architecture import Limits, Space
 from evosearch.grammar import sentences
-from evosearch.grammar.core import Alternative, Derivation, Kind
+from evosearch.grammar.core import Alternative, Derivation, SymbolKind
 from evosearch.variation import by_shapes, choices, inside, pairs, permuted, shuffled
 from tests.test_operators import EXPRESSIONS
 
@@ -96,10 +96,10 @@ def test_a_text_is_that_of_all_symbols_in_order(
     def symbols(derivation: Derivation) -> Iterator[str]:
         tokens, parts = iter(derivation.tokens), iter(derivation.parts)
         for symbol in derivation.alternative.symbols:
-            if symbol.kind is Kind.RULE:
+            if symbol.kind is SymbolKind.RULE:
                 yield from symbols(next(parts))
             else:
-                yield next(tokens) if symbol.kind is Kind.TERMINAL else symbol.name
+                yield next(tokens) if symbol.kind is SymbolKind.TERMINAL else symbol.name
 
     for derivation in derivations:
         written = ""

@@ -104,7 +104,7 @@ def _alternatives(
             layer = _layer(name, raw, expansion, counts)
             place = raw.place
             file = files.get(place.source.text, "")
-            varied = any(symbol.kind is Kind.TERMINAL for symbol in raw.symbols)
+            varied = any(symbol.kind is SymbolKind.TERMINAL for symbol in raw.symbols)
             varied |= likely[_rules(raw)] > (raw.weight > 0)  # another alternative of the same parts
             alternative = Alternative(
                 name, index, raw.symbols, layer, raw.weight, place.line, place.column, file, varied
@@ -116,7 +116,7 @@ def _alternatives(
 
 
 def _rules(raw: Raw) -> tuple[str, ...]:
-    return tuple(symbol.name for symbol in raw.symbols if symbol.kind is Kind.RULE)
+    return tuple(symbol.name for symbol in raw.symbols if symbol.kind is SymbolKind.RULE)
 
 
 def _layer(name: str, raw: Raw, expansion: Expansion, counts: Mapping[str, set[int]]) -> str | None:
