@@ -106,7 +106,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"budget": 3}, r"unknown key budget; did you mean search\.budget\?"),
     ({"qqq": 3}, r"unknown key qqq; there are: data, ensemble, evaluator, final, grammar"),
     ({"search.budget": "many"}, r"search\.budget: input should be a valid integer.*'many'"),
-    ({"search.budget": 0}, r"search\.budget.*at least 1"),
+    ({"search.budget": 0}, r"search\.budget: input should be greater than or equal to 1, not 0"),
     ({"recipe.optimizer": "adam"}, r"recipe\.optimizer: input should be .*, not 'adam'; did you mean 'adamw'\?$"),
     ({"recipe.optimizer": "SGD"}, r"not 'SGD'; did you mean 'sgd'\?$"),
     ({"recipe.learning_rate": 0.1}, r"unknown key recipe\.learning_rate; did you mean recipe\.lr\?"),
