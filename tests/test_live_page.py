@@ -22,7 +22,7 @@ from evosearch import config as configuration
 from evosearch.cli import INTERRUPTED, USAGE, main
 from evosearch.cost import Cost
 from evosearch.report import figures, following
-from evosearch.report.following import Parts
+from evosearch.report.following import Clock, Parts
 from evosearch.report.reading import read_run
 from evosearch.report.server import Server
 from evosearch.store.run import JOURNAL_FILE, Run
@@ -37,7 +37,7 @@ def serving() -> Iterator[Callable[..., Server]]:
     servers: list[Server] = []
 
     def serve(*arguments: Any, **more: Any) -> Server:
-        server = Server(*arguments, **{"clock": lambda: 0.0, **more})
+        server = Server(*arguments, **{"clock": Clock(lambda: 0.0, lambda: 0.0), **more})
         servers.append(server)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return server
@@ -249,7 +249,7 @@ def test_a_part_that_takes_long_to_make_is_made_seldom() -> None:
 
         return make
 
-    parts = Parts({"light": maker("light", 0.0), "heavy": maker("heavy", 1.0)}, lambda: now[0])
+    parts = Parts({"light": maker("light", 0.0), "heavy": maker("heavy", 1.0)}, Clock(lambda: now[0], lambda: now[0]))
     for stamp in range(1, 100):
         parts.make(stamp, stamp)
         now[0] += 1.0

@@ -37,6 +37,18 @@ Answer = dict[str, Any]
 LIVE = '<span id="live" role="status"></span>'
 
 
+@dataclass(frozen=True)
+class Clock:
+    """now: seconds of any beginning. spent: seconds of processor time that this thread has taken."""
+
+    now: Callable[[], float] = time.monotonic
+    spent: Callable[[], float] = time.thread_time
+
+    def rested(self, began: float) -> float:
+        """When what began at so much processor time, and is done now, may be done again."""
+        return self.now() + (self.spent() - began) / SHARE
+
+
 @dataclass
 class Part:
     """A part of the page as it was made last. stamp: of what it shows. version: of the page that it is new in.
@@ -53,7 +65,7 @@ class Part:
 class Parts:
     """The parts of a page, and which of them are new to whoever has seen a version of it."""
 
-    def __init__(self, makers: Mapping[str, Callable[[Any], str]], clock: Callable[[], float]) -> None:
+    def __init__(self, makers: Mapping[str, Callable[[Any], str]], clock: Clock) -> None:
         self.makers, self.clock = makers, clock
         self.found = {name: Part() for name in makers}
         self.version = 0
@@ -61,12 +73,11 @@ class Parts:
     def make(self, subject: Any, stamp: int, *, all_of_them: bool = False) -> None:
         """Make those that are due of what is at this stamp."""
         for name, part in self.found.items():
-            began = self.clock()
-            if part.stamp == stamp or (began < part.due and not all_of_them):
+            if part.stamp == stamp or (self.clock.now() < part.due and not all_of_them):
                 continue
+            began = self.clock.spent()
             markup = self.makers[name](subject)
-            ended = self.clock()
-            part.stamp, part.due = stamp, ended + (ended - began) / SHARE
+            part.stamp, part.due = stamp, self.clock.rested(began)
             if markup != part.markup:
                 self.version += 1
                 part.markup, part.version = markup, self.version
@@ -78,7 +89,7 @@ class Parts:
 class Following:
     """One run, followed. Not for several threads at a time.
 
-    layers: files of own layers that its grammar uses, for the drawings. clock: in seconds, of any beginning.
+    layers: files of own layers that its grammar uses, for the drawings.
     """
 
     gathered: Gathering
@@ -89,9 +100,7 @@ class Following:
     stamp: int  # of what is read
     seen: tuple[Any, ...]  # how the folder's files were at the last look
 
-    def __init__(
-        self, folder: Path, layers: tuple[str | Path, ...] = (), clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, folder: Path, layers: tuple[str | Path, ...], clock: Clock) -> None:
         self.folder, self.layers, self.clock = folder, layers, clock
         self.header: Record = {}
 
@@ -147,9 +156,9 @@ class Following:
         run = Run.open(self.folder)
         if run.header != self.header or (self.folder / JOURNAL_FILE).stat().st_size < self.gathered.offset:
             self._begin(run)
-        began = self.clock()
-        if began < self.due:
+        if self.clock.now() < self.due:
             return
+        began = self.clock.spent()
         self.gathered.read(run)
         phase = phase_of(self.folder, self.report.run.metrics)
         files = (CHECKPOINT_FILE, "best/metrics.json")
@@ -159,8 +168,7 @@ class Following:
             self.stamp += 1
             columns, notes = self.gathered.columns(), self.gathered.notes
             self.report = self.report.later(replace(self.report.run, columns=columns, notes=notes))
-        ended = self.clock()
-        self.due = ended + (ended - began) / SHARE
+        self.due = self.clock.rested(began)
 
     def _begin(self, run: Run) -> None:
         """Another run stands in the folder than at the last look, or it is the first."""
@@ -178,7 +186,7 @@ class Listing:
     find: the runs there are, by what they are called.
     """
 
-    def __init__(self, title: str, find: Callable[[], Mapping[str, Path]], clock: Callable[[], float]) -> None:
+    def __init__(self, title: str, find: Callable[[], Mapping[str, Path]], clock: Clock) -> None:
         self.title, self.find = title, find
         self.parts = Parts({"summary": self._summary, "runs": self._table}, clock)
         self.begun, self.stamp = secrets.token_hex(8), 0

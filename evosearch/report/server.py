@@ -18,7 +18,6 @@ import socket
 import socketserver
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,12 +26,13 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from evosearch.errors import EvosearchError, RunError
-from evosearch.report.following import Following, Listing, address
+from evosearch.report.following import Clock, Following, Listing, address
 from evosearch.text import clean
 
 LOCAL = "127.0.0.1"
 NAMES = ("localhost", LOCAL, "[::1]")  # under which a browser on this machine asks for it
 TOKEN_BYTES = 24
+CLOCK = Clock()
 PATIENCE = 30  # seconds for a request to come whole
 HEADERS = {
     "Cache-Control": "no-store",
@@ -49,7 +49,7 @@ class Server(ThreadingHTTPServer):
     """Serves runs until `shutdown`.
 
     find: the runs there are, by what they are called. title: what the page of all is called. host, port: where to
-    listen; port 0 takes a free one. layers: files of own layers, for the drawings. clock: in seconds.
+    listen; port 0 takes a free one. layers: files of own layers, for the drawings.
     """
 
     daemon_threads = True
@@ -61,7 +61,7 @@ class Server(ThreadingHTTPServer):
         host: str = LOCAL,
         port: int = 0,
         layers: tuple[str | Path, ...] = (),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = CLOCK,
     ) -> None:
         self.find, self.host, self.layers, self.clock = find, host, layers, clock
         self.token = secrets.token_urlsafe(TOKEN_BYTES)

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from evosearch.report.following import Clock
 from evosearch.report.server import Server
 from evosearch.store.run import Run
 from tests.browser.test_report_page import AXE, SIZES
@@ -85,7 +86,7 @@ def test_a_score_is_on_the_page_within_two_seconds(
     browser: Any, serving: Callable[..., Server], run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In the figures, in the table and in the chart; nothing else is asked for, and nothing is said."""
-    server = serving(lambda: {"mine": run}, "runs", clock=time.monotonic)
+    server = serving(lambda: {"mine": run}, "runs", clock=Clock())
     with Watched(browser, server.url("mine")) as watched:
         took = []
         for _ in range(8):
@@ -111,7 +112,7 @@ def test_the_runs_end_its_resumption_and_another_run_are_shown(
     browser: Any, serving: Callable[..., Server], run: Path, tmp_path: Path
 ) -> None:
     """Also that the folder is gone for a while: the page says so, and goes on."""
-    server = serving(lambda: {"mine": run}, "runs", clock=time.monotonic)
+    server = serving(lambda: {"mine": run}, "runs", clock=Clock())
     with Watched(browser, server.url("mine")) as watched:
         with Run.open(run, write=True) as opened:
             watched.until("document.querySelector('#summary').textContent.includes('running')")
@@ -143,7 +144,7 @@ def test_a_server_that_has_ended_is_missed(browser: Any, run: Path) -> None:
 
 def test_what_a_person_does_meanwhile_is_left_as_it_is(browser: Any, serving: Callable[..., Server], run: Path) -> None:
     """An opened table stays open, the focus where it was, a search typed, marked text marked, the dialog open."""
-    server = serving(lambda: {"mine": run}, "runs", clock=time.monotonic)
+    server = serving(lambda: {"mine": run}, "runs", clock=Clock())
     with Watched(browser, server.url("mine")) as watched:
         page = watched.page
         page.locator("#progress details summary").first.click()
@@ -175,7 +176,7 @@ def test_five_thousand_candidates_stay_smooth(
     """While scores come one upon another, no step of the page takes a quarter of a second; the last one is shown."""
     run = tmp_path / "long"
     written(run, 5000)
-    server = serving(lambda: {"long": run}, "runs", clock=time.monotonic)
+    server = serving(lambda: {"long": run}, "runs", clock=Clock())
     began = time.monotonic()
     with Watched(browser, server.url("long")) as watched:
         opened = time.monotonic() - began
@@ -237,7 +238,7 @@ class _Elsewhere(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def elsewhere(serving: Callable[..., Server], run: Path) -> Iterator[tuple[Server, str]]:
-    server = serving(lambda: {"mine": run}, "runs", clock=time.monotonic)
+    server = serving(lambda: {"mine": run}, "runs", clock=Clock())
     handler = type("Elsewhere", (_Elsewhere,), {"target": server.url("mine")})
     other = HTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=other.serve_forever, daemon=True).start()
@@ -268,7 +269,7 @@ def test_the_page_of_all_leads_to_each(browser: Any, serving: Callable[..., Serv
     """A run that begins meanwhile comes; nothing is wider than the window; axe-core finds no serious fault."""
     from evosearch.cli.watch import _runs_in
 
-    server = serving(lambda: _runs_in(run.parent), "runs", clock=time.monotonic)
+    server = serving(lambda: _runs_in(run.parent), "runs", clock=Clock())
     with Watched(browser, server.url(), size) as watched:
         written(run.parent / "other", 3)
         watched.until("document.querySelectorAll('#runs tbody tr').length === 2")
