@@ -14,6 +14,8 @@ from torch import nn
 from evosearch.errors import ConfigError
 from evosearch.evaluation.crossing import folds_of, judged
 from evosearch.evaluation.fit import train
+from evosearch.evaluation.measures.piece import Piece
+from evosearch.evaluation.measures.robustness import Robustness
 from evosearch.evaluation.recipe import Recipe, check
 from evosearch.tasks import Split, Task, make_task
 from evosearch.tasks import metrics as measured
@@ -77,6 +79,27 @@ def test_a_score_over_folds_is_what_the_folds_say_one_by_one(kind: str) -> None:
         mine = task.kind.denormalise(task, found.outputs[rows])
         theirs = part.kind.denormalise(part, alone[number].outputs)  # type: ignore[arg-type]
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_a_figure_that_not_every_fold_has_is_left_out() -> None:
+    """Of a fold of one row the metric has no standard error; the folds' own error takes its place."""
+    task = blobs("regression", rows=9)
+    sizes = [len(rows) for rows in fold_rows(task, 5)]
+    assert min(sizes) == 1 < max(sizes)
+    found = judged(lambda: nn.Linear(4, 1), task, replace(QUICK, epochs=1, folds=5))
+    assert found.score.status == "ok"
+    assert math.isfinite(found.score.metrics[f"{task.metric}_se"])
+
+
+def test_what_is_measured_of_the_network_of_a_fold_is_measured_on_that_fold() -> None:
+    """The network that is kept was trained on most validation rows of the task: those would flatter it."""
+    task = blobs()
+    found = judged(perceptron, task, replace(QUICK, folds=3))
+    last = folds_of(task, 3)[-1]
+    assert found.fold is last
+    for measure in (Robustness(), Piece()):
+        assert measure.value(found, task) == measure.value(found._replace(fold=None), last)
+        assert measure.value(found, task) != measure.value(found._replace(fold=None), task)
 
 
 def test_one_fold_is_the_held_out_part_bit_for_bit() -> None:

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from evosearch import config as configuration
-from evosearch import engine
+from evosearch import engine, plugins
 from evosearch.errors import ConfigError, UsageError, WorkerError
 from evosearch.evaluation.evaluators import Spec
+from evosearch.evaluation.hardware import HardwareSettings
 from evosearch.evaluation.recipe import Recipe
 from evosearch.store.run import Run
 from evosearch.workers import Job, WorkerSettings, executors, parcel
@@ -159,6 +160,30 @@ def test_a_parcel_holds_all_that_a_function_needs(tmp_path: Path, monkeypatch: p
         parcel.opened(sent.digest)
     with pytest.raises(WorkerError, match="not parcel"):
         parcel.put("0" * 32, sent.data)
+
+
+def test_proxies_teachers_and_tables_travel_too(tmp_path: Path) -> None:
+    """What a recipe and the measurements name by a path lies in the parcel."""
+    own = tmp_path / "own"
+    (own / "proxy").mkdir(parents=True)
+    (own / "proxy" / "tall.py").write_text('def tall(probe):\n    """Made up."""\n    return 1.0\n')
+    (tmp_path / "wise.pt2").write_bytes(b"a program")
+    (tmp_path / "mine.csv").write_text("layer,input,ms\n")
+    grammar = words(tmp_path / "words", 2) / "words.lark"
+    recipe = Recipe(proxies=("tall",), teacher=str(tmp_path / "wise.pt2"))
+    hardware = HardwareSettings(table=str(tmp_path / "mine.csv"))
+    named = Spec(str(grammar), "digits", recipe=recipe, hardware=hardware, operators=(str(own),))
+    sent = parcel.packed(named)
+    parcel.put(sent.digest, sent.data)
+    there = parcel.opened(sent.digest)
+    place = parcel.place() / sent.digest
+    assert plugins.find(there.operators).get("proxy", "tall").path.is_relative_to(place.resolve())
+    assert Path(there.hardware.table) == place / "table/mine.csv"
+    assert Path(there.recipe.teacher) == place / "teacher/wise.pt2"
+    assert Path(there.recipe.teacher).read_bytes() == b"a program"
+    plain = parcel.packed(Spec(str(grammar), "digits", recipe=Recipe(teacher="self")))
+    parcel.put(plain.digest, plain.data)
+    assert parcel.opened(plain.digest).recipe.teacher == "self"
 
 
 def test_data_travel_by_content(tmp_path: Path) -> None:

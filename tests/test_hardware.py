@@ -266,6 +266,21 @@ def test_what_this_machine_cannot_measure_is_refused_with_its_reason() -> None:
         engine.prepare(config)
 
 
+def test_scores_hang_on_what_a_table_of_layers_says_and_not_on_where_it_lies(tmp_path: Path) -> None:
+    """The ledger has no figure of another table for a search."""
+
+    def recipe(name: str, content: str) -> str:
+        file = tmp_path / name
+        file.write_text(content)
+        asked = {"search.objectives": ["accuracy", "table_latency"], "hardware.table": str(file)}
+        settings = {"grammar": "tiny_cnn", "task": "digits", "workers.device": "cpu", **asked}
+        return engine.prepare(configuration.load(None, settings)).digests["recipe"]
+
+    first = recipe("one.csv", "layer,input,ms\nrelu,1 8 8,0.5\n")
+    assert recipe("moved.csv", "layer,input,ms\nrelu,1 8 8,0.5\n") == first
+    assert recipe("one.csv", "layer,input,ms\nrelu,1 8 8,0.7\n") != first
+
+
 def test_what_nobody_asks_for_changes_nothing() -> None:
     """Neither the recipe's digest nor what a score holds: the ledger's scores stay known."""
     base = {"grammar": "tiny_cnn", "task": "digits", "workers.device": "cpu"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,14 @@ import torch
 from evosearch import config as configuration
 from evosearch import engine, inherit, network, operators
 from evosearch.cli import main
-from evosearch.engine.lineage import PARENT
+from evosearch.engine import compression, lifecycle
+from evosearch.engine.lineage import PARENT, Lineages
+from evosearch.engine.setup import prepare
 from evosearch.evaluation.evaluators import evaluator
 from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.evaluation.lineage import FOLDER
 from evosearch.score import Score
+from evosearch.search import Proposal
 from evosearch.store.run import Run
 from tests.chaos.sessions import child, killed, session
 from tests.spaces import SHAPES, headed, space
@@ -227,8 +231,6 @@ def evaluated_again(
     folder: Path, numbers: list[int], proposals: dict[int, dict[str, object]], scores: dict[int, Score]
 ) -> None:
     """The same parent, the same seed: the same score."""
-    from evosearch.engine.setup import prepare
-
     setup = prepare(settings())
     context = EvaluationContext(setup.space, setup.task, setup.config.recipe, Resources())
     one = evaluator(context)
@@ -243,8 +245,37 @@ def evaluated_again(
         assert one(job).score.curve == scores[number].curve
 
 
+def test_what_a_whole_training_takes_is_told_from_a_short_one(tmp_path: Path) -> None:
+    """A candidate that begins with weights is trained for half of the epochs here; the final training is not."""
+    setup = prepare(settings(12, {"time": "10m", "workers.pool": "inline"}))
+    with lifecycle.begun(setup, tmp_path / "run", Silent()) as session:
+        for _ in range(12):
+            proposal = session.ask()
+            assert proposal is not None
+            took = 1.0 if proposal.number in session.lineages.parents else 2.0  # type: ignore[union-attr]
+            score = Score(proposal.key, "ok", {"accuracy": 0.5}, seconds=took, seed=proposal.seed)
+            session.tell(proposal.number, score)
+        assert session.lineages is not None
+        assert session.lineages.parents
+        assert set(session.trained_in.values()) == {2.0}
+        session.close()
+    with lifecycle.reopened(tmp_path / "run", Silent()) as again:
+        assert again.trained_in == session.trained_in
+        again.close()
+
+
+def test_a_repeat_begins_from_nothing(tmp_path: Path) -> None:
+    """Its folds are others: the parent has seen what it would be judged on."""
+    lineages = Lineages(tmp_path, held=frozenset({0}))
+    there = space("tiny_cnn")
+    derivation = there.draw(np.random.default_rng(0))
+    one = Proposal(0, derivation, "0" * 32, there.render(derivation), (), "sample", 0)
+    lineages.propose(one)
+    assert lineages.propose(dataclasses.replace(one, number=1, parents=(0,))) == {PARENT: 0}
+    assert lineages.propose(dataclasses.replace(one, number=2, parents=(0,), repeat=1)) == {}
+
+
 def test_without_the_weights_of_its_parent_a_candidate_says_so(tmp_path: Path) -> None:
-    from evosearch.engine.setup import prepare
     from evosearch.workers.records import contained
 
     setup = prepare(settings())
@@ -253,6 +284,18 @@ def test_without_the_weights_of_its_parent_a_candidate_says_so(tmp_path: Path) -
     score, _ = contained(one, Job(3, "conv(16,3)", "0" * 32, parent=(1, "conv(16,3)")))
     assert score.status == "crashed"
     assert "1.safetensors" in score.error
+
+
+def test_a_network_of_any_run_may_be_made_smaller() -> None:
+    """What the run's search had that does not go with this one is left behind; what it trained by stays."""
+    made = configuration.load(None, {
+        "task": "digits", "grammar": "tiny_cnn", "search.rungs": [0.5], "search.grow": True, "recipe.epochs": 2,
+        "search.strategy": "random", "search.replacement": True, "workers.executor": "somewhere:else",
+        "learn_from": ["another"], "evaluator": "mine", "recipe.lr": 0.02,
+    })  # fmt: skip
+    found = compression.compressing(made, "accuracy", 1000)
+    assert found.recipe.lr == 0.02
+    assert prepare(found).search().strategy.population == []
 
 
 @pytest.mark.slow

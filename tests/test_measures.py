@@ -6,13 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from evosearch import config, engine
+from evosearch import config, engine, grammar
+from evosearch.architecture import Limits
 from evosearch.errors import ConfigError
 from evosearch.evaluation import measures, stopping
+from evosearch.evaluation.evaluators import evaluator
 from evosearch.evaluation.evaluators.direct import unsigned
+from evosearch.evaluation.job import Context, Job, Resources
+from evosearch.evaluation.measures.ece import Ece
+from evosearch.evaluation.recipe import Recipe
 from evosearch.report.reading import read_run
 from evosearch.score import Score
+from evosearch.space import space_of
 from evosearch.tasks import Task, load
+from tests.spaces import GRAMMARS
 from tests.watch import Silent
 
 
@@ -73,6 +80,18 @@ def test_every_objective_of_a_network_runs(tmp_path: Path) -> None:
     assert reading.header["objectives"] == [f"{'+' if name == 'accuracy' else '-'}{name}" for name in names]
     assert {"activations", "modules", "seconds"} < set(names)
     assert all(one.objectives[name] > 0 for one in reading.ranked() for name in names)
+
+
+def test_calibration_by_folds_of_a_share_of_the_rows_is_of_those_rows() -> None:
+    task = digits()
+    recipe = Recipe(epochs=1, batch=256, folds=2, shorten="rows")
+    there = space_of(task, grammar.load(GRAMMARS / "tiny_cnn.lark"), (), Limits())
+    network = evaluator(Context(there, task, recipe, Resources(), signs={"ece": -1}, measures=(Ece(),)))
+    network.prepare(None)
+    text = "conv(16,3);maxpool"
+    score = network(Job(0, text, there.read(there.parse(text)).key, fidelity=0.25)).score
+    assert score.status == "ok", score.error
+    assert 0 < score.objectives["ece"] < 1
 
 
 def test_stop_rules_are_found_by_name() -> None:

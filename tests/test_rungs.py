@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,17 +11,21 @@ import numpy as np
 import pytest
 
 from evosearch import config as configuration
-from evosearch import grammar, operators, tasks
+from evosearch import engine, grammar, operators, tasks
 from evosearch.architecture import Limits, Space
 from evosearch.errors import ConfigError, TaskError
+from evosearch.evaluation.evaluators import evaluator
+from evosearch.evaluation.job import Context, Job, Resources
 from evosearch.individual import Individual, fitness_class
 from evosearch.report.reading import read_run
+from evosearch.score import evaluation_seed
 from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.store.run import Run
 from evosearch.tasks.share import share_of, share_rows
 from tests.chaos.sessions import child, killed, logged, session
 from tests.journals import journal_digest
 from tests.searching import run_out
+from tests.watch import Silent
 
 WORDS = '// input: none\nstart: letter letter letter letter\nletter: "a" | "b" | "c" | "d" | "e"\n'
 RUNGS = (0.1, 0.3)
@@ -166,6 +171,23 @@ def test_the_cap_grows_only_where_two_rungs_disagree(words: Space) -> None:
     for fitness, full in ((ordered, False), (shuffled, True)):
         search = Search(words, settings(grow=True, budget=200), operators.find())
         assert any(one.fidelity == 1.0 for one in run_out(search, fitness)) is full
+
+
+def test_the_best_are_evaluated_in_full_whatever_stops_the_others(tmp_path: Path) -> None:
+    """At the end of a run whose rungs left nobody a whole evaluation; a rule that compares has nothing to compare."""
+    config = configuration.load(None, {
+        "task": "digits", "grammar": "tiny_cnn", "search.budget": 2, "search.population": 2, "search.rungs": [0.5],
+        "recipe.epochs": 2, "recipe.stop": "median", "final.epochs": 1, "limits.max_flops": 300_000,
+        "workers.pool": "inline", "workers.device": "cpu",
+    })  # fmt: skip
+    summary = engine.start(config, tmp_path / "run", Silent())
+    assert not list((tmp_path / "run").glob("candidates/*/error.txt"))
+    setup = engine.prepare(config)
+    whole = evaluator(Context(setup.space, setup.task, replace(setup.config.recipe, stop="off"), Resources()))
+    seed = evaluation_seed(config.seed, summary.best_key)
+    score = whole(Job(0, summary.best_text, summary.best_key, seed)).score
+    assert summary.fitness == score.objectives["accuracy"]
+    assert len(score.curve) == 2
 
 
 def test_rungs_are_rising_shares() -> None:

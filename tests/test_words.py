@@ -74,6 +74,7 @@ def test_training_tells_layers_how_far_it_is() -> None:
     assert result.network is not None
     steps = [at for at in dict.fromkeys(seen) if at < 1]
     assert steps == pytest.approx([at / 8 for at in range(8)])
+    assert seen[-1] == 1.0  # what is judged is the network that is kept
     assert float(result.network.get_buffer("0.progress")) == 1.0
 
 

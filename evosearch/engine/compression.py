@@ -19,6 +19,7 @@ from evosearch.evaluation.lineage import file_of
 from evosearch.evaluation.measures import objective
 from evosearch.score import Score
 from evosearch.store.run import Run
+from evosearch.workers import LOCAL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +58,10 @@ def compressing(config: Config, metric: str, params: int) -> Config:
         "search.crossover": 0.0, "search.initialise": "shrunk", "search.initial": 0, "search.population": POPULATION,
         "search.select": "", "search.survive": "", "recipe.inherit": "parent", "recipe.inherit_epochs": epochs,
         "limits.max_params": params, "seeds": (), "strategy": {},
+        # of the run that the network may be from: what does not go with weights that pass on through a folder, or with
+        # this strategy and these objectives
+        "search.rungs": (), "search.grow": False, "search.replacement": False, "learn_from": (), "evaluator": "",
+        "workers.executor": LOCAL,
     }  # fmt: skip
     plain = configuration.loads(configuration.dumps(config), "the configuration", changes)
     return plain.model_copy(update={"layers": config.layers, "operators": config.operators})

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evosearch.evaluation.lineage import FOLDER
+from evosearch.search.proposal import FIRST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,11 +48,15 @@ class Lineages:
 
     def look(self, search: Search) -> None:
         """Before a proposal is asked for: whose weights it may begin with."""
-        self.held = frozenset(one.born for one in search.population if one.full)
+        self.held = frozenset(one.born for one in search.population if one.full and one.repeat == FIRST)
 
     def propose(self, proposal: Proposal) -> dict[str, int]:
-        """Decide on a new proposal; what is to be journaled of it."""
-        parent = proposal.parents[0] if proposal.parents and proposal.parents[0] in self.held else None
+        """Decide on a new proposal; what is to be journaled of it.
+
+        A repeat is judged on folds of its own, which are no other's: it begins from nothing.
+        """
+        passes = proposal.repeat == FIRST and proposal.parents and proposal.parents[0] in self.held
+        parent = proposal.parents[0] if passes else None
         self._add(proposal.number, proposal.key, proposal.text, parent)
         return {} if parent is None else {PARENT: parent}
 

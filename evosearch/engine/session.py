@@ -19,7 +19,7 @@ from evosearch import logs, workers
 from evosearch.config import NO_END
 from evosearch.engine import timing
 from evosearch.engine.finishing import STARTING, Finishing, share_of_rows, wanted
-from evosearch.engine.lineage import Lineages
+from evosearch.engine.lineage import PARENT, Lineages
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, StorageError, UsageError
@@ -101,12 +101,12 @@ class Session:
         self.trained_in: dict[str, float] = {}
         if self.time.limited:
             self.run.append_note(timing.opened(time.time() - (time.monotonic() - self.begun)))
-            fidelities: dict[int, float] = {}
+            shares: dict[int, float] = {}
             for record in self.run.records():
                 if record["kind"] == "proposal":
-                    fidelities[record["number"]] = record.get("fidelity", FULL)
+                    shares[record["number"]] = self._share(record.get("fidelity", FULL), PARENT in record)
                 elif record["kind"] == "score" and record["status"] == "ok" and record["seconds"]:
-                    self.trained_in[record["key"]] = record["seconds"] / fidelities[record["number"]]
+                    self.trained_in[record["key"]] = record["seconds"] / shares[record["number"]]
         self.evaluated_before = self.search.evaluated
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.failed: dict[str, str] = {}  # the first candidate of each status in this session, by its key
@@ -314,7 +314,8 @@ class Session:
                 self.failures[score.status] += 1
                 self.failed.setdefault(score.status, score.key)
             elif score.seconds and self.time.limited:
-                self.trained_in[score.key] = score.seconds / fidelities[number]
+                begun = self.lineages is not None and number in self.lineages.parents
+                self.trained_in[score.key] = score.seconds / self._share(fidelities[number], begun)
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
             inherited = self.lineages is not None and self.lineages.found[number]
             self.unsettled.append((one, score if score.seconds and not inherited else None))
@@ -324,6 +325,11 @@ class Session:
         due = max(CHECKPOINT_SCORES, self.search.evaluated // CHECKPOINT_SHARE)
         if unsaved >= due or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()
+
+    def _share(self, fidelity: float, inherits: bool) -> float:
+        """The share of a whole training that an evaluation is. inherits: it begins with its parent's weights."""
+        recipe = self.setup.config.recipe
+        return fidelity * recipe.inheriting.epochs / recipe.epochs if inherits else fidelity
 
     def _lineages(self) -> Lineages | None:
         """Who begins with whose weights, from the journal on; None where nobody does."""
@@ -545,6 +551,7 @@ class Session:
             return []
         self.watch.note(f"the best {len(best)} candidates are evaluated in full")
         short = {self.search.proposed + place: one for place, one in enumerate(best) if not one.full}
+        brief = self.setup.rule.brief(()) if self.setup.rule is not None else None  # beside no other candidate
         found: list[tuple[int, Score]] = []
         for number, one in short.items():
             seed = evaluation_seed(self.setup.settings.seed, one.key)
@@ -552,7 +559,7 @@ class Session:
             if score is not None:
                 found.append((number, score))
             else:
-                self._pool().submit(workers.Job(number, one.text, one.key, seed))
+                self._pool().submit(workers.Job(number, one.text, one.key, seed, brief))
         while len(found) < len(short):
             found += (came := self._pool().wait(WAIT))
             for _, score in came:

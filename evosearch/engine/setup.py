@@ -116,7 +116,7 @@ class Setup:
         if isinstance(self.task, Task):
             names = [one.name for one in self.objectives if f"measure/{one.name}" not in own]
             taken = measures.asked(names, {}, config.hardware, usual=not config.evaluator)
-            own |= {f"measure/{one.name}": repr(getattr(one, "settings", "")) for one in taken}
+            own |= {f"measure/{one.name}": getattr(one, "version", repr(getattr(one, "settings", ""))) for one in taken}
         if not own:
             return usual
         return hashlib.blake2b(json.dumps([usual, own]).encode(), digest_size=16).hexdigest()

@@ -94,7 +94,8 @@ def judged(
             outputs = np.empty((sum(map(len, rows)), *out.shape[1:]), out.dtype)
         outputs[rows[number]] = out
         found.append(one)
-    return _mean(found, task.metric, outputs, seed, clock() - begun)
+    mean = _mean(found, task.metric, outputs, seed, clock() - begun)
+    return mean._replace(fold=folds_of(task, recipe.folds, repeat)[-1])
 
 
 def _mean(found: list[Trained], metric: str, outputs: Array | None, seed: int, seconds: float) -> Trained:
@@ -102,7 +103,8 @@ def _mean(found: list[Trained], metric: str, outputs: Array | None, seed: int, s
     first = found[0].score
     scores = [one.score for one in found]
     objectives = {n: float(np.mean([s.objectives[n] for s in scores])) for n in first.objectives}
-    metrics = {n: float(np.mean([s.metrics[n] for s in scores])) for n in first.metrics}
+    shared = [n for n in first.metrics if all(n in s.metrics for s in scores)]
+    metrics = {n: float(np.mean([s.metrics[n] for s in scores])) for n in shared}
     values = [one.metric for one in found]
     metrics[f"{metric}_se"] = error_of_folds(values)
     if "seconds" in objectives:

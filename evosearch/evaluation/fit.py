@@ -47,6 +47,7 @@ class Trained(NamedTuple):
 
     outputs: of the network that was kept, (N, outputs) for the examples that it was judged on, where the score is ok.
     architecture: what was built, where the caller says it.
+    fold: of folds the one whose network is kept, which was trained on all rows but those of its validation split.
     """
 
     score: Score
@@ -55,6 +56,7 @@ class Trained(NamedTuple):
     metric: float = math.nan
     outputs: Array | None = None
     architecture: Architecture | None = None
+    fold: Task | None = None
 
 
 def train(
@@ -239,12 +241,13 @@ class _Fit:
                 last = (epoch + 1) * batches.steps >= self.planned
                 if curve or last:
                     with step.weights_to_judge():
+                        if last:
+                            step.set_progress(1.0)  # what is judged is what is kept
                         metric, loss = self._evaluate(network, judged)
                     self._fold(metric, loss, epoch, curve)
                 if last:
                     break
             step.keep_average()
-            step.set_progress(1.0)
             dropping()
             drop_paths(network, 0.0)
             network = self.network = rule.kept()

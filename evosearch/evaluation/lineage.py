@@ -67,9 +67,8 @@ class Lineage:
             return own
         number, text = job.parent
         states, epochs = read(file_of(folder, number))
-        short = replace(recipe, epochs=recipe.inherit_epochs or -(-recipe.epochs // 3))
         parent = context.space.read(context.space.parse(text))
-        return replace(own, recipe=short, parent=parent, states=states, epochs=epochs)
+        return replace(own, recipe=recipe.inheriting, parent=parent, states=states, epochs=epochs)
 
     def begin(self, made: nn.Module, fold: int) -> None:
         """Give a network that was just made its parent's weights."""

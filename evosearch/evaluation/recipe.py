@@ -170,6 +170,11 @@ class Recipe:
             return self
         return replace(self, epochs=max(1, round(self.epochs * fidelity)))
 
+    @property
+    def inheriting(self) -> Recipe:
+        """The recipe of a candidate that begins with its parent's weights: the epochs are fewer."""
+        return replace(self, epochs=self.inherit_epochs or -(-self.epochs // 3))
+
     def said(self, words: Mapping[str, str]) -> Recipe:
         """The recipe with what a sentence says of it in place of its own: fields by name, each value as text.
 

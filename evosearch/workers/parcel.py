@@ -1,8 +1,9 @@
 """What a worker on another machine needs to score candidates, by content: nothing is looked for by a path there.
 
 A parcel is a manifest (the evaluator's spec in plain values, and the digest of each file) and the files: the grammar
-with all that it imports, layers, plug-ins, the code of a function, and data. Its digest is that of the manifest. A
-machine keeps each parcel once, in a folder of its own that is named after the digest; who opens it checks every file.
+with all that it imports, layers, plug-ins, the code of a function, a teacher, a table of latencies, and data. Its
+digest is that of the manifest. A machine keeps each parcel once, in a folder of its own that is named after the digest;
+who opens it checks every file.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def packed(spec: Spec) -> Parcel:
         files |= dict(_tree(named, expanded(data)))
     elif ":" in spec.task:
         files |= _code(spec.task.partition(":")[0])
+    teacher = _one_file(spec.recipe.teacher, "teacher", files)
+    table = _one_file(spec.hardware.table, "table", files)
     there = replace(
         spec,
         grammar=f"grammar/{grammar.name}",
@@ -63,6 +66,8 @@ def packed(spec: Spec) -> Parcel:
         task=spec.task.replace(data, named, 1) if data else spec.task,
         operators=("operators",) if any(name.startswith("operators/") for name in own) else (),
         folder="",
+        recipe=replace(spec.recipe, teacher=teacher),
+        hardware=replace(spec.hardware, table=table),
     )
     contents = {name: path.read_bytes() for name, path in files.items()}
     digests = {name: _digest(data) for name, data in contents.items()}
@@ -70,11 +75,21 @@ def packed(spec: Spec) -> Parcel:
     return Parcel(_digest(manifest), encode({"manifest": manifest, "files": contents}))
 
 
+def _one_file(named: str, folder: str, files: dict[str, Path]) -> str:
+    """What a setting that may name a file says in the parcel, to whose files that is added."""
+    path = Path(named)
+    if not named or not path.is_file():
+        return named
+    files[f"{folder}/{path.name}"] = path
+    return f"{folder}/{path.name}"
+
+
 def _plugins(spec: Spec) -> Iterator[tuple[str, Path]]:
     """The plug-ins of the user's own that the spec's evaluator uses, with the files that they import."""
     found = plugins.find(spec.operators)
     asked = [("evaluator", spec.evaluator), ("head", spec.head), ("stop", spec.recipe.stop), ("kind", spec.data.kind)]
-    asked += [("measure", name) for name, _ in spec.signs]
+    asked += [(kind, name) for name, _ in spec.signs for kind in ("measure", "proxy")]
+    asked += [("proxy", name) for name in spec.recipe.proxies]
     for kind, name in asked:
         if name in found.of(kind) and not plugins.is_bundled(found.get(kind, name).path):
             yield f"operators/{kind}/{name}.py", found.get(kind, name).path
@@ -159,12 +174,18 @@ def opened(digest: str) -> Spec:
     if (code := str(folder / "code")) not in sys.path and (folder / "code").is_dir():
         sys.path.insert(0, code)
     data = record["data"]
+
+    def placed(named: str) -> str:
+        return str(folder / named) if named in record["files"] else named
+
     return replace(
         found,
         grammar=str(folder / found.grammar),
         layers=tuple(str(folder / name) for name in found.layers),
         task=found.task.replace(data, str(folder / data), 1) if data else found.task,
         operators=tuple(str(folder / name) for name in found.operators),
+        recipe=replace(found.recipe, teacher=placed(found.recipe.teacher)),
+        hardware=replace(found.hardware, table=placed(found.hardware.table)),
     )
 
 

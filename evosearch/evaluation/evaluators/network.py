@@ -110,7 +110,7 @@ class Network:
             keep=lineage.keep if lineage else None,
         )
         trained = (lineage.finish(trained) if lineage else trained)._replace(architecture=architecture)
-        score = self._measured(trained)
+        score = self._measured(trained, task)
         if seen and score.status == "ok":
             asked = {name: value for name, value in seen.items() if name in self.context.signs}
             score = replace(score, objectives={**score.objectives, **asked}, metrics={**score.metrics, **seen})
@@ -138,12 +138,15 @@ class Network:
             self._shares[fidelity] = share_of(self.task, fidelity)
         return self._shares[fidelity]
 
-    def _measured(self, trained: Trained) -> Score:
-        """The score with the measures that the search asked for, and what they report beside themselves."""
+    def _measured(self, trained: Trained, task: Task) -> Score:
+        """The score with the measures that the search asked for, and what they report beside themselves.
+
+        task: what was trained on.
+        """
         if trained.score.status != "ok":
             return trained.score
         try:
-            values = {measure.name: measure.value(trained, self.task) for measure in self.context.measures}
+            values = {measure.name: measure.value(trained, task) for measure in self.context.measures}
         except ConfigError as error:
             return replace(trained.score, status="invalid", objectives={}, error=one_line(error))
         found = {name: float(value) for name, value in values.items() if value is not None}
@@ -152,7 +155,7 @@ class Network:
             return replace(trained.score, status="nan", objectives={}, error=said)
         metrics = dict(trained.score.metrics)
         for measure in self.context.measures:
-            metrics |= measure.beside(trained, self.task) if hasattr(measure, "beside") else {}
+            metrics |= measure.beside(trained, task) if hasattr(measure, "beside") else {}
         return replace(trained.score, objectives={**trained.score.objectives, **found}, metrics=metrics)
 
     def memory(self, params: int, working: Working, recipe: Recipe) -> int:

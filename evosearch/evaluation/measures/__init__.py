@@ -80,8 +80,9 @@ OF_ANY: tuple[Measure, ...] = (Params(), Flops(), Activations(), Modules(), Seco
 def on_demand(settings: HardwareSettings) -> tuple[Measure, ...]:
     """The measures that cost time, or are of no use to most: taken where a search has them among its objectives.
 
-    Beside `value` one may have `beside(trained, task)`, further figures by name, and `require(device)`, which raises
-    ConfigError where this machine cannot give it.
+    Beside `value` one may have `beside(trained, task)`, further figures by name; `require(device)`, which raises
+    ConfigError where this machine cannot give it; and `version`, what its figures hang on, where that is more than its
+    settings.
     """
     measured = (Latency, Energy, TableLatency, MnasSoft, MnasHard)
     counted = (Ece(), AdaptiveEce(), Brier(), LogLoss(), Piece(), Robustness(), Memory(), Bytes(), Bitops())

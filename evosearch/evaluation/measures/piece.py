@@ -17,13 +17,17 @@ BATCH = 512
 
 
 class Piece:
-    """Xiong et al. 2023; the network answers the validation split, in the features that its head reads."""
+    """Xiong et al. 2023; the network answers the validation split, in the features that its head reads.
+
+    By folds of the last one's network, on that fold.
+    """
 
     name, sign, unit, timed = "piece", -1, "share of examples", False
 
     def value(self, trained: Trained, task: Task) -> float | None:
         if not task.kind.classes or trained.network is None:
             return None
+        task = trained.fold or task  # the rows that this very network was not trained on
         known, _ = features(trained.network, task.normalise(task.train.x))
         mine, out = features(trained.network, task.normalise(task.validation.x))
         probabilities, y = task.kind.averaging.to_average(out), task.validation.y

@@ -16,13 +16,17 @@ NOISE = 0.5  # of the deviation over the train split
 
 
 class Robustness:
-    """The same noise for every candidate: normal, half a deviation, on every number of the normalised examples."""
+    """The same noise for every candidate: normal, half a deviation, on every number of the normalised examples.
+
+    By folds of the last one's network, on that fold.
+    """
 
     name, sign, unit, timed = "robustness", 1, "metric under noise", False
 
     def value(self, trained: Trained, task: Task) -> float | None:
         if trained.network is None or task.measure.sign < 0:
             return None
+        task = trained.fold or task  # the rows that this very network was not trained on
         x = task.normalise(task.validation.x)
         noise = np.random.default_rng(0).standard_normal(x.shape, dtype=np.float32) * NOISE
         _, out = features(trained.network, x + noise)
