@@ -12,7 +12,7 @@ from evosearch.errors import ConfigError
 from evosearch.evaluation import measures, stopping
 from evosearch.evaluation.evaluators import evaluator
 from evosearch.evaluation.evaluators.direct import unsigned
-from evosearch.evaluation.job import Context, Job, Resources
+from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.evaluation.measures.ece import Ece
 from evosearch.evaluation.recipe import Recipe
 from evosearch.report.reading import read_run
@@ -86,7 +86,7 @@ def test_calibration_by_folds_of_a_share_of_the_rows_is_of_those_rows() -> None:
     task = digits()
     recipe = Recipe(epochs=1, batch=256, folds=2, shorten="rows")
     there = space_of(task, grammar.load(GRAMMARS / "tiny_cnn.lark"), (), Limits())
-    network = evaluator(Context(there, task, recipe, Resources(), signs={"ece": -1}, measures=(Ece(),)))
+    network = evaluator(EvaluationContext(there, task, recipe, Resources(), signs={"ece": -1}, measures=(Ece(),)))
     network.prepare(None)
     text = "conv(16,3);maxpool"
     score = network(Job(0, text, there.read(there.parse(text)).key, fidelity=0.25)).score

@@ -15,7 +15,7 @@ from evosearch import engine, grammar, operators, tasks
 from evosearch.architecture import Limits, Space
 from evosearch.errors import ConfigError, TaskError
 from evosearch.evaluation.evaluators import evaluator
-from evosearch.evaluation.job import Context, Job, Resources
+from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.individual import Individual, fitness_class
 from evosearch.report.reading import read_run
 from evosearch.score import evaluation_seed
@@ -183,7 +183,7 @@ def test_the_best_are_evaluated_in_full_whatever_stops_the_others(tmp_path: Path
     summary = engine.start(config, tmp_path / "run", Silent())
     assert not list((tmp_path / "run").glob("candidates/*/error.txt"))
     setup = engine.prepare(config)
-    whole = evaluator(Context(setup.space, setup.task, replace(setup.config.recipe, stop="off"), Resources()))
+    whole = evaluator(EvaluationContext(setup.space, setup.task, replace(setup.config.recipe, stop="off"), Resources()))
     seed = evaluation_seed(config.seed, summary.best_key)
     score = whole(Job(0, summary.best_text, summary.best_key, seed)).score
     assert summary.fitness == score.objectives["accuracy"]
