@@ -154,8 +154,8 @@ def cells_of(text: str, separator: str) -> list[list[str]]:
     lines that end with a line feed, and quotes only around whole cells."""
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     found = [cells for row in rows if any(cells := [cell.strip(" \t") for cell in row])]
-    quoted = text.replace('""', "")
-    odd = re.search(rf'(?<![{separator}\n])"(?![{separator}\r\n])', f"\n{quoted}\n")
+    cell = rf'(?:^|(?<=[{separator}\n]))"(?:[^"]|"")*"(?=[{separator}\r\n]|$)'
+    odd = '"' in re.sub(cell, "", text)
     if "\r" not in text.replace("\r\n", "") and not odd:
         frame = pl.read_csv(text.encode(), separator=separator, has_header=False, infer_schema=False)
         there = [[(cell or "").strip(" \t") for cell in row] for row in frame.rows()]
