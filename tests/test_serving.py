@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from evosearch.serving import Dialogue, serve
 from evosearch.store.run import CHECKPOINT_FILE, PREVIOUS_FILE, Run
 from evosearch.study import Study
 from tests.conftest import ROOT
-from tests.journals import equal_journals
 
 WORDS = '// input: none\nstart: word+ // more=0.8\nword: "a" | "b"\n%import common.WS\n%ignore WS\n'
 INLINE: dict[str, Any] = {"pool": "inline"}
@@ -344,7 +344,7 @@ def test_a_process_that_is_ended_has_kept_everything() -> None:
     Path("words.toml").write_text('grammar = "words.lark"\ntask = "mine:fitness"\n[workers]\npool = "inline"\n')
     command = [sys.executable, "-m", "evosearch", "serve", "words.toml", "--name", "mine"]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**environment()}
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -362,10 +362,8 @@ def test_a_process_that_is_ended_has_kept_everything() -> None:
     checkpoint = run.load_checkpoint()
     assert checkpoint is not None
     assert checkpoint.state["evaluated"] == 1
-    assert not equal_journals(run, run) or engine.verify(Path("runs/mine")) == []
+    assert engine.verify(Path("runs/mine")) == []
 
 
 def environment() -> dict[str, str]:
-    import os
-
     return {**os.environ, "PYTHONPATH": f"{ROOT}:."}
