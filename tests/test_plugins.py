@@ -43,12 +43,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(params=["", "plain"], ids=["head of the kind", "head that is named"], scope="module")
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A head's name, empty for that of the task's kind; and a project with a finished run of it, `run`."""
+    """The name of a head, empty for that of the kind; and a project with a finished run of it, as a person runs it."""
     folder = project(tmp_path_factory.mktemp("finished") / "project")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("ledger")))
-        engine.start(configuration.load(Path("run.toml"), {"head": request.param}), Path("run"), Silent())
+        assert main(["run", "run.toml", "--runs", ".", "--name", "run", "--set", f"head={request.param}"]) == 0
     return request.param, folder
 
 

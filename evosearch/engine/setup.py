@@ -213,7 +213,12 @@ def prepare(
     file = grammar_file or paths.find("grammars", config.grammar, ".lark")
     read = language.load(file)
     own = plugins.find(config.operators)
-    task = task or task_of(config, own)
+    if task is None:
+        task = task_of(config, own)
+    elif config.data.kind in own.of("kind"):
+        own.get(
+            "kind", config.data.kind
+        )  # the run uses it, whoever loaded the task
     head = own.get("head", config.head).function if config.head else None
     if isinstance(task, Task):
         _check_input(read, task)
