@@ -216,9 +216,7 @@ def prepare(
     if task is None:
         task = task_of(config, own)
     elif config.data.kind in own.of("kind"):
-        own.get(
-            "kind", config.data.kind
-        )  # the run uses it, whoever loaded the task
+        own.get("kind", config.data.kind)  # the run uses it, whoever loaded the task
     head = own.get("head", config.head).function if config.head else None
     if isinstance(task, Task):
         _check_input(read, task)
