@@ -66,6 +66,7 @@ class Accident(Leaf):
         return Module()
 """
 
+LIMIT, NO_LIMIT = 20, 600  # seconds; where nothing sleeps none is reached, however busy the machine is
 ACCIDENTS = {
     "allocates": ("hoard = []\nwhile True: hoard.append(torch.ones(1 << 22))", "oom"),
     "sleeps": ("time.sleep(600)", "timeout"),
@@ -103,9 +104,11 @@ def prepared(folder: Path, accident: str, workers: int = 2) -> list[str]:
             workers = WORKERS
             device = "cpu"
             memory = 0.75
-            time_limit = 10
+            time_limit = LIMIT
             """
-        ).replace("WORKERS", str(workers))
+        )
+        .replace("WORKERS", str(workers))
+        .replace("LIMIT", str(LIMIT if accident == "sleeps" else NO_LIMIT))
     )
     return [sys.executable, "-m", "evosearch", "run", str(folder / "run.toml"), "--name", "run", "--runs", str(folder)]
 
