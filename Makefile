@@ -28,7 +28,7 @@ demo: $(STAMP) ## find, train and test a network for handwritten digits
 	$(BIN)/evolve run runs/demo.toml
 
 # Two processes: the quick suite is many small tests, and more would only fight over the cores of a laptop.
-test: $(STAMP) ## the quick tests, under three minutes on two cores
+test: $(STAMP) ## the quick tests, some four minutes on two cores
 	$(BIN)/pytest -q -n 2 --dist worksteal $(PYTEST_FLAGS)
 
 check: $(STAMP) ## lint, format and types
