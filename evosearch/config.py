@@ -95,7 +95,8 @@ class Config(pydantic.BaseModel):
     log: where evaluations are written besides evaluations.csv and evaluations.jsonl: "tensorboard", "mlflow", "wandb",
         and the names of logs of the user's own (operators/log/NAME.py). No part of what a run finds.
     time: how long the run may take, the final training included: "10m", "90s", "1h30m"; empty: as long as its
-        candidates do. It decides when a run ends and nothing else. With a time and no budget, the budget has no end.
+        candidates do. It decides when a run ends, and what follows for settings that nobody gave. With a time and no
+        budget, the budget has no end.
     evaluator: how a candidate is scored, of the user's own; empty: by training it, or by the task itself.
     head: what stands behind every network, of the user's own; empty: the head that the kind of task has.
     learn_from: folders of other runs, from whose candidates the surrogate that screens learns, too; what they say is
@@ -194,17 +195,28 @@ def read(path: Path | None, overrides: Mapping[str, Any] | None = None) -> tuple
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such config file; `evolve init` writes one to start from") from None
         except OSError as error:
-            raise ConfigError(f"{path}: cannot be read: {error.strerror}; name a config file") from error
+            said = _meant_as(path, "name a config file")
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}; {said}") from error
         except UnicodeDecodeError as error:
-            raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}; a config is a TOML file") from None
+            said = _meant_as(path, "a config is a TOML file")
+            raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}; {said}") from None
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not TOML: {error}") from None
+            said = _meant_as(path, "")
+            raise ConfigError(f"{path}: not TOML: {error}{said and f'; {said}'}") from None
         check_keys(data, where)
         data = _with_paths(data, path.parent, beside=path.parent.resolve() != project())
     _override(data, overrides or {})
     if path is not None:
         _add_operators(data, path.parent)
     return data, where
+
+
+def _meant_as(path: Path, otherwise: str) -> str:
+    """How a file that is no config is named: a grammar by its flag, anything that is not called *.toml as data."""
+    if path.suffix == ".toml":
+        return otherwise
+    flag = {".lark": "--grammar", ".arch": "--start"}.get(path.suffix, "--task")
+    return f"a config is a TOML file; say {flag} {path}"
 
 
 def loads(text: str, where: str = "<text>", overrides: Mapping[str, Any] | None = None) -> Config:

@@ -22,9 +22,10 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.store.disk import Disk
+from evosearch.tasks.encode import cells_of, missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -38,26 +39,41 @@ def spec(task: object, file: Path) -> tuple[str, dict[str, str]]:
     """What a configuration says of a task: its name, and what else of [data] follows from it.
 
     task: a name or path as `--task` takes it; a function `(text, derivation, seed) -> fitness`; a pair (X, y) of
-    arrays, or of a DataFrame and its targets; a mapping of arrays named x_train, y_train, x_test, ...; a torch Dataset
-    of pairs (x, y). file: where data are written, with the suffix of their format. Raises TaskError.
+    arrays, or of a DataFrame and its targets; a DataFrame with its targets in it, the last column where nothing else
+    is said; a mapping of arrays named x_train, y_train, x_test, ...; a torch Dataset of pairs (x, y). file: where data
+    are written, with the suffix of their format. Raises TaskError.
     """
     if isinstance(task, str | Path):
         return str(task), {}
     if isinstance(task, Mapping):
-        return str(_save(file.with_suffix(".npz"), {str(name): np.asarray(array) for name, array in task.items()})), {}
+        return str(_save(file.with_suffix(".npz"), {str(name): _array(array) for name, array in task.items()})), {}
     if isinstance(task, tuple) and len(task) == 2:
         x, y = task
         if hasattr(x, "columns"):
             return _save_table(file.with_suffix(".csv"), x, y)
-        return str(_save(file.with_suffix(".npz"), {"x": np.asarray(x), "y": np.asarray(y)})), {}
+        return str(_save(file.with_suffix(".npz"), {"x": _array(x), "y": _array(y)})), {}
+    if hasattr(task, "columns"):
+        return _save_table(file.with_suffix(".csv"), task)
     if hasattr(task, "__getitem__") and hasattr(task, "__len__"):
         return str(_save(file.with_suffix(".npz"), _stacked(task[row] for row in range(len(task))))), {}
     if callable(task):
         return _function(task), {}
     raise TaskError(
-        f"a task of type {type(task).__name__}: give a name or path, a pair (X, y), a mapping of arrays, a torch "
-        "Dataset or a function"
+        f"a task of type {type(task).__name__}: give a name or path, a pair (X, y), a DataFrame, a mapping of arrays, "
+        "a torch Dataset or a function"
     )
+
+
+def _array(values: Any) -> Array:
+    """Values as an array; a tensor from wherever it lies. Raises TaskError where they are of several shapes."""
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise TaskError(
+            f"examples must be of one shape: {error}; series of several lengths go into a .ts file"
+        ) from None
 
 
 def _stacked(examples: Iterable[Any]) -> dict[str, Array]:
@@ -74,33 +90,53 @@ def _stacked(examples: Iterable[Any]) -> dict[str, Array]:
 
 def _save(file: Path, arrays: Mapping[str, Array]) -> Path:
     """Write the archive, whole or not at all. Raises TaskError for arrays of objects, StorageError."""
+    plain = {}
     for name, array in arrays.items():
-        if array.dtype.kind not in "biuf":
-            raise TaskError(f"{name} holds {array.dtype} values; give numbers, and number classes from 0")
+        target = name.lower().startswith("y") or name.lower().endswith("y")
+        if target and array.dtype.kind not in "biufU" and all(isinstance(one, str) for one in array.ravel().tolist()):
+            array = array.astype(str)  # words as pandas keeps them
+        if array.dtype.kind not in ("biufU" if target else "biuf"):
+            words = ", or words for classes" if target else ""
+            raise TaskError(f"{name} holds {array.dtype} values; give numbers{words}")
+        plain[name] = array
     disk = Disk()
     disk.mkdir(file.parent)
     with disk.replacing(file) as beside, beside.open("wb") as opened:
-        np.savez(opened, allow_pickle=False, **arrays)
+        np.savez(opened, allow_pickle=False, **plain)
     return file.resolve()
 
 
-def _save_table(file: Path, frame: Any, y: Any) -> tuple[str, dict[str, str]]:
-    """A DataFrame and its targets as a CSV with a header, the target last; an empty cell where there is no value."""
-    target = str(getattr(y, "name", None) or TARGET)
+def _save_table(file: Path, frame: Any, y: Any = None) -> tuple[str, dict[str, str]]:
+    """A DataFrame as a CSV with a header, targets y last where they are no column of it; no value is an empty cell."""
     names = [str(name) for name in frame.columns]
-    if target in names:
-        raise TaskError(f"column '{target}' of X has the name of the target; rename one of them")
-    columns: list[Sequence[Any]] = [frame[name].to_numpy().tolist() for name in frame.columns]
+    columns = [cells_of(frame[name]) for name in frame.columns]
+    told = {"header": "yes"}
+    if y is not None:
+        targets = _array(y)
+        if targets.ndim == 2 and targets.shape[1] == 1:
+            targets = targets[:, 0]
+        if targets.ndim != 1:
+            raise TaskError(f"targets of shape {targets.shape}; a table has one for each row")
+        target = y.columns[0] if hasattr(y, "columns") else getattr(y, "name", None)
+        if target is None:
+            target = next(name for name in (TARGET, *(f"{TARGET}_{n}" for n in range(len(names)))) if name not in names)
+        if str(target) in names:
+            raise TaskError(f"column '{target}' of X has the name of the target; rename one of them")
+        names.append(str(target))
+        columns.append(targets.tolist())
+        told["target"] = str(target)
+    if len({*map(len, columns)}) > 1:
+        raise TaskError(f"{len(columns[-1])} targets for {len(columns[0])} rows; they must be as many")
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow([*names, target])
-    for cells in zip(*columns, np.asarray(y).tolist(), strict=True):
-        table.writerow(["" if cell is None or cell != cell else cell for cell in cells])
+    table.writerow(names)
+    for cells in zip(*columns, strict=True):
+        table.writerow(["" if missing(cell) and not isinstance(cell, str) else cell for cell in cells])
     disk = Disk()
     disk.mkdir(file.parent)
     with disk.replacing(file) as beside:
         disk.write_new(beside, text.getvalue().encode("utf-8"))
-    return str(file.resolve()), {"target": target, "header": "yes"}
+    return str(file.resolve()), told
 
 
 # --- functions ------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,8 @@ from evosearch import results
 from evosearch.engine.replay import recorded
 from evosearch.errors import RunError, TaskError
 from evosearch.store.run import Run
-from evosearch.tasks.assemble import as_examples
+from evosearch.tasks import images
+from evosearch.tasks.arrays import IDX, read_idx
 from evosearch.tasks.base import Reading
 from evosearch.tasks.cells import read
 from evosearch.tasks.encode import RowError, encode
@@ -51,21 +53,54 @@ class Predictor:
     kind: Kind
 
     def examples(self, file: Path) -> Array:
-        """A file's examples as numbers (N, *input): a table's rows, with or without the target; .npz, .npy or .ts.
+        """A file's examples as numbers (N, *input): a table's rows, with or without the target; .npz, .npy, IDX or .ts;
+        of a network for image files one of those, or a folder with such.
 
         Raises TaskError with file and row.
         """
-        x = self._rows(file) if self.description["columns"] else self._arrays(file)
-        if tuple(x.shape[1:]) != tuple(self.description["input"]):
-            due = "x".join(map(str, self.description["input"]))
-            raise TaskError(f"{file}: examples of shape {'x'.join(map(str, x.shape[1:]))}; the network takes {due}")
-        return x
+        return self._read(file)[1]
+
+    def predictions(self, file: Path) -> dict[str, Sequence[Any]]:
+        """`answers` for a file's examples; those for image files beside their names, as the column `file`."""
+        names, x = self._read(file)
+        return {**({"file": names} if names else {}), **self.answers(x)}
+
+    def _read(self, file: Path) -> tuple[list[str], Array]:
+        """A file's examples, and the names of the files that they are where each is one."""
+        from evosearch.tasks.batch import batch
+
+        if not file.exists():
+            raise TaskError(f"{file}: no such file or folder")
+        names: list[str] = []
+        if self.description["columns"]:
+            x = self._rows(file)
+        elif ".ts" in file.suffixes[-2:] and len(self.description["input"]) == 2:
+            x = series_examples(file, Reading(self.settings), *self.description["input"])
+        elif "pixels" in self.description and (file.is_dir() or file.suffix.lower() in images.SUFFIXES):
+            _, high, wide = self.description["input"]
+            found = images.of_file(file, self.description["pixels"], self.description["size"])
+            for one, image in found:
+                if image.shape[1:] != (high, wide):
+                    size = f"{image.shape[2]}x{image.shape[1]}"
+                    raise TaskError(f"{one}: {size} pixels, and the network takes {wide}x{high}; scale it to that")
+            names, x = [str(one) for one, _ in found], np.stack([image for _, image in found])
+        else:
+            x = self._arrays(file)
+        try:
+            return names, batch(x, tuple(self.description["input"])).numpy()
+        except (ValueError, TypeError) as error:  # torch has no words, nor Python's objects
+            raise TaskError(f"{file}: {error}") from None
 
     def _rows(self, file: Path) -> Array:
         """A CSV's rows, by the names of its columns where it was trained on such."""
         names = list(self.description["names"])
         headed = names != [str(number) for number in range(len(names))]
-        cells = read(file, replace(self.settings, header="yes" if headed else "no"))
+        cells = read(file, replace(self.settings, header="yes" if headed else "no"), fewest=1)
+        if not cells.rows:
+            raise TaskError(f"{file}: no rows below the header")
+        lacking = [one["name"] for one in self.description["columns"] if one["name"] not in cells.names]
+        if headed and lacking:
+            raise TaskError(f"{file}: no column '{lacking[0]}'; there are {', '.join(cells.names)}")
         rows = [dict(zip(cells.names, row, strict=True)) for row in cells.rows] if headed else cells.rows
         try:
             found: Array = encode(self.description["columns"], rows, names)
@@ -74,11 +109,11 @@ class Predictor:
         return found
 
     def _arrays(self, file: Path) -> Array:
-        if ".ts" in file.suffixes[-2:]:
-            steps, dimensions = self.description["input"]
-            return series_examples(file, Reading(self.settings), steps, dimensions)
+        if re.search(IDX, file.name):
+            return read_idx(file)
         if file.suffix not in (".npz", ".npy"):
-            raise TaskError(f"{file}: this network takes arrays or series; give a .npz, a .npy or a .ts file")
+            more = ", an image, a folder of images" if "pixels" in self.description else ""
+            raise TaskError(f"{file}: no examples for this network, which takes a .npz, a .npy or a .ts file{more}")
         try:
             loaded = np.load(file, allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -89,7 +124,7 @@ class Predictor:
                 there = ", ".join(loaded.files)
                 raise TaskError(f"{file}: none of {', '.join(EXAMPLES)} is in it; there are: {there}")
             loaded = loaded[name]
-        return as_examples(np.asarray(loaded), str(file))[0]
+        return np.asarray(loaded)
 
     def answers(self, x: Array) -> dict[str, Sequence[Any]]:
         """What the network says of examples, by column: prediction; of classes the probability of each, `p(LABEL)`;
@@ -110,13 +145,18 @@ class Predictor:
         columns: dict[str, Sequence[Any]] = {}
         found = said["predict"]
         if isinstance(found, torch.Tensor):
-            found = found.reshape(len(x), -1).T.tolist()
+            found = [_shortest(one) for one in found.reshape(len(x), -1).T]
             columns = {"prediction" if len(found) == 1 else f"prediction_{n}": one for n, one in enumerate(found)}
         else:
             columns["prediction"] = found
         if "predict_proba" in said:
-            columns |= {f"p({label})": said["predict_proba"][:, n].tolist() for n, label in enumerate(labels)}
+            columns |= {f"p({label})": _shortest(said["predict_proba"][:, n]) for n, label in enumerate(labels)}
         return columns
+
+
+def _shortest(values: Any) -> list[Any]:
+    """A tensor's numbers, with no more digits than its own type tells apart."""
+    return [float(str(value)) for value in values.numpy()] if values.is_floating_point() else values.tolist()
 
 
 CONSTANTS = ("target_mean", "target_std")  # of a description that does not name its own

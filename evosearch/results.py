@@ -40,6 +40,18 @@ if TYPE_CHECKING:
     from evosearch.tasks import Task
 
 MEMBERS_FILE = "ensemble.json"
+LOADING = '''
+
+def load(weights=None):
+    """The network, in evaluation mode, with its trained weights: a file of safetensors, by default that beside this."""
+    from pathlib import Path
+
+    from safetensors.torch import load_file
+
+    network = Network()
+    network.load_state_dict(load_file(weights or Path(__file__).with_name("weights.safetensors")))
+    return network.eval()
+'''
 
 
 @dataclass(frozen=True)
@@ -185,8 +197,8 @@ def model_in(folder: Path, space: Space, text: str, kinds: Kinds = BUNDLED) -> A
 
 
 def model_source(architecture: Architecture | Ensemble, task: Task) -> str:
-    """network.source, and below it what makes raw examples its input, and its output answers."""
-    return f"{network.source(architecture)}\n{answer_source(task)}"
+    """network.source, and below it what makes raw examples its input, its output answers, and loads its weights."""
+    return f"{network.source(architecture)}\n{answer_source(task)}{LOADING}"
 
 
 def own_layers(run: Run, given: Sequence[Path | str]) -> tuple[str, ...]:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
+from evosearch import given
 from evosearch.study import Study
 
 if TYPE_CHECKING:
@@ -54,17 +55,27 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         self.folder = folder
         self.verbose = verbose
 
-    def _search(self, X: Array, y: Array, kind: str) -> Self:
+    def _taken(self, X: Any, y: Any, **checks: Any) -> tuple[Any, Array]:
+        """X and y, checked: arrays, or a DataFrame as it is where more than numbers is in it."""
+        self._mixed = _is_mixed(X)
+        if not self._mixed:
+            X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", **checks)
+        else:
+            validate_data(self, X, skip_check_array=True)  # remembers the columns' names
+            y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric" if "y_numeric" in checks else None))
+            check_consistent_length(X, y)
+        self._axes, self._shape = len(X.shape), tuple(X.shape[1:])
+        return X, y
+
+    def _search(self, X: Any, y: Array, kind: str) -> Self:
         """Run a search on rows X with targets y as a task takes them, and keep its result."""
         if len(X) < FEWEST:
             raise ValueError(f"n_samples={len(X)} is too few to search with; at least {FEWEST} are needed")
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
-        # A task has test rows. Here they are with whoever calls `score`; a few of those to fit on stand in for them.
-        rows = np.unique(y[:, 0] if y.ndim == 2 else y, return_index=True)[1][:100]
-        task = {"x_train": X, "y_train": y, "x_test": X[rows], "y_test": y[rows]}
         with TemporaryDirectory(prefix="evosearch-") as place:
             folder = Path(place) / "run" if self.folder is None else Path(self.folder)
-            settings = {"data.kind": kind, **self._workers(), **dict(self.settings or {})}
+            task, data = self._task(X, y, folder)
+            settings = {"data.kind": kind, **data, **self._workers(), **dict(self.settings or {})}
             if self.grammar is not None:
                 settings["grammar"] = self.grammar
             size = {"time": None if self.time is None else str(self.time), "search.budget": self.budget}
@@ -77,6 +88,19 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         self.architecture_, self.fitness_ = summary.best_text, summary.fitness
         self._load()
         return self
+
+    def _task(self, X: Any, y: Array, folder: Path) -> tuple[Any, dict[str, str]]:
+        """What a study is given, and what else of its configuration follows.
+
+        A task has test rows. Here they are with whoever calls `score`; a few of those to fit on stand in for them.
+        """
+        rows = np.unique(y[:, 0] if y.ndim == 2 else y, return_index=True)[1][:100]
+        if not self._mixed:
+            return {"x_train": X, "y_train": y, "x_test": X[rows], "y_test": y[rows]}, {}
+        beside = folder.with_name(f"{folder.name}-data")
+        given.spec((_safe_indexing(X, rows), y[rows]), beside / "test")
+        file, data = given.spec((X, y), beside / "train")
+        return file, {f"data.{name}": value for name, value in data.items()}
 
     def _workers(self) -> dict[str, Any]:
         """One evaluation at a time in this process, or so many processes; -1 is one for each core."""
@@ -99,23 +123,25 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         import torch
 
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, allow_nd=True, dtype="numeric")
-        if X.ndim != self._axes or X.shape[1:] != self._shape:
+        if self._mixed:
+            if not hasattr(X, "columns"):
+                raise ValueError(f"fitted on a DataFrame; give one with its columns, and no {type(X).__name__}")
+            validate_data(self, X, reset=False, skip_check_array=True)
+        else:
+            X = validate_data(self, X, reset=False, allow_nd=True, dtype="numeric")
+        if len(X.shape) != self._axes or tuple(X.shape[1:]) != self._shape:
             raise ValueError(f"X has shape {X.shape}, and was (N, {', '.join(map(str, self._shape))}) when fitted")
         # In float64, where it costs nothing that counts: a row's answer then does not hang on the rows beside it.
-        dtype = torch.float64 if X.ndim == 2 else torch.float32
+        dtype = torch.float64 if self._axes == 2 else torch.float32
         network = self._network.to(dtype)
         with torch.no_grad():
-            parts = [network(self._prepared(part).to(dtype)) for part in np.array_split(X, -(-len(X) // 1000))]
+            parts = [network(self._prepared(part).to(dtype)) for part in _parts(X)]
         found: Array = torch.cat(parts).double().numpy()
         return found
 
-    def _prepared(self, X: Array) -> Any:
+    def _prepared(self, X: Any) -> Any:
         """Rows as the network takes them, a tensor."""
-        return self._model.preprocess(np.array(X, dtype=np.float64))
-
-    def _remember(self, X: Array) -> None:
-        self._axes, self._shape = X.ndim, X.shape[1:]
+        return self._model.preprocess(X if self._mixed else np.array(X, dtype=np.float64))
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what `_load` makes anew."""
@@ -143,13 +169,12 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
     """
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, and classes y (N,).
+        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, or a DataFrame of any kind, and classes y (N,).
 
         Raises ValueError where they are no data to classify, EvosearchError where a setting is wrong.
         """
-        X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric")
+        X, y = self._taken(X, y)
         check_classification_targets(y)
-        self._remember(X)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class, {self.classes_[0]!r}; there is nothing to classify")
@@ -176,12 +201,12 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
     """
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, and targets y, (N,) or (N, outputs).
+        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, or a DataFrame of any columns, and targets y,
+        (N,) or (N, outputs).
 
         Raises ValueError where they are no numbers, EvosearchError where a setting is wrong.
         """
-        X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", multi_output=True, y_numeric=True)
-        self._remember(X)
+        X, y = self._taken(X, y, multi_output=True, y_numeric=True)
         self._flat = y.ndim == 1
         return self._search(X, np.asarray(y, np.float64), "regression")
 
@@ -195,6 +220,17 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def _is_mixed(X: Any) -> bool:
+    """Whether this is a DataFrame with anything else than numbers in it: words, dates, categories, gaps."""
+    columns = (X[name].to_numpy() for name in X.columns) if hasattr(X, "columns") else ()
+    return any(one.dtype.kind not in "biuf" or bool((one != one).any()) for one in columns)
+
+
+def _parts(X: Any, size: int = 1000) -> Iterator[Any]:
+    """Some rows at a time; one part without rows where there are none."""
+    return (_safe_indexing(X, slice(at, at + size)) for at in range(0, max(len(X), 1), size))
 
 
 def _module(source: str) -> types.ModuleType:

@@ -81,9 +81,10 @@ class Study:
 
     config: a TOML file as `evolve run` takes it. folder: the run's, made by the first `optimize` or `ask`; a fresh one
     in runs/ where nothing is said. task: as `--task` takes it, or a pair (X, y) of arrays or of a DataFrame and its
-    targets, a mapping of arrays named x_train, y_train, ..., a torch Dataset of pairs (x, y), or a function
-    `(text, derivation, seed) -> fitness`; data are written beside the run's folder. input: in place of a task, the
-    shape of the networks that `ask` gives, or "none" for a language without layers.
+    targets, a DataFrame with them in it (`data={"target": "name"}`, else the last column), a mapping of arrays named
+    x_train, y_train, ..., a torch Dataset of pairs (x, y), or a function `(text, derivation, seed) -> fitness`. Data
+    are written beside the run's folder. input: in place of a task, the shape of the networks that `ask` gives, or
+    "none" for a language without layers.
     settings: the configuration's other keys, tables as mappings: `time="10m", seed=1, search={"population": 10}`. What
     is not given follows from the data, as for `evolve run`, a grammar that fits them among it; without time and budget
     the search has 80 candidates.
@@ -101,8 +102,9 @@ class Study:
         **settings: Any,
     ) -> None:
         path = None if config is None else Path(config)
-        read = configuration.load(path, settings)
-        base = read.name or f"{Path(read.grammar).stem}-study"
+        said, where = configuration.read(path, settings)
+        read = configuration.validate(said, where)
+        base = read.name or (f"{Path(read.grammar).stem}-study" if "grammar" in said else "study")
         self.folder = Path(folder) if folder is not None else unused(Path("runs") / base)
         if self.folder.exists():
             raise UsageError(f"{self.folder} exists; go on with Study.resume({str(self.folder)!r}), or name another")

@@ -596,7 +596,7 @@ CONFIGS = [
     usage("run odd.toml", "search is a table; say [search]", at=write("odd.toml", "search = 3")),
     usage("run odd.toml", "task is a single value, not a table", at=write("odd.toml", "[task]\nx = 3")),
     usage("run odd.toml", "search.seed: say seed at the top", at=write("odd.toml", "search.seed = 3")),
-    usage("run runs", "runs: cannot be read: Is a directory; name a config file", at=folder("runs")),
+    usage("run runs", "Is a directory; a config is a TOML file; say --task runs", at=folder("runs")),
     usage("run bin.toml", "bin.toml: not UTF-8 text at byte 3", at=write("bin.toml", b"a='\xff'")),
     usage("run odd.toml", "unknown key sedd; did you mean seed", at=write("odd.toml", "sedd = 3")),
     usage("run --set search.budget", "--set search.budget: say KEY=VALUE"),
@@ -1207,7 +1207,22 @@ RUNS = [
 ]
 
 PREDICTED = [
-    usage("predict first x.csv", "this network takes arrays or series; give a .npz, a .npy or a .ts", at=exported()),
+    usage("predict first x.csv", "x.csv: no such file or folder", at=exported()),
+    usage(
+        "predict first x.txt",
+        "x.txt: no examples for this network, which takes a .npz, a .npy or a .ts file",
+        at=exported(write("x.txt", "")),
+    ),
+    usage(
+        "predict first pets",
+        "0.png: 6x4 pixels, and the network takes 8x8; scale it to that",
+        at=exported(described(pixels="grey", size=0), pictures(lambda at: None)),
+    ),
+    usage(
+        "predict first empty",
+        "empty: no images in this folder",
+        at=exported(described(pixels="grey", size=0), lambda at: (at / "empty").mkdir()),
+    ),
     usage("predict first x.npy", "x.npy: cannot be read: ", at=exported(write("x.npy", b"nothing"))),
     usage(
         "predict first x.npz",
@@ -1216,7 +1231,7 @@ PREDICTED = [
     ),
     usage(
         "predict first x.npz",
-        "x.npz: examples of shape 3; the network takes 1x8x8",
+        "x.npz: examples of shape (3,); the network takes (1, 8, 8), batch first",
         at=exported(arrays("x.npz", x=X.astype(np.float32))),
     ),
     failed(
@@ -1228,7 +1243,8 @@ PREDICTED = [
         usage("predict first x.csv", said, at=exported(of_columns, write("x.csv", text)))
         for text, said in (
             ("a,y\n1,x\nold,x\n", "x.csv: line 3: 'old' in column 'a', which holds numbers"),
-            ("b,y\n1,x\n2,x\n", "x.csv: line 2: no value for column 'a'"),
+            ("b,y\n1,x\n2,x\n", "x.csv: no column 'a'; there are b, y"),
+            ("a,y\n", "x.csv: no rows below the header"),
         )
     ),
     usage(
@@ -1368,6 +1384,18 @@ TASKS = [
     ),
     usage("run --task digitz", "no task 'digitz': it is no file or folder here"),
     usage(f"{TASK} points.csv --set data.target=wage", "no column 'wage'; there are a, b, c", at=points),
+    usage(
+        f"{TASK} days-train.csv",
+        "days-test.csv: line 2: 'soon' in column 'a', which holds dates, as 2024-12-31",
+        at=both(
+            write("days-train.csv", "a,b\n" + "".join(f"2024-03-{n:02d},{'xy'[n % 2]}\n" for n in range(1, 31))),
+            write("days-test.csv", "a,b\nsoon,x\n2024-01-01,y\n"),
+        ),
+    ),
+    usage("init --set seed=1", "--target and --set say something of --task; name your data by it"),
+    usage(f"{TASK} points.csv --set data.size=-1", "data.size is -1; it is the pixels of a side", at=points),
+    usage("run points.csv", "points.csv: not TOML", "a config is a TOML file; say --task points.csv", at=points),
+    usage("run mine.lark", "a config is a TOML file; say --grammar mine.lark", at=write("mine.lark", TINY)),
     *(
         usage(
             f"{TASK} t-train.csv",

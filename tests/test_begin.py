@@ -44,6 +44,17 @@ def test_images_get_the_grammar_of_images() -> None:
     assert config.load(Path("evosearch.toml")).grammar.endswith("grammars/images.lark")
 
 
+def test_what_is_set_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    np.savez("rows.npz", x=rng.normal(size=(90, 5)), y=np.arange(90) % 3)
+    words = ["data.validation=0.3", "seed=4", "recipe.lr=0.5", "grammar=mlp"]
+    assert main(["init", "--task", "rows.npz", *(word for one in words for word in ("--set", one))]) == DONE
+    read = config.load(Path("evosearch.toml"))
+    assert (read.data.validation, read.seed, read.recipe.lr) == (0.3, 4, 0.5)
+    assert read.grammar == str(Path("grammars/mlp.lark").resolve())
+    assert "[recipe]\nlr = 0.5\n# " in Path("evosearch.toml").read_text()
+
+
 def test_what_has_no_data_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     Path("words.py").write_text("def fitness(text, derivation, seed):\n    return 1.0\n")
     assert main(["init", "--task", "words:fitness"]) == USAGE

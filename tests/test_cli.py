@@ -115,9 +115,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_help_groups_the_commands(capsys: Capture) -> None:
-    """`evolve --help` lists the commands under the headings a person looks for."""
+    """`evolve --help` lists the commands under the headings a person looks for, each with a whole sentence."""
     assert main(["--help"]) == DONE
     text = capsys.readouterr().out
+    assert "..." not in text.partition("Search:")[2].partition("Options:")[0]
     order = [text.index(word) for word in ("Search", " run ", " resume ", "Results", " best ", "Grammars", " check ")]
     assert order == sorted(order)
 

@@ -56,7 +56,7 @@ def test_the_readme_loads_the_best_network_without_evosearch(demo: Path) -> None
     printed = run_python(f"{code}\nassert not [name for name in sys.modules if name.startswith('evosearch')]", demo)
     assert re.fullmatch(r"\[\d\]\n", printed)
     statements = [line for line in code.splitlines() if line]
-    assert len(statements) <= 12
+    assert len(statements) <= 10
 
 
 def test_evosearch_loads_the_same_network(demo: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
@@ -34,6 +35,12 @@ QUICK: dict[str, Any] = {
 @pytest.fixture(autouse=True)
 def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVOSEARCH_CACHE", str(tmp_path / "ledger"))
+
+
+ONCE = QUICK | {
+    "recipe.folds": 1,
+    "final.epochs": 20,
+}  # judged by held-out rows, where it is not the figure that counts
 
 
 def classifier(**more: Any) -> EvoSearchClassifier:
@@ -93,6 +100,52 @@ def test_it_works_where_estimators_work() -> None:
     again = joblib.load(io.BytesIO(file.getvalue()))
     assert (again.predict_proba(x) == fitted.predict_proba(x)).all()
     assert clone(fitted[-1]).get_params() == fitted[-1].get_params()
+
+
+def test_a_grid_searches_over_grammars() -> None:
+    x, y = blobs(90)
+    split = [(np.arange(60), np.arange(60, 90))]
+    search = GridSearchCV(classifier(budget=1, settings=ONCE), {"grammar": ["mlp", "tabular"]}, cv=split)
+    assert search.fit(x, y).best_params_["grammar"] in ("mlp", "tabular")
+    assert search.best_score_ > 0.6
+    assert search.predict(x).shape == (90,)
+
+
+def people(rows: int = 60) -> tuple[pd.DataFrame, np.ndarray[Any, Any]]:
+    rng = np.random.default_rng(0)
+    age, job = rng.integers(20, 60, rows), np.array(["smith", "nurse", None])[np.arange(rows) % 3]
+    hired = pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 400, rows), "D")
+    return pd.DataFrame({"age": age, "job": job, "hired": hired}), np.where(age > 40, "old", "young")
+
+
+def test_a_data_frame_of_words_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Words, gaps and dates; new words and other gaps in what is predicted; pickled, and in a Pipeline."""
+    x, y = people()
+    model = classifier(folder=tmp_path / "run", settings=ONCE).fit(x, y)
+    assert model.score(x, y) > 0.7
+    assert list(model.feature_names_in_) == ["age", "job", "hired"]
+    asked = x.assign(job="pilot", hired=None)
+    asked.loc[0, "age"] = None
+    joblib.dump(model, file := io.BytesIO())
+    again = joblib.load(io.BytesIO(file.getvalue()))
+    assert (again.predict_proba(asked) == model.predict_proba(asked)).all()
+    assert np.isfinite(model.predict_proba(asked)).all()
+    assert Study.resume(tmp_path / "run").best.text == model.architecture_
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(x[["job", "age", "hired"]])
+    with pytest.raises(ValueError, match="fitted on a DataFrame"):
+        model.predict(x.to_numpy())
+    gaps = x[["age"]].assign(gap=np.where(x["age"] % 2, np.nan, 1.0))
+    assert classifier(budget=1, settings=ONCE).fit(gaps, y).predict(gaps).shape == (60,)
+    numbers = EvoSearchRegressor(budget=1, random_state=0, settings=ONCE).fit(x, 100.0 * x["age"])
+    assert abs(numbers.predict(x).mean() - 100 * x["age"].mean()) < 1000
+
+
+def test_weights_of_samples_are_refused() -> None:
+    """Whoever has some is told that they would count for nothing."""
+    x, y = blobs()
+    with pytest.raises(TypeError, match="sample_weight"):
+        classifier().fit(x, y, sample_weight=np.ones(60))  # type: ignore[call-arg]
 
 
 def test_the_random_state_decides_what_is_found() -> None:

@@ -6,20 +6,21 @@ import csv
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.torch import load_file
 
 from evosearch import inference
 from evosearch.cli import DONE, FAILED, USAGE, main
+from evosearch.errors import TaskError
 
 QUICK = ["recipe.epochs=2", "final.epochs=6", "workers.pool=inline", "search.population=2", "workers.device=cpu"]
 
 
-def searched(folder: Path, task: Path, grammar: str) -> Path:
-    settings = [word for setting in QUICK for word in ("--set", setting)]
+def searched(folder: Path, task: Path, grammar: str, *more: str) -> Path:
+    settings = [word for setting in (*QUICK, *more) for word in ("--set", setting)]
     arguments = ["run", "--task", str(task), "--grammar", grammar, "--budget", "2", "--runs", str(folder), "--quiet"]
     assert main([*arguments, "--name", "run", *settings]) == DONE
     return folder / "run"
@@ -52,8 +53,7 @@ def test_raw_rows_in_labels_out(table: Path, tmp_path: Path, capsys: pytest.Capt
     assert {row["prediction"] for row in found} <= {"yes", "no"}
     assert all(abs(float(row["p(yes)"]) + float(row["p(no)"]) - 1) < 1e-6 for row in found)
     code = (
-        "import model\nfrom safetensors.torch import load_file\n"
-        "n = model.Network(); n.load_state_dict(load_file('weights.safetensors')); n.eval()\n"
+        "import sys\nsys.modules['evosearch'] = None\nimport model\nn = model.load()\n"
         "print(*model.predict(n, [dict(age=25, job='nurse'), dict(age=58, job=''), dict(age=44, job='farmer')]))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=table / "best", capture_output=True, text=True, check=False)
@@ -63,10 +63,77 @@ def test_raw_rows_in_labels_out(table: Path, tmp_path: Path, capsys: pytest.Capt
     assert len(capsys.readouterr().out.splitlines()) == 61
 
 
+def test_one_row_by_itself_and_rows_with_other_columns(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A missing value, a new word, columns that are not asked for, another separator: each is taken as it is."""
+    said = []
+    for text in ("age,job\n25,nurse\n", "note;job;id;age\nx;nurse;7;25.0\n", "job,age\npilot,\n"):
+        (tmp_path / "new.csv").write_text(text)
+        capsys.readouterr()
+        assert main(["predict", str(table), str(tmp_path / "new.csv")]) == DONE
+        said.append(capsys.readouterr().out.splitlines())
+    assert all(len(lines) == 2 for lines in said)
+    assert said[0] == said[1]
+
+
+def test_what_is_exported_has_its_encoder_beside(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It makes of rows what model.py makes of them, and needs NumPy alone."""
+    assert main(["export", str(table), "-o", str(tmp_path / "my-net.pt2")]) == DONE
+    assert "my_net_rows.py: preprocess(rows)" in capsys.readouterr().out
+    code = (
+        "import sys\nsys.modules['torch'] = sys.modules['evosearch'] = None\n"
+        "import my_net_rows as mine\n"
+        "rows = [dict(age=25, job='nurse'), dict(age='58', job=''), dict(age=None, job='farmer')]\n"
+        "found = mine.preprocess(rows)\nassert found.dtype == 'float32', found.dtype\n"
+        "print(mine.LABELS, found.tolist())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    model = runpy.run_path(str(table / "best/model.py"))
+    rows = [{"age": 25, "job": "nurse"}, {"age": "58", "job": ""}, {"age": None, "job": "farmer"}]
+    assert done.stdout == f"{model['LABELS']} {model['preprocess'](rows).tolist()}\n"
+
+
+def test_images_of_any_size_from_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trained on a folder of photographs of two sizes; asked about a folder, and about one; best/ says the same."""
+    image = pytest.importorskip("PIL.Image")
+    for number in range(24):
+        colour, size = (("red", "blue")[number % 2], ((12, 9), (8, 14))[number % 4 // 2])
+        place = tmp_path / "photos" / colour
+        place.mkdir(parents=True, exist_ok=True)
+        image.new("RGB", size, colour).save(place / f"{number}.png")
+    run = searched(tmp_path, tmp_path / "photos", "tiny_cnn", "data.size=8")
+    capsys.readouterr()
+    assert main(["predict", str(run), str(tmp_path / "photos")]) == DONE
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["file"] for row in rows] == sorted(map(str, (tmp_path / "photos").rglob("*.png")))
+    image.new("L", (30, 31), 200).save(tmp_path / "one.png")
+    assert main(["predict", str(run), str(tmp_path / "one.png")]) == DONE
+    (one,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert set(one) == {"file", "prediction", "p(blue)", "p(red)"}
+    model = runpy.run_path(str(run / "best/model.py"))
+    network = model["load"]()
+    grey = np.full((8, 8, 3), 200, np.uint8)
+    assert model["predict"](network, [grey, grey]) == [one["prediction"]] * 2
+    one_size = {**(found := inference.load(run)).description, "size": 0}
+    with pytest.raises(TaskError, match=r"blue/1\.png: 12x9 pixels, and the network takes 8x8; scale it to that"):
+        replace(found, description=one_size).examples(tmp_path / "photos")
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(run), str(tmp_path / "empty")]) == USAGE
+    assert "no images in this folder" in capsys.readouterr().err
+    (tmp_path / "words.txt").write_text("")
+    assert main(["predict", str(run), str(tmp_path / "words.txt")]) == USAGE
+    assert "an image, a folder of images" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("job\nnurse\nnurse\n", "no value for column 'age'"),
+        ("job\nnurse\nnurse\n", "new.csv: no column 'age'; there are job"),
+        ("age,job\n", "new.csv: no rows below the header"),
         ("age,job\nold,nurse\n", "new.csv: line 2: 'old' in column 'age'"),
     ],
 )
@@ -88,13 +155,18 @@ def test_arrays_and_numbers_to_predict(tmp_path: Path, capsys: pytest.CaptureFix
     found = predictor.answers(predictor.examples(tmp_path / "data.npz"))
     assert list(found) == ["prediction"]
     model = runpy.run_path(str(run / "best/model.py"))
-    network = model["Network"]()
-    network.load_state_dict(load_file(run / "best/weights.safetensors"))
-    theirs = model["predict"](network.eval(), x).numpy()[:, 0]
+    theirs = model["predict"](model["load"](run / "best/weights.safetensors"), x).numpy()[:, 0]
     assert np.allclose(found["prediction"], theirs, rtol=1e-4)
     np.save(tmp_path / "wide.npy", np.zeros((2, 5)))
     assert main(["predict", str(run), str(tmp_path / "wide.npy")]) == USAGE
-    assert "examples of shape 5; the network takes 3" in capsys.readouterr().err
+    assert "examples of shape (5,); the network takes (3,)" in capsys.readouterr().err
+    np.save(tmp_path / "gap.npy", np.array([[1, 2, 3], [1, np.nan, 3]]))
+    assert main(["predict", str(run), str(tmp_path / "gap.npy")]) == USAGE
+    assert "gap.npy: row 1: a value is not a finite number" in capsys.readouterr().err
+    for name, said in (("no.npy", "no such file"), ("data.json", "no examples for this network, which takes a .npz")):
+        (tmp_path / "data.json").write_text("[]")
+        assert main(["predict", str(run), str(tmp_path / name)]) == USAGE
+        assert said in capsys.readouterr().err
     (run / "best/data.json").unlink()
     assert main(["predict", str(run), str(tmp_path / "data.npz")]) == FAILED
     assert "data.json is not there" in capsys.readouterr().err

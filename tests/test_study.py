@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
 import evosearch
 from evosearch import engine, given
+from evosearch.config import NO_END
 from evosearch.engine.replay import longest_time
 from evosearch.errors import RunError, TaskError, UsageError
 from evosearch.report import notebook
 from evosearch.report.reading import read_run
 from evosearch.store.run import Run
 from evosearch.study import Study
+from evosearch.tasks import Task, TaskSettings, load
 from evosearch.watch import Progress
 
 QUICK: dict[str, Any] = {
@@ -72,6 +79,7 @@ def test_a_pair_of_arrays_is_searched_and_gone_on_with(tmp_path: Path) -> None:
 
 def test_what_is_not_said_follows_from_the_data(tmp_path: Path) -> None:
     """Grammar, recipe and seeds; the size of the search is a number of candidates, or the time that is given."""
+    assert Study(task=blobs()).folder == Path("runs/study")
     study = Study(task=blobs(), folder=tmp_path / "a", workers={"pool": "inline", "device": "cpu"})
     assert (study.config.grammar, study.config.recipe.optimizer) == ("tables", "adamw")
     assert (study.config.time, study.config.search.budget) == ("", 80)
@@ -131,11 +139,59 @@ def test_a_data_frame_is_written_with_its_columns(tmp_path: Path) -> None:
     assert data == {"target": "target", "header": "yes"}
 
 
+def test_a_data_frame_of_any_columns_is_a_table(tmp_path: Path) -> None:
+    """Gaps of every kind, categories, times; with its targets in it, beside it, or in a frame of one column."""
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(
+        {
+            "n": pd.array([1, None, 3] * 10, dtype="Int64"),
+            "kind": pd.Categorical(["a", "b", None] * 10),
+            "day": pd.to_datetime(["2024-01-01", None, "2024-03-01 12:00"] * 10, format="ISO8601"),
+            "good": [True, False, True] * 10,
+            "y": ["no", "yes", "no"] * 10,
+        }
+    )
+    inputs = frame.drop(columns="y")
+    ways = (frame, (inputs, frame["y"]), (inputs, frame[["y"]]))
+    read = []
+    for number, task in enumerate(ways):
+        name, data = given.spec(task, tmp_path / f"way-{number}")
+        read.append(load(name, TaskSettings(**data)))  # type: ignore[arg-type]
+    assert len({one.digest for one in read}) == 1
+    assert isinstance(read[0], Task)
+    assert [column["type"] for column in read[0].columns] == ["number", "category", "date", "category"]
+    assert (read[0].values, read[0].target) == (("no", "yes"), "y")
+    name, data = given.spec((frame, list(range(30))), tmp_path / "free")
+    assert data["target"] == "target"
+    with pytest.raises(TaskError, match="column 'y' of X has the name of the target"):
+        given.spec((frame, frame["y"]), tmp_path / "twice")
+    with pytest.raises(TaskError, match="29 targets for 30 rows"):
+        given.spec((inputs, frame["y"][:29]), tmp_path / "short")
+    with pytest.raises(TaskError, match=r"targets of shape \(30, 2\); a table has one for each row"):
+        given.spec((inputs, frame[["y", "n"]]), tmp_path / "two")
+
+
+def test_words_are_classes_of_arrays_too(tmp_path: Path) -> None:
+    """NumPy's, those of a list, and what pandas keeps them as."""
+    x, y = blobs()
+    words = np.array(["ant", "bee", "cat"])[y]
+    for number, labels in enumerate((words, words.tolist(), words.astype(object))):
+        task = load(given.spec((x, labels), tmp_path / f"{number}")[0])
+        assert isinstance(task, Task)
+        assert task.labels == ("ant", "bee", "cat")
+    task = load(given.spec([(row, word) for row, word in zip(x, words, strict=True)], tmp_path / "set")[0])
+    assert isinstance(task, Task)
+    assert task.labels == ("ant", "bee", "cat")
+    with pytest.raises(TaskError, match="y holds object values; give numbers, or words for classes"):
+        given.spec((x, [None] * 60), tmp_path / "none")
+
+
 @pytest.mark.parametrize(
     ("task", "said"),
     [
         (3, "of type int"),
         ((np.array(["a", "b"]), np.array([0, 1])), "x holds <U1 values"),
+        (([[1, 2], [3]], [0, 1]), "of one shape"),
         ([1, 2], "pairs"),
         ([(np.zeros(2), 0), (np.zeros(3), 1)], "one shape"),
     ],
@@ -171,6 +227,24 @@ def test_what_a_callback_raises_ends_the_search_which_goes_on_from_there(tmp_pat
     with pytest.raises(Enough):
         study.optimize(callbacks=[stop], progress=False)
     assert study.optimize(progress=False).evaluated == 3
+
+
+def test_an_interrupted_study_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C in a notebook: what was evaluated is kept, by the same object or another, and the folder is let go of."""
+
+    def interrupt(study: Study, progress: Progress) -> None:
+        if progress.evaluated:
+            raise KeyboardInterrupt
+
+    study = Study(task=blobs(), grammar="mlp", folder=tmp_path / "a", **QUICK)
+    with pytest.raises(KeyboardInterrupt):
+        study.optimize(callbacks=[interrupt], progress=False)
+    first = study.rows()
+    assert 0 < len(study.rows()) <= 3
+    again = Study.resume(study.folder)
+    assert again.optimize(progress=False).evaluated == 3
+    assert [row["text"] for row in again.rows()[: len(first)]] == [row["text"] for row in first]
+    assert study.best.key == again.best.key
 
 
 def test_asked_and_told_a_study_finds_what_a_run_finds(tmp_path: Path) -> None:
@@ -291,6 +365,33 @@ def test_a_plain_python_reads_it_from_a_pipe(tmp_path: Path) -> None:
     assert done.stdout == "3\n"
 
 
+@pytest.mark.slow
+def test_ctrl_c_in_a_script_ends_all_of_it_and_the_study_goes_on(tmp_path: Path) -> None:
+    """As a terminal sends it, to the script and its workers: none of them stays."""
+    script = SCRIPT.replace('"budget": 3', '"budget": 12').replace('"workers": 1', '"workers": 2')
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, start_new_session=True)
+    rows, end = tmp_path / "run/evaluations.jsonl", time.monotonic() + 60
+    while time.monotonic() < end and not (rows.is_file() and rows.read_text()):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(timeout=30) not in (0, None)
+    while time.monotonic() < end and (left := _group(process.pid)):
+        time.sleep(0.1)
+    assert left == []
+    assert 0 < len(Study.resume(tmp_path / "run").rows()) <= 12
+    assert Study.resume(tmp_path / "run").optimize(progress=False).evaluated == 12
+
+
+def _group(number: int) -> list[int]:
+    """The processes of a process group."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(OSError):
+            if os.getpgid(process.pid) == number and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
 def test_a_notebook_gets_one_bar_that_is_redrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[str, str]] = []
     handle = SimpleNamespace(update=lambda html: drawn.append(("update", html)))
@@ -308,8 +409,10 @@ def test_a_notebook_gets_one_bar_that_is_redrawn(monkeypatch: pytest.MonkeyPatch
     for number in (1, 2):
         view.progress(Progress(number, 4, "0" * 32, 0.5, 10, 1.0, 2.0, {}, 0, 0, (), {}, 1, "search"))
     assert [how for how, _ in drawn] == ["display", "update"]
-    assert '<progress value="2" max="4">' in drawn[1][1]
+    assert '<progress value="0.500" max="1"></progress> search 2/4' in drawn[1][1]
     assert "&lt;a&gt;" in drawn[0][1]
+    timed = Progress(7, NO_END, "0" * 32, 0.5, 10, 1.0, 30.0, {}, 0, 0, (), {}, 1, "search", time=120, endless=True)
+    assert '<progress value="0.750" max="1"></progress> search 7, 1.0/s, 30 s left' in notebook.page("", timed)
 
 
 def test_the_package_gives_it_without_loading_anything_early() -> None:

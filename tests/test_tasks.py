@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -284,6 +285,14 @@ def test_the_kind_is_told_from_the_data(tmp_path: Path, y: Any, kind: str) -> No
         assert task.kind.name == kind
         if y.dtype.kind == "i":
             assert any(f"{len(np.unique(y))} different whole numbers" in note for note in task.notes)
+
+
+def test_classes_that_are_kept_as_floating_point_numbers_are_told_of(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=rng().normal(size=(40, 1)), y=np.arange(40) % 2.0)
+    task = task_of(tmp_path / "a.npz")
+    assert task.kind.name == "regression"
+    assert any("2 floating-point numbers are to be predicted; say kind = classification" in note for note in task.notes)
+    assert task_of(tmp_path / "a.npz", kind="classification").values == (0.0, 1.0)
 
 
 def test_the_diabetes_target_is_a_number(tmp_path: Path) -> None:
@@ -644,6 +653,34 @@ def test_image_folders(tmp_path: Path) -> None:
     assert (task.input_shape, len(task.train), len(task.validation), len(task.test_split())) == ((1, 4, 6), 20, 20, 20)
 
 
+def test_images_of_any_sizes_are_scaled_to_one(tmp_path: Path) -> None:
+    """The square in the middle is taken; greys of any depth keep their values; it is told how where it is not asked."""
+    from PIL import Image
+
+    def framed(height: int, width: int, colour: Any) -> np.ndarray[Any, Any]:
+        side = min(width, height)
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels = np.zeros((height, width, *np.shape(colour)), np.asarray(colour).dtype)
+        pixels[top : top + side, left : left + side] = colour
+        return pixels
+
+    sizes_ = [(8, 4), (5, 9), (6, 6), (3, 3)] * 5
+    for colour in (np.array([9, 200, 77], np.uint8), np.uint8(77), np.uint16(7700), np.float32(7.5)):
+        at = tmp_path / str(colour)
+        suffix = "tiff" if colour.dtype == np.float32 else "png"
+        save(at, None, *(framed(*size, colour) for size in sizes_), suffix=suffix)
+        task = task_of(at, size=3)
+        assert task.input_shape[1:] == (3, 3)
+        assert seen(at, 1, size=3) == [tuple(colour.reshape(-1).tolist())]
+        assert (task.description()["pixels"], task.description()["size"]) == (task.pixels, 3)
+        with pytest.raises(TaskError, match=r"scale the images to one size, as --set data\.size=64 does"):
+            load(str(at))
+    save(tmp_path / "large", None, *[Image.new("L", (200, 130), n) for n in range(20)])
+    assert any("--set data.size=64 lets a search see" in note for note in task_of(tmp_path / "large").notes)
+    with pytest.raises(TaskError, match=r"data\.size is -1"):
+        TaskSettings(size=-1)
+
+
 def test_series_as_the_archive_writes_them(tmp_path: Path) -> None:
     """Capitals in the head; 1 there and 1.0 in a row; NaN for a missing value; a text of another system's newlines."""
     plain = SERIES.replace("up down", "1 2").replace(":up", ":1").replace(":down", ":2")
@@ -673,11 +710,11 @@ def save(folder: Path, mode: str | None, *images: Any, suffix: str = "png", **ho
     return folder
 
 
-def seen(folder: Path) -> list[tuple[float, ...]]:
-    """The different colours of the first pixels of all images."""
-    task = task_of(folder)
+def seen(folder: Path, at: int = 0, **settings: Any) -> list[tuple[float, ...]]:
+    """The different colours of the first pixels of all images, or of others on the diagonal."""
+    task = task_of(folder, **settings)
     x = np.concatenate([task.train.x, task.validation.x, task.test_split().x])
-    return sorted({tuple(map(float, colour)) for colour in x[:, :, 0, 0]})
+    return sorted({tuple(map(float, colour)) for colour in x[:, :, at, at]})
 
 
 def test_images_mean_what_they_show(tmp_path: Path) -> None:
@@ -837,10 +874,105 @@ def test_rows_of_another_shape_are_said() -> None:
     for rows, said in (
         ([{"b": 1}], "row 0: no value for column 'a'"),
         ([[1, 2, 3]], "row 0: 3 values; the columns are a"),
+        ([[1, 2], [1]], "row 1: 1 values; the columns are a"),
+        (["word"], "row 0: 'word' is no row; a row is a mapping by column, or a list of cells"),
+        ([1.5], "row 0: 1.5 is no row"),
         ([["1e999"]], "row 0: 1e999 in column 'a' is too large"),
+        (pd.DataFrame({"b": [1]}), "no column 'a'; there are b"),
     ):
         with pytest.raises(ValueError, match=said):
             encode(columns, rows, ("a", "b"))
+
+
+def test_a_word_is_known_however_a_table_keeps_it() -> None:
+    """By a missing one of any kind, by a number for its digits where it is the only one; a new one is all zeros."""
+    columns = [{"name": "zip", "type": "category", "categories": ["", "007", "10", "1e1", "7b"]}]
+    asked = ["007", 7, 7.0, np.int64(7), "7", "new", 10, None, pd.NA, "?", float("nan"), True]
+    found = encode(columns, [{"zip": cell, "more": 1} for cell in asked])
+    at = [int(row.argmax()) if row.any() else None for row in found]
+    assert at == [1, 1, 1, 1, None, None, 2, 0, 0, 0, 0, None]
+    comma = [{"name": "a", "type": "number", "decimal": ",", "fill": 2.0, "flag": False}]
+    assert encode(comma, [["1,5"], ["1.5"], [1.5], [" 3 "]]).ravel().tolist() == [1.5, 1.5, 1.5, 3]
+    assert encode(columns, {"zip": "7b"}).tolist() == [[0, 0, 0, 0, 1]]  # one row by itself
+
+
+DAYS = pd.to_datetime(["2024-02-29", "1969-12-31T18:00:00", "2031-07-01 12:30:15.25", "1970-01-01"], format="ISO8601")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        list(DAYS),
+        [f"{day:%d.%m.%Y %H:%M:%S.%f}" for day in DAYS],
+        [f"{day.day}/{day.month}/{day.year}T{day.time()}" for day in DAYS],
+        [day.isoformat() for day in DAYS],
+        [day.isoformat(" ") + "Z" for day in DAYS],
+        [day.to_pydatetime() for day in DAYS],
+        [day.tz_localize("UTC").tz_convert("Asia/Kathmandu") for day in DAYS],
+        list(DAYS.to_numpy()),
+    ],
+)
+def test_dates_are_days_and_places_in_their_periods(written: list[Any]) -> None:
+    """pandas says which day it is; a missing one is the mean, and nowhere in the year."""
+    column = {"name": "day", "type": "date", "order": "dmy", "fill": 5.5, "flag": True, "periods": [365.2425, 7.0]}
+    days = (DAYS - pd.Timestamp(0)) / pd.Timedelta(days=1)
+    angles = [2 * np.pi * days / period for period in column["periods"]]  # type: ignore[attr-defined]
+    expected = np.stack([days, 0 * days, *(f(angle) for angle in angles for f in (np.sin, np.cos))], 1)
+    np.testing.assert_allclose(encode([column], [[cell] for cell in written]), expected, atol=1e-9)
+    np.testing.assert_allclose(encode([column], pd.DataFrame({"day": written})), expected, atol=1e-9)
+    assert encode([column], [[None], [pd.NaT], [np.datetime64("NaT")], [""]]).tolist() == [[5.5, 1, 0, 0, 0, 0]] * 4
+    for cell in ("2024-13-01", "soon", 20240101):
+        with pytest.raises(ValueError, match="in column 'day', which holds dates, as 2024-12-31"):
+            encode([column], [[cell]])
+
+
+def test_a_column_of_dates_is_told_from_words_and_numbers(tmp_path: Path) -> None:
+    """It may lack some; where the time of day is always one, and no year goes by, there is the week alone."""
+    rows = [f"{day:%Y-%m-%d},{day.year},{'ab'[n % 2]}" for n, day in enumerate(pd.date_range("2024-03-01", periods=60))]
+    task = table_of(tmp_path / "a.csv", "day,year,kind\n" + "\n".join(rows))
+    assert [column["type"] for column in task.columns] == ["date", "number"]
+    assert task.columns[0]["periods"] == [7.0]
+    assert task.input_shape == (4,)
+    assert any("1 columns of numbers and 0 of words, 1 of dates" in line for line in task.summary())
+    rows[3] = ",2024,a"
+    task = table_of(tmp_path / "a.csv", "day,year,kind\n" + "\n".join(rows))
+    assert task.columns[0]["flag"]
+    assert "column 'day' lacks 1 of 60 values: its mean instead" in task.notes
+    rows[3] = "later,2024,a"
+    assert table_of(tmp_path / "a.csv", "day,year,kind\n" + "\n".join(rows)).columns[0]["type"] == "category"
+
+
+@pytest.mark.parametrize(
+    ("form", "last", "order"),
+    [
+        ("%Y/%m/%d", 60, "ymd"),
+        ("%d/%m/%Y", 60, "dmy"),
+        ("%m/%d/%Y", 60, "mdy"),
+        ("%d.%m.%Y 08:30", 12, "dmy"),
+        ("%m/%d/%Y", 12, ""),
+    ],
+)
+def test_dates_of_every_order_are_told_where_they_can_be(tmp_path: Path, form: str, last: int, order: str) -> None:
+    """pandas reads them alike; where no day is above twelve they are words, which is said."""
+    days = pd.date_range("2024-03-01", periods=60)
+    days = days[days.day <= last] if last < 60 else days
+    rows = [f"{day.strftime(form)},{n % 2}" for n, day in enumerate([*days, *days])]
+    task = table_of(tmp_path / "a.csv", "day,y\n" + "\n".join(rows), kind="classification")
+    assert task.columns[0].get("order", "") == order
+    assert any("day and month look alike" in note for note in task.notes) == (not order)
+    if order:
+        x = np.concatenate([split.x[:, 0] for split in (task.train, task.validation, task.test_split())])
+        read = pd.to_datetime(days.strftime(form), format=form.replace("08:30", "%H:%M"))
+        expected = (read - pd.Timestamp(0)) / pd.Timedelta(days=1)
+        np.testing.assert_allclose(np.unique(x), np.unique(expected), rtol=1e-6)
+
+
+def test_what_looks_like_a_name_or_a_count_is_said(tmp_path: Path) -> None:
+    rows = [f"{n + 7},id{n},{'xyz'[n % 3]},{n % 2}" for n in range(60)]
+    notes = "\n".join(table_of(tmp_path / "a.csv", "row,name,kind,y\n" + "\n".join(rows)).notes)
+    assert "column 'row' counts the rows; if it is no more than that, --set 'data.drop=[\"row\"]' leaves it" in notes
+    assert "column 'name' has 60 different words on 60 rows; if they say nothing, --set 'data.drop=" in notes
+    assert "'kind'" not in notes
 
 
 # -- mistakes -----------------------------------------------------------------------------------------------------
@@ -948,7 +1080,12 @@ TEXT_MISTAKES = [
         "a,b\n" + "".join(f"{9007199254740993 + n},{n % 2}\n" for n in range(20)),
         r"a.csv: line 2: column 'a' holds whole numbers too close together for their size",
     ),
-    ("a.csv", "a,b\n1,x\n2,\n", r"a.csv: line 3: no class in column 'b'"),
+    ("a.csv", "a,b\n1,x\n2,\n", r"a.csv: line 3: no class in column 'b'; leave out such rows"),
+    (
+        "a.csv",
+        "a,b\n" + "".join(f"{n % 9},w{n}\n" for n in range(40)),
+        r"a.csv: 40 different classes on 40 rows in column 'b', .* --target COLUMN says which column to predict",
+    ),
     ("a.csv", "a,b\n" + "".join(f"w{n},{n % 2}\n" for n in range(1100)), r"'a' has 1100 different words; drop it"),
     ("a.ts", "1,2,3\n", r"a.ts: line 1: values before @data"),
     ("a.ts", "@data\n1,2:a\n", r"a.ts: its head states neither @classLabel true nor @targetLabel true"),

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -22,7 +27,7 @@ from evosearch.evaluation.fit import final_train
 from evosearch.evaluation.recipe import Recipe
 from evosearch.store.run import Run
 from evosearch.tasks import Task, load
-from tests.chaos.sessions import words
+from tests.chaos.sessions import child, killed, session, words
 from tests.watch import Silent
 
 
@@ -103,6 +108,53 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     assert len(more) > len(first)
     length = min(len(more), len(expected))
     assert more[:length] == expected[:length]
+
+
+def test_a_run_that_is_killed_and_goes_on_has_the_first_candidates_of_any_other(tmp_path: Path) -> None:
+    """Killed as a machine dies, with proposals under way; what it was at work before counts as used."""
+    table = words(tmp_path / "table", letters=5)
+    engine.start(_config(table, **{"search.budget": 1000}), tmp_path / "long", Silent())
+    expected = _candidates(tmp_path / "long")
+    folder, acknowledged = tmp_path / "short", tmp_path / "acknowledged"
+    settings = _config(table, time="1.5s")
+    pid = child(lambda seed, at, told: session(settings, at, told), 0, folder, acknowledged)
+    assert killed(pid, acknowledged, 30, 0.01)
+    before = used_seconds(Run.open(folder).records())
+    engine.resume(folder, Silent())
+    found = _candidates(folder)
+    assert len(found) > 30
+    length = min(len(found), len(expected))
+    assert found[:length] == expected[:length]
+    assert 0 < before < used_seconds(Run.open(folder).records())
+    assert (folder / "best" / "architecture.arch").is_file()
+
+
+@pytest.mark.slow
+def test_networks_of_a_killed_run_and_of_one_with_another_time_are_prefixes(tmp_path: Path) -> None:
+    """Two workers that train, settings from the data; the second run has those of the first, and more time."""
+    from sklearn.datasets import load_wine
+
+    x, y = load_wine(return_X_y=True)
+    np.savez(tmp_path / "wine.npz", x=x, y=y)
+
+    def evolve(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        cache = {"EVOSEARCH_CACHE": str(tmp_path / f"{name}-ledger")}
+        command = [sys.executable, "-m", "evosearch", *arguments, "--quiet"]
+        return subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **cache}, start_new_session=True)
+
+    first = evolve("first", "run", "--task", "wine.npz", "--time", "30s", "--name", "first")
+    rows, end = tmp_path / "runs/first/evaluations.jsonl", time.monotonic() + 30
+    while time.monotonic() < end and (not rows.is_file() or rows.read_text().count("\n") < 4):
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert evolve("first", "resume", "first").wait() == 0
+    config = str(tmp_path / "runs/first/config.toml")
+    assert evolve("second", "run", config, "--time", "45s", "--name", "second").wait() == 0
+    one, other = (_candidates(tmp_path / "runs" / name) for name in ("first", "second"))
+    length = min(len(one), len(other))
+    assert length > 4
+    assert one[:length] == other[:length]
 
 
 def test_a_run_whose_time_is_over_before_any_candidate_has_a_score_hands_back_a_network(

@@ -41,12 +41,12 @@ def ablate(
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """What a search owes to its parts: the same budget without each, and a test.
+    """What a search owes to its parts: the same without each.
 
-    The search as it is, without its learner (a uniform policy, the grammar's own weights), without screening, without
-    crossover, and at random, each with every seed; what the search has not is left out. Every run is a folder below
-    FOLDER, and ablation.csv there has a row for each. Said again, the command goes on where it was. p is that of a
-    permutation test over pairs of one seed, corrected for the number of arms (Holm).
+    Of the same budget each, and a test: the search as it is, without its learner (a uniform policy, the grammar's own
+    weights), without screening, without crossover, and at random, each with every seed; what the search has not is left
+    out. Every run is a folder below FOLDER, and ablation.csv there has a row for each. Said again, the command goes on
+    where it was. p is that of a permutation test over pairs of one seed, corrected for the number of arms (Holm).
     """
     from evosearch import ablation
     from evosearch import config as configuration

@@ -25,37 +25,36 @@ HEAD = """\
 """
 
 
-def files(task: str, target: str) -> dict[str, str]:
+def files(task: str, given: Mapping[str, Any]) -> dict[str, str]:
     """The files to begin with, by their path in the project: the config, and a copy of the grammar that fits.
 
-    task: as `--task` takes it, a data set. target: the column to predict of a CSV, or empty. Raises UsageError where
-    there is nothing to train on, TaskError where the data are wrong.
+    task: as `--task` takes it, a data set. given: settings by their dotted keys, which are kept. Raises UsageError
+    where there is nothing to train on, TaskError where the data are wrong, ConfigError where a setting is.
     """
-    config = configuration.load(None, {"task": task, **({"data.target": target} if target else {})})
+    config = configuration.load(None, {"task": task, **given})
     found = tasks.load(config.task, config.data)
     if not isinstance(found, Task):
         raise UsageError(f"--task {task}: no data to train on; `evolve init` alone writes a config to start from")
-    made = plan(facts_of(found, seconds=SECONDS))
+    made = plan(facts_of(found, seconds=SECONDS), given)
     choices = dict(made.choices)
-    name = str(choices["grammar"].value)
+    name = str(given["grammar"] if "grammar" in given else choices["grammar"].value)
     told = "".join(f"# {line}\n" for line in found.summary())
-    data = {"data.target": target} if target else {}
-    text = HEAD.format(file=Path(task).name) + told + "\n" + _toml(config.task, data, choices)
-    return {CONFIG: text, f"{GRAMMARS}/{name}.lark": paths.find("grammars", name, ".lark").read_text(encoding="utf-8")}
+    grammar = paths.find("grammars", name, ".lark")
+    copied = f"{GRAMMARS}/{grammar.stem}.lark"
+    text = HEAD.format(file=Path(task).name) + told + "\n" + _toml(config.task, copied, given, choices)
+    return {CONFIG: text, copied: grammar.read_text(encoding="utf-8")}
 
 
-def _toml(task: str, data: Mapping[str, str], choices: Mapping[str, Choice]) -> str:
+def _toml(task: str, grammar: str, given: Mapping[str, Any], choices: Mapping[str, Choice]) -> str:
     """The config's text: keys of the top level first, then a table at a time, reasons above their keys."""
     lines = [_line("task", task)]
     tables: dict[str, list[str]] = {}
-    for key, value in data.items():
-        table, _, name = key.partition(".")
-        tables.setdefault(table, []).append(_line(name, value))
-    for key, choice in choices.items():
+    for key, said in {**given, **choices}.items():
         table, dot, name = key.partition(".")
-        value = f"{GRAMMARS}/{choice.value}.lark" if key == "grammar" else choice.value
         place = tables.setdefault(table, []) if dot else lines
-        place += [f"# {choice.reason}", _line(name if dot else key, value)]
+        place += [f"# {said.reason}"] if key in choices else []
+        value = grammar if key == "grammar" else said.value if key in choices else said
+        place.append(_line(name if dot else key, value))
     parts = ["\n".join(lines), *(f"[{table}]\n" + "\n".join(body) for table, body in tables.items())]
     return "\n\n".join(parts) + "\n"
 

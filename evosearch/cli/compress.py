@@ -53,7 +53,7 @@ def compress(
     ] = None,
     quiet: QuietOption = False,
 ) -> int:
-    """Make a network smaller: parts are removed and layers narrowed, and weights pass on.
+    """Make a network smaller: parts go, layers narrow, weights stay.
 
     The smallest network that loses no more than POINTS on held-out rows is trained on with its weights, tested beside
     the large one, and saved in the new run's folder as small/.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -74,10 +75,12 @@ def export(
     original = _original(at, found, chosen)
     path = _target(to, at, formats.FORMATS[chosen].suffix)
     exported = formats.export(original, chosen, path)
+    encoder = _encoder(original, chosen, path)
     if as_json:
         output.as_json(
             {
                 "path": str(exported.path),
+                "encoder": None if encoder is None else str(encoder),
                 "format": exported.format,
                 "bytes": exported.size,
                 "difference": exported.difference,
@@ -86,11 +89,24 @@ def export(
             }
         )
         return DONE
-    _print_exported(exported, original)
+    _print_exported(exported, original, encoder)
     return DONE
 
 
-def _print_exported(exported: Exported, original: Original) -> None:
+def _encoder(original: Original, format: str, path: Path) -> Path | None:
+    """The file beside an exported network that makes numbers of a table's rows; None where none is needed."""
+    from evosearch.store.disk import Disk
+    from evosearch.tasks.source import encoder_source
+
+    if original.task is None or not original.task.columns or format == "python":
+        return None
+    beside = path.with_name(f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_rows.py")
+    with Disk().replacing(beside) as new:
+        new.write_text(encoder_source(original.task), encoding="utf-8")
+    return beside
+
+
+def _print_exported(exported: Exported, original: Original, encoder: Path | None) -> None:
     from evosearch.formats import BATCHES, FORMATS
 
     use = FORMATS[exported.format].use.format(name=exported.path.name)
@@ -103,6 +119,7 @@ def _print_exported(exported: Exported, original: Original) -> None:
             ("compared", f"on {compared} examples, {' and '.join(map(str, BATCHES))} at a time"),
             ("difference", f"at most {exported.difference:.1g}"),
             ("takes", f"normalised float32 (batch, {sizes}); {constants}"),
+            ("rows", "" if encoder is None else f"{encoder}: preprocess(rows) makes that of them, with NumPy alone"),
             ("use", use),
         ]
     )
@@ -188,7 +205,7 @@ def train(
     ] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Train a network to the end, in several seeds, and test it once in each.
+    """Train a network to the end in several seeds, and test each once.
 
     On train and validation together, by the recipe in [final]. The network of the first seed is saved.
     """

@@ -173,7 +173,10 @@ def fmt(
     write: Annotated[bool, typer.Option("--write", "-w", help="Write it into the files.")] = False,
     width: Annotated[int, typer.Option(min=20, help="Columns of a line.")] = 100,
 ) -> int:
-    """Write architecture texts in the one way: a line where it fits, else a part a line."""
+    """Write architecture texts in the one way.
+
+    On a line where it fits, else a part a line.
+    """
     from evosearch.cli.spaces import load_grammar
     from evosearch.errors import ArchitectureError, UsageError
     from evosearch.grammar import layout
@@ -215,10 +218,11 @@ def learn(
     ] = 0,
     as_json: JsonOption = False,
 ) -> int:
-    """Write a run's grammar with the probabilities that its best candidates give.
+    """Write a run's grammar with the weights of its best candidates.
 
-    An ordinary grammar file, with a comment on each line that changed: search in it, or change it further. With
-    --prune, what lowered the rank of the candidates that had it, as boosted trees tell it, is read but never drawn.
+    An ordinary grammar file with the probabilities that they give, and a comment on each line that changed: search in
+    it, or change it further. With --prune, what lowered the rank of the candidates that had it, as boosted trees tell
+    it, is read but never drawn.
     """
     from evosearch import learned
     from evosearch.cli.runs import folder_of

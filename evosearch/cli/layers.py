@@ -27,10 +27,10 @@ def layers(
     layers: LayersOption = None,
     as_json: JsonOption = False,
 ) -> int:
-    """List what a grammar may say: layers, combinators of parts, and the words that these take.
+    """List what a grammar may say: layers, combinators and words.
 
-    Each with its arguments, the input modes that it stands in, and with its parameters at a usual shape. A grammar
-    says a name as an alternative's alias, `-> NAME`.
+    Combinators take parts, words are arguments of both. Each with its arguments, the input modes that it stands in, and
+    with its parameters at a usual shape. A grammar says a name as an alternative's alias, `-> NAME`.
     """
     from evosearch.errors import UsageError
     from evosearch.layers import load_layers

@@ -58,16 +58,20 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
 
 def predict(
     run: Annotated[str, RUN_ARGUMENT],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, .npz, .npy or .ts; without targets, too.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="CSV, .npz, .npy, .ts, an image, a folder of them; without targets, too."),
+    ],
     to: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.csv", help="Where.", show_default="stdout")
     ] = None,
     layers: LayersOption = None,
     operators: OperatorsOption = None,
 ) -> int:
-    """Say what a run's network makes of new examples, as they stand in a file.
+    """Ask a run's network about new examples, as they stand in a file.
 
-    As CSV: the prediction for each, and of classes how likely each one is. A table's columns go by their names.
+    As CSV: the prediction for each, and of classes how likely each one is. A table's columns go by their names, in any
+    order and with others beside them.
     """
     from evosearch import inference
     from evosearch.cli.runs import folder_of
@@ -76,16 +80,14 @@ def predict(
     if to is not None:
         output.check_target("--output", to)
     predictor = inference.load(folder_of(run), layers or (), operators or ())
-    columns = predictor.answers(predictor.examples(file))
+    columns = predictor.predictions(file)
     text = inference.table(columns)
     if to is None:
         output.say(text.rstrip("\n"))
         return DONE
     with Disk().replacing(to) as beside:
         beside.write_text(text, encoding="utf-8")
-    output.say(
-        f"wrote {to}: {len(columns['prediction'] if 'prediction' in columns else columns['prediction_0']):,} rows"
-    )
+    output.say(f"wrote {to}: {len(next(iter(columns.values()))):,} rows")
     return DONE
 
 

@@ -43,11 +43,12 @@ def serve(
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set search.population=50."),
     ] = None,
 ) -> int:
-    """Let another program drive the search: a request in JSON on each line of stdin, an answer on stdout.
+    """Let another program drive the search, by lines of JSON.
 
-    {"op": "ask"} gives a candidate, {"op": "propose", "text": "..."} takes one of yours, {"op": "tell", "number": 0,
-    "value": 0.5} says what came of it, {"op": "evaluate", "numbers": [0]} has the run's task score it, {"op": "status"}
-    says how far it is. Ends with stdin; the run is resumed like any other. See docs/howto/serve.md.
+    A request stands on each line of stdin, its answer on stdout. {"op": "ask"} gives a candidate, {"op": "propose",
+    "text": "..."} takes one of yours, {"op": "tell", "number": 0, "value": 0.5} says what came of it, {"op":
+    "evaluate", "numbers": [0]} has the run's task score it, {"op": "status"} says how far it is. Ends with stdin; the
+    run is resumed like any other. See docs/howto/serve.md.
     """
     from evosearch.errors import EvosearchError
     from evosearch.serving import fault

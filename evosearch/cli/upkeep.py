@@ -46,6 +46,10 @@ def init(
             metavar="COLUMN", help="Of a CSV, to predict: its name, or number from 0.", show_default="the last"
         ),
     ] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="With --task, any key of the config: --set data.size=64."),
+    ] = None,
 ) -> int:
     """Write a commented config and a small grammar to start from.
 
@@ -54,11 +58,15 @@ def init(
     from evosearch.errors import UsageError
 
     if task is None:
+        if target or settings:
+            raise UsageError("--target and --set say something of --task; name your data by it")
         starters = {name: _starter(name) for name in STARTERS}
     else:
+        from evosearch import config as configuration
         from evosearch.cli import begin
 
-        starters = begin.files(task, target)
+        given = dict(configuration.parse_setting(setting) for setting in settings or ())
+        starters = begin.files(task, {**({"data.target": target} if target else {}), **given})
     if any(path.is_file() for path in (folder, *folder.parents)):
         raise UsageError(f"{folder}: a file is in the way; choose another folder")
     taken = [name for name in starters if (folder / name).exists()]

@@ -33,10 +33,11 @@ def watch(
     ] = LOCAL,
     layers: LayersOption = None,
 ) -> int:
-    """Show runs in a browser while they go on: the report, with each score as it comes.
+    """Show runs in a browser while they go on.
 
-    Prints the address, which has a token in it: who does not know it sees nothing. Reads the runs and writes nothing;
-    ends with Ctrl-C. A run may end, be resumed or be begun anew meanwhile, and new runs in a folder are shown too.
+    The report, with each score as it comes. Prints the address, which has a token in it: who does not know it sees
+    nothing. Reads the runs and writes nothing; ends with Ctrl-C. A run may end, be resumed or be begun anew meanwhile,
+    and new runs in a folder are shown too.
     """
     from evosearch.errors import UsageError
     from evosearch.report.server import Server

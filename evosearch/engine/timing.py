@@ -1,8 +1,8 @@
 """The time that a run was given: what is left of it, and what of it the final training needs.
 
 A run that was given a time ends when that is over, and what it was given decides nothing else: of two runs with one
-seed the candidates of one are the first of the other's. An earlier session's time is read from the journal: it began
-at a note, and was at work until the last record behind it.
+configuration the candidates of one are the first of the other's. An earlier session's time is read from the journal:
+it began at a note, and was at work until the last record behind it.
 """
 
 from __future__ import annotations

@@ -59,8 +59,11 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first sentence of what it is."""
-        return re.split(r"(?<!al\.)(?<=[.;])\s|\n\n", self.about, maxsplit=1)[0].replace("\n", " ").rstrip(".;")
+        """The first sentence of what it is, with whatever it has in brackets."""
+        paragraph = self.about.partition("\n\n")[0].replace("\n", " ")
+        ends = [*(found.start() for found in re.finditer(r"(?<!al\.)(?<=[.;]) ", paragraph)), len(paragraph)]
+        sentences = (paragraph[:end] for end in ends)
+        return next((one for one in sentences if one.count("(") == one.count(")")), paragraph).rstrip(".;")
 
     def call(self) -> str:
         """`branching(split, merge; 2 parts)`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from evosearch.report.live import best_line, counts, heading, rate_text
+from evosearch.report.live import best_line, counts, evaluated, heading, rate_text, share_done
 from evosearch.report.text import duration
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def page(title: str, progress: Progress) -> str:
     """What is drawn, as HTML."""
     rate = f", {rate_text(progress.rate)}" if progress.rate else ""
     left = f", {duration(progress.seconds_left)} left" if progress.seconds_left else ""
-    bar = f'<progress value="{progress.evaluated}" max="{max(progress.budget, 1)}"></progress>'
+    bar = f'<progress value="{share_done(progress):.3f}" max="1"></progress>'
     lines = [
         escape(title),
-        f"{bar} {escape(progress.phase)} {progress.evaluated}/{progress.budget}{rate}{left}",
+        f"{bar} {escape(progress.doing or progress.phase)} {evaluated(progress).strip()}{rate}{left}",
         f"best {escape(best_line(progress))}",
         escape(counts(progress.failures)),
     ]

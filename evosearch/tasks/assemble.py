@@ -46,11 +46,12 @@ def assemble(
     names: Sequence[str] = (),
     target: str = "",
     notes: Sequence[str] = (),
+    pixels: str = "",
 ) -> Task:
     """The task of these parts; a validation or test split that no file brings is cut from the others' rows.
 
-    labels: the classes' names, where y holds their numbers. values, columns, names, target, notes: as in Task. Raises
-    TaskError with file and row.
+    labels: the classes' names, where y holds their numbers. values, columns, names, target, notes, pixels: as in Task.
+    Raises TaskError with file and row.
     """
     settings = reading.settings
     for part in parts.values():
@@ -95,6 +96,8 @@ def assemble(
         names=names,
         target=target,
         notes=told,
+        pixels=pixels,
+        size=settings.size if pixels else 0,
     )
 
 
@@ -102,6 +105,11 @@ def _kind(y: Array, named: bool, notes: list[str]) -> Kind:
     """The kind that targets have by their looks, said where one could think otherwise."""
     if named or y.dtype.kind in "bUS":
         return usual(classes=True)
+    if y.dtype.kind == "f" and y.size == len(y) and (y == np.round(y)).all() and are_classes(y.ravel()):
+        known = len(np.unique(y))
+        notes.append(
+            f"the target's {known} floating-point numbers are to be predicted; say kind = classification otherwise"
+        )
     if y.dtype.kind not in "iu" or (y.ndim == 2 and y.shape[1] > 1):
         return usual(classes=y.dtype.kind in "iu")  # several whole numbers an example are refused as classes
     classes = are_classes(y)

@@ -42,6 +42,7 @@ class TaskSettings:
         mae. The kind's first where empty.
     validation, test: shares of the data for splits that the files do not bring.
     split_seed: the seed of those splits.
+    size: pixels of a side, to which images of a folder are scaled and cropped to a square; 0: as they are.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -56,6 +57,7 @@ class TaskSettings:
     validation: float = 0.2
     test: float = 0.2
     split_seed: int = 0
+    size: int = field(default=0, metadata={"neutral": 0})
 
     def __post_init__(self) -> None:
         if not (0 < self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
@@ -68,6 +70,8 @@ class TaskSettings:
                 f"data.separator is {self.separator!r}; it is one character of ASCII, "
                 "no letter, digit, quote or line's end"
             )
+        if self.size < 0:
+            raise TaskError(f"data.size is {self.size}; it is the pixels of a side, or 0 for images as they are")
 
 
 DEFAULTS = TaskSettings()
@@ -159,6 +163,8 @@ class Task:
     columns: of a table, as `evosearch.tasks.encode` describes them; empty where examples are arrays.
     names, target: of all columns of the table's files, in their order; of the one that is predicted. Empty likewise.
     notes: what its reader has to tell, a line each.
+    pixels: how image files are read, as `evosearch.tasks.images` calls it; empty where examples are no such files.
+    size: of a side to which these are scaled, 0: as they are.
     """
 
     name: str
@@ -180,6 +186,8 @@ class Task:
     names: tuple[str, ...]
     target: str
     notes: tuple[str, ...]
+    pixels: str
+    size: int
     _test: Split = field(repr=False)
 
     def test_split(self) -> Split:
@@ -212,8 +220,11 @@ class Task:
         shape = "x".join(map(str, self.input_shape))
         table = ""
         if self.columns:
-            numbers = sum(column["type"] == "number" for column in self.columns)
-            table = f" from {numbers} columns of numbers and {len(self.columns) - numbers} of words"
+            numbers, words, dates = (
+                sum(column["type"] == kind for column in self.columns) for kind in ("number", "category", "date")
+            )
+            table = f" from {numbers} columns of numbers and {words} of words"
+            table += f", {dates} of dates" if dates else ""
         return [
             f"{self.kind.name}{of} by {self.metric}: {goal}",
             f"examples of {shape} numbers{table}; {rows}",
@@ -226,6 +237,7 @@ class Task:
         input: one example's shape. labels: the classes in their own type. columns, names, target: of a table, for
         `evosearch.tasks.encode`. mean, std: to normalise encoded examples. constants: the names of those that the
         kind's answers need, which stand beside; target_mean, target_std where these are numbers.
+        pixels, size: of image files, as in Task.
         """
         mine = self.kind.constants(self)
         constants = {"mean": self.mean, "std": self.std, **mine}
@@ -240,6 +252,7 @@ class Task:
             "names": list(self.names),
             "target": self.target,
             "constants": sorted(mine),
+            **({"pixels": self.pixels, "size": self.size} if self.pixels else {}),
             **{name: np.asarray(values, np.float64).tolist() for name, values in constants.items()},
         }
 
@@ -263,6 +276,8 @@ def make_task(
     names: Sequence[str] = (),
     target: str = "",
     notes: Sequence[str] = (),
+    pixels: str = "",
+    size: int = 0,
 ) -> Task:
     """A task from its three splits: constants from the train split, digest over all of it.
 
@@ -304,6 +319,8 @@ def make_task(
         names=tuple(names),
         target=target,
         notes=tuple(notes),
+        pixels=pixels,
+        size=size,
         _test=test,
     )
 

@@ -47,10 +47,10 @@ class Cells:
         return [row[index] for row in self.rows]
 
 
-def read(path: Path, settings: TaskSettings, beside: Cells | None = None) -> Cells:
+def read(path: Path, settings: TaskSettings, beside: Cells | None = None, *, fewest: int = 2) -> Cells:
     """A file's cells; beside: the file that it belongs to, whose columns it must have, in any order if they have names.
 
-    Raises TaskError with file and line.
+    fewest: rows that it must have, a header among them, where it stands by itself. Raises TaskError with file and line.
     """
     text = opened(path, settings.encoding)
     separator = settings.separator or (beside.separator if beside else _separator(path, text))
@@ -58,7 +58,7 @@ def read(path: Path, settings: TaskSettings, beside: Cells | None = None) -> Cel
     for row, line in _records(path, text, separator):
         rows.append(row)
         lines.append(line)
-    if len(rows) < 2 and not (rows and beside):
+    if len(rows) < fewest and not (rows and beside):
         raise TaskError(f"{path}: {len(rows)} rows; there is nothing to learn from")
     width = len(rows[0])
     for row, line in zip(rows, lines, strict=True):

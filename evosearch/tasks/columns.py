@@ -15,7 +15,7 @@ import numpy as np
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.cells import DECIMAL_COMMA, Cells, read
-from evosearch.tasks.encode import RowError, encode, missing, number
+from evosearch.tasks.encode import ORDERS, RowError, days, encode, missing, number
 from evosearch.tasks.kinds import are_classes, looks
 from evosearch.tasks.labels import MOST_CLASSES
 from evosearch.tasks.rows import PRECISION
@@ -29,13 +29,16 @@ if TYPE_CHECKING:
 
 MOST_WORDS = 1000  # a column of more different words is an identifier, or text
 CODE = re.compile(r"0[0-9]+", re.ASCII)  # 007 is a name, no number
+PERIODS = (365.2425, 7.0, 1.0)  # days of a year, a week, a day
+MANY_WORDS = 20  # of which a column says perhaps nothing, where they are as many as half of its rows
 GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+", re.ASCII)  # 1,234: a thousand and more, or a little over one
 
 
 def load_csv(path: Path, reading: Reading) -> Task:
-    """A CSV's columns as vectors (D,): each numeric column one number, each other column one 0/1 number for every word
-    that occurs in the file to train on (a word met only later is all zeros). A missing number is the column's mean, and
-    a 0/1 number beside it says that it was missing.
+    """A CSV's columns as vectors (D,): each numeric column one number, a column of dates a number and its place in the
+    year, the week and the day, each other column one 0/1 number for every word that occurs in the file to train on (a
+    word met only later is all zeros). A missing number or date is the column's mean, and a 0/1 number beside it says
+    that it was missing.
 
     A file whose name says train is joined by those beside it that say test and validation, column by name.
     """
@@ -111,12 +114,15 @@ def _column(table: Cells, index: int, notes: list[str]) -> dict[str, Any]:
         values = np.array(numbers, np.float64)
         _require_apart(table, index, values)
         finite = values[np.isfinite(values)]
-        flag = len(known) < len(cells)
-        if flag:
-            notes.append(f"column '{name}' lacks {len(cells) - len(known)} of {len(cells)} values: its mean instead")
+        if len(values) > MANY_WORDS and (np.diff(values) == 1).all():
+            notes.append(f"column '{name}' counts the rows; if it is no more than that, {_drop(name)}")
         scale = np.abs(finite).max(initial=0) or 1.0  # a sum of the largest doubles would be none
         fill = float((finite / scale).mean() * scale) if len(finite) else 0.0
+        flag = _lacking(name, cells, known, notes)
         return {"name": name, "type": "number", "decimal": decimal, "fill": fill, "flag": flag}
+    if order := _order(name, known, notes):
+        values = np.array([days(cell, order) for cell in known], np.float64)
+        return _date(name, order, values, _lacking(name, cells, known, notes))
     digits = coded and all(cell.isascii() and cell.isdigit() for cell in known)
     if not digits and sum(value is not None for value in numbers) > len(cells) / 2:
         row = next(row for row, cell in enumerate(cells) if not missing(cell) and _odd(cell, decimal))
@@ -126,10 +132,42 @@ def _column(table: Cells, index: int, notes: list[str]) -> dict[str, Any]:
         )
     words = sorted(set(cells))
     if len(words) > MOST_WORDS:
-        raise TaskError(
-            f"{table.path}: column '{name}' has {len(words)} different words; drop it (drop = [\"{name}\"])"
+        raise TaskError(f"{table.path}: column '{name}' has {len(words)} different words; drop it: {_drop(name)}")
+    if len(words) > max(MANY_WORDS, len(cells) / 2):
+        notes.append(
+            f"column '{name}' has {len(words)} different words on {len(cells)} rows; if they say nothing, {_drop(name)}"
         )
     return {"name": name, "type": "category", "categories": words}
+
+
+def _drop(name: str) -> str:
+    """What leaves a column out."""
+    return f"--set 'data.drop=[\"{name}\"]' leaves it out"
+
+
+def _lacking(name: str, cells: Sequence[str], known: Sequence[str], notes: list[str]) -> bool:
+    """Whether some of a column's values are missing, which is noted."""
+    if len(known) < len(cells):
+        notes.append(f"column '{name}' lacks {len(cells) - len(known)} of {len(cells)} values: its mean instead")
+    return len(known) < len(cells)
+
+
+def _order(name: str, cells: Sequence[str], notes: list[str]) -> str:
+    """The order of year, month and day in a column of dates, one of `encode.ORDERS`; empty where it holds others."""
+    found = [order for order in ORDERS if cells and all(days(cell, order) is not None for cell in cells)]
+    alike = found == ["dmy", "mdy"] and not all("." in cell for cell in cells)  # with points the day is the first
+    if alike:
+        notes.append(f"column '{name}': day and month look alike, so its dates are words; write them as 2024-12-31")
+    return found[0] if found and not alike else ""
+
+
+def _date(name: str, order: str, values: Array, flag: bool) -> dict[str, Any]:
+    """A column of dates, in days, with the periods in which they differ and that they span."""
+    spread = np.ptp(values)
+    periods = [one for one in PERIODS if spread >= one and np.ptp(values % one) > 0]
+    return {
+        "name": name, "type": "date", "order": order, "fill": float(values.mean()), "flag": flag, "periods": periods,
+    }  # fmt: skip
 
 
 def _odd(cell: str, decimal: str) -> bool:
@@ -179,7 +217,7 @@ class _Target:
         value = number(cell, self.decimal)
         if value is None:
             what = "no value" if missing(cell) else f"'{cell}'"
-            raise RowError(row, f"{what} in column '{name}', which is the number to predict")
+            raise RowError(row, f"{what} in column '{name}', which is the number to predict; leave out such rows")
         if not np.isfinite(value):
             raise RowError(row, f"{cell} in column '{name}' is too large")
         return value
@@ -225,7 +263,7 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str]) -> _Ta
         _require_words(table, index, cells, decimal)
     for row, cell in enumerate(cells):
         if cell in ("", "?") or (numbers and missing(cell)):
-            raise TaskError(f"{table.path}: line {table.lines[row]}: no class in column '{name}'")
+            raise TaskError(f"{table.path}: line {table.lines[row]}: no class in column '{name}'; leave out such rows")
     if numbers and decimal == ".":  # equal ones are one class, named as the first of those who write it
         names = {_exact(cell): cell for cell in sorted(set(cells), reverse=True)}
         values: list[Value] = [int(one) if whole else one for one in sorted(names)]
@@ -238,4 +276,9 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str]) -> _Ta
     if len(labels) > MOST_CLASSES:
         said = "say kind = regression" if numbers else "choose another target"
         raise TaskError(f"{table.path}: {len(labels)} different classes in column '{name}'; {said}")
+    if reading.kind is None and len(labels) > max(MANY_WORDS, len(cells) / 2):
+        raise TaskError(
+            f"{table.path}: {len(labels)} different classes on {len(cells)} rows in column '{name}', which is the last "
+            "one or was named; --target COLUMN says which column to predict"
+        )
     return _Target(tuple(labels), tuple(values))

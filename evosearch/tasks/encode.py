@@ -4,9 +4,12 @@ A column of the description is one of
 
     {"name": "age", "type": "number", "decimal": ".", "fill": 38.6, "flag": false}
     {"name": "job", "type": "category", "categories": ["clerk", "nurse", "smith"]}
+    {"name": "hired", "type": "date", "order": "ymd", "fill": 15706.0, "flag": false, "periods": [365.2425, 7.0]}
 
 A number is one number; where `flag` says so a second one is 1 where it is missing, and 0 elsewhere; a missing number is
-`fill`. A category is one 0/1 number for each of its categories, all of them 0 for any other.
+`fill`. A category is one 0/1 number for each of its categories, all of them 0 for any other. A date is the days since
+1970 began, a number like any other, and sine and cosine of its place in each of its periods, which are in days; these
+are 0 where it is missing.
 """
 
 import math
@@ -17,6 +20,14 @@ import numpy as np
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 MISSING = ("", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none")
+ORDERS = ("ymd", "dmy", "mdy")  # of year, month and day in a date
+PARTS = {"y": "(?P<y>[0-9]{4})", "m": "(?P<m>[0-9]{1,2})", "d": "(?P<d>[0-9]{1,2})"}
+CLOCK = (
+    r"(?:[ T](?P<time>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?)"
+    r"(?:Z|(?P<east>[+-][0-9]{2}):?(?P<more>[0-9]{2}))?)?"
+)
+DATES = {one: re.compile("[-/.]".join(PARTS[part] for part in one) + CLOCK, re.ASCII) for one in ORDERS}
+DAY = np.timedelta64(1, "D")
 
 
 class RowError(ValueError):
@@ -31,6 +42,8 @@ def missing(cell: Any) -> bool:
     """Whether a cell says that there is no value: None, NaN, nothing, or one of the words of MISSING."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
+    if isinstance(cell, np.datetime64):
+        return bool(np.isnat(cell))
     if isinstance(cell, str):
         return cell.strip(" \t").lower() in MISSING
     return isinstance(cell, (float, np.floating)) and math.isnan(cell)
@@ -49,6 +62,25 @@ def number(cell: Any, decimal: str = ".") -> float | None:
     return float(text) if NUMBER.fullmatch(text) else None
 
 
+def days(cell: Any, order: str = "ymd") -> float | None:
+    """Days since 1970 began, UTC, of a date or time: Python's, NumPy's, or written as 2024-12-31, with 08:30 behind it
+    perhaps and +01:00 behind that; also with year, month and day in this order. None of all else.
+    """
+    if not isinstance(cell, str):
+        cell = cell.isoformat() if hasattr(cell, "isoformat") else str(cell)
+    text = cell.strip(" \t")
+    found = DATES["ymd"].fullmatch(text) or DATES[order].fullmatch(text)
+    if found is None:
+        return None
+    date, clock = f"{found['y']}-{found['m']:0>2}-{found['d']:0>2}", found["time"] or "00:00"
+    try:
+        stamp = np.datetime64(f"{date}T{clock:0>{len(clock) + (clock[1] == ':')}}") - np.datetime64(0, "D")
+    except ValueError:  # no such day, or hour
+        return None
+    east = (int(found["east"]) * 60 + int(f"{found['east'][0]}{found['more']}")) / 1440 if found["east"] else 0.0
+    return float(stamp / DAY) - east
+
+
 def spellings(cell: Any) -> tuple[str, ...]:
     """The texts that a cell may stand for, the likeliest first: a column of 1 and 2 may come back as 1.0 and 2.0."""
     if isinstance(cell, str):
@@ -62,7 +94,10 @@ def spellings(cell: Any) -> tuple[str, ...]:
 
 def width(columns: Any) -> int:
     """How many numbers a row becomes."""
-    return sum(1 + bool(one["flag"]) if one["type"] == "number" else len(one["categories"]) for one in columns)
+    return sum(
+        len(one["categories"]) if one["type"] == "category" else 1 + bool(one["flag"]) + 2 * len(one.get("periods", ()))
+        for one in columns
+    )
 
 
 def encode(columns: Any, rows: Any, names: Any = ()) -> Any:
@@ -73,46 +108,84 @@ def encode(columns: Any, rows: Any, names: Any = ()) -> Any:
     """
     count, cells_of = _by_column([one["name"] for one in columns], rows, names)
     x, at = np.zeros((count, width(columns))), 0
+    fill = {"number": _numbers, "category": _words, "date": _dates}
     for one in columns:
-        cells = cells_of(one["name"])
-        if one["type"] == "number":
-            at += _numbers(one, cells, x[:, at:])
-        else:
-            places = {text: place for place, text in enumerate(one["categories"])}
-            for row, cell in enumerate(cells):
-                texts = one["categories"] if missing(cell) and not isinstance(cell, str) else spellings(cell)
-                for text in texts:
-                    if text in places and (texts is not one["categories"] or missing(text)):
-                        x[row, at + places[text]] = 1.0
-                        break
-            at += len(places)
+        end = at + width([one])
+        fill[one["type"]](one, cells_of(one["name"]), x[:, at:end])
+        at = end
     return x
 
 
-def _numbers(one: Any, cells: Any, x: Any) -> int:
-    """Fill the first columns of x; how many they are."""
+def _numbers(one: Any, cells: Any, x: Any) -> None:
     for row, cell in enumerate(cells):
         if missing(cell):
-            x[row, 0] = one["fill"]
-            if one["flag"]:
-                x[row, 1] = 1.0
+            _fill(one, x[row])
             continue
         value = number(cell, one["decimal"])
+        if value is None:
+            value = number(cell)  # the column was trained on with a comma before its decimals, and here is a point
         if value is None:
             raise RowError(row, f"'{cell}' in column '{one['name']}', which holds numbers")
         if not math.isfinite(value):
             raise RowError(row, f"{cell} in column '{one['name']}' is too large")
         x[row, 0] = value
-    return 2 if one["flag"] else 1
+
+
+def _fill(one: Any, x: Any) -> None:
+    """What stands for a number or a date that is missing."""
+    x[0] = one["fill"]
+    if one["flag"]:
+        x[1] = 1.0
+
+
+def _words(one: Any, cells: Any, x: Any) -> None:
+    places = {text: place for place, text in enumerate(one["categories"])}
+    absent = [place for text, place in places.items() if missing(text)][:1]
+    amounts: dict[float, list[int]] = {}  # of those that write a number: 7 may stand for 007, where nothing else does
+    for text, place in places.items():
+        if (value := number(text)) is not None:
+            amounts.setdefault(value, []).append(place)
+    for row, cell in enumerate(cells):
+        found = [places[text] for text in spellings(cell) if text in places][:1]
+        if not found and missing(cell):
+            found = absent
+        elif not found and not isinstance(cell, str) and (value := number(cell)) is not None:
+            found = amounts.get(value, [])
+        if len(found) == 1:
+            x[row, found[0]] = 1.0
+
+
+def _dates(one: Any, cells: Any, x: Any) -> None:
+    after = 1 + bool(one["flag"])
+    for row, cell in enumerate(cells):
+        if missing(cell):
+            _fill(one, x[row])
+            continue
+        value = days(cell, one["order"])
+        if value is None:
+            raise RowError(row, f"'{cell}' in column '{one['name']}', which holds dates, as 2024-12-31")
+        x[row, 0] = value
+        for place, period in enumerate(one["periods"]):
+            angle = 2 * math.pi * math.fmod(value, period) / period
+            x[row, after + 2 * place : after + 2 * place + 2] = math.sin(angle), math.cos(angle)
+
+
+def cells_of(column: Any) -> Any:
+    """A DataFrame's column as a list of cells."""
+    values = column.to_numpy()
+    return list(values) if values.dtype.kind == "M" else values.tolist()
 
 
 def _by_column(wanted: Any, rows: Any, names: Any) -> Any:
     """How many rows, and a function that gives the cells of a column."""
     if hasattr(rows, "columns"):  # a DataFrame, of pandas or polars
-        lacking = [name for name in wanted if name not in list(rows.columns)]
+        there = {str(name): name for name in rows.columns}
+        lacking = [name for name in wanted if name not in there]
         if lacking:
-            raise ValueError(f"no column '{lacking[0]}'; there are {', '.join(map(str, rows.columns))}")
-        return len(rows), lambda name: rows[name].to_numpy().tolist() if len(rows) else []
+            raise ValueError(f"no column '{lacking[0]}'; there are {', '.join(there)}")
+        return len(rows), lambda name: cells_of(rows[there[name]]) if len(rows) else []
+    if hasattr(rows, "keys"):  # one row by itself
+        rows = [rows]
     rows = rows.tolist() if isinstance(rows, np.ndarray) else list(rows)
     if rows and hasattr(rows[0], "keys"):
         for row, mapping in enumerate(rows):
@@ -121,7 +194,9 @@ def _by_column(wanted: Any, rows: Any, names: Any) -> Any:
                 raise RowError(row, f"no value for column '{lacking[0]}'")
         return len(rows), lambda name: [mapping[name] for mapping in rows]
     for row, cells in enumerate(rows):
-        if len(cells) not in (len(wanted), len(names)):
+        if isinstance(cells, str) or not hasattr(cells, "__len__"):
+            raise RowError(row, f"{cells!r} is no row; a row is a mapping by column, or a list of cells")
+        if len(cells) not in (len(wanted), len(names)) or len(cells) != len(rows[0]):
             raise RowError(row, f"{len(cells)} values; the columns are {', '.join(wanted)}")
     order = wanted if not rows or len(rows[0]) == len(wanted) else list(names)
     return len(rows), lambda name: [cells[order.index(name)] for cells in rows]

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
 
+LARGE = 128  # pixels of the shorter side, from which on it is said how to have smaller ones
+
 GREY, GREY16, WHOLE, FLOAT, COLOUR, ALPHA = "grey", "16-bit grey", "32-bit grey", "floating-point", "colour", "alpha"
 # What Pillow's modes show; any other is shown in colour. A palette, or an alpha channel, is told from the image itself.
 SHOWS = {
@@ -31,7 +33,8 @@ SHOWS = {
 
 
 def load_folder(folder: Path, reading: Reading) -> Task:
-    """Images as (C, H, W), all of one size, turned as their camera says. Classes are the sub-folders' names in order.
+    """Images as (C, H, W), of one size or scaled to `data.size`, turned as their camera says. Classes are the
+    sub-folders' names in order.
 
     One channel where all are grey: bytes, or 16-bit, 32-bit or floating-point numbers where the files have such; bytes
     among 16-bit images are as white as they were. Three bytes where one has colours; four, red, green and blue times
@@ -48,13 +51,18 @@ def load_folder(folder: Path, reading: Reading) -> Task:
     if "train" not in places:
         places = {"train": folder}
     children = sorted(child for child in places["train"].iterdir() if child.is_dir() and not hidden(child.name))
-    labels = [child.name for child in children if _images(child)]
+    labels = [child.name for child in children if images_below(child)]
     notes += [f"{child.name}: no image in this folder, so no class" for child in children if child.name not in labels]
     files = {title: _files(place, labels) for title, place in places.items()}
     paths = [file for found in files.values() for file, _ in found]
-    pixels = _as_shown(_common(paths, notes))
+    common, size = _common(paths, notes), reading.settings.size
+    pixels = as_shown(common, size)
     first = files["train"][0][0]
     shape, dtype = pixels(first).shape, pixels(first).dtype
+    if not size and min(shape[1:]) >= LARGE:
+        notes.append(
+            f"images of {shape[2]}x{shape[1]} pixels; --set data.size=64 lets a search see many more candidates"
+        )
     read: dict[Name, Part] = {}
     for title, found in files.items():
         x = np.empty((len(found), *shape), dtype)
@@ -63,15 +71,27 @@ def load_folder(folder: Path, reading: Reading) -> Task:
             if one.shape != shape:
                 raise TaskError(
                     f"{file}: {one.shape[2]}x{one.shape[1]} pixels, and {first} has {shape[2]}x{shape[1]}; "
-                    "scale the images to one size"
+                    "scale the images to one size, as --set data.size=64 does"
                 )
             x[row] = one
         y = np.array([number for _, number in found], np.int64)
         read[title] = Part(x, y, str(places[title]), str(places[title]))
-    return assemble(folder.resolve().name, read, reading, labels=labels, images=True, notes=notes)
+    return assemble(folder.resolve().name, read, reading, labels=labels, images=True, notes=notes, pixels=common)
 
 
-def _images(folder: Path) -> list[Path]:
+def of_file(file: Path, pixels: str, size: int) -> list[tuple[Path, Array]]:
+    """An image file, or the image files in a folder and below it, in order, each with what `load_folder` makes of it.
+
+    pixels, size: as in Task. Raises TaskError.
+    """
+    files = images_below(file) if file.is_dir() else [file]
+    if not files:
+        raise TaskError(f"{file}: no images in this folder; it reads {', '.join(SUFFIXES)}")
+    shown = as_shown(pixels, size)
+    return [(one, shown(one)) for one in files]
+
+
+def images_below(folder: Path) -> list[Path]:
     """The image files in a folder and below it, in order; what is hidden is no data."""
     return [
         file
@@ -85,7 +105,7 @@ def _images(folder: Path) -> list[Path]:
 def _files(place: Path, labels: list[str]) -> list[tuple[Path, int]]:
     found = []
     for child in sorted(place.iterdir()):
-        if not child.is_dir() or hidden(child.name) or not (files := _images(child)):
+        if not child.is_dir() or hidden(child.name) or not (files := images_below(child)):
             continue
         if child.name not in labels:
             raise TaskError(f"{child}: a class that the train folder has not; it has {', '.join(labels[:10])}")
@@ -126,22 +146,29 @@ def _common(files: Iterable[Path], notes: list[str]) -> str:
     return next(shows for shows in (ALPHA, COLOUR, GREY) if shows in seen)
 
 
-def _as_shown(common: str) -> Callable[[Path], Array]:
-    """What gives an image as (C, H, W)."""
+def as_shown(common: str, size: int = 0) -> Callable[[Path], Array]:
+    """What gives an image as (C, H, W). size: of the square that is cut of its middle and scaled; 0: as it is."""
     mode = {GREY: "L", COLOUR: "RGB", ALPHA: "RGBa"}.get(common)
 
     def pixels(file: Path) -> Array:
-        from PIL import ImageOps
+        from PIL import Image, ImageOps
+
+        def scaled(image: Image.Image) -> Image.Image:
+            return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR) if size else image
 
         with _Opened(file) as image:
             image = ImageOps.exif_transpose(image)
             shown: Array
             if mode is not None:  # to premultiplied alpha there is a way from RGBA alone
-                shown = np.asarray((image.convert("RGBA") if mode == "RGBa" else image).convert(mode), np.uint8)
+                image = (image.convert("RGBA") if mode == "RGBa" else image).convert(mode)
+                shown = np.asarray(scaled(image), np.uint8)
             elif common == GREY16 and image.mode in ("1", "L"):
                 shown = np.asarray(image.convert("L"), np.uint16) * 257
             else:
                 shown = np.asarray(image, {GREY16: np.uint16, WHOLE: np.int32, FLOAT: np.float32}[common])
+        if mode is None and size:  # Pillow scales the deeper ones as floating-point numbers alone
+            deep = np.asarray(scaled(Image.fromarray(shown.astype(np.float32))))
+            shown = deep if common == FLOAT else np.rint(deep).astype(shown.dtype)
         return shown[None] if shown.ndim == 2 else shown.transpose(2, 0, 1)
 
     return pixels

@@ -1,0 +1,47 @@
+"""Examples as a batch of tensors; needs torch alone, and stands in model.py as it is."""
+
+from typing import Any
+
+import torch
+
+
+def batch(examples: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    """Examples as a tensor (B, *shape): of an array, a tensor, a DataFrame of numbers, or a list with one of each.
+
+    Images (C, H, W) may have their channels last, and those of one channel none; so may series (S, D) of one dimension.
+    In a series, a missing value (NaN) and what lacks at the end of a short one are the mean of its own dimension.
+    Raises ValueError for examples of another shape, and for a value that is no finite number, with its row from 0.
+    """
+    if hasattr(examples, "to_numpy"):
+        examples = examples.to_numpy().copy()  # what pandas gives is not to be written to, of which torch warns
+    if isinstance(examples, list | tuple):
+        parts = [_whole(torch.as_tensor(one)[None], shape) for one in examples]
+    else:
+        parts = [_whole(torch.as_tensor(examples), shape)]
+    for row, part in enumerate(parts):
+        if tuple(part.shape[1:]) != tuple(shape):
+            which = f"row {row}: an example" if len(parts) > 1 else "examples"
+            raise ValueError(f"{which} of shape {tuple(part.shape[1:])}; the network takes {tuple(shape)}, batch first")
+    x = torch.cat(parts) if len(parts) > 1 else parts[0] if parts else torch.zeros(0, *shape)
+    if x.is_floating_point() and not (finite := x.isfinite().flatten(1).all(1)).all():
+        raise ValueError(f"row {int((~finite).int().argmax())}: a value is not a finite number")
+    return x
+
+
+def _whole(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """A batch with the axes in their places, and series with all of their steps."""
+    if len(shape) == 3 and tuple(x.shape[1:]) == (*shape[1:], shape[0]) != tuple(shape):
+        return x.permute(0, 3, 1, 2)
+    if len(shape) == 3 and shape[0] == 1 and tuple(x.shape[1:]) == tuple(shape[1:]):
+        return x[:, None]
+    if len(shape) != 2:
+        return x
+    if x.ndim == 2 and shape[1] == 1:
+        x = x[..., None]
+    if x.ndim != 3 or x.shape[1] > shape[0]:
+        return x
+    if x.is_floating_point() or x.shape[1] < shape[0]:
+        x = x if x.is_floating_point() else x.double()
+        mean = x.nanmean(1, keepdim=True)
+        x = torch.cat([torch.where(x.isnan(), mean, x), mean.expand(-1, shape[0] - x.shape[1], -1)], 1)
+    return x

@@ -1,0 +1,71 @@
+"""What a network is given: examples as people hold them become one batch, or an error that names the row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from evosearch.tasks.batch import batch
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (5, 3, 4, 6)).astype(np.uint8)
+SERIES = np.random.default_rng(0).normal(size=(4, 7, 2))
+GREY, ROWS, LINE = IMAGES[:, :1], IMAGES[:, 0, 0].astype(float), SERIES[:, :, :1]
+
+
+@pytest.mark.parametrize(
+    ("examples", "expected"),
+    [
+        (IMAGES, IMAGES),
+        (torch.from_numpy(IMAGES), IMAGES),
+        (IMAGES.transpose(0, 2, 3, 1), IMAGES),
+        (list(IMAGES.transpose(0, 2, 3, 1)), IMAGES),
+        (tuple(IMAGES), IMAGES),
+        (GREY[:, 0], GREY),
+        (list(GREY[:, 0]), GREY),
+        (GREY.transpose(0, 2, 3, 1), GREY),
+        (LINE[:, :, 0], LINE),
+        (list(LINE[:, :, 0]), LINE),
+        (SERIES, SERIES),
+        (ROWS, ROWS),
+        (ROWS.tolist(), ROWS),
+        (pd.DataFrame(ROWS), ROWS),
+    ],
+)
+def test_the_same_examples_however_they_lie(examples: Any, expected: np.ndarray[Any, Any]) -> None:
+    np.testing.assert_array_equal(batch(examples, expected.shape[1:]).numpy(), expected)
+
+
+def test_a_series_that_lacks_values_has_its_mean_there() -> None:
+    """As the reader of .ts files fills them, whatever else is in the batch."""
+    gap = SERIES[0].copy()
+    gap[2, 1] = np.nan
+    found = batch([gap, SERIES[1, :5], SERIES[2]], (7, 2)).numpy()
+    expected = [pd.DataFrame(one).reindex(range(7)) for one in (gap, SERIES[1, :5], SERIES[2])]
+    np.testing.assert_allclose(found, [one.fillna(one.mean()) for one in expected])
+    np.testing.assert_allclose(batch(SERIES[:, :5], (7, 2))[:, 6], SERIES[:, :5].mean(1))
+    assert batch([[1, 2]], (3, 1)).flatten().tolist() == [1, 2, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("examples", "shape", "said"),
+    [
+        (np.array([[1.0, 2.0], [np.nan, 1.0]]), (2,), "row 1: a value is not a finite number"),
+        ([[1.0, 2.0], [np.inf, 1.0]], (2,), "row 1: a value is not a finite number"),
+        (np.full((2, 7, 2), np.nan), (7, 2), "row 0: a value is not a finite number"),
+        (np.zeros(3), (3,), r"examples of shape \(\); the network takes \(3,\), batch first"),
+        (IMAGES[:, :, :3], (3, 4, 6), r"examples of shape \(3, 3, 6\); the network takes \(3, 4, 6\)"),
+        ([IMAGES[0], IMAGES[1, :, :2]], (3, 4, 6), r"row 1: an example of shape \(3, 2, 6\)"),
+        (np.zeros((2, 9, 2)), (7, 2), r"examples of shape \(9, 2\)"),
+    ],
+)
+def test_what_a_network_cannot_take_is_said(examples: Any, shape: tuple[int, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        batch(examples, shape)
+
+
+def test_no_examples_are_an_empty_batch() -> None:
+    assert batch([], (3, 4, 6)).shape == (0, 3, 4, 6)
