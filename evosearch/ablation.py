@@ -68,17 +68,23 @@ class Effect:
 def arms(config: Config) -> dict[str, Config]:
     """The search as it is, without each of the parts that it has, and at random."""
     search = config.search
-    plain: dict[str, Any] = {"screen": 1, "learn": 0}
+    unscreened: dict[str, Any] = {"screen": 1, "proxies": ()}
     without: dict[str, dict[str, Any]] = {WHOLE: {}}
     if search.policy != "uniform" or search.learn:
         without["no learner"] = {"policy": "uniform", "learn": 0}
     if search.screen > 1:
-        without["no screening"] = {"screen": 1}
+        without["no screening"] = unscreened
     if search.crossover > 0:
         without["no crossover"] = {"crossover": 0.0}
-    found = {name: config.model_copy(update={"search": replace(search, **less)}) for name, less in without.items()}
-    at_random = {"search": replace(search, strategy="random", **plain), "strategy": {}}
-    return {**found, RANDOM: config.model_copy(update=at_random)} if search.strategy != "random" else found
+    found = {name: _changed(config, less) for name, less in without.items()}
+    at_random = _changed(config, {"strategy": "random", **unscreened, "learn": 0}).model_copy(update={"strategy": {}})
+    return {**found, RANDOM: at_random} if search.strategy != "random" else found
+
+
+def _changed(config: Config, less: Mapping[str, Any]) -> Config:
+    """The configuration with other keys of [search]; other runs are learned from only where drafts are screened."""
+    search = replace(config.search, **less)
+    return config.model_copy(update={"search": search, "learn_from": config.learn_from if search.screen > 1 else ()})
 
 
 def ablate(folder: Path, path: Path | None, overrides: Mapping[str, Any], seeds: int, watch: Watch) -> Iterator[Row]:

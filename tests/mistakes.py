@@ -549,6 +549,10 @@ COMMANDS = [
         at=both(bits, words),
     ),
     usage(
+        "run --grammar tiny_cnn --task digits --set search.proxies=['naswot']",
+        "search.proxies is for the surrogate that screens; say how many drafts: search.screen = 20",
+    ),
+    usage(
         "run --grammar bits.lark --task table:bits.csv --learn-from runs/words --set search.screen=4 "
         "--set search.objectives=['-fitness']",
         "learn_from: ",
@@ -1157,6 +1161,12 @@ RUNS = [
     failed("why first 1", "2 keys begin with '1'", at=made_up("first", "o" * 17)),
     usage("pareto first --against watts", "re:--against watts: there are accuracy, .*params", at=made_up("first")),
     failed("show first", "the run's grammar is gone; say which it was: --grammar", at=without_grammar("first")),
+    failed(
+        "run --grammar bits.lark --task failing:f --set workers.pool=inline --time 0.01s --quiet",
+        "the time was over before any candidate had a score; give it more: evolve resume runs/bits-f --time 10m",
+        leaves=True,
+        at=both(bits, write("failing.py", "def f(text, derivation, seed):\n    return 1 / 0\n")),
+    ),
     failed(
         "run --grammar bits.lark --task failing:f --set workers.pool=inline --budget 3 --quiet",
         "none of 3 candidates succeeded (3 crashed)",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,10 @@ def test_the_arms_are_the_parts_that_a_search_has() -> None:
     assert differing["no screening"] == {"search.screen"}
     assert differing["no crossover"] == {"search.crossover"}
     assert differing[RANDOM] == {"search.strategy", "search.screen", "search.learn"}
+    more = usual.model_copy(update={"learn_from": ("another",), "search": replace(usual.search, proxies=("naswot",))})
+    for name, one in ablation.arms(more).items():
+        screens = one.search.screen > 1
+        assert (bool(one.learn_from), bool(one.search.proxies)) == (screens, screens), name
     plain = config.load(None, {"search.policy": "uniform", "search.crossover": 0, "search.strategy": "random"})
     assert list(ablation.arms(plain)) == [WHOLE]
 

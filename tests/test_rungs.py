@@ -94,6 +94,19 @@ def test_the_same_search_in_any_order_and_restored(words: Space, more: dict[str,
     assert run_out(Search(words, settings(**more), operators.find()), value, order=2, restoring=True) == plain
 
 
+def test_local_search_compares_figures_of_one_rung(words: Space) -> None:
+    """A longer evaluation's figure, far smaller here, is no mutant's."""
+    search = Search(words, settings(strategy="local", lookahead=0), operators.find())
+    promoted = 0
+    while (proposal := search.ask()) is not None:
+        held = list(search.population)
+        search.tell(proposal.number, value(proposal))
+        if proposal.fidelity > RUNGS[0]:
+            promoted += 1
+            assert list(search.population) == held
+    assert promoted > 10
+
+
 def test_each_key_is_in_the_population_once_as_it_was_evaluated_furthest(words: Space) -> None:
     search = Search(words, settings(strategy="aging", population=8), operators.find())
     promoted = 0

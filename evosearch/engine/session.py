@@ -477,6 +477,11 @@ class Session:
     def _finish(self) -> Summary:
         finalists = self._finalists()
         if not finalists:
+            if not self.search.evaluated:
+                raise RunError(
+                    f"{self.run.folder}: the time was over before any candidate had a score; "
+                    f"give it more: evolve resume {_near(self.run.folder)} --time 10m"
+                )
             kinds = ", ".join(f"{count} {status}" for status, count in sorted(self.failures.items()))
             raise RunError(
                 f"{self.run.folder}: none of {self.search.evaluated} candidates succeeded ({kinds}); "

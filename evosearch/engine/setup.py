@@ -154,7 +154,7 @@ class Setup:
     def features(self) -> Measured | None:
         """What the surrogate sees where the search names proxies; None where it sees what it sees of any grammar."""
         names = self.config.search.proxies
-        if not names or self.config.search.screen == 1:
+        if not names:
             return None
         seen = {name: self.operators.get("proxy", name) for name in names}
         return Measured(self.space, seen, self.task, self.config.recipe)
@@ -236,6 +236,8 @@ def prepare(
             raise ArchitectureError(f"seed {name}: {error}") from None
     if config.learn_from and config.search.screen == 1:
         raise ConfigError("learn_from is for the surrogate that screens; say how many drafts: search.screen = 20")
+    if config.search.proxies and config.search.screen == 1:
+        raise ConfigError("search.proxies is for the surrogate that screens; say how many drafts: search.screen = 20")
     known = gathered(config.learn_from, space, objectives) if prior is None else read_prior(prior, space)
     return Setup(config, read, file, space, task, own, seeds, texts, objectives, rule, prior=known)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from evosearch.search.evolution import Evolution
+from evosearch.search.rungs import PROMOTE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,8 @@ class Local(Evolution):
 
     def fold(self, evaluated: Evaluated, rng: np.random.Generator) -> None:
         found, start = evaluated.individual, not evaluated.proposal.parents
+        if evaluated.proposal.operator == PROMOTE:
+            return  # of a longer evaluation: its figures are no mutant's
         if not self.population:
             if found is not None and start:  # mutants of the one that was given up may still come in
                 self.population = [found]
