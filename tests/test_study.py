@@ -274,6 +274,17 @@ def test_asked_and_told_a_study_finds_what_a_run_finds(tmp_path: Path) -> None:
     assert engine.verify(study.folder) == []
 
 
+def test_others_evaluate_by_rungs(tmp_path: Path) -> None:
+    """Whoever evaluates is told the share that is wanted: a short one for all, a whole one for the best."""
+    search = {"rungs": [0.25], "eta": 2, "budget": 12, "lookahead": 0}
+    shares: dict[str, list[float]] = {}
+    with Study(input="none", grammar=language(tmp_path), folder=tmp_path / "a", search=search) as study:
+        while (trial := study.ask()) is not None:
+            shares.setdefault(trial.key, []).append(trial.fidelity)
+            study.tell(trial, trial.text.count("a"))
+    assert {tuple(asked) for asked in shares.values()} == {(0.25,), (0.25, 1.0)}
+
+
 def test_networks_are_asked_for_at_an_input_shape(tmp_path: Path) -> None:
     with Study(grammar="tiny_cnn", input=(3, 16, 16), folder=tmp_path / "a", search={"lookahead": 2}) as study:
         first, second, third = (study.ask() for _ in range(3))

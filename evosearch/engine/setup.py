@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evosearch import given, logs, paths, plugins, tasks, workers
 from evosearch import grammar as language
-from evosearch import logs, paths, plugins, tasks, workers
 from evosearch.auto import fitting
 from evosearch.engine.measuring import Measured
 from evosearch.engine.prior import gathered
@@ -287,7 +287,7 @@ def _check_words(space: Space, task: Task, config: Config) -> None:
 def _check_rungs(task: AnyTask, config: Config) -> None:
     """Raise ConfigError where the search's rungs are no shares of an evaluation of this task."""
     rungs = config.search.rungs
-    if not rungs or config.evaluator:
+    if not rungs or config.evaluator or given.elsewhere(config.task):
         return
     if not isinstance(task, Task):
         missing = [share for share in rungs if share not in getattr(task, "fidelities", ())]
