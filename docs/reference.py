@@ -114,7 +114,8 @@ def settings() -> str:
 
 
 ABOUT = {
-    "strategy": "What the file of the strategy says, `operators/strategy/NAME.py`; bundled ones have none.\n",
+    "strategy": "What the file of the strategy says, `operators/strategy/NAME.py`; of those bundled local, netadapt, "
+    "predictor and walk have some.\n",
     "final": "The keys of [recipe]. What is not said here is as in [recipe], with four times the epochs.\n",
 }
 

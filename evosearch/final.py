@@ -23,7 +23,7 @@ from evosearch.errors import RunChanged, RunCorrupt, RunError, ShapeError, Usage
 from evosearch.formats import Original
 from evosearch.layers import show
 from evosearch.moments import mean
-from evosearch.results import Final, Finished, files, model_in
+from evosearch.results import Final, Finished, files, model_in, temperature_in
 from evosearch.space import space_of
 from evosearch.store.disk import Disk, refusal
 from evosearch.store.run import JOURNAL_FILE, Run
@@ -226,7 +226,7 @@ def restore(at: Stored, found: Subject) -> Original:
     except (OSError, SafetensorError, RuntimeError) as error:  # load_state_dict raises a bare RuntimeError
         reason = str(error).splitlines()[0]
         raise RunCorrupt(f"{path}: not the weights of {found.architecture.key}: {reason}") from error
-    return Original(model, module.eval(), found.task)
+    return Original(model, module.eval(), found.task, temperature_in(at.files))
 
 
 def fresh(found: Subject) -> Original:

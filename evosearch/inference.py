@@ -26,6 +26,7 @@ from evosearch.tasks.cells import read
 from evosearch.tasks.encode import RowError, encode
 from evosearch.tasks.kinds import Kinds
 from evosearch.tasks.series import examples as series_examples
+from evosearch.tasks.source import TEMPERATURE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -137,7 +138,7 @@ class Predictor:
         with torch.no_grad():
             out = torch.cat([self.network(torch.as_tensor((part - mean) / std).float()) for part in parts])
         labels = list(self.description["labels"])
-        names: dict[str, Any] = {"LABELS": labels, "out": out}
+        names: dict[str, Any] = {"LABELS": labels, "out": out, TEMPERATURE: self.description.get("temperature", 1.0)}
         constants = self.description.get("constants", CONSTANTS)
         names |= {name.upper(): torch.tensor(self.description[name]) for name in constants if name in self.description}
         answers = {one.name: one.source.format(out="out") for one in self.kind.answers}
@@ -169,7 +170,7 @@ def load(folder: Path, layers: Sequence[Path | str] = (), operators: Sequence[Pa
     """
     network = results.load(folder, layers, operators)
     run = folder.parent if folder.name == "best" else folder
-    file = run / "best" / "data.json"
+    file = run / "best" / results.DATA_FILE
     if not file.is_file():
         raise RunError(f"{file} is not there: the run is older than it; `evolve train {run}` writes the network anew")
     description = json.loads(file.read_text(encoding="utf-8"))

@@ -4,7 +4,8 @@ The typed trees of parent and child are aligned from the root down. Equal layers
 changed copies what overlaps, and what it takes in beyond that begins at zero; a new residual begins as the identity.
 So a child computes what its parent does wherever that can be had: with a residual more (as in fixup and ReZero
 initialisations), with more channels (the exact case of network morphisms, Wei et al. 2016: the new channels are read
-with weight zero), with larger kernels (zero around the old one).
+with weight zero), with larger kernels (zero around the old one), with a part that is computed twice and summed, the
+weights of whose last layers are half.
 
 Sources: Net2Net (Chen, Goodfellow and Shlens 2016); EAS (Cai et al. 2018); network morphism (Wei et al. 2016).
 """
@@ -76,10 +77,10 @@ def inherit(parent: Architecture, weights: Weights, child: Architecture, fresh: 
             if isinstance(action, _Narrowed):
                 weights = _by_importance(action, weights)
                 continue
-            if isinstance(action, _Zeroed):
+            if isinstance(action, _Scaled):
                 for name in _tensors(action.use, found):
                     if found[name].is_floating_point():
-                        found[name] = _nothing(name, found[name])
+                        found[name] = _scaled(name, found[name], action.factor)
                 continue
             for old, new in _pairs(action, weights, found):
                 found[new], overlap = _overlap(weights[old], found[new], action.blocks)
@@ -91,10 +92,17 @@ def preserves(parent: Architecture, child: Architecture) -> bool:
     """Whether a child with its parent's weights surely computes what the parent does: no weight is looked at.
 
     So it is where layers of the parent have more channels or larger kernels, which nothing but layers of one channel
-    each lies behind before all channels are read by weights, and where residuals came in that begin as the identity.
+    each lies behind before all channels are read by weights, where residuals came in that begin as the identity, and
+    where a part is computed twice at half of its weights.
     """
     with deep_recursion(parent.derivation.depth + child.derivation.depth):
-        return parent.input == child.input and _keeps(_line(parent), _line(child))
+        before, after, halved = _line(parent), _line(child), list[Use]()
+        if parent.input != child.input or not _keeps(before, after, halved):
+            return False
+        if not halved:
+            return True
+        scaled = {id(action.use) for action in _aligned(before, after) if isinstance(action, _Scaled) and action.factor}
+        return scaled == {id(use) for use in halved}
 
 
 # --- places ---------------------------------------------------------------------------------------------------------
@@ -138,10 +146,11 @@ class _Pair(NamedTuple):
     blocks: int
 
 
-class _Zeroed(NamedTuple):
-    """A use whose weights begin at zero."""
+class _Scaled(NamedTuple):
+    """A use whose weights begin at a share of what they are otherwise: at zero, or at half."""
 
     use: Use
+    factor: float
 
 
 class _Narrowed(NamedTuple):
@@ -152,7 +161,7 @@ class _Narrowed(NamedTuple):
     reader: Use
 
 
-Action: TypeAlias = "_Pair | _Zeroed | _Narrowed"
+Action: TypeAlias = "_Pair | _Scaled | _Narrowed"
 
 
 def _aligned(parent: Sequence[Use], child: Sequence[Use]) -> Iterator[Action]:
@@ -215,16 +224,22 @@ def _alike(parent: Use, child: Use, blocks: int) -> Iterator[Action]:
 
 
 def _added_to(child: Use, parents: Sequence[Use]) -> Iterator[Action]:
-    """A layer that the parent has not: one put around what the parent has, or a residual of its own."""
+    """A layer that the parent has not: what the parent has several times, or one put around it, or a residual."""
+    ends = _multiple(child, parents)
+    if ends:
+        for part, end in zip(child.parts, ends, strict=True):
+            yield from _aligned(parents, part.series)
+            yield _Scaled(end, 1 / len(ends))
+        return
     for part in child.parts:
         series = part.series
         if parents and any(use.signature == parents[0].signature for use in series):
             yield from _aligned(parents, series)
             return
     added = _added(child)
-    ends = [end for end in map(_last, added or ()) if end is not None]
-    if added is not None and len(ends) == len(added):
-        yield from map(_Zeroed, ends)
+    last = [end for end in map(_last, added or ()) if end is not None]
+    if added is not None and len(last) == len(added):
+        yield from (_Scaled(end, 0.0) for end in last)
 
 
 def _added(use: Use) -> list[Use] | None:
@@ -234,6 +249,33 @@ def _added(use: Use) -> list[Use] | None:
     if use.node.layer.inside(use.node.inputs) is not None:
         return _added(use.parts[0])
     return [use.parts[index] for index in residuals.added(use.node)] if len(use.parts) == len(use.node.parts) else None
+
+
+def _multiple(use: Use, parents: Sequence[Use]) -> list[Use]:
+    """Of a sum whose parts are each what the parent has in its place: the layer of each part whose weights scale what
+    comes of it. Empty where it is none.
+    """
+    wanted = [(one.signature, one.node.inputs) for one in parents]
+    alike = any(type(one.node.layer) is type(use.node.layer) for one in parents)  # it would be taken for that one
+    if not wanted or alike or len(use.parts) < 2 or not residuals.is_multiple(use.node, len(use.parts)):
+        return []
+    if any([(one.signature, one.node.inputs) for one in part.series] != wanted for part in use.parts):
+        return []
+    ends = [end for end in map(_scaling, use.parts) if end is not None]
+    return ends if len(ends) == len(use.parts) else []
+
+
+def _scaling(use: Use) -> Use | None:
+    """The leaf of whose weights a share makes that share of the use's output; None where there is none."""
+    for one in reversed(use.series):
+        layer = _layer(one)
+        if layer.inside(one.node.inputs) is not None or not isinstance(layer, Leaf):
+            return None
+        if one.node.cost.params:
+            return one if layer.scales else None
+        if not layer.homogeneous:
+            return None
+    return None
 
 
 def _last(use: Use) -> Use | None:
@@ -251,31 +293,40 @@ def _last(use: Use) -> Use | None:
     return None
 
 
-def _keeps(parent: Sequence[Use], child: Sequence[Use]) -> bool:
-    """Whether a series computes what the parent's does, on equal inputs, and ends with as many channels."""
+def _keeps(parent: Sequence[Use], child: Sequence[Use], halved: list[Use]) -> bool:
+    """Whether a series computes what the parent's does, on equal inputs, and ends with as many channels.
+
+    halved: gets the layers that have to begin with a share of their weights for it.
+    """
     waiting = list(parent)
     grown = False  # whether there are channels, behind the parent's own, that the parent has not
     for use in child:
         old = waiting[0] if waiting else None
         if old is not None and type(use.node.layer) is type(old.node.layer):
-            after = _grown(old, use, grown)
+            after = _grown(old, use, grown, halved)
             if after is not None:
                 grown = after
                 del waiting[0]
                 continue
+        size = len(use.parts[0].series) if use.parts else 0
+        ends = [] if grown else _multiple(use, waiting[:size])
+        if ends:
+            halved += ends
+            del waiting[:size]
+            continue
         added = _added(use)
         if grown or not added or any(_last(one) is None for one in added):
             return False
     return not waiting and not grown
 
 
-def _grown(old: Use, new: Use, grown: bool) -> bool | None:
+def _grown(old: Use, new: Use, grown: bool, halved: list[Use]) -> bool | None:
     """Whether there are channels that the parent has not behind a layer as before it; None where it keeps nothing."""
     before, after = _layer(old), _layer(new)
     if not (isinstance(before, Leaf) and isinstance(after, Leaf)) or after.inside(new.node.inputs) is not None:
         same = old.node.layer == new.node.layer and not grown and len(old.parts) == len(new.parts)
         pairs = zip(old.parts, new.parts, strict=True) if same else ()
-        return False if same and all(_keeps(a.series, b.series) for a, b in pairs) else None
+        return False if same and all(_keeps(a.series, b.series, halved) for a, b in pairs) else None
     if before == after and not grown:
         return False
     if after.channelwise(new.node.inputs) and after.grows(before):
@@ -345,9 +396,9 @@ def _by_importance(narrowed: _Narrowed, weights: Weights) -> dict[str, Tensor]:
     return found
 
 
-def _nothing(name: str, value: Tensor) -> Tensor:
-    """Zero, but for the statistics of a norm."""
-    return value if name.endswith(("running_mean", "running_var")) else value.new_zeros(value.shape)
+def _scaled(name: str, value: Tensor, factor: float) -> Tensor:
+    """A share of the value; the statistics of a norm stay."""
+    return value if name.endswith(("running_mean", "running_var")) else value * factor
 
 
 def _overlap(old: Tensor, fresh: Tensor, blocks: int) -> tuple[Tensor, int]:

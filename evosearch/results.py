@@ -20,13 +20,13 @@ from evosearch import network, plugins
 from evosearch.ensemble import Ensemble
 from evosearch.errors import ExportError, RunChanged, RunCorrupt, RunError, StorageError, UsageError
 from evosearch.evaluation.fit import final_train
-from evosearch.evaluation.rules import built
+from evosearch.evaluation.rules import built, load_plain
 from evosearch.paths import own_code, read_arch
 from evosearch.space import HEADS, recorded_space
 from evosearch.store.run import Run
 from evosearch.tasks.baseline import linear_baseline
 from evosearch.tasks.kinds import BUNDLED, Kinds
-from evosearch.tasks.source import answer_source
+from evosearch.tasks.source import answer_source, tempered
 from evosearch.text import restored
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from evosearch.plugins import Operators
     from evosearch.tasks import Task
 
-MEMBERS_FILE = "ensemble.json"
+MEMBERS_FILE, DATA_FILE = "ensemble.json", "data.json"
 LOADING = '''
 
 def load(weights=None):
@@ -93,7 +93,7 @@ class Final:
         def made() -> nn.Module:
             fresh = built(architecture, recipe)
             if weights is not None:
-                fresh.load_state_dict(weights)
+                load_plain(fresh, weights)
             return fresh
 
         threads = torch.get_num_threads()
@@ -153,15 +153,16 @@ def files(finished: Finished, task: Task, more: Mapping[str, Any]) -> dict[str, 
     from safetensors.torch import save
 
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in finished.network.state_dict().items()}
+    temperature = float(finished.metrics.get("held_out", {}).get("temperature", 1.0))
     try:
-        source = model_source(finished.architecture, task)
+        source = model_source(finished.architecture, task, temperature)
     except ExportError as error:
         source = f"raise ImportError({f'{error}; or use evosearch.load'!r})\n"
     return {
         "architecture.arch": finished.architecture.text + "\n",
         "model.py": source,
         "weights.safetensors": save(state),
-        "data.json": json.dumps(task.description(), indent=2) + "\n",
+        DATA_FILE: json.dumps(described(task, temperature), indent=2) + "\n",
         "metrics.json": json.dumps({**finished.metrics, **more}, indent=2) + "\n",
         **_members(finished.architecture, task),
     }
@@ -196,9 +197,28 @@ def model_in(folder: Path, space: Space, text: str, kinds: Kinds = BUNDLED) -> A
         raise RunCorrupt(f"{path}: not the members of an ensemble: {error!r}") from error
 
 
-def model_source(architecture: Architecture | Ensemble, task: Task) -> str:
-    """network.source, and below it what makes raw examples its input, its output answers, and loads its weights."""
-    return f"{network.source(architecture)}\n{answer_source(task)}{LOADING}"
+def model_source(architecture: Architecture | Ensemble, task: Task, temperature: float = 1.0) -> str:
+    """network.source, and below it what makes raw examples its input, its output answers, and loads its weights.
+
+    temperature: by which logits are divided where an answer is a probability.
+    """
+    return f"{network.source(architecture)}\n{answer_source(task, temperature)}{LOADING}"
+
+
+def described(task: Task, temperature: float) -> dict[str, Any]:
+    """`Task.description`, with the temperature where an answer of the task's kind asks for it."""
+    return {**task.description(), **({"temperature": temperature} if tempered(task.kind) else {})}
+
+
+def temperature_in(folder: Path) -> float:
+    """That fits the network in a folder; 1 where none was fitted. Raises RunCorrupt."""
+    path = folder / DATA_FILE
+    if not path.is_file():
+        return 1.0
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8")).get("temperature", 1.0))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunCorrupt(f"{path}: not what describes a network's examples: {error!r}") from error
 
 
 def own_layers(run: Run, given: Sequence[Path | str]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from evosearch import given
 from evosearch.study import Study
+from evosearch.tasks.source import TEMPERATURE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -182,7 +183,7 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
 
     def predict_proba(self, X: Any) -> Array:
         """(N, classes): the probability of each of `classes_`."""
-        out = self._outputs(X)
+        out = self._outputs(X) / getattr(self._model, TEMPERATURE, 1.0)  # of a model of before, none was fitted
         exponents = np.exp(out - out.max(1, keepdims=True))
         found: Array = exponents / exponents.sum(1, keepdims=True)
         return found

@@ -370,6 +370,20 @@ def _residual(
     return None
 
 
+def doubled(space: Space, site: Site) -> Iterator[Derivation]:
+    """A site's sub-tree as a sum of itself, in each way the grammar has: every part of the sum is the sub-tree."""
+    assert site.input is not None
+    for alternative, chain in _drawable(space, site.rule):
+        compiled = space.sampler.compiled(alternative)
+        if compiled.endless or compiled.leaf:
+            continue
+        for template in compiled.templates.items:
+            parts = [lift(space, slot, site.derivation) for slot in template.slots]
+            there = [part for part in parts if part is not None]
+            if there and len(there) == len(parts):
+                yield chained(chain, template.skeleton.fill(there))
+
+
 def _adds(template: Template, parts: Sequence[Derivation | None], space: Space, shape: Shape) -> bool:
     there = [part for part in parts if part is not None]
     if len(there) < len(parts):

@@ -526,7 +526,9 @@ COMMANDS = [
     usage("bench table:bits.csv --grammar bits.lark --rungs 0.1,x", "--rungs 0.1,x: say shares", at=bits),
     usage("bench digits --grammar tiny.lark --seeds 1", "digits: a comparison needs a table or a function", at=tiny),
     usage("bench table:bits.csv --grammar tiny.lark --seeds 1", "no input shape is known", at=both(bits, tiny)),
-    usage("bench x --grammar mlp --strategies best", "no strategy named 'best'; there are: aging, local, nsga2"),
+    usage(
+        "bench x --grammar mlp --strategies best", "no strategy named 'best'; there are: aging, local, netadapt, nsga2"
+    ),
     usage(
         "run --grammar bits.lark --task table:bits.csv --set recipe.proxies=['naswot']",
         "proxies are of networks that are trained",
@@ -608,7 +610,7 @@ CONFIGS = [
     usage("run bin.toml", "bin.toml: not UTF-8 text at byte 3", at=write("bin.toml", b"a='\xff'")),
     usage("run odd.toml", "unknown key sedd; did you mean seed", at=write("odd.toml", "sedd = 3")),
     usage("run --set search.budget", "--set search.budget: say KEY=VALUE"),
-    usage("run --strategy best", "search.strategy", "there are: aging, local, nsga2", "'best'"),
+    usage("run --strategy best", "search.strategy", "there are: aging, local, netadapt, nsga2", "'best'"),
     usage("run --log csv", "log csv: there are mlflow, tensorboard, wandb; one of your own is operators/log/csv.py"),
     usage(
         "run --log tensorboard",
@@ -663,8 +665,25 @@ CONFIGS = [
     usage("run --set search.grow=true", "search.grow: there are no rungs to grow"),
     usage("run --set search.rungs=[0.5,0.6] --set recipe.epochs=4", "2, 2, 4 epochs; two rungs are the same"),
     usage(
-        "run --set search.rungs=[0.5] --set recipe.inherit='parent'",
-        "search.rungs and recipe.inherit: one of the two",
+        "run --set search.rungs=[0.5] --set recipe.inherit='parent' --set recipe.shorten='rows'",
+        "search.rungs and recipe.inherit: a training goes on for more epochs",
+    ),
+    usage("run --set recipe.inherit='self'", "recipe.inherit: self: there are no rungs to go on from"),
+    usage(
+        "run --set recipe.rule=distillation --set recipe.teacher=parent",
+        "recipe.teacher: parent: nobody begins with a parent's weights; say recipe.inherit = parent",
+    ),
+    usage("run --strategy netadapt", "search.strategy: netadapt loses little of one objective and lowers another"),
+    usage("refine linear(16) --grammar mlp --latency 3", "--latency 3: say a time with its unit, as in 3ms"),
+    usage(
+        "refine linear(16) --grammar mlp --task points.csv --latency 9s --set workers.device=cpu",
+        "re:--latency 9s: a call takes .* ms as it is; name a shorter time",
+        at=points,
+    ),
+    usage(
+        "refine linear(16) --grammar mlp --task points.csv --latency 0.001us --set workers.device=cpu",
+        "re:--latency 0.001us: with all its layers narrowed a call takes .* ms still; name a longer time",
+        at=points,
     ),
     usage(
         "run --grammar bits.lark --task table:bits.csv --set search.rungs=[0.5]",
@@ -1298,6 +1317,11 @@ TRAINING = [
         patches={"evosearch.formats.onnx.util": NO_MODULE},
     ),
     failed("export first --format pt2", "weights.safetensors: not the weights of", at=exported(torn_weights)),
+    failed(
+        "export first --format pt2",
+        "data.json: not what describes a network's examples",
+        at=exported(lambda at: (at / "runs/first/best/data.json").write_text("[")),
+    ),
     failed(
         "export first --format pt2",
         "weights.safetensors is gone; train the network again",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +17,7 @@ from evosearch.evaluation.fit import train
 from evosearch.evaluation.hardware import HardwareSettings
 from evosearch.evaluation.measures import asked
 from evosearch.evaluation.measures.judged import answered
+from evosearch.tasks.source import answer_source
 from tests.test_training import QUICK, blobs, perceptron
 
 Rows = tuple[np.ndarray, np.ndarray]
@@ -108,6 +112,39 @@ def test_the_temperature_is_what_logits_were_multiplied_by(factor: float) -> Non
     assert figures["temperature"] == found
     assert figures["ece_at_temperature"] < 0.012
     assert factor == 1.0 or figures["ece"] > 0.05
+
+
+def test_probabilities_are_by_the_temperature_and_labels_are_not() -> None:
+    """As model.py gives them: on other rows than it was fitted on the log loss falls by what is lost to being too sure,
+    to that of the probabilities that classes were drawn by.
+    """
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(20_000, 3)) * 1.5
+    e = np.exp(logits)
+    y = (e.cumsum(1) / e.sum(1, keepdims=True) > rng.random((20_000, 1))).argmax(1)
+    fitted, held = np.split(np.arange(20_000), 2)
+    sure = torch.from_numpy(3 * logits[held])
+    task = blobs()
+    task = replace(task, outputs=3, labels=("a", "b", "c"), values=("a", "b", "c"))
+
+    def answers(temperature: float) -> tuple[list[str], np.ndarray]:
+        names: dict[str, Any] = {"torch": torch}
+        exec(answer_source(task, temperature), names)
+        x = np.zeros((len(held), *task.input_shape))
+        return names["predict"](lambda _: sure, x), names["predict_proba"](lambda _: sure, x).numpy()
+
+    plain, tempered = answers(1.0), answers(calibration.temperature(3 * logits[fitted], y[fitted]))
+    assert plain[0] == tempered[0]
+    best = log_loss(y[held], e[held] / e[held].sum(1, keepdims=True))
+    assert log_loss(y[held], plain[1]) > best + 0.3
+    assert log_loss(y[held], tempered[1]) == pytest.approx(best, abs=0.001)
+
+
+def test_few_answers_that_are_all_right_do_not_make_it_sure_of_everything() -> None:
+    """Eight right answers of two classes: as if one of ten were wrong, by Platt's rule; the sign of it is kept."""
+    logits = np.tile([2.0, 0.0], (8, 1))
+    found = calibration.temperature(logits, np.zeros(8, int))
+    assert 1 / (1 + np.exp(-2 / found)) == pytest.approx(9 / 10, abs=1e-3)
 
 
 def test_measures_of_a_trained_network_are_those_of_its_answers() -> None:

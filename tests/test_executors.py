@@ -19,6 +19,7 @@ from evosearch import engine, plugins
 from evosearch.errors import ConfigError, UsageError, WorkerError
 from evosearch.evaluation.evaluators import Spec
 from evosearch.evaluation.hardware import HardwareSettings
+from evosearch.evaluation.lineage import FOLDER
 from evosearch.evaluation.recipe import Recipe
 from evosearch.store.run import Run
 from evosearch.workers import Job, WorkerSettings, executors, parcel
@@ -26,6 +27,7 @@ from evosearch.workers.executor import ExecutorPool, slots
 from tests.chaos.sessions import config as words_config
 from tests.chaos.sessions import words
 from tests.journals import equal_journals
+from tests.test_finishing import settings as small
 from tests.watch import Silent
 
 OPENED: list[Executor] = []
@@ -107,6 +109,19 @@ def test_a_run_resumes_on_another_executor(settings: configuration.Config, tmp_p
     assert equal_journals(Run.open(tmp_path / "here"), Run.open(tmp_path / "there"))
 
 
+def test_weights_pass_on_through_an_executor(tmp_path: Path) -> None:
+    """By their content: the same journal and the same weights as in one process, bit for bit."""
+    inherited = {"recipe__inherit": "parent", "ensemble__members": 1, "search__budget": 10, "search__lookahead": 2}
+    config = small(tmp_path, **inherited, workers__pool="inline")
+    engine.start(config, tmp_path / "here", Silent())
+    engine.start(on(config, f"{__name__}:threads", pool="inline"), tmp_path / "there", Silent())
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert any("inherits" in record for record in Run.open(there).records())
+    assert equal_journals(Run.open(here), Run.open(there))
+    files = {file.name: file.read_bytes() for file in (here / FOLDER).iterdir()}
+    assert {file.name: file.read_bytes() for file in (there / FOLDER).iterdir()} == files
+
+
 def test_an_executor_that_never_answers_ends_the_run(settings: configuration.Config, tmp_path: Path) -> None:
     spec = Spec(grammar=settings.grammar, task=settings.task)
     pool = ExecutorPool(spec, WorkerSettings(device="cpu"), None, Nowhere)
@@ -122,8 +137,6 @@ def test_wrong_executors_are_told(tmp_path: Path) -> None:
         executors.own("os:getpid")()
     with pytest.raises(ConfigError, match="say --workers N"):
         slots(Executor())
-    with pytest.raises(ConfigError, match="weights pass on"):
-        ExecutorPool(Spec("x", "digits", recipe=Recipe(inherit="parent")), WorkerSettings(), None, threads)
 
 
 OWN = """

@@ -27,7 +27,7 @@ from evosearch.cost import Cost
 from evosearch.errors import ExportError, RunChanged, StorageError, UsageError
 from evosearch.evaluation.fit import train
 from evosearch.evaluation.recipe import DIGITS
-from evosearch.formats import FORMATS, TOLERANCE, Original, difference, export, onnx
+from evosearch.formats import FORMATS, FUSED, TOLERANCE, Original, difference, export, onnx
 from evosearch.layers.base import Leaf, Shape
 from evosearch.layers.library.combinators import Sequential
 from evosearch.layers.library.linear import Linear
@@ -552,10 +552,16 @@ def test_eight_bits_lose_at_most_half_a_point_of_digits(tmp_path: Path) -> None:
         judged[name] = task.judge(y, FORMATS[name].read(original, made[name].path)(x))
     assert judged["onnx"] - judged["onnx-int8"] <= 0.005
     assert made["onnx-int8"].size <= 0.3 * made["onnx"].size
-    assert set(made["onnx-int8"].differences) == {"digits x1", "digits x5"}
+    fused = {f"its numbers in floats, digits x{batch}" for batch in (1, 5)}
+    assert set(made["onnx-int8"].differences) == {"digits x1", "digits x5", *fused}
     import onnx as onnx_package
+    from onnx.reference import ReferenceEvaluator
 
-    said = {one.key: one.value for one in onnx_package.load(made["onnx-int8"].path).metadata_props}
+    model = onnx_package.load(made["onnx-int8"].path)
+    by_the_book = ReferenceEvaluator(model).run(None, {"x": x[:5]})[0]
+    assert difference(FORMATS["onnx-int8"].read(original, made["onnx-int8"].path)(x[:5]), by_the_book) <= FUSED
+    assert not any(one.metadata_props or one.doc_string for one in model.graph.node)
+    said = {one.key: one.value for one in model.metadata_props}
     assert json.loads(said["evosearch"])["architecture"] == one.text
 
 

@@ -20,11 +20,16 @@ from evosearch.engine.setup import prepare
 from evosearch.evaluation.evaluators import evaluator
 from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.evaluation.lineage import FOLDER
+from evosearch.evaluation.recipe import Recipe
+from evosearch.evaluation.rules import built, load_plain, plain_state
 from evosearch.score import Score
 from evosearch.search import Proposal
+from evosearch.search.rungs import PROMOTE
 from evosearch.store.run import Run
+from evosearch.workers import WorkerSettings
 from tests.chaos.sessions import child, killed, session
 from tests.spaces import SHAPES, headed, space
+from tests.test_finishing import points
 from tests.watch import Silent
 
 if TYPE_CHECKING:
@@ -32,8 +37,9 @@ if TYPE_CHECKING:
 
     from evosearch.architecture import Architecture, Space
     from evosearch.grammar.core import Derivation
+    from evosearch.search import Search
 
-PRESERVING = ("deepen", "grow")
+PRESERVING = ("deepen", "duplicate", "grow")
 LARGEST = 1_000_000  # parameters of a parent that is built here
 EXACT = 1e-9
 
@@ -225,6 +231,129 @@ def test_a_candidate_begins_with_the_weights_of_the_one_it_was_made_from(tmp_pat
     assert there < set(scores)
     assert len(there) <= 4 + 3 + 2 + 2  # population, hall of fame, window, and parents that left meanwhile
     evaluated_again(folder, [n for n in children if proposals[n][PARENT] in there], proposals, scores)
+
+
+def test_what_is_kept_of_a_run_is_told_of_a_candidate_and_on_its_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    engine.start(rows(tmp_path, 8, "parent"), folder, Silent())
+    child = next(record for record in Run.open(folder).records() if PARENT in record)
+    assert main(["why", str(folder), child["key"]]) == 0
+    assert "% copied; at first its outputs were at most" in capsys.readouterr().out
+    assert main(["report", str(folder)]) == 0
+    page = (folder / "report.html").read_text()
+    assert "Weights passed on" in page
+
+
+def rows(folder: Path, budget: int, inherit: str, **more: object) -> configuration.Config:
+    """A run on a table of points that takes milliseconds a candidate."""
+    return configuration.load(None, {
+        "task": str(points(folder)), "grammar": "mlp", "search.budget": budget, "search.population": 4,
+        "search.lookahead": 2, "recipe.epochs": 4, "recipe.batch": 64, "recipe.optimizer": "adamw", "recipe.lr": 0.01,
+        "recipe.inherit": inherit, "final.epochs": 1, "ensemble.members": 1, "workers.pool": "inline",
+        "limits.max_params": 5_000, **{name.replace("__", "."): value for name, value in more.items()},
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("inherit", ["self", "parent"])
+def test_who_is_promoted_goes_on_with_its_own_weights(inherit: str, tmp_path: Path) -> None:
+    """For the epochs that it lacks at its new rung, with all of its weights; unless it waited for long: then anew."""
+    folder = tmp_path / "run"
+    config = rungs(tmp_path, inherit, 26)
+    engine.start(config, folder, Silent())
+    assert engine.verify(folder) == []
+    records = list(Run.open(folder).records())
+    proposals = {r["number"]: r for r in records if r["kind"] == "proposal"}
+    scores = {r["number"]: Score.unpack(r) for r in records if r["kind"] == "score" if r["status"] == "ok"}
+    own: dict[int, float] = {}  # epochs that a network itself had
+    promoted, children, anew = 0, 0, 0
+    for number, score in sorted(scores.items()):
+        proposal, metrics = proposals[number], score.metrics
+        parent, share = proposal.get(PARENT), proposal.get("fidelity", 1.0)
+        if parent is None:
+            assert metrics["epochs"] == metrics["lineage_epochs"] == 4 * share
+            own[number] = metrics["epochs"]
+            anew += proposal["operator"] == PROMOTE
+            continue
+        assert metrics["lineage_epochs"] == scores[parent].metrics["lineage_epochs"] + metrics["epochs"]
+        if proposal["operator"] != PROMOTE:
+            assert (metrics["epochs"], share) == (1, 0.5)
+            own[number] = 1
+            children += 1
+            continue
+        assert (metrics["inherited"], metrics["inherited_difference"]) == (1, 0)
+        own[number] = own[parent] + metrics["epochs"]
+        assert own[number] == (4 if PARENT not in proposals[parent] else 2)
+        promoted += 1
+        assert number - parent <= 4
+    assert promoted > 5
+    assert (children > 3) == (inherit == "parent")
+    assert anew < promoted
+
+
+def rungs(folder: Path, inherit: str, budget: int) -> configuration.Config:
+    return rows(folder, budget, inherit, search__rungs=[0.5], search__eta=2, recipe__inherit_epochs=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inherit", ["self", "parent"])
+def test_rungs_that_go_on_are_the_same_with_more_workers(inherit: str, tmp_path: Path) -> None:
+    config = rungs(tmp_path, inherit, 40)
+    engine.start(config, tmp_path / "one", Silent())
+    workers = WorkerSettings(workers=3, device="cpu")
+    engine.start(config.model_copy(update={"workers": workers}), tmp_path / "three", Silent())
+    assert journal(tmp_path / "three") == journal(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("budget", "population"), [(50, 8), pytest.param(1000, 20, marks=pytest.mark.slow)], ids=["quick", "slow"]
+)
+def test_weights_of_a_run_take_no_more_than_twice_its_population_s(
+    budget: int, population: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whenever those that nobody needs were removed: of 1,000 candidates under 40 are left with a population of 20."""
+    folder = tmp_path / "run"
+    left: list[int] = []
+    written: set[str] = set()
+    collect = Lineages.collect
+
+    def watched(self: Lineages, search: Search) -> None:
+        written.update(file.name for file in (folder / FOLDER).iterdir())
+        collect(self, search)
+        left.append(len(list((folder / FOLDER).iterdir())))
+
+    monkeypatch.setattr(Lineages, "collect", watched)
+    more = {"recipe__epochs": 1, "recipe__inherit_epochs": 1, "search__hall_of_fame": population // 2}
+    more |= {"search__population": population, "search__lookahead": 8 if population > 8 else 2}
+    engine.start(rows(tmp_path, budget, "parent", **more), folder, Silent())
+    assert len(written) > budget * 0.8
+    assert max(left) < 2 * population
+
+
+def test_segments_with_losses_of_their_own_begin_with_a_parent_s_weights() -> None:
+    """Mono-Forward's names are not the plain network's: a child of equal layers computes what the parent does."""
+    one = read("linear(16);relu;linear(32);relu", (8,), "mlp")
+    _, state = weights(one, 0)
+    made = built(one, Recipe(rule="mono_forward")).double().eval()
+    taken = inherit.inherit(one, state, one, plain_state(made))
+    load_plain(made, taken.weights)
+    assert taken.copied == taken.of
+    x = torch.randn(4, 8, dtype=torch.double)
+    plain, _ = weights(one, 0)
+    with torch.no_grad():
+        assert torch.equal(made(x), plain(x))
+
+
+@pytest.mark.parametrize("rule", ["mono_forward", "distillation"])
+def test_rules_learn_from_and_with_a_parent_s_weights(rule: str, tmp_path: Path) -> None:
+    """A run of each; with distillation its children learn what their parents answer, which changes what they become."""
+    config = rows(tmp_path, 10, "parent", recipe__rule=rule, recipe__teacher="parent" if rule == "distillation" else "")
+    engine.start(config, tmp_path / "run", Silent())
+    records = list(Run.open(tmp_path / "run").records())
+    children = {record["number"] for record in records if PARENT in record}
+    assert children
+    assert {r["status"] for r in records if r["kind"] == "score" and r["number"] in children} == {"ok"}
 
 
 def evaluated_again(

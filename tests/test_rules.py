@@ -52,6 +52,25 @@ def same(one: nn.Module, two: nn.Module) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_a_parent_teaches_as_a_file_does(tmp_path: Path) -> None:
+    """The loss with a parent is that with the same network as a program; without one it is the task's alone."""
+    recipe = replace(QUICK, rule="distillation", teacher="parent", inherit="parent")
+    parent, module = network.build(architecture(BODY)).eval(), network.build(architecture(BODY))
+    file = tmp_path / "teacher.pt2"
+    shapes = ({0: torch.export.Dim("batch")},)
+    torch.export.save(torch.export.export(parent, (torch.zeros(3, 4),), dynamic_shapes=shapes), file)
+    x, y = torch.randn(20, 4), torch.randint(2, (20,))
+
+    def loss(recipe: Recipe, taught: nn.Module | None) -> torch.Tensor:
+        made = named(recipe.rule)(module, Learning(blobs(), recipe, "cpu", torch.float32, taught))
+        return made.loss(x, y)
+
+    by_file = replace(recipe, teacher=str(file))
+    torch.testing.assert_close(loss(recipe, parent), loss(by_file, None))
+    assert loss(recipe, None) == loss(replace(QUICK), None)
+    assert loss(recipe, parent) != loss(recipe, None)
+
+
 def test_the_rules_there_are() -> None:
     assert bundled() == ("backprop", "distillation", "gradient_noise", "guidance", "mono_forward")
     with pytest.raises(ConfigError, match=r"recipe\.rule: no rule 'backprob'; did you mean backprop"):

@@ -466,5 +466,5 @@ def test_gamma_credits_each_choice_once(expressions: Space, bundled: operators.O
 def test_a_strategy_that_is_not_there_is_refused_with_those_that_are(
     expressions: Space, bundled: operators.Operators
 ) -> None:
-    with pytest.raises(ConfigError, match="no strategy named 'nosuch'; there are: aging, local, nsga2"):
+    with pytest.raises(ConfigError, match="no strategy named 'nosuch'; there are: aging, local, netadapt, nsga2"):
         Search(expressions, SearchSettings(strategy="nosuch"), bundled)

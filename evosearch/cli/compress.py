@@ -1,4 +1,4 @@
-"""The command that makes a network smaller: compress."""
+"""The commands that make a network smaller or faster: compress, refine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ PANEL = "Results"
 
 
 def register(app: typer.Typer) -> None:
-    app.command(cls=Command, rich_help_panel=PANEL)(compress)
+    for command in (compress, refine):
+        app.command(cls=Command, rich_help_panel=PANEL)(command)
 
 
 def compress(
@@ -42,6 +43,12 @@ def compress(
     ] = None,
     layers: LayersOption = None,
     operators: OperatorsOption = None,
+    against: Annotated[
+        str, typer.Option(metavar="NAME", help="What is to be small: params, flops, latency, memory.")
+    ] = "params",
+    distil: Annotated[
+        bool, typer.Option("--distil", help="Children learn their parents' answers, too: distillation.")
+    ] = False,
     workers: Annotated[int | None, option("N", None, "Processes that evaluate; 0: one for each core.", min=0)] = None,
     name: Annotated[str | None, option("NAME", None, "Of the new run's folder.", default="small-TASK")] = None,
     runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
@@ -69,7 +76,7 @@ def compress(
     changes.update({"search.budget": budget, "time": ""})
     large = subject_of(what, key, grammar, changes, texts(layers), texts(operators))
     text, params = large.architecture.text, large.architecture.cost.params
-    config = compression.compressing(large.config, large.task.metric, params)
+    config = compression.compressing(large.config, large.task.metric, params, against, distil)
     if name is None:
         config = config.model_copy(update={"name": f"small-{Path(large.task.name).stem}"})
     made: list[Path] = []
@@ -84,7 +91,7 @@ def compress(
     (folder,) = made
     found = compression.smallest(folder, lost)
     little = final.subject(large.config, found.text)
-    states, _ = lineage.read(lineage.file_of(folder, found.number))
+    states = lineage.read(lineage.file_of(folder, found.number)).states
     (first,) = final.train(large, 1)
     (anew,), (on,) = final.train(little, 1), final.train(little, 1, states[0])
     final.save(on, folder / "small")
@@ -102,4 +109,90 @@ def compress(
             ("saved", f"{folder}/small"),
         ]
     )
+    return DONE
+
+
+def refine(
+    what: Annotated[
+        str,
+        typer.Argument(metavar="RUN|ARCHITECTURE", help="A run, a text, or an .arch file.", show_default=False),
+    ],
+    latency: Annotated[str, typer.Option(metavar="TIME", help="That a call may take: 3ms, 800us.", show_default=False)],
+    key: KeyArgument = None,
+    table: Annotated[
+        str | None, option("FILE.csv", None, "Latency by layers, of another device.", default="measured here")
+    ] = None,
+    budget: Annotated[int, typer.Option(metavar="N", min=2, help="Candidates to evaluate at most.")] = 200,
+    task: Annotated[
+        str | None, option("TASK", None, "Another task than the run's.", default="the run's, or digits")
+    ] = None,
+    epochs: Annotated[
+        int | None, option("N", None, "After each change.", min=1, default="a third of recipe.epochs")
+    ] = None,
+    grammar: Annotated[
+        str | None, option("GRAMMAR", None, "Of a text or an .arch file.", default="einspace, or the run's")
+    ] = None,
+    layers: LayersOption = None,
+    operators: OperatorsOption = None,
+    name: Annotated[str | None, option("NAME", None, "Of the new run's folder.", default="fast-TASK")] = None,
+    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
+        "runs"
+    ),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set strategy.tries=4."),
+    ] = None,
+    quiet: QuietOption = False,
+) -> int:
+    """Make a network faster: the change that loses least for the time it saves, step by step.
+
+    Each step narrows layers or removes a part, trains for a short time with the weights there are, and measures. The
+    network that takes no longer than TIME is trained on with its weights and tested; it is the new run's best/.
+    """
+    from evosearch import config as configuration
+    from evosearch import final
+    from evosearch.engine import refinement
+    from evosearch.errors import UsageError
+    from evosearch.evaluation.measures import name_of
+    from evosearch.report.reading import read_run
+
+    target = refinement.milliseconds(latency)
+    changes: dict[str, Any] = {"task": task, "hardware.table": table, "recipe.inherit_epochs": epochs, "name": name}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    changes.update(configuration.parse_setting(setting) for setting in settings or ())
+    changes.update({"search.budget": budget, "time": "", "workers.workers": 1})
+    start = subject_of(what, key, grammar, changes, texts(layers), texts(operators))
+    room = refinement.room(start)
+    if target >= room.now:
+        raise UsageError(f"--latency {latency}: a call takes {room.now:.3g} ms as it is; name a shorter time")
+    if target < room.least:
+        raise UsageError(
+            f"--latency {latency}: with all its layers narrowed a call takes {room.least:.3g} ms still; "
+            "name a longer time, or start from another network"
+        )
+    config = refinement.refining(start.config, start.task.metric, target)
+    if name is None:
+        config = config.model_copy(update={"name": f"fast-{Path(start.task.name).stem}"})
+    made: list[Path] = []
+
+    def begin(folder: Path, watch: LiveView | PlainView) -> Summary:
+        made[:] = [folder]
+        return refinement.refine(config, start.architecture.text, folder, watch)
+
+    code = begun(runs, config, name, quiet, False, begin)
+    if code != DONE:
+        return code
+    reading = read_run(made[0])
+    first, found = reading.candidates[0], reading.candidate(reading.metrics["key"])
+    lines = []
+    for label, one in (("start", first), ("refined", found)):
+        taken, value = (one.objectives[name_of(text)] for text in reversed(config.search.objectives))
+        lines.append((label, f"{count(one.cost['params'])} parameters, {taken:.3g} ms, {value:.4f} on held-out rows"))
+    if not config.hardware.table:
+        fast = final.subject(start.config, found.text).architecture
+        again = refinement.compared([start.architecture, fast], config)
+        said = " to ".join(f"{one.median:.3g} ms (interquartile range {one.range:.2g})" for one in again)
+        lines.append(("in turn", said))
+    output.say()
+    output.facts(lines)
     return DONE

@@ -196,6 +196,7 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
             ("came to", _outcome(reading, one) + ("" if quantile is None else f": better than {quantile:.0%} so far")),
             ("evaluated", "" if one.fidelity == 1 else f"{one.fidelity:.3g} of a whole evaluation: not the last rung"),
             ("curve", f"{sparkline(curve)}  {curve[0]:.4f} to {curve[-1]:.4f}, {epochs}" if curve else ""),
+            ("weights", _weights(one)),
             ("cost", f"{one.cost['params']:,} parameters, {one.cost['flops']:,} FLOPs" if one.cost else ""),
             ("limits", ", ".join(f"{name} {limit:,}" for name, limit in reading.limits().items())),
             ("error", one.score["error"] if one.score else ""),
@@ -205,6 +206,18 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
         output.say()
         output.say(log.rstrip())
     return DONE
+
+
+def _weights(one: Candidate) -> str:
+    """What it took over, where weights pass on."""
+    found = (one.score or {}).get("metrics", {})
+    if "lineage_epochs" not in found:
+        return ""
+    whole = f"{found['lineage_epochs']:g} epochs with those before it"
+    if "inherited" not in found:
+        return "its own from the beginning"
+    apart = f"{found['inherited_difference']:.2g} from its parent's on a batch"
+    return f"{found['inherited']:.0%} copied; at first its outputs were at most {apart}; {whole}"
 
 
 def _named(reading: RunReading, one: Candidate) -> str:

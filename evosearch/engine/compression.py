@@ -17,6 +17,7 @@ from evosearch.engine.setup import prepare
 from evosearch.errors import RunError
 from evosearch.evaluation.lineage import file_of
 from evosearch.evaluation.measures import objective
+from evosearch.evaluation.teachers import PARENT
 from evosearch.score import Score
 from evosearch.store.run import Run
 from evosearch.workers import LOCAL
@@ -47,14 +48,15 @@ class Small:
     teacher_value: float
 
 
-def compressing(config: Config, metric: str, params: int) -> Config:
+def compressing(config: Config, metric: str, params: int, against: str = "params", distil: bool = False) -> Config:
     """The configuration of a search that makes a network of `params` parameters smaller. metric: the task's.
 
     Unless it says otherwise, children are trained for as many epochs as the large network: what is cut has to heal.
+    against: the objective that is to become small. distil: children learn their parents' answers, too.
     """
     epochs = config.recipe.inherit_epochs or config.recipe.epochs
     changes = {
-        "search.strategy": "nsga2", "search.objectives": (metric, "-params"), "search.mutations": MUTATIONS,
+        "search.strategy": "nsga2", "search.objectives": (metric, f"-{against}"), "search.mutations": MUTATIONS,
         "search.crossover": 0.0, "search.initialise": "shrunk", "search.initial": 0, "search.population": POPULATION,
         "search.select": "", "search.survive": "", "recipe.inherit": "parent", "recipe.inherit_epochs": epochs,
         "limits.max_params": params, "seeds": (), "strategy": {},
@@ -63,6 +65,7 @@ def compressing(config: Config, metric: str, params: int) -> Config:
         "search.rungs": (), "search.grow": False, "search.replacement": False, "learn_from": (), "evaluator": "",
         "workers.executor": LOCAL,
     }  # fmt: skip
+    changes |= {"recipe.rule": "distillation", "recipe.teacher": PARENT} if distil else {}
     plain = configuration.loads(configuration.dumps(config), "the configuration", changes)
     return plain.model_copy(update={"layers": config.layers, "operators": config.operators})
 
@@ -75,7 +78,8 @@ def compress(config: Config, text: str, folder: Path, watch: Watch) -> Summary:
 
 
 def smallest(folder: Path, lost: float) -> Small:
-    """The smallest candidate of a compressing run whose metric is at most `lost` below the large network's.
+    """The smallest candidate of a compressing run whose metric is at most `lost` below the large network's; smallest by
+    what the run is to make small.
 
     Both as the search measured them, on held-out rows. Only a candidate whose weights were kept is taken: those of the
     front are. Raises RunError where there is none.
@@ -90,13 +94,13 @@ def smallest(folder: Path, lost: float) -> Small:
             scores[record["number"]] = Score.unpack(record)
     if 0 not in scores:
         raise RunError(f"{folder}: the network to start from has no score; `evolve report {folder}` says why")
-    first = objective(run.header["objectives"][0])
+    first, second = map(objective, run.header["objectives"])
     value = {number: first.sign * score.figures[first.name] for number, score in scores.items()}
     there = {number for number in scores if file_of(folder, number).is_file()}
     good = [number for number in sorted(there) if value[number] >= value[0] - lost]
     if not good:
         raise RunError(f"{folder}: no candidate loses as little as {lost:g}; allow more, or a larger --budget")
-    best = min(good, key=lambda number: (scores[number].cost.params, -value[number], number))
+    best = min(good, key=lambda number: (scores[number].figures[second.name], -value[number], number))
     params, large = scores[best].cost.params, scores[0].cost.params
     return Small(best, texts[best], params, first.sign * value[best], large, first.sign * value[0])
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.evaluation.lineage import FOLDER
 from evosearch.search.proposal import FIRST
+from evosearch.search.rungs import PROMOTE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,15 +29,19 @@ PARENT = "inherits"  # of a proposal's record: the number of the candidate whose
 class Lineages:
     """Of one run. found: number -> lineage; parents: number -> whose weights it begins with; keys: number -> its key.
 
-    held: the candidates whose weights are kept, as the next proposal finds them.
+    children: whether a candidate begins with its parent's weights; one that is promoted to a higher rung goes on with
+    its own in any case, where they are there still. held: the candidates whose weights are kept, as the next proposal
+    finds them. recent: proposals for which they are kept, of whatever may be promoted yet; 0 without rungs.
     """
 
     folder: Path
+    children: bool = True
     found: dict[int, str] = field(default_factory=dict)
     parents: dict[int, int] = field(default_factory=dict)
     keys: dict[int, str] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
     held: frozenset[int] = frozenset()
+    recent: int = 0
 
     def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Take in a run's journal; what a kill left half-written is removed."""
@@ -48,17 +53,28 @@ class Lineages:
 
     def look(self, search: Search) -> None:
         """Before a proposal is asked for: whose weights it may begin with."""
-        self.held = frozenset(one.born for one in search.population if one.full and one.repeat == FIRST)
+        self.recent = search.settings.population if search.rungs is not None else 0
+        kept = (one for one in search.population if one.full or self.recent)
+        self.held = frozenset(one.born for one in kept if one.repeat == FIRST)
 
     def propose(self, proposal: Proposal) -> dict[str, int]:
         """Decide on a new proposal; what is to be journaled of it.
 
         A repeat is judged on folds of its own, which are no other's: it begins from nothing.
         """
-        passes = proposal.repeat == FIRST and proposal.parents and proposal.parents[0] in self.held
-        parent = proposal.parents[0] if passes else None
+        parent = proposal.parents[0] if proposal.parents and proposal.repeat == FIRST else None
+        if parent is not None and not self._has_weights(parent, proposal):
+            parent = None
         self._add(proposal.number, proposal.key, proposal.text, parent)
         return {} if parent is None else {PARENT: parent}
+
+    def _has_weights(self, parent: int, proposal: Proposal) -> bool:
+        """Whether the weights are there that a proposal is to begin with. By its number, and never by what lies in the
+        folder: which files are removed already hangs on the clock.
+        """
+        if proposal.operator == PROMOTE:
+            return proposal.number - parent <= self.recent
+        return self.children and parent in self.held
 
     def parent(self, proposal: Proposal) -> tuple[int, str] | None:
         """Number and sentence of the candidate whose weights a proposal begins with."""
@@ -76,12 +92,14 @@ class Lineages:
     def collect(self, search: Search) -> None:
         """Remove the weights that nobody can begin with any more.
 
-        Kept are those of the population and the hall of fame, of what is not folded in yet, and of its parents.
+        Kept are those of the population and the hall of fame, of what is not folded in yet, and of its parents; with
+        rungs those of the latest candidates, too, which may be promoted.
         """
         kept = {one.born for one in (*search.population, *search.front())}
         waiting = search.unfolded
         kept.update(waiting)
         kept.update(self.parents[number] for number in waiting if number in self.parents)
+        kept.update(range(search.proposed - self.recent, search.proposed))
         for file in (self.folder / FOLDER).glob("*.safetensors"):
             if file.stem.isdecimal() and int(file.stem) not in kept:
                 with contextlib.suppress(FileNotFoundError):

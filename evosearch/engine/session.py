@@ -23,6 +23,7 @@ from evosearch.engine.lineage import PARENT, Lineages
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, StorageError, UsageError
+from evosearch.evaluation import lineage
 from evosearch.individual import Individual, fitness_class
 from evosearch.report.reading import metrics_of
 from evosearch.report.standing import standing
@@ -335,7 +336,7 @@ class Session:
         """Who begins with whose weights, from the journal on; None where nobody does."""
         if self.setup.config.recipe.inherit == "off" or not isinstance(self.setup.task, Task):
             return None
-        lineages = Lineages(self.run.folder)
+        lineages = Lineages(self.run.folder, self.setup.config.recipe.inherit == "parent")
         lineages.recall(self.run.records())
         return lineages
 
@@ -535,8 +536,14 @@ class Session:
 
     def _finalists(self) -> list[Individual | Proposal]:
         """What may become the best network, the best first: the front; where the time was over before any candidate had
-        a score, the candidates that were under way, in the order proposed: what the run starts from comes first.
+        a score, the candidates that were under way, in the order proposed: what the run starts from comes first. Of a
+        strategy that is after one network, that one; raises RunError where it did not come to it.
         """
+        if hasattr(self.search.strategy, "winner"):
+            if self.search.strategy.winner is None:
+                spent = f"not there after {self.search.evaluated} candidates; give it more: evolve resume --budget N"
+                raise RunError(f"{self.run.folder}: {self.search.exhausted or spent}")
+            return [self.search.strategy.winner]
         front = self.ranked or self.search.front()[:FINALISTS]
         if front or not (self.time.limited and isinstance(self.setup.task, Task)):
             return list(front)
@@ -597,11 +604,18 @@ class Session:
                 return next(one for one in contenders if one.key == finished.architecture.key), finished
             self.watch.note(f"the final trainings failed ({finished.error}); trying one by one")
         for one in finalists:
-            finished = final.train(self.setup.space.read(one.derivation), self.time.final_end)
+            weights = self._own_weights(one) if hasattr(self.search.strategy, "winner") else None
+            finished = final.train(self.setup.space.read(one.derivation), self.time.final_end, weights)
             if finished.network is not None:
                 return one, finished
             self.watch.note(f"{one.key[:8]}: final training failed ({finished.error}); trying the next best")
         raise RunError(f"{self.run.folder}: none of the best candidates survived the final training; see [final]")
+
+    def _own_weights(self, one: Individual | Proposal) -> Mapping[str, Any] | None:
+        """The weights that a candidate came to in the search, where weights pass on."""
+        if self.lineages is None or not isinstance(one, Individual):
+            return None
+        return lineage.read(lineage.file_of(self.run.folder, one.born)).states[0]
 
     def _contenders(self, finalists: Sequence[Individual | Proposal]) -> tuple[list[Individual | Proposal], list[int]]:
         """What the final phase compares, the best first, and the places of known networks among them.

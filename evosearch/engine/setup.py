@@ -146,7 +146,7 @@ class Setup:
         inherited, with the mutations that keep what their parents compute.
         """
         search = self.config.search
-        inherited = self.config.recipe.inherit != "off" and not search.mutations
+        inherited = self.config.recipe.inherit == "parent" and not search.mutations
         mutations = tuple(sorted(self.operators.usual("mutate", preserving=True))) if inherited else search.mutations
         return replace(search, objectives=tuple(map(str, self.objectives)), mutations=mutations)
 
@@ -287,6 +287,8 @@ def _check_words(space: Space, task: Task, config: Config) -> None:
 def _check_rungs(task: AnyTask, config: Config) -> None:
     """Raise ConfigError where the search's rungs are no shares of an evaluation of this task."""
     rungs = config.search.rungs
+    if config.recipe.inherit == "self" and not rungs:
+        raise ConfigError("recipe.inherit: self: there are no rungs to go on from; set search.rungs, as in [0.33]")
     if not rungs or config.evaluator or given.elsewhere(config.task):
         return
     if not isinstance(task, Task):
@@ -297,8 +299,10 @@ def _check_rungs(task: AnyTask, config: Config) -> None:
                 f"{task.metric}@{missing[0]:g}; leave search.rungs empty"
             )
         return
-    if config.recipe.inherit != "off":
-        raise ConfigError("search.rungs and recipe.inherit: one of the two; a rung's evaluation begins anew")
+    if config.recipe.inherit != "off" and config.recipe.shorten != "epochs":
+        raise ConfigError(
+            'search.rungs and recipe.inherit: a training goes on for more epochs; say recipe.shorten = "epochs"'
+        )
     if config.recipe.shorten == "epochs":
         epochs = [config.recipe.at(share).epochs for share in (*rungs, 1.0)]
         if len(set(epochs)) < len(epochs):

@@ -84,16 +84,19 @@ def log_loss(probabilities: Array, y: Array) -> float:
 def temperature(logits: Array, y: Array) -> float:
     """The number by which logits (N, classes) are divided so that their log loss is least, between 0.05 and 20.
 
-    It changes no prediction (Guo et al. 2017, section 4.2).
+    It changes no prediction (Guo et al. 2017, section 4.2). The log loss is that of (N + 1) / (N + classes) for the
+    right class and 1 / (N + classes) for each other one, or few answers that are all right would make it sure of
+    everything (Platt 1999, section 2.2).
     """
     from scipy.optimize import minimize_scalar
 
     centred = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    chosen = centred[np.arange(len(y)), y]
+    rows, classes = centred.shape
+    wanted = (centred[np.arange(rows), y] * rows + centred.sum(1)) / (rows + classes)
 
     def loss(log_temperature: float) -> float:
         scaled = centred * np.exp(-log_temperature)
-        return float((np.log(np.exp(scaled).sum(1)) - chosen * np.exp(-log_temperature)).mean())
+        return float((np.log(np.exp(scaled).sum(1)) - wanted * np.exp(-log_temperature)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 

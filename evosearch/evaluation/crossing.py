@@ -52,6 +52,7 @@ def judged(
     repeat: int = 0,
     begin: Callable[[nn.Module, int], None] | None = None,
     keep: Callable[[nn.Module, int], None] | None = None,
+    parent: Callable[[int], nn.Module | None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """A candidate's score by the recipe's validation scheme: on the held-out part, or over `recipe.folds` folds.
@@ -60,7 +61,8 @@ def judged(
     mean over them, with its standard error; the curve is the mean of theirs; `outputs` are those for every row of train
     and validation (train first) by the network that was not trained on it; the network is the last fold's. A stop rule
     is asked in the first fold alone, and a fold that fails ends the rest.
-    begin, keep: called with each fold's network when it was made, and when it was trained well.
+    begin, keep: called with each fold's network when it was made, and when it was trained well. parent: of a fold, the
+    network whose weights it begins with.
     """
 
     def trained_on(part: Task, number: int, seed: int, rule: StopRule | None) -> Trained:
@@ -72,7 +74,7 @@ def judged(
 
         one = train(
             made, part, recipe, device=device, seed=seed, key=key, cost=cost, deadline=deadline, rule=rule, brief=brief,
-            clock=clock,
+            parent=parent(number) if parent is not None else None, clock=clock,
         )  # fmt: skip
         if keep is not None and one.network is not None:
             keep(one.network, number)

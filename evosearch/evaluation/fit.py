@@ -71,6 +71,7 @@ def train(
     deadline: float = math.inf,
     rule: StopRule | None = None,
     brief: Any = None,
+    parent: nn.Module | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """Build a network, train it on the train split, judge it on the validation split after each epoch.
@@ -79,13 +80,14 @@ def train(
         seeds give equal initial weights.
     deadline: a time of `clock`; a training that is not done by then has status timeout.
     rule, brief: what may end the training early, and what it was told of the curves known before.
+    parent: the network whose weights it begins with, for a rule that learns from it.
 
     Objectives of an ok score: the measures of networks (evosearch.evaluation.measures), but for what is counted before
     anything is built, which stands in the score's cost. The caller's random state is left as it was.
     """
     return _attempt(
         lambda fit: fit.run(task.train, task.validation, curve=True),
-        _Fit(build, task, recipe, device, seed, deadline, rule, brief, clock),
+        _Fit(build, task, recipe, device, seed, deadline, rule, brief, clock, parent=parent),
         key,
         cost,
     )
@@ -189,6 +191,7 @@ class _Fit:
     brief: Any
     clock: Callable[[], float]
     finish_by: float = math.inf
+    parent: nn.Module | None = None
 
     def __post_init__(self) -> None:
         self.curve: list[float] = []
@@ -230,7 +233,8 @@ class _Fit:
             network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's types lack this form
             batches = Batches(self.task, train, self.recipe, self.device, layout, self.recipe.augment)
             judged = Batches(self.task, judge, self.recipe, self.device, layout)
-            rule = named(self.recipe.rule)(network, Learning(self.task, self.recipe, self.device, batches.dtype))
+            learning = Learning(self.task, self.recipe, self.device, batches.dtype, self.parent)
+            rule = named(self.recipe.rule)(network, learning)
             step = Step(network, batches, rule, self.recipe, self.device)
             epochs, metric, loss = self.recipe.epochs, math.nan, math.nan
             self.planned = batches.steps * epochs

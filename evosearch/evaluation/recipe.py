@@ -14,6 +14,7 @@ from evosearch import ranges
 from evosearch.errors import ConfigError
 from evosearch.evaluation.augment import AUGMENT
 from evosearch.evaluation.rules import named as named_rule
+from evosearch.evaluation.teachers import PARENT
 from evosearch.layers.modifiers import named
 from evosearch.ranges import Amount, Fraction, Ge, Gt, Lt, Natural, Positive
 from evosearch.score import evaluation_seed
@@ -65,7 +66,8 @@ class Recipe:
         loss of its own; distillation and guidance, by a teacher.
     gradient_noise: variance of the first step's noise, where the rule has some.
     teacher: whose answers (distillation) or representations (guidance) are learned: a file that `evolve export` wrote
-        as pt2, or self: the network's own state after earlier epochs.
+        as pt2; self: the network's own state after earlier epochs; parent (distillation): the network whose weights it
+        began with, where weights pass on.
     dropout: share of the numbers before the last linear layer that are 0 in a step, the others scaled up.
     drop_path: probability at the end of the training that an example passes a residual part by; it rises linearly
         from 0 (NASNet's ScheduledDropPath, arXiv 1707.07012).
@@ -83,8 +85,10 @@ class Recipe:
         regression on the curves so far has it.
     proxies: figures that are taken of a network before it is trained: naswot, synflow, ..., and those of files of
         estimators/proxy/. They stand beside its score; those that the search optimises need not be named here.
-    inherit: off, or parent: a candidate begins with the weights of the one that it was made from, as far as the two are
-        alike (evosearch.inherit), and is trained for inherit_epochs; samples begin from nothing, with all epochs.
+    inherit: off; parent: a candidate begins with the weights of the one that it was made from, as far as the two are
+        alike (evosearch.inherit), and is trained for inherit_epochs; samples begin from nothing, with all epochs. With
+        `search.rungs` one that is promoted goes on with its own weights, for the epochs that it lacks; self: nothing
+        but that.
     inherit_epochs: of such a candidate; 0 for a third of epochs, rounded up.
     seed: the training seeds of all candidates derive from it and their keys.
     """
@@ -120,7 +124,7 @@ class Recipe:
     deterministic: bool = True
     stop: str = "off"
     proxies: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
-    inherit: Literal["off", "parent"] = field(default="off", metadata={"neutral": "off"})
+    inherit: Literal["off", "self", "parent"] = field(default="off", metadata={"neutral": "off"})
     inherit_epochs: Natural = field(default=0, metadata={"neutral": 0})
     seed: int = 0
 
@@ -128,6 +132,10 @@ class Recipe:
         ranges.check(self, "recipe")
         if self.mixup and self.cutmix:
             raise ConfigError("recipe.mixup and recipe.cutmix: one of the two; set the other to 0")
+        if self.teacher == PARENT and self.inherit != PARENT:
+            raise ConfigError(
+                "recipe.teacher: parent: nobody begins with a parent's weights; say recipe.inherit = parent"
+            )
         named_rule(self.rule)
         if self.modifier:
             try:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 OWN = "self"  # in a teacher's place: the network's own earlier states
+PARENT = "parent"  # the network whose weights it began with
 
 
 def require(file: str) -> None:
@@ -30,4 +31,4 @@ def teacher_of(file: str, device: str) -> nn.Module:
         raise ConfigError(f"recipe.teacher: {file} is no exported program: {type(error).__name__}: {error}") from None
 
 
-__all__ = ["OWN", "require", "teacher_of"]
+__all__ = ["OWN", "PARENT", "require", "teacher_of"]

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from evosearch.ensemble import Ensemble
+from evosearch.results import described
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,11 +37,13 @@ class Original:
 
     architecture: an ensemble where several networks answer as one.
     task: None for a part of a network, which has no head and no examples.
+    temperature: by which logits are divided for probabilities; the network gives them as they are.
     """
 
     architecture: Architecture | Ensemble
     network: nn.Module
     task: Task | None
+    temperature: float = 1.0
 
 
 class Format(Protocol):
@@ -64,6 +67,14 @@ class Format(Protocol):
         """The file as a function; of the original it takes what the format does not hold."""
 
 
+@runtime_checkable
+class Simulated(Protocol):
+    """A format whose numbers are not floats: what it computes can be computed in floats, too."""
+
+    def simulated(self, path: Path) -> Run:
+        """The file's network with every quantised number as the float it stands for, each operation in floats."""
+
+
 def description(original: Original) -> dict[str, Any]:
     """What a user of the file needs to know beside it, as plain data: the files' metadata under the key `evosearch`."""
     architecture, task = original.architecture, original.task
@@ -75,7 +86,7 @@ def description(original: Original) -> dict[str, Any]:
     if isinstance(architecture, Ensemble):
         found["members"] = architecture.described()
     if task is not None:
-        found |= task.description()
+        found |= described(task, original.temperature)
     return found
 
 

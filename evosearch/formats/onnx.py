@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 from evosearch.errors import ExportError
 from evosearch.formats.base import Array, Original, Run, description, traced
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 PROTOBUF_LIMIT = 2**31  # bytes; one ONNX file holds no more
+
+
+def without_traces(graph: Any) -> None:
+    """Take out what an exporter notes of where each operation came from: the paths and lines of this machine's code,
+    and the shapes in between, which any runtime infers.
+    """
+    del graph.value_info[:], graph.metadata_props[:]
+    for one in (*graph.node, *graph.initializer, *graph.input, *graph.output):
+        one.doc_string = ""
+        del one.metadata_props[:]
 
 
 class Onnx:
@@ -41,15 +52,24 @@ class Onnx:
         )
         assert program is not None
         program.model.metadata_props["evosearch"] = json.dumps(description(original))
-        content: bytes = program.model_proto.SerializeToString()
+        model = program.model_proto
+        without_traces(model.graph)
+        content: bytes = model.SerializeToString()
         return content
 
     def read(self, _: Original, path: Path) -> Run:
+        return self.run(path)
+
+    @staticmethod
+    def run(path: Path, *, fused: bool = True) -> Run:
+        """The file as a function. fused: whether operations may be joined to ones that compute them at once."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
         options.intra_op_num_threads = 1
+        if not fused:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
         def run(x: Array) -> Array:

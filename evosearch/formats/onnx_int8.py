@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evosearch.formats.onnx import Onnx
+from evosearch.formats.onnx import Onnx, without_traces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from evosearch.formats.base import Array, Original
+    from evosearch.formats.base import Array, Original, Run
 
 CALIBRATED = 256  # training rows that say how large activations get
 BATCH = 32
@@ -53,12 +53,17 @@ class OnnxInt8(Onnx):
                 extra_options=options,
             )
             model = onnx.load(str(made))
+        without_traces(model.graph)
         del model.metadata_props[:]
         onnx.helper.set_model_props(
             model, {one.key: one.value for one in onnx.load_from_string(program).metadata_props}
         )
         content: bytes = model.SerializeToString()
         return content
+
+    def simulated(self, path: Path) -> Run:
+        """The fake-quantised network: by ONNX Runtime without its optimisations, so that no Q or DQ node is joined."""
+        return self.run(path, fused=False)
 
 
 def _batches(original: Original) -> Iterator[dict[str, Array]]:

@@ -21,7 +21,7 @@ class Python:
     def write(self, original: Original) -> bytes:
         if original.task is None:
             return network.source(original.architecture).encode()
-        return model_source(original.architecture, original.task).encode()
+        return model_source(original.architecture, original.task, original.temperature).encode()
 
     def read(self, original: Original, path: Path) -> Run:
         namespace: dict[str, Any] = {"__name__": path.stem}

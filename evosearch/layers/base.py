@@ -113,6 +113,8 @@ class Leaf(_Named, ABC):
 
     keeps_zero: ClassVar[bool] = False  # whether its output is zero wherever its input is
     vanishes: ClassVar[bool] = False  # whether its output is zero where all its weights are
+    scales: ClassVar[bool] = False  # whether half of all its weights gives half of its output
+    homogeneous: ClassVar[bool] = False  # whether half of its input gives half of its output
     mixes_channels: ClassVar[bool] = False  # whether its weights have an axis of outputs and then one of all inputs
     channel_copies: ClassVar[int] = 1  # how often its output holds the channels of its input, one block after the other
     saves: ClassVar[str] = "in"  # what backward needs: its input ("in"), its output ("out"), nothing ("")

@@ -24,4 +24,13 @@ def added(node: Node) -> list[int]:
     return [index for index, part in enumerate(node.parts) if canonical_form(part)]
 
 
-__all__ = ["added", "is_residual"]
+def is_multiple(node: Node, parts: int) -> bool:
+    """Whether the node's output is the sum of so many equal parts, each of which sees all of its input."""
+    form, inner = canonical_form(node), [canonical_form(part) for part in node.parts]
+    if len(form) != 1 or not isinstance(form[0], Sum) or not inner or any(one != inner[0] for one in inner[1:]):
+        return False
+    each = len(inner[0][0].terms) if len(inner[0]) == 1 and isinstance(inner[0][0], Sum) else 1
+    return len(form[0].terms) == parts * each
+
+
+__all__ = ["added", "is_multiple", "is_residual"]

@@ -7,9 +7,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from evosearch.evaluation.measures import recorded
+from evosearch.moments import mean
 from evosearch.report.text import figure
 from evosearch.search.rungs import PROMOTE
 
@@ -449,6 +451,26 @@ def seconds_spent(run: RunReading) -> float:
     import numpy as np
 
     return float(np.nansum(run.columns.seconds))
+
+
+def passed_on(run: RunReading) -> tuple[int, str]:
+    """How many candidates began with weights of their parents, and in words: what was copied, and how far their outputs
+    were from the parents' before they were trained.
+    """
+    rows: list[list[float]] = []
+    for one in run.scored():
+        metrics = (one.score or {}).get("metrics")
+        found = metrics if isinstance(metrics, Mapping) else {}
+        told = [number(found.get(name)) for name in ("inherited", "inherited_difference", "lineage_epochs")]
+        row = [value for value in told if value is not None]
+        rows += [row] if len(row) == len(told) else []
+    if not rows:
+        return 0, ""
+    shares, apart, epochs = zip(*rows, strict=True)
+    return len(rows), (
+        f"of {len(run.scored()):,}; {mean(shares):.0%} of the weights copied; at first outputs at most "
+        f"{median(apart):.2g} from the parent's in half of them; lines of up to {max(epochs):g} epochs"
+    )
 
 
 def tally(state: Mapping[str, Any], name: str) -> int:

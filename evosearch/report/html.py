@@ -143,6 +143,9 @@ def cards(report: Report) -> Iterator[str]:
         yield card(
             "Rungs", f"{sum(share * count for share, count in rungs.items()):.1f}", f"whole evaluations: {shares}"
         )
+    children, passed = figures.passed_on(run)
+    if children:
+        yield card("Weights passed on", f"{children:,}", passed)
     failed = sum(run.failures().values())
     yield card("Failed", f"{failed:,}", "by kind below" if failed else "none did")
     if report.state:

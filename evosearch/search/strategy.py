@@ -70,6 +70,9 @@ class Strategy(Protocol):
     needs_history: whether rows of the history are kept for it.
     population: the individuals that it selects among now, for the log book, for pending credit and for what starts
         from a run; empty where it has none.
+
+    Beside these one may have `winner`: the individual that it was after, where that is not the best one; None while it
+    has not come to it. A run then ends with that one, trained on with its weights where weights pass on.
     """
 
     Settings: ClassVar[type]

@@ -15,6 +15,9 @@ from evosearch.tasks import encode
 
 if TYPE_CHECKING:
     from evosearch.tasks.base import Task
+    from evosearch.tasks.kinds import Kind
+
+TEMPERATURE = "TEMPERATURE"  # that answers may divide logits by
 
 # Examples that float32 would not tell apart are centred and scaled before they become float32.
 _PREPROCESS = {
@@ -31,8 +34,16 @@ _RAW = {
 }
 
 
-def answer_source(task: Task) -> str:
-    """Python source: constants, `preprocess(examples)`, and each of the kind's answers as `NAME(network, examples)`."""
+def tempered(kind: Kind) -> bool:
+    """Whether one of the kind's answers is of logits that are divided by a temperature."""
+    return any(TEMPERATURE in answer.source for answer in kind.answers)
+
+
+def answer_source(task: Task, temperature: float = 1.0) -> str:
+    """Python source: constants, `preprocess(examples)`, and each of the kind's answers as `NAME(network, examples)`.
+
+    temperature: that fits held-out answers, 1 where none was fitted.
+    """
     shape = "x".join(map(str, task.input_shape))
     lines = [
         f"# Of the train split of {task.name}. One example is {shape}, batch first.",
@@ -43,6 +54,8 @@ def answer_source(task: Task) -> str:
     if task.labels:
         lines.append(f"LABELS = {list(task.values)!r}")
     lines += [f"{name.upper()} = {_literal(value)}" for name, value in task.kind.constants(task).items()]
+    if tempered(task.kind):
+        lines.append(f"{TEMPERATURE} = {temperature!r}  # that logits are divided by for probabilities; 1: as they are")
     examples, what = "examples", _RAW[len(task.input_shape)]
     if task.columns:
         lines += [

@@ -1,8 +1,9 @@
 """Evaluations through a `concurrent.futures.Executor`: what runs where is the executor's, everything else is the same.
 
 The run's process keeps journal, checkpoint and ledger. Jobs cross as bytes, grammar, code and data by their content
-(`evosearch.workers.parcel`). What an executor raises for a job is the end of a process or a machine that was at work on
-it: the job is tried once more, and the second time it crashed.
+(`evosearch.workers.parcel`); where weights pass on, a job brings its parent's, and its answer the candidate's own. What
+an executor raises for a job is the end of a process or a machine that was at work on it: the job is tried once more,
+and the second time it crashed.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ import time
 from collections import Counter
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from evosearch.errors import ConfigError, WorkerError
 from evosearch.evaluation.failures import one_line
+from evosearch.evaluation.lineage import file_of, put
 from evosearch.score import Score
+from evosearch.store.disk import content
 from evosearch.store.framing import decode
 from evosearch.workers import EvaluatorSpec, Job, WorkerSettings, parcel, remote
 from evosearch.workers.records import keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from evosearch.evaluation.evaluators import Spec
 
@@ -47,11 +50,7 @@ class ExecutorPool:
     ) -> None:
         self._settings, self._candidates, self._open = settings, candidates, open_executor
         told = cast("Spec", spec)
-        if told.recipe.inherit != "off":
-            raise ConfigError(
-                "recipe.inherit: weights pass on through the run's folder, which an executor's machines need not have; "
-                "say --executor folder, or recipe.inherit=off"
-            )
+        self._folder = Path(told.folder)
         self._parcel = parcel.packed(told)
         self._executor = open_executor()
         self.size = settings.workers or slots(self._executor)
@@ -87,7 +86,8 @@ class ExecutorPool:
         self._executor.shutdown(wait=False)
 
     def _send(self, job: Job, sent: bytes = b"") -> None:
-        asked = remote.request(self._parcel.digest, self._settings, job)
+        weights = None if job.parent is None else content(file_of(self._folder, job.parent[0]))
+        asked = remote.request(self._parcel.digest, self._settings, job, weights)
         try:
             future = self._executor.submit(remote.evaluate, asked, sent)
         except BrokenExecutor as error:
@@ -117,6 +117,8 @@ class ExecutorPool:
         self._answered = True
         self._lost.pop(job.number, None)
         score = Score.unpack(answer["score"])
+        if answer["weights"] is not None:
+            put(file_of(self._folder, job.number), answer["weights"])
         keep(self._candidates, score, answer["log"])
         return score
 

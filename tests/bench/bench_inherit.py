@@ -1,4 +1,4 @@
-"""Children that begin with their parents' weights against training from nothing, at equal total epochs.
+"""Children that begin with their parents' weights, and rungs, against training from nothing, at equal total epochs.
 
 `python -m tests.bench.bench_inherit [SETS]`: a row of JSON for each (data set, seed, arm) in inherit.jsonl, appended as
 it is measured; what has a row is not measured again. Then the table, in Markdown.
@@ -30,12 +30,20 @@ LIMITS: dict[str, dict[str, Any]] = {
     "digits": {"limits.max_params": 60_000, "limits.max_flops": 5_000_000},
     "fashion_mnist": {"limits.max_params": 100_000, "limits.max_flops": 20_000_000},
 }
-ARMS = ("off", "parent")
+ARMS = ("off", "parent", "rungs", "rungs, going on")
+RUNGS: dict[str, Any] = {"search.rungs": [CHILD / EPOCHS]}  # one in three goes on
+CHANGES: dict[str, dict[str, Any]] = {
+    "off": {}, "parent": {"recipe.inherit": "parent", "recipe.inherit_epochs": CHILD},
+    "rungs": RUNGS, "rungs, going on": {**RUNGS, "recipe.inherit": "self"},
+}  # fmt: skip
 
 
 def budget(arm: str) -> int:
-    """Candidates that take as many epochs as CANDIDATES from nothing do."""
-    return CANDIDATES if arm == "off" else POPULATION + (CANDIDATES - POPULATION) * EPOCHS // CHILD
+    """Evaluations that take as many epochs as CANDIDATES from nothing do."""
+    if arm in ("off", "parent"):
+        return CANDIDATES if arm == "off" else POPULATION + (CANDIDATES - POPULATION) * EPOCHS // CHILD
+    again = EPOCHS if arm == "rungs" else EPOCHS - CHILD  # of each third one
+    return CANDIDATES * EPOCHS * 4 // (3 * CHILD + again)
 
 
 def measured(name: str, seed: int, arm: str) -> dict[str, Any]:
@@ -46,16 +54,21 @@ def measured(name: str, seed: int, arm: str) -> dict[str, Any]:
             "task": str(data.file), "grammar": "tiny_cnn", "seeds": [], "seed": seed, "search.budget": budget(arm),
             "search.population": POPULATION, "recipe.epochs": EPOCHS, "recipe.batch": 64, "final.batch": 64,
             "recipe.optimizer": "adamw", "recipe.lr": 0.003, "final.optimizer": "adamw", "final.lr": 0.003,
-            "recipe.inherit": arm, "recipe.inherit_epochs": CHILD, "final.epochs": 12, "workers.workers": 1,
-            **LIMITS[name],
+            "final.epochs": 12, "workers.workers": 1, **LIMITS[name], **CHANGES[arm],
         })  # fmt: skip
         folder = Path(place) / "run"
         summary = engine.start(settings, folder, Silent())
         spent, best, curve = 0.0, -np.inf, []
-        scores = (Score.unpack(record) for record in Run.open(folder).records() if record["kind"] == "score")
-        for score in scores:
+        short: set[int] = set()  # on the lower rung
+        for record in Run.open(folder).records():
+            if record["kind"] == "proposal" and record.get("fidelity", 1.0) < 1:
+                short.add(record["number"])
+            if record["kind"] != "score":
+                continue
+            score = Score.unpack(record)
             spent += score.metrics.get("epochs", EPOCHS)
-            best = max(best, score.objectives.get("accuracy", -np.inf))
+            if record["number"] not in short:
+                best = max(best, score.objectives.get("accuracy", -np.inf))
             curve.append((round(spent, 1), round(float(best), 5)))
         return {
             "set": name, "seed": seed, "arm": arm, "curve": curve, "test": summary.test_metric,

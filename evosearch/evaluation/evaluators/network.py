@@ -78,7 +78,8 @@ class Network:
         space, resources = self.context.space, self.context.resources
         try:
             architecture = space.read(space.parse(job.text))
-            recipe = self.context.recipe.said(architecture.trained_with).at(job.fidelity)
+            whole = self.context.recipe.said(architecture.trained_with)
+            recipe = whole.at(job.fidelity)
             check(self.task, recipe)
         except (ArchitectureError, ConfigError) as error:
             return Evaluation(Score(job.key, "invalid", seed=job.seed, error=one_line(error)))
@@ -93,7 +94,7 @@ class Network:
         if self.untrained:
             seconds = time.monotonic() - begun
             return Evaluation(Score(job.key, "ok", seen, cost=cost, seconds=seconds, seed=job.seed))
-        lineage = self._lineage(job, architecture, recipe)
+        lineage = self._lineage(job, architecture, whole)
         trained = judged(
             lambda: built(architecture, recipe),
             task,
@@ -108,6 +109,7 @@ class Network:
             repeat=job.repeat,
             begin=lineage.begin if lineage else None,
             keep=lineage.keep if lineage else None,
+            parent=lineage.taught if lineage else None,
         )
         trained = (lineage.finish(trained) if lineage else trained)._replace(architecture=architecture)
         score = self._measured(trained, task)

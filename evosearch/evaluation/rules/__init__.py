@@ -12,13 +12,15 @@ from __future__ import annotations
 import pkgutil
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from evosearch import paths
 from evosearch.errors import ConfigError
 from evosearch.plugins import class_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
     from torch import Tensor, nn
 
@@ -29,12 +31,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Learning:
-    """What a rule is made with: the task, its recipe, the device, and the type of what a loss is taken of."""
+    """What a rule is made with: the task, its recipe, the device, and the type of what a loss is taken of.
+
+    parent: the network whose weights the one that learns began with, as it was; None where it began from nothing.
+    """
 
     task: Task
     recipe: Recipe
     device: str
     dtype: torch.dtype
+    parent: nn.Module | None = None
 
 
 class Rule(Protocol):
@@ -49,7 +55,10 @@ class Rule(Protocol):
 
     @staticmethod
     def build(architecture: Architecture, recipe: Recipe) -> nn.Module:
-        """What is trained and judged: a batch in, the task's outputs out. Its weights are drawn as network.build's."""
+        """What is trained and judged: a batch in, the task's outputs out. Its weights are drawn as network.build's.
+
+        Where its parameters' names are not the plain network's, it is Renamed.
+        """
 
     @staticmethod
     def require(recipe: Recipe) -> None:
@@ -80,9 +89,34 @@ def named(name: str) -> type[Rule]:
     return found
 
 
+@runtime_checkable
+class Renamed(Protocol):
+    """What a rule trains, where its parameters have other names than the plain network's, or it has more of them."""
+
+    def plain_state(self) -> dict[str, Tensor]:
+        """Its weights by the plain network's names."""
+
+    def load_plain(self, state: Mapping[str, Tensor]) -> None:
+        """Take a plain network's weights; what it has beside them stays as it is."""
+
+
+def plain_state(made: nn.Module) -> dict[str, Tensor]:
+    """The weights of what a rule trains, by the names that the plain network gives them."""
+    found: dict[str, Tensor] = made.plain_state() if isinstance(made, Renamed) else made.state_dict()
+    return found
+
+
+def load_plain(made: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Give what a rule trains the weights of a plain network."""
+    if isinstance(made, Renamed):
+        made.load_plain(state)
+    else:
+        made.load_state_dict(state)
+
+
 def built(architecture: Architecture, recipe: Recipe) -> nn.Module:
     """What the recipe's rule trains of an architecture, freshly initialised by torch's generator."""
     return named(recipe.rule).build(architecture, recipe)
 
 
-__all__ = ["Learning", "Rule", "built", "bundled", "named"]
+__all__ = ["Learning", "Rule", "built", "bundled", "load_plain", "named", "plain_state"]

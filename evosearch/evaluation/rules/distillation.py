@@ -1,4 +1,4 @@
-"""Distillation: the network also learns what another one answers, a teacher's file or its own earlier selves.
+"""Distillation: the network also learns what another one answers: a teacher's file, its parent, its own earlier selves.
 
 Hinton et al. 2015 (arXiv 1503.02531): T^2 KL(softmax(teacher / T) || softmax(own / T)) beside the task's loss; of tasks
 without classes the mean squared difference. Self-distillation's teacher is the mean answer of snapshots.
@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.evaluation.rules.backprop import Backprop
-from evosearch.evaluation.teachers import OWN, require, teacher_of
+from evosearch.evaluation.teachers import OWN, PARENT, require, teacher_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,9 @@ TEMPERATURE = 2.0
 
 
 class Distillation(Backprop):
-    """`recipe.teacher` is a file of torch.export's (`evolve export -o teacher.pt2`), or "self"."""
+    """`recipe.teacher` is a file of torch.export's (`evolve export -o teacher.pt2`), "self", or "parent": the network
+    whose weights it began with. One that began from nothing has none, and learns by the task's loss alone.
+    """
 
     captured: ClassVar[bool] = False  # the teacher changes
 
@@ -35,12 +37,15 @@ class Distillation(Backprop):
         super().__init__(network, learning)
         teacher = learning.recipe.teacher
         self.teachers: deque[nn.Module] = deque(maxlen=SNAPSHOTS)
-        if teacher != OWN:
+        if teacher == PARENT:
+            like = next(network.parameters())
+            self.teachers.extend([] if learning.parent is None else [learning.parent.to(like.device, like.dtype)])
+        elif teacher != OWN:
             self.teachers.append(teacher_of(teacher, learning.device))
 
     @staticmethod
     def require(recipe: Recipe) -> None:
-        if recipe.teacher != OWN:
+        if recipe.teacher not in (OWN, PARENT):
             require(recipe.teacher)
 
     def begin(self, epoch: int) -> None:

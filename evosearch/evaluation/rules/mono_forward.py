@@ -17,7 +17,7 @@ from evosearch.evaluation.precision import autocast
 from evosearch.evaluation.rules.backprop import Backprop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor
 
@@ -45,6 +45,19 @@ class Segmented(nn.Module):
         for segment in self.segments:
             x = segment(x)
         return x
+
+    def pieces(self) -> Iterator[nn.Module]:
+        """The network's parts in order, each with its parameters by the names that the plain network gives them."""
+        for segment in self.segments:
+            assert isinstance(segment, nn.Sequential)
+            yield from segment
+
+    def plain_state(self) -> dict[str, Tensor]:
+        return {name: value for piece in self.pieces() for name, value in piece.state_dict().items()}
+
+    def load_plain(self, state: Mapping[str, Tensor]) -> None:
+        for piece in self.pieces():
+            piece.load_state_dict({name: state[name] for name in piece.state_dict()})
 
 
 class MonoForward(Backprop):
@@ -76,12 +89,7 @@ class MonoForward(Backprop):
         """The network as `network.build` makes it: its parameters' names are those of the segments'."""
         network = self.network
         plain = networks.build(network.architecture)
-        state: dict[str, Tensor] = {}
-        for segment in network.segments:
-            assert isinstance(segment, nn.Sequential)
-            for piece in segment:
-                state |= piece.state_dict()
-        plain.load_state_dict(state)
+        plain.load_state_dict(network.plain_state())
         first = next(network.parameters())
         return plain.to(first.device, first.dtype)
 

@@ -39,6 +39,8 @@ class Pointwise(WrittenLeaf):
 @register("identity")
 @dataclass(frozen=True)
 class Identity(Leaf):
+    homogeneous: ClassVar[bool] = True
+
     def channelwise(self, x: Shape) -> bool:
         return True
 
@@ -59,6 +61,7 @@ class Identity(Leaf):
 @dataclass(frozen=True)
 class LeakyReLU(Pointwise):
     keeps_zero: ClassVar[bool] = True
+    homogeneous: ClassVar[bool] = True
     code: ClassVar[str] = "F.leaky_relu({}, 0.01)"
 
 
@@ -66,6 +69,7 @@ class LeakyReLU(Pointwise):
 @dataclass(frozen=True)
 class ReLU(Pointwise):
     keeps_zero: ClassVar[bool] = True
+    homogeneous: ClassVar[bool] = True
     saves: ClassVar[str] = "out"
     code: ClassVar[str] = "F.relu({})"
 

@@ -27,6 +27,7 @@ class Conv(WrittenLeaf):
 
     mixes_channels: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
 
     width: int
     kernel: int
@@ -62,6 +63,7 @@ class Depthwise(WrittenLeaf):
     """(C, H, W) -> (C, H, W): one odd kernel for each channel, with bias."""
 
     vanishes: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
 
     kernel: int
 
@@ -177,6 +179,7 @@ class Pool(WrittenLeaf):
     """(C, H, W) -> (C, H // size, W // size)."""
 
     keeps_zero: ClassVar[bool] = True
+    homogeneous: ClassVar[bool] = True
     function: ClassVar[str]
     returns_places: ClassVar[bool] = False  # whether backward needs where in each window the output was
     size: int

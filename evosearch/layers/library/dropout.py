@@ -19,6 +19,7 @@ class Dropping(WrittenLeaf):
 
     rate: float
     keeps_zero: ClassVar[bool] = True
+    homogeneous: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(0 <= self.rate < 1, f"the rate is at least 0 and below 1, not {self.rate}")

@@ -21,6 +21,7 @@ class Projection(WrittenLeaf):
 
     mixes_channels: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
 
     width: int
 

@@ -20,6 +20,7 @@ class Norm(WrittenLeaf):
     """BatchNorm2d over C in image mode, LayerNorm over the last axis in column and vector mode; the shape stays."""
 
     vanishes: ClassVar[bool] = True
+    scales: ClassVar[bool] = True
 
     def channelwise(self, x: Shape) -> bool:
         return len(x) == 3

@@ -56,7 +56,8 @@ class Targets:
 class Answer:
     """A function of model.py that answers a batch: its name, what it gives in a sentence, and Python source of that.
 
-    source: with {out} for what the network gave, (B, outputs); may use LABELS and the kind's constants, in capitals.
+    source: with {out} for what the network gave, (B, outputs); may use LABELS, the kind's constants, in capitals, and
+    TEMPERATURE, by which logits are divided so that probabilities are as sure as held-out answers were right.
     """
 
     name: str

@@ -43,7 +43,11 @@ class Classification:
     baseline_name = "logistic regression"
     answers = (
         Answer("predict", "The label of each raw example.", "[LABELS[i] for i in {out}.argmax(1)]"),
-        Answer("predict_proba", "(B, classes): how likely each label is, in the order of LABELS.", "{out}.softmax(1)"),
+        Answer(
+            "predict_proba",
+            "(B, classes): how likely each label is, in the order of LABELS.",
+            "({out} / TEMPERATURE).softmax(1)",
+        ),
     )
 
     def store(self, targets: Sequence[tuple[Array, str]], classes: int) -> list[Array]:
