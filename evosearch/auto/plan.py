@@ -298,6 +298,8 @@ def _seeds(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
 
 def _others(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
     """Those of further kinds that fit the examples."""
+    if facts.mode == "image" and facts.device == "cpu":
+        return {}  # depthwise convolutions in bfloat16 take a processor as long as dense ones with ten times the FLOPs
     found = _read(rules.others, facts, rules)
     if facts.mode == "image":
         return {name: one for name, one in found.items() if LAST_PLACES[0] <= _last_places(one) <= LAST_PLACES[1]}
