@@ -140,7 +140,7 @@ class Predictor:
         labels = list(self.description["labels"])
         names: dict[str, Any] = {"LABELS": labels, "out": out, TEMPERATURE: self.description.get("temperature", 1.0)}
         constants = self.description.get("constants", CONSTANTS)
-        names |= {name.upper(): torch.tensor(self.description[name]) for name in constants if name in self.description}
+        names |= _tensors({name: self.description[name] for name in constants if name in self.description})
         answers = {one.name: one.source.format(out="out") for one in self.kind.answers}
         said = {name: eval(source, names) for name, source in answers.items()}  # noqa: S307 - the kind's, no run's
         columns: dict[str, Sequence[Any]] = {}
@@ -153,6 +153,19 @@ class Predictor:
         if "predict_proba" in said:
             columns |= {f"p({label})": _shortest(said["predict_proba"][:, n]) for n, label in enumerate(labels)}
         return columns
+
+
+def _tensors(constants: Mapping[str, Any]) -> dict[str, Any]:
+    """By the names that answers have for them; float64 where they are no numbers of float32, as of targets that float32
+    would not tell apart.
+    """
+    import torch
+
+    exact = {name: np.asarray(values, np.float64) for name, values in constants.items()}
+    with np.errstate(over="ignore"):
+        wide = any((values.astype(np.float32) != values).any() for values in exact.values())
+    dtype = torch.float64 if wide else torch.float32
+    return {name.upper(): torch.tensor(values, dtype=dtype) for name, values in exact.items()}
 
 
 def _shortest(values: Any) -> list[Any]:

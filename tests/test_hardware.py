@@ -276,6 +276,12 @@ def test_what_this_machine_cannot_measure_is_refused_with_its_reason() -> None:
         engine.prepare(config)
 
 
+def test_a_network_of_doubles_is_timed_as_any() -> None:
+    """A recipe of precision float64 leaves such a one."""
+    module = nn.Linear(4, 2).double()
+    assert hardware.latency(module, (4,), HardwareSettings()).median > 0
+
+
 def test_scores_hang_on_what_a_table_of_layers_says_and_not_on_where_it_lies(tmp_path: Path) -> None:
     """The ledger has no figure of another table for a search."""
 

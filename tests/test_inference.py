@@ -11,10 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from evosearch import inference
 from evosearch.cli import DONE, FAILED, USAGE, main
 from evosearch.errors import TaskError
+from evosearch.tasks import TaskSettings
+from evosearch.tasks.kinds import BUNDLED
 
 QUICK = ["recipe.epochs=2", "final.epochs=6", "workers.pool=inline", "search.population=2", "workers.device=cpu"]
 
@@ -170,6 +173,20 @@ def test_arrays_and_numbers_to_predict(tmp_path: Path, capsys: pytest.CaptureFix
     (run / "best/data.json").unlink()
     assert main(["predict", str(run), str(tmp_path / "data.npz")]) == FAILED
     assert "data.json is not there" in capsys.readouterr().err
+
+
+def test_large_targets_keep_their_digits() -> None:
+    """Seconds since 1970 with a deviation of ten: float32 has steps of 128 there."""
+    network = torch.nn.Identity()
+    description = {
+        "input": [1], "mean": [0.0], "std": [1.0], "labels": [], "kind": "regression", "columns": [],
+        "target_mean": [1_700_000_000.3], "target_std": [10.1],
+    }  # fmt: skip
+    predictor = inference.Predictor(network, description, TaskSettings(), BUNDLED.named("regression"))
+    found = predictor.answers(np.array([[0.0], [1.0], [-1.0]]))["prediction"]
+    assert found == pytest.approx([1_700_000_000.3, 1_700_000_010.4, 1_699_999_990.2], abs=0.01, rel=0)
+    plain = {**description, "target_mean": [0.5], "target_std": [2.0]}
+    assert replace(predictor, description=plain).answers(np.array([[0.1]]))["prediction"] == [0.7]
 
 
 def test_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

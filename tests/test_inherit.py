@@ -393,6 +393,18 @@ def test_what_a_whole_training_takes_is_told_from_a_short_one(tmp_path: Path) ->
         again.close()
 
 
+def test_weights_pass_on_in_doubles(tmp_path: Path) -> None:
+    setup = prepare(settings())
+    recipe = dataclasses.replace(setup.config.recipe, precision="float64", epochs=1)
+    one = evaluator(EvaluationContext(setup.space, setup.task, recipe, Resources()))
+    one.prepare(tmp_path)
+    parent, child = "conv(16,3)", "conv(32,3)"
+    assert one(Job(0, parent, "0" * 32)).score.status == "ok"
+    score = one(Job(1, child, "1" * 32, parent=(0, parent))).score
+    assert score.status == "ok", score.error
+    assert score.metrics["inherited"] > 0
+
+
 def test_a_repeat_begins_from_nothing(tmp_path: Path) -> None:
     """Its folds are others: the parent has seen what it would be judged on."""
     lineages = Lineages(tmp_path, held=frozenset({0}))

@@ -79,11 +79,8 @@ def latency(
 
     shape: of one example. On a GPU the time between two CUDA events, which no Python is part of.
     """
-    import torch
-
-    device = _device(network)
-    x = torch.zeros(settings.batch, *shape, device=device)
-    timed = _by_events if device.type == "cuda" else _by_clock
+    x = _examples(network, shape, settings)
+    timed = _by_events if x.device.type == "cuda" else _by_clock
     with alone(), _calling(network, settings):
         for _ in range(WARM_UP):
             network(x)
@@ -102,9 +99,9 @@ def energy(network: nn.Module, shape: Shape, settings: HardwareSettings) -> Spre
     """
     import torch
 
-    device = _device(network)
+    x = _examples(network, shape, settings)
+    device = x.device
     read = meter(device.type)
-    x = torch.zeros(settings.batch, *shape, device=device)
     found = []
     with alone(), _calling(network, settings):
         for _ in range(WARM_UP):
@@ -186,10 +183,12 @@ def _by_events(network: nn.Module, x: torch.Tensor, _: Callable[[], float]) -> f
     return float(start.elapsed_time(end)) / 1000
 
 
-def _device(network: nn.Module) -> torch.device:
+def _examples(network: nn.Module, shape: Shape, settings: HardwareSettings) -> torch.Tensor:
+    """A call's input, where the weights are and in their type."""
     import torch
 
-    return next((p.device for p in network.parameters()), torch.device("cpu"))
+    weight = next(network.parameters(), torch.empty(0))
+    return weight.new_zeros(settings.batch, *shape)
 
 
 # --- tables of layers ------------------------------------------------------------------------------------------------

@@ -110,6 +110,7 @@ class Lineage:
             before.load_state_dict(self.states[0])
             batches = Batches(self.task, self.task.train, self.recipe, "cpu", torch.contiguous_format)
             x, _ = batches.take(torch.arange(min(SEEN, batches.count)))
+            x = x.float()  # whatever the training is in: both networks are as they are built
             before.eval()
             made.eval()
             difference = float((before(x) - made(x)).abs().max())
