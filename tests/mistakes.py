@@ -551,10 +551,6 @@ COMMANDS = [
         at=both(bits, words),
     ),
     usage(
-        "run --grammar tiny_cnn --task digits --set recipe.rule=mono_forward --set recipe.inherit=parent",
-        "recipe.rule = mono_forward and recipe.inherit: one of the two",
-    ),
-    usage(
         "run --grammar tiny_cnn --task digits --set search.proxies=['naswot']",
         "search.proxies is for the surrogate that screens; say how many drafts: search.screen = 20",
     ),

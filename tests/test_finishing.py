@@ -21,16 +21,20 @@ from evosearch import config as configuration
 from evosearch import engine, tasks, workers
 from evosearch.cli import DONE, main
 from evosearch.engine import regret
+from evosearch.engine.contenders import contenders
 from evosearch.engine.finishing import MOST, PLANNED, Finishing, _turns, wanted
 from evosearch.ensemble import EnsembleSettings
 from evosearch.errors import ConfigError
 from evosearch.evaluation.final import OUTPUTS, STATE, name_of
+from evosearch.evaluation.measures import objective
 from evosearch.evaluation.recipe import Recipe
+from evosearch.individual import Individual, fitness_class
 from evosearch.results import Finished
 from evosearch.score import Score
+from evosearch.search import Proposal
 from evosearch.tasks import Task
 from evosearch.workers import Job
-from tests.spaces import headed, samples
+from tests.spaces import headed, samples, space
 from tests.test_engine import Watching
 from tests.watch import Silent
 
@@ -145,6 +149,34 @@ def test_what_is_no_number_of_networks_is_refused() -> None:
     for name in ("members", "candidates"):
         with pytest.raises(ConfigError, match=rf"ensemble\.{name} is -1"):
             EnsembleSettings(**{name: -1})
+
+
+def test_known_networks_are_compared_by_evaluations_as_long_as_the_leader_s() -> None:
+    """One that was left on a lower rung is behind, whatever its figure there; so is a finalist."""
+    there = space("mlp", (2,))
+    drawn = {there.read(one).key: one for one in (there.draw(np.random.default_rng(seed)) for seed in range(9))}
+    best, other, left, went_on, begun = list(drawn)[:5]
+    records: list[dict[str, Any]] = []
+
+    def scored(key: str, fidelity: float, accuracy: float) -> Individual:
+        number = len(records) // 2
+        score = Score(key, "ok", {"accuracy": accuracy}, {"accuracy_se": 0.02})
+        records.append({"kind": "proposal", "number": number, "fidelity": fidelity})
+        records.append({"kind": "score", "number": number, **score.pack()})
+        fitness = fitness_class(1)((accuracy,))
+        text = there.render(drawn[key])
+        return Individual(drawn[key], key, text, fitness, (), "sample", number, fidelity=fidelity)
+
+    scored(left, 0.5, 0.99)
+    scored(went_on, 0.5, 0.2)
+    scored(went_on, 1.0, 0.87)
+    finalists = [scored(best, 1.0, 0.9), scored(other, 0.5, 0.95)]
+    waiting = Proposal(9, drawn[begun], begun, there.render(drawn[begun]), (), "early_exit", 0)
+    given = [drawn[left], drawn[went_on], drawn[begun]]
+    found, known = contenders(finalists, given, [waiting], records, objective("accuracy"), there)
+    assert {one.key for one in found} == {best, went_on, begun}
+    assert found[0].key == best
+    assert known == [1, 2]
 
 
 # --- time, with a clock of the test's own ----------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from evosearch import config as configuration
-from evosearch import engine, inherit, network, operators
+from evosearch import engine, grammar, inherit, network, operators
+from evosearch.architecture import Space
 from evosearch.cli import main
 from evosearch.engine import compression, lifecycle
 from evosearch.engine.lineage import PARENT, Lineages
@@ -23,7 +24,7 @@ from evosearch.evaluation.lineage import FOLDER
 from evosearch.evaluation.recipe import Recipe
 from evosearch.evaluation.rules import built, load_plain, plain_state
 from evosearch.score import Score
-from evosearch.search import Proposal
+from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.search.rungs import PROMOTE
 from evosearch.store.run import Run
 from evosearch.workers import WorkerSettings
@@ -35,9 +36,8 @@ from tests.watch import Silent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from evosearch.architecture import Architecture, Space
+    from evosearch.architecture import Architecture
     from evosearch.grammar.core import Derivation
-    from evosearch.search import Search
 
 PRESERVING = ("deepen", "duplicate", "grow")
 LARGEST = 1_000_000  # parameters of a parent that is built here
@@ -403,6 +403,19 @@ def test_weights_pass_on_in_doubles(tmp_path: Path) -> None:
     score = one(Job(1, child, "1" * 32, parent=(0, parent))).score
     assert score.status == "ok", score.error
     assert score.metrics["inherited"] > 0
+
+
+def test_weights_of_the_latest_stay_where_there_are_rungs(tmp_path: Path) -> None:
+    """Also before the first proposal of a process: a resumed run collects what is not needed as the one before it."""
+    there = Space(grammar.loads('// input: none\nstart: bit bit bit bit\nbit: "0" | "1"\n'), None, None)
+    search = Search(there, SearchSettings(strategy="random", population=3, rungs=(0.5,), lookahead=0), operators.find())
+    (tmp_path / FOLDER).mkdir()
+    for number in range(6):
+        assert search.ask() is not None
+        search.tell(number, None)
+        (tmp_path / FOLDER / f"{number}.safetensors").touch()
+    Lineages(tmp_path).collect(search)
+    assert {int(file.stem) for file in (tmp_path / FOLDER).iterdir()} == {3, 4, 5}
 
 
 def test_a_repeat_begins_from_nothing(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class Lineages:
 
     def look(self, search: Search) -> None:
         """Before a proposal is asked for: whose weights it may begin with."""
-        self.recent = search.settings.population if search.rungs is not None else 0
+        self.recent = _recent(search)
         kept = (one for one in search.population if one.full or self.recent)
         self.held = frozenset(one.born for one in kept if one.repeat == FIRST)
 
@@ -99,7 +99,7 @@ class Lineages:
         waiting = search.unfolded
         kept.update(waiting)
         kept.update(self.parents[number] for number in waiting if number in self.parents)
-        kept.update(range(search.proposed - self.recent, search.proposed))
+        kept.update(range(search.proposed - _recent(search), search.proposed))
         for file in (self.folder / FOLDER).glob("*.safetensors"):
             if file.stem.isdecimal() and int(file.stem) not in kept:
                 with contextlib.suppress(FileNotFoundError):
@@ -112,3 +112,8 @@ class Lineages:
             self.parents[number] = parent
             said = f"{self.found[parent]}:{self.keys[parent]}"
             self.found[number] = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+def _recent(search: Search) -> int:
+    """For so many proposals the weights of whatever may be promoted are kept; 0 without rungs."""
+    return search.settings.population if search.rungs is not None else 0

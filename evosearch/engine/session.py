@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
-import itertools
 import json
 import math
 import threading
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from evosearch import logs, workers
 from evosearch.config import NO_END
 from evosearch.engine import timing
+from evosearch.engine.contenders import contenders
 from evosearch.engine.finishing import STARTING, Finishing, share_of_rows, wanted
 from evosearch.engine.lineage import PARENT, Lineages
 from evosearch.engine.replay import NOTHING, Saved
@@ -53,8 +53,6 @@ SYNC = 0.05  # seconds in which scores that come one upon another share an fsync
 WAIT = 0.5  # seconds; how often progress is told while nothing comes in
 SHOWN = 0.1  # seconds between two tellings of progress at the least
 RECENT = 40  # scores shown as a sparkline
-SEED = "seed"  # the operator of a known network that is compared with the finalists
-SEED_ERRORS = 2.0  # standard errors that one may be behind the best candidate; finalists one
 FINALISTS = 5  # individuals tried for best/, where the final training of a better one fails
 
 
@@ -102,12 +100,13 @@ class Session:
         self.trained_in: dict[str, float] = {}
         if self.time.limited:
             self.run.append_note(timing.opened(time.time() - (time.monotonic() - self.begun)))
-            shares: dict[int, float] = {}
+            proposals: dict[int, tuple[float, bool]] = {}
             for record in self.run.records():
                 if record["kind"] == "proposal":
-                    shares[record["number"]] = self._share(record.get("fidelity", FULL), PARENT in record)
+                    proposals[record["number"]] = record.get("fidelity", FULL), PARENT in record
                 elif record["kind"] == "score" and record["status"] == "ok" and record["seconds"]:
-                    self.trained_in[record["key"]] = record["seconds"] / shares[record["number"]]
+                    share = self._share(*proposals[record["number"]], record["metrics"])
+                    self.trained_in[record["key"]] = record["seconds"] / share
         self.evaluated_before = self.search.evaluated
         self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.failed: dict[str, str] = {}  # the first candidate of each status in this session, by its key
@@ -316,7 +315,7 @@ class Session:
                 self.failed.setdefault(score.status, score.key)
             elif score.seconds and self.time.limited:
                 begun = self.lineages is not None and number in self.lineages.parents
-                self.trained_in[score.key] = score.seconds / self._share(fidelities[number], begun)
+                self.trained_in[score.key] = score.seconds / self._share(fidelities[number], begun, score.metrics)
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
             inherited = self.lineages is not None and self.lineages.found[number]
             self.unsettled.append((one, score if score.seconds and not inherited else None))
@@ -327,10 +326,15 @@ class Session:
         if unsaved >= due or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
             self._checkpoint()
 
-    def _share(self, fidelity: float, inherits: bool) -> float:
-        """The share of a whole training that an evaluation is. inherits: it begins with its parent's weights."""
+    def _share(self, fidelity: float, inherits: bool, metrics: Mapping[str, float]) -> float:
+        """The share of a whole training that an evaluation was. inherits: it began with weights that it was given, and
+        was trained for as many epochs as its metrics say.
+        """
+        if not inherits:
+            return fidelity
         recipe = self.setup.config.recipe
-        return fidelity * recipe.inheriting.epochs / recipe.epochs if inherits else fidelity
+        epochs = metrics.get("epochs", recipe.inheriting.epochs) / recipe.epochs
+        return fidelity * epochs if recipe.shorten == "rows" else epochs
 
     def _lineages(self) -> Lineages | None:
         """Who begins with whose weights, from the journal on; None where nobody does."""
@@ -596,12 +600,12 @@ class Session:
         if self._members() != 1 or self.time.limited:
             if self.finishing is None:
                 self.finishing = self._finishing()
-            contenders, given = self._contenders(finalists)
-            architectures = [self.setup.space.read(one.derivation) for one in contenders]
-            seconds = [self._took(one.key) for one in contenders]
+            compared, given = self._contenders(finalists)
+            architectures = [self.setup.space.read(one.derivation) for one in compared]
+            seconds = [self._took(one.key) for one in compared]
             finished = self.finishing.run(architectures, seconds, self.time.final_end, given)
             if finished.network is not None:
-                return next(one for one in contenders if one.key == finished.architecture.key), finished
+                return next(one for one in compared if one.key == finished.architecture.key), finished
             self.watch.note(f"the final trainings failed ({finished.error}); trying one by one")
         for one in finalists:
             weights = self._own_weights(one) if hasattr(self.search.strategy, "winner") else None
@@ -618,38 +622,13 @@ class Session:
         return lineage.read(lineage.file_of(self.run.folder, one.born)).states[0]
 
     def _contenders(self, finalists: Sequence[Individual | Proposal]) -> tuple[list[Individual | Proposal], list[int]]:
-        """What the final phase compares, the best first, and the places of known networks among them.
-
-        Finalists that are as good as the first one but for noise, and between them the networks that the run began
-        with, scored or under way: of many candidates within the noise the luckiest lead, and those were good before.
-        """
-        objective, leader = self.search.objectives[0], finalists[0]
-        if not self.time.limited or len(self.search.objectives) > 1 or not isinstance(leader, Individual):
+        """What the final phase compares, the best first, and the places of known networks among them."""
+        if not self.time.limited or len(self.search.objectives) > 1 or not isinstance(finalists[0], Individual):
             return list(finalists), []
-        space, metric = self.setup.space, f"{objective.name}_se"
-        known = {space.read(one).key: one for one in self.setup.seeds.values()}
-        seeds: dict[str, Individual | Proposal] = {p.key: p for p in self.search.pending if p.key in known}
-        error = 0.0
-        for record in self.run.records():
-            if record["kind"] != "score" or record["status"] != "ok":
-                continue
-            key = record["key"]
-            if key == leader.key:
-                told = record["metrics"].get(metric, 0.0)
-                error = told if math.isfinite(told) else 0.0
-            if key in known and key not in seeds:
-                value = (objective.sign * Score.unpack(record).figures[objective.name],)
-                text, fitness = space.render(known[key]), fitness_class(1)(value)
-                seeds[key] = Individual(known[key], key, text, fitness, (), SEED, record["number"])
-
-        def behind(one: Individual | Proposal) -> float:
-            return leader.values[0] - one.values[0] if isinstance(one, Individual) else 0.0
-
-        front = [one for one in finalists if behind(one) <= error]
-        given = sorted((one for one in seeds.values() if behind(one) <= SEED_ERRORS * error), key=behind)
-        mixed = {one.key: one for pair in itertools.zip_longest(front, given) for one in pair if one is not None}
-        contenders = list(mixed.values())
-        return contenders, [place for place, one in enumerate(contenders) if one.key in known]
+        return contenders(
+            finalists, self.setup.seeds.values(), self.search.pending, self.run.records(), self.search.objectives[0],
+            self.setup.space,
+        )  # fmt: skip
 
     def _finishing(self) -> Finishing:
         """The final phase, its processes starting."""

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from evosearch import network as networks
-from evosearch.errors import ConfigError
 from evosearch.evaluation.precision import autocast
 from evosearch.evaluation.rules.backprop import Backprop
 
@@ -66,11 +65,6 @@ class MonoForward(Backprop):
     @staticmethod
     def build(architecture: Architecture, recipe: Recipe) -> nn.Module:
         return Segmented(architecture, recipe.drop_path > 0)
-
-    @staticmethod
-    def require(recipe: Recipe) -> None:
-        if recipe.inherit != "off":
-            raise ConfigError("recipe.rule = mono_forward and recipe.inherit: one of the two; segments take no weights")
 
     def taken(self, x: Tensor, right: Callable[[Tensor], Tensor]) -> Tensor:
         """The sum of the segments' losses, each of which reaches the weights of one segment and its projection."""
