@@ -49,6 +49,24 @@ def test_the_curve_rule_saves_half_of_the_epochs_and_keeps_the_best_but_for_nois
     assert ends.max() - ends[lengths == EPOCHS].max() <= NOISE
 
 
+def test_its_curves_are_learned_from_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums in another order have other last bits, and a run would hang on how many cores a machine has."""
+    from sklearn.linear_model import BayesianRidge
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    used: set[int] = set()
+    fit = BayesianRidge.fit
+
+    def seen(self: Any, *given: Any) -> Any:
+        used.update(one["num_threads"] for one in threadpool_info())
+        return fit(self, *given)
+
+    monkeypatch.setattr(BayesianRidge, "fit", seen)
+    with threadpool_limits(2):
+        Curve().brief(map(tuple, curves(30)))
+    assert used == {1}
+
+
 def test_one_in_twenty_that_it_ends_is_better_than_the_best_at_the_most() -> None:
     """P(end <= best) >= 0.95 where the curves are of one kind with those that it has learned from."""
     rule = Curve()

@@ -49,7 +49,7 @@ class Curve:
             learned, due = due, due + max(RENEWED, due // GROWTH)
         rows = tuple(ended[max(0, learned - LEARNED) : learned])
         if rows != self._known:
-            self._known, self._fits = rows, tuple(_fit(np.array(rows), epoch) for epoch in range(1, epochs))
+            self._known, self._fits = rows, _fits(np.array(rows))
         ends = [curve[-1] for curve in ended]
         return max(ends), min(ends), self._fits
 
@@ -70,6 +70,16 @@ class Curve:
 def _features(curves: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(curves, epochs) -> the values, and their first and second differences, side by side."""
     return np.hstack([curves, np.diff(curves, axis=1), np.diff(curves, n=2, axis=1)])
+
+
+def _fits(curves: np.ndarray[Any, np.dtype[np.float64]]) -> tuple[tuple[float, ...], ...]:
+    """The fit of each epoch but the last; on one thread of the linear algebra, so that the number of a machine's cores
+    does not show in the last bits.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        return tuple(_fit(curves, epoch) for epoch in range(1, curves.shape[1]))
 
 
 def _fit(curves: np.ndarray[Any, np.dtype[np.float64]], epoch: int) -> tuple[float, ...]:
