@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evosearch import results
+from evosearch import final, results
 from evosearch.engine.replay import recorded
 from evosearch.errors import RunError, TaskError
 from evosearch.store.run import Run
@@ -177,19 +177,33 @@ CONSTANTS = ("target_mean", "target_std")  # of a description that does not name
 
 
 def load(folder: Path, layers: Sequence[Path | str] = (), operators: Sequence[Path | str] = ()) -> Predictor:
-    """The best network of a run. layers, operators: as in `results.load`.
+    """The best network of a run, or the one in a folder that `evolve train` wrote, whose data has to be where it was.
 
-    Raises RunError where it has none, or an old one.
+    layers, operators: as in `results.load`. Raises RunError where there is none, or an old one; UsageError where its
+    own code is not found.
     """
+    at = None if folder.name == "best" else final.stored(folder)
+    if at is not None and at.files == at.folder:
+        config = final.configured(at, {}, [str(path) for path in layers], [str(path) for path in operators])
+        found = final.subject(config, at.text())
+        final.same(at, found, "grammar", "layers", "task")
+        return Predictor(final.restore(at, found).network, _description(at.files), config.data, found.task.kind)
     network = results.load(folder, layers, operators)
     run = folder.parent if folder.name == "best" else folder
-    file = run / "best" / results.DATA_FILE
-    if not file.is_file():
-        raise RunError(f"{file} is not there: the run is older than it; `evolve train {run}` writes the network anew")
-    description = json.loads(file.read_text(encoding="utf-8"))
+    description = _description(run / "best")
     opened = Run.open(run)
     kinds = Kinds(results.own_plugins(opened, operators).own("kind"))
     return Predictor(network, description, recorded(opened).data, kinds.named(description["kind"]))
+
+
+def _description(best: Path) -> dict[str, Any]:
+    """What the examples of the network in a folder are. Raises RunError where it is older than that."""
+    file = best / results.DATA_FILE
+    if not file.is_file():
+        run = best.parent if best.name == "best" else best
+        raise RunError(f"{file} is not there: the run is older than it; `evolve train {run}` writes the network anew")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
 
 
 def table(columns: Mapping[str, Sequence[Any]]) -> str:

@@ -66,6 +66,19 @@ def test_raw_rows_in_labels_out(table: Path, tmp_path: Path, capsys: pytest.Capt
     assert len(capsys.readouterr().out.splitlines()) == 61
 
 
+def test_a_folder_of_train_is_asked_as_a_run_is(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first seed of a run's best network is the run's own network, and says the same."""
+    people_file = str(table.parent / "people.csv")
+    assert main(["train", str(table), "--seeds", "1", "-o", str(tmp_path / "trained")]) == DONE
+    capsys.readouterr()
+    assert main(["predict", str(table), people_file]) == DONE
+    by_run = capsys.readouterr().out
+    assert main(["predict", str(tmp_path / "trained"), people_file]) == DONE
+    assert capsys.readouterr().out == by_run
+
+
 def test_one_row_by_itself_and_rows_with_other_columns(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,7 +64,7 @@ def export(
     from evosearch.errors import TaskError
 
     chosen = _format(format, to)
-    at = _folder(what)
+    at = network_in(what)
     changes = {} if task is None else {"task": task}
     config = final.configured(at, changes, texts(layers), texts(operators))
     try:
@@ -281,7 +281,7 @@ def subject_of(
     return found
 
 
-def _folder(what: str) -> Stored:
+def network_in(what: str) -> Stored:
     """The folder of a run or of `evolve train`, by its path or by its name in runs/. Raises RunError."""
     from evosearch.cli.runs import no_run
 

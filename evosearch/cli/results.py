@@ -57,7 +57,9 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
 
 
 def predict(
-    run: Annotated[str, RUN_ARGUMENT],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run, or a folder that `evolve train` wrote.", show_default=False)
+    ],
     file: Annotated[
         Path,
         typer.Argument(metavar="FILE", help="CSV, .npz, .npy, .ts, an image, a folder of them; without targets, too."),
@@ -74,12 +76,12 @@ def predict(
     order and with others beside them.
     """
     from evosearch import inference
-    from evosearch.cli.runs import folder_of
+    from evosearch.cli.export import network_in
     from evosearch.store.disk import Disk
 
     if to is not None:
         output.check_target("--output", to)
-    predictor = inference.load(folder_of(run), layers or (), operators or ())
+    predictor = inference.load(network_in(run).folder, layers or (), operators or ())
     columns = predictor.predictions(file)
     text = inference.table(columns)
     if to is None:
