@@ -948,6 +948,17 @@ SPACES = [
         "recipe.balanced is for classes, and points has none",
         at=points,
     ),
+    usage(
+        f"{VECTOR} --dry-run --target a --set data.kind=regression --set search.objectives=['piece']",
+        "search.objectives: piece: points has no classes",
+        at=points,
+    ),
+    usage(
+        f"{VECTOR} --dry-run --target a --set data.kind=regression --set data.metric=mae "
+        "--set search.objectives=['robustness']",
+        "search.objectives: robustness: points has no metric that is better where it is larger",
+        at=points,
+    ),
     usage("run --start ~nobody/x", "~nobody/x: no such seed file"),
     usage(
         "run --grammar einspace --start small_cnn --max-params 10 --device cpu",

@@ -327,6 +327,8 @@ def _objectives(
     if header is not None:
         return measures.recorded(header, asked)
     for measure in mine if isinstance(task, Task) else ():
+        if lacking := measure.lacking(task) if hasattr(measure, "lacking") else "":
+            raise ConfigError(f"search.objectives: {measure.name}: {task.name} has no {lacking}")
         if hasattr(measure, "require"):
             measure.require(workers.devices(config.workers)[0])
     for text in asked:

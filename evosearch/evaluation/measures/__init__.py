@@ -48,6 +48,11 @@ class Measure(Protocol):
 
     sign: 1 where larger is better, -1 where smaller is. unit: what the figure counts, as a chart's axis says it.
     timed: whether it is a time, and so another one each time.
+
+    Beside these one may have `lacking(task)`: what a task has none of without which it has no such figure, as in
+    "classes", empty where it has all; a run that asks for the figure is then refused before it begins. And
+    `beside(trained, task)`, further figures by name; `require(device)`, which raises ConfigError where this machine
+    cannot give it; `version`, what its figures hang on, where that is more than its settings.
     """
 
     @property
@@ -78,12 +83,7 @@ OF_ANY: tuple[Measure, ...] = (Params(), Flops(), Activations(), Modules(), Seco
 
 
 def on_demand(settings: HardwareSettings) -> tuple[Measure, ...]:
-    """The measures that cost time, or are of no use to most: taken where a search has them among its objectives.
-
-    Beside `value` one may have `beside(trained, task)`, further figures by name; `require(device)`, which raises
-    ConfigError where this machine cannot give it; and `version`, what its figures hang on, where that is more than its
-    settings.
-    """
+    """The measures that cost time, or are of no use to most: taken where a search has them among its objectives."""
     measured = (Latency, Energy, TableLatency, MnasSoft, MnasHard)
     counted = (Ece(), AdaptiveEce(), Brier(), LogLoss(), Piece(), Robustness(), Memory(), Bytes(), Bitops())
     return (*counted, *(made(settings) for made in measured))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evosearch.evaluation import calibration
-from evosearch.evaluation.measures.judged import answered
+from evosearch.evaluation.measures.judged import answered, without_classes
 
 if TYPE_CHECKING:
     from evosearch.evaluation.fit import Trained
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 class Ece:
     name, sign, unit, timed = "ece", -1, "share of examples", False
+    lacking = staticmethod(without_classes)
 
     def value(self, trained: Trained, task: Task) -> float | None:
         if (found := answered(trained, task)) is None:

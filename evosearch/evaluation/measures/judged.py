@@ -13,12 +13,22 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+def without_classes(task: Task) -> str:
+    """What a task lacks for a figure of classes."""
+    return "" if task.kind.classes else "classes"
+
+
+def without_gain(task: Task) -> str:
+    """What a task lacks for a share of its metric: of an error, less is better."""
+    return "" if task.measure.sign > 0 else "metric that is better where it is larger"
+
+
 def answered(trained: Trained, task: Task) -> tuple[Array, Array] | None:
     """(N, classes) probabilities and the (N,) right classes; None where a task has no classes.
 
     By folds they are of train and validation together, each answered by a network that was not trained on it.
     """
-    if not task.kind.classes or trained.outputs is None or trained.outputs.ndim != 2:
+    if without_classes(task) or trained.outputs is None or trained.outputs.ndim != 2:
         return None
     y = task.validation.y
     if len(trained.outputs) != len(y):

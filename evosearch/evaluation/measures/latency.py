@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from evosearch.evaluation import hardware
+from evosearch.evaluation.measures.judged import without_gain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,7 @@ class Reward:
 
     name: str
     sign, unit, timed = 1, "reward", True
+    lacking = staticmethod(without_gain)
 
     def __init__(self, settings: HardwareSettings) -> None:
         self.settings = settings
@@ -62,7 +64,7 @@ class Reward:
         raise NotImplementedError
 
     def value(self, trained: Trained, task: Task) -> float | None:
-        if task.measure.sign < 0:
+        if without_gain(task):
             return None
         assert trained.network is not None
         return float(trained.metric * self.share(spread_of(trained.network, task, self.settings).median))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from evosearch.evaluation import calibration
+from evosearch.evaluation.measures.judged import without_classes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +24,10 @@ class Piece:
     """
 
     name, sign, unit, timed = "piece", -1, "share of examples", False
+    lacking = staticmethod(without_classes)
 
     def value(self, trained: Trained, task: Task) -> float | None:
-        if not task.kind.classes or trained.network is None:
+        if without_classes(task) or trained.network is None:
             return None
         task = trained.fold or task  # the rows that this very network was not trained on
         known, _ = features(trained.network, task.normalise(task.train.x))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evosearch.evaluation.measures.judged import without_gain
 from evosearch.evaluation.measures.piece import features
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ class Robustness:
     """
 
     name, sign, unit, timed = "robustness", 1, "metric under noise", False
+    lacking = staticmethod(without_gain)
 
     def value(self, trained: Trained, task: Task) -> float | None:
-        if trained.network is None or task.measure.sign < 0:
+        if trained.network is None or without_gain(task):
             return None
         task = trained.fold or task  # the rows that this very network was not trained on
         x = task.normalise(task.validation.x)
