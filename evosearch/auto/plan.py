@@ -212,6 +212,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     slowest = max((one_epoch[name] for name in chosen), default=slot / wanted)
     most_folds = slot if few else for_search * facts.cores / FOLDED  # seconds for one candidate
     folds = next(n for n in FOLDS if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
+    folds = int(given.get("recipe.folds", folds))
     most = max(1, math.floor((slot / folds - OVERHEAD) / slowest)) if chosen else wanted
     epochs = int(given.get("recipe.epochs", min(wanted, most)))
     typical = sum(one_epoch[name] for name in chosen) / len(chosen) if chosen else slowest
@@ -248,7 +249,9 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
         "recipe.precision": Choice(*_precision(facts, bfloat16)),
         "recipe.stop": Choice(*_stop(budget, folds)),
         "final.mirrored": Choice(*_mirrored(facts, rules)),
-        "final.epochs": Choice(final, f"{longest} are good for so many rows, and {for_final:.0f} s are kept for it"),
+        "final.epochs": Choice(
+            final, f"{longest} are good for so many rows, where one training takes at most {for_final:.0f} s"
+        ),
         "limits.max_flops": Choice(most_flops, f"no training takes longer than twice {slot / folds:.1f} s"),
         "search.budget": Choice(budget, f"about {each:.1f} s each, {facts.cores} at a time, in {for_search:.0f} s"),
         "search.population": Choice(population, "a third of the candidates, at most 20"),
