@@ -381,12 +381,13 @@ def test_ctrl_c_in_a_script_ends_all_of_it_and_the_study_goes_on(tmp_path: Path)
     """As a terminal sends it, to the script and its workers: none of them stays."""
     script = SCRIPT.replace('"budget": 3', '"budget": 12').replace('"workers": 1', '"workers": 2')
     process = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, start_new_session=True)
-    rows, end = tmp_path / "run/evaluations.jsonl", time.monotonic() + 60
-    while time.monotonic() < end and not (rows.is_file() and rows.read_text()):
+    rows = tmp_path / "run/evaluations.jsonl"
+    while process.poll() is None and not (rows.is_file() and rows.read_text()):
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(timeout=30) not in (0, None)
-    while time.monotonic() < end and (left := _group(process.pid)):
+    assert process.wait(timeout=120) not in (0, None)
+    end = time.monotonic() + 60
+    while (left := _group(process.pid)) and time.monotonic() < end:
         time.sleep(0.1)
     assert left == []
     assert 0 < len(Study.resume(tmp_path / "run").rows()) <= 12
@@ -397,7 +398,7 @@ def _group(number: int) -> list[int]:
     """The processes of a process group."""
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, psutil.Error):
             if os.getpgid(process.pid) == number and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return found
