@@ -39,7 +39,7 @@ SPACES: dict[str, Any] = {
     "tables": ("tables", (40,)),
 }
 BUNDLED = operators.find()
-VARYING = [operator for operator in BUNDLED if operator.kind in ("initialise", "mutate", "crossover")]
+VARYING = [BUNDLED.get(kind, name) for kind in ("initialise", "mutate", "crossover") for name in BUNDLED.of(kind)]
 
 
 def open_space(name: str, max_nodes: int = 300) -> Space:

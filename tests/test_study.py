@@ -316,13 +316,17 @@ def test_to_frame_is_what_pandas_makes_of_the_rows(tmp_path: Path) -> None:
     [
         (
             5,
-            "a task of type int: give a name or path, a pair (X, y), a mapping of arrays, a torch Dataset",
+            "a task of type int: give a name or path, a pair (X, y), a DataFrame, a mapping of arrays, a torch Dataset",
         ),
         ([], "a data set must hold pairs (example, target), and one at least"),
         ([(1, 2, 3)], "a data set must hold pairs (example, target), and one at least"),
         ([([1, 2], 0), ([1], 0)], "the examples of a data set must be of one shape: "),
-        ({"x": np.array([{}])}, "x holds object values; give numbers, and number classes from 0"),
-        ((pd.DataFrame({"target": [1, 2]}), [0, 1]), "column 'target' of X has the name of the target; rename one"),
+        ({"x": np.array([{}])}, "x holds object values; give numbers"),
+        ({"x": np.zeros((2, 1)), "y": np.array([{}, {}])}, "y holds object values; give numbers, or words for classes"),
+        (
+            (pd.DataFrame({"up": [1, 2]}), pd.Series([0, 1], name="up")),
+            "column 'up' of X has the name of the target; rename one",
+        ),
     ],
 )
 def test_data_that_are_none_are_told_what_they_should_be(task: object, said: str, tmp_path: Path) -> None:

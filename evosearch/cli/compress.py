@@ -144,7 +144,7 @@ def refine(
     ] = None,
     quiet: QuietOption = False,
 ) -> int:
-    """Make a network faster: the change that loses least for the time it saves, step by step.
+    """Make a network faster, step by step, where least is lost for the time.
 
     Each step narrows layers or removes a part, trains for a short time with the weights there are, and measures. The
     network that takes no longer than TIME is trained on with its weights and tested; it is the new run's best/.

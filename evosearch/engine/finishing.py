@@ -223,7 +223,7 @@ class Finishing:
         if not math.isfinite(self.until) or not self.final.augment or len(lengths) > 1:
             return weights
         needed = max(self._corrected(self._estimate(way, True)) for way in weights)
-        rounds = max(1, round((self.until - self.clock()) / max(needed, 1e-9)))
+        rounds = max(1, round((self.until - self.clock()) / needed)) if needed > 0 else math.inf  # nobody knows
         if rounds > FEW:
             return weights
         scale = FILLED * (self.until - self.clock()) / (rounds * needed)

@@ -231,26 +231,12 @@ class Periodic(Encoding):
         return build.line("{}.flatten(1)", x, shape=(count * width,), view=True)
 
 
-@register("rank_numbers")
-@dataclass(frozen=True)
-class RankNumbers(Encoding):
-    """Numbers as the normal deviates of their ranks among the rows trained on: no tail is long, no gap is wide.
-
-    Between known values deviates are linear, beyond them they end (scikit-learn's QuantileTransformer is the like).
-    """
-
-    def sizes(self, columns: Columns) -> tuple[int, ...]:
-        return (1,) * len(columns.numbers)
-
-    def numbers(self, x: str, columns: Columns, build: Builder) -> str:
-        return _ranked(x, columns, build)
-
-
 @register("rank_periodic")
 @dataclass(frozen=True)
 class RankPeriodic(Periodic):
     """As `periodic`, of the normal deviates of numbers' ranks: for columns with tails, gaps and values that repeat.
 
+    Between known values deviates are linear, beyond them they end (scikit-learn's QuantileTransformer is the like).
     Gorishniy et al. transform their columns so before any network reads them (arXiv 2203.05556, section 4.1).
     """
 
