@@ -7,18 +7,21 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from evosearch import config as configuration
 from evosearch import engine
+from evosearch.engine import working as working_module
 from evosearch.errors import RunError
 from evosearch.evaluation.evaluators import Spec
 from evosearch.score import Score
 from evosearch.store.run import Run
 from evosearch.workers import Job, WorkerSettings, open_pool
+from evosearch.workers.executors import slurm
 from evosearch.workers.folder import FolderPool, Signs, Worker
 from tests.chaos.sessions import config as words_config
 from tests.chaos.sessions import words
@@ -159,3 +162,27 @@ def interrupted(settings: configuration.Config, folder: Path) -> None:
                 raise RunError("interrupted")
 
     engine.start(settings, folder, Interrupting())
+
+
+def test_a_driver_and_pilots_are_told_device_and_data(
+    tmp_path: Path, settings: configuration.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a person said to `evolve work` or `evolve resume` holds for the processes that these start."""
+    changes = engine.Changes(device="cpu", task="moved.csv")
+    command = working_module._Drive(tmp_path, changes, SILENCE, print).command
+    assert command[-4:] == ["--task", "moved.csv", "--device", "cpu"]
+    submitted: list[list[str]] = []
+
+    def submit(command: list[str]) -> SimpleNamespace:
+        submitted.append(command)
+        return SimpleNamespace(cancel=lambda: None)
+
+    executor = SimpleNamespace(update_parameters=lambda **_: None, batch=nullcontext, submit=submit)
+    submitit = SimpleNamespace(
+        AutoExecutor=lambda **_: executor, helpers=SimpleNamespace(CommandFunction=lambda given: given)
+    )
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(slurm, "import_module", lambda name: submitit)
+    there = WorkerSettings(executor="slurm", workers=1, device="cuda", silence=SILENCE)
+    slurm.Pilots(Spec(settings.grammar, "moved.csv"), there, tmp_path / "run/candidates").close()
+    assert submitted[0][-4:] == ["--device", "cuda", "--task", "moved.csv"]

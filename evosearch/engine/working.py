@@ -70,6 +70,7 @@ class _Drive:
         own = [word for path in changes.layers for word in ("--layers", str(path))]
         own += [word for path in changes.operators for word in ("--operators", str(path))]
         own += ["--task", changes.task] if changes.task else []
+        own += ["--device", changes.device] if changes.device else []
         self.command = [
             sys.executable,
             "-P",

@@ -45,7 +45,9 @@ class Pilots(FolderPool):
         executor.update_parameters(name="evosearch", cpus_per_task=settings.threads, **minutes, **gpus)
         own = [("--layers", path) for path in cast("Spec", spec).layers]
         own += [("--operators", path) for path in cast("Spec", spec).operators]
+        told = cast("Spec", spec).task  # where the data lies now, which a resume may have said
         command = [sys.executable, "-m", "evosearch", "work", str(self.folder.parent), "--workers", "1"]
+        command += ["--device", settings.device, "--task", told]
         command += [word for pair in own for word in pair]
         self.size = settings.workers
         with executor.batch():
