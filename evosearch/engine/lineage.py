@@ -92,13 +92,14 @@ class Lineages:
     def collect(self, search: Search) -> None:
         """Remove the weights that nobody can begin with any more.
 
-        Kept are those of the population and the hall of fame, of what is not folded in yet, and of its parents; with
-        rungs those of the latest candidates, too, which may be promoted.
+        Kept are those of the population and the hall of fame, of what is not folded in yet, and of the parents of what
+        has no score yet; with rungs those of the latest candidates, too, which may be promoted. So at most one file for
+        each proposal of the look-ahead comes to those of the population and the hall of fame: its own, or, before it is
+        trained, its parent's.
         """
         kept = {one.born for one in (*search.population, *search.front())}
-        waiting = search.unfolded
-        kept.update(waiting)
-        kept.update(self.parents[number] for number in waiting if number in self.parents)
+        kept.update(search.unfolded)
+        kept.update(self.parents[one.number] for one in search.pending if one.number in self.parents)
         kept.update(range(search.proposed - _recent(search), search.proposed))
         for file in (self.folder / FOLDER).glob("*.safetensors"):
             if file.stem.isdecimal() and int(file.stem) not in kept:
