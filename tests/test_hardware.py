@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import multiprocessing
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -210,6 +211,23 @@ def test_energy_is_read_from_rapl_s_counters_or_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there are no RAPL counters in"):
         hardware.meter("cpu", tmp_path / "none")
     with pytest.raises(ConfigError, match="NVML does not tell what the card takes"):
+        hardware.meter("cuda")
+
+
+def test_energy_of_a_card_is_nvml_s_or_refused_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NVMLError(Exception): ...
+
+    def refused(_: object) -> int:
+        raise NVMLError("Not Supported")
+
+    nvml = ModuleType("pynvml")
+    told = {"NVMLError": NVMLError, "nvmlInit": lambda: None, "nvmlDeviceGetHandleByIndex": lambda index: index}
+    for name, value in {**told, "nvmlDeviceGetTotalEnergyConsumption": lambda _: 2500}.items():
+        monkeypatch.setattr(nvml, name, value, raising=False)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    assert hardware.meter("cuda")() == 2.5
+    monkeypatch.setattr(nvml, "nvmlDeviceGetTotalEnergyConsumption", refused)
+    with pytest.raises(ConfigError, match=r"does not tell what the card takes \(Not Supported\); leave it out here"):
         hardware.meter("cuda")
 
 

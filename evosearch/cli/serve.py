@@ -66,7 +66,7 @@ def serve(
         except BrokenPipeError:
             output.warn("stdout was closed before stdin was; what was told is kept")
             return FAILED
-        except Exception as error:
+        except Exception as error:  # a fault of evosearch's own: whoever reads JSON alone hears of it, too
             output.json_line({"error": {"kind": "internal", "message": f"{type(error).__name__}: {error}"}})
             raise
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evosearch.evaluation import proxies
+from evosearch.evaluation.failures import one_line
 from evosearch.features import Features
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
     from evosearch.plugins import Operator
     from evosearch.tasks import Task
+
+log = logging.getLogger(__name__)
 
 
 class Measured:
@@ -48,7 +52,8 @@ class Measured:
             recipe = self.recipe.said(architecture.trained_with)
             at = proxies.probe(architecture, self.task, recipe, self.recipe.training_seed(architecture.key))
             return proxies.measured(self.seen, at)
-        except Exception:  # noqa: BLE001 - a candidate's own code may raise anything; it will be a failure's score, too
+        except Exception as failure:  # noqa: BLE001 - own layers and proxies may raise anything; the least that is known
+            log.info("%s is not measured: %s", architecture.key[:8], one_line(failure))
             return dict.fromkeys(self.seen, proxies.WORST)
         finally:
             torch.set_num_threads(threads)

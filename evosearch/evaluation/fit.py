@@ -29,6 +29,7 @@ from evosearch.tasks.noise import standard_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import torch
     from torch import nn
 
     from evosearch.architecture import Architecture
@@ -177,6 +178,11 @@ def _attempt(run: Callable[[_Fit], tuple[float, dict[str, float]]], fit: _Fit, k
     return trained._replace(score=replace(score, objectives=measured))
 
 
+def _lay_out(network: nn.Module, layout: torch.memory_format) -> None:
+    """Put the network's weights for images into a memory layout."""
+    network.to(memory_format=layout)  # type: ignore[call-overload]  # documented; torch's annotations lack this form
+
+
 @dataclass
 class _Fit:
     """One training under way."""
@@ -230,7 +236,7 @@ class _Fit:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         with seeded(self.device, self.seed, self.recipe.deterministic):
             network = self.network = self.build().to(self.device, dtype_of(self.recipe))
-            network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's types lack this form
+            _lay_out(network, layout)
             batches = Batches(self.task, train, self.recipe, self.device, layout, self.recipe.augment)
             judged = Batches(self.task, judge, self.recipe, self.device, layout)
             learning = Learning(self.task, self.recipe, self.device, batches.dtype, self.parent)
@@ -260,7 +266,7 @@ class _Fit:
             metrics["graph_fallbacks"] = 1.0
         if self.device.startswith("cuda"):
             metrics["peak_memory"] = float(torch.cuda.max_memory_allocated(self.device))
-        network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as above; files want it
+        _lay_out(network, torch.contiguous_format)  # files want it
         return metric, metrics
 
     def _epoch(self, step: Step, batches: Batches, epoch: int, judging: float) -> float:

@@ -138,15 +138,17 @@ def meter(kind: str, folder: Path | None = None) -> Callable[[], float]:
 
 
 def _nvml() -> Callable[[], float]:
+    told = "search.objectives: energy: NVML does not tell what the card takes ({}); leave it out here"
     try:
-        import pynvml  # type: ignore[import-not-found]  # there where a person has put it
-
+        import pynvml
+    except ImportError as error:
+        raise ConfigError(told.format(error)) from None
+    try:
         pynvml.nvmlInit()
         card = pynvml.nvmlDeviceGetHandleByIndex(0)
         pynvml.nvmlDeviceGetTotalEnergyConsumption(card)
-    except Exception as error:  # noqa: BLE001 - no package, no driver, a card too old: each says it in its own way
-        said = f"NVML does not tell what the card takes ({type(error).__name__}: {error})"
-        raise ConfigError(f"search.objectives: energy: {said}; leave it out here") from None
+    except pynvml.NVMLError as error:  # no driver, a card too old
+        raise ConfigError(told.format(error)) from None
     return lambda: float(pynvml.nvmlDeviceGetTotalEnergyConsumption(card)) / 1e3
 
 
@@ -175,7 +177,7 @@ def _by_clock(network: nn.Module, x: torch.Tensor, clock: Callable[[], float]) -
 def _by_events(network: nn.Module, x: torch.Tensor, _: Callable[[], float]) -> float:
     import torch
 
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch's
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch types the class, not its making
     start.record()
     network(x)
     end.record()

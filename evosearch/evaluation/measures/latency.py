@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from evosearch.evaluation import hardware
@@ -46,7 +47,7 @@ def spread_of(network: nn.Module, task: Task, settings: HardwareSettings) -> Spr
     return _timed[network]
 
 
-class Reward:
+class Reward(ABC):
     """The task's metric, times a share that the latency decides; for metrics that are to be large, None of others.
 
     A subclass states its `name` and `share`.
@@ -59,9 +60,9 @@ class Reward:
     def __init__(self, settings: HardwareSettings) -> None:
         self.settings = settings
 
+    @abstractmethod
     def share(self, taken: float) -> float:
         """What is left of the metric at a latency, in ms."""
-        raise NotImplementedError
 
     def value(self, trained: Trained, task: Task) -> float | None:
         if without_gain(task):
