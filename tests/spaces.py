@@ -45,6 +45,17 @@ SHAPES: dict[str, Shape] = {
     "tabular": (16,),
 }
 
+EXPRESSIONS = """
+// input: none
+start: "add" "(" start "," start ")"  -> add     // p=0.2
+     | "mul" "(" start "," start ")"  -> mul     // p=0.2
+     | "sin" "(" start ")"            -> sin     // p=0.1
+     | "x"                            -> x
+     | NUMBER                         -> number
+NUMBER: "1" | "2" | "3"
+"""
+OF_ANY_NUMBER = EXPRESSIONS.replace('"1" | "2" | "3"', "/[0-9.]+/  // range=0.5..9")
+
 
 def space(name: str, shape: Shape | None = None) -> Space:
     return _space(name, shape or SHAPES[name])

@@ -12,6 +12,7 @@ from scipy import stats
 
 from evosearch.tasks import Task, TaskSettings, load
 from tests.bench.arena import arms, rows, sets, table
+from tests.bench.resumable import read
 
 
 def row(name: str, seed: int, arm: str, value: float) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def test_a_row_that_is_there_is_not_measured_again(tmp_path: Path, monkeypatch: 
     assert rows.append_missing(keys, file) == []
     assert rows.append_missing(keys, file) == []
     assert [key.arm for key in calls] == ["linear", "evosearch", "linear"]
-    assert {rows.Key.of(found) for found in rows.read(file)} == set(keys)
+    assert {rows.Key.of(found) for found in read(file)} == set(keys)
 
 
 def test_data_that_is_not_there_is_named_and_skipped(
@@ -136,4 +137,4 @@ def test_the_page_says_which_search_was_better() -> None:
 
 def test_the_page_is_the_one_of_the_rows() -> None:
     """docs/arena.md is made of the rows and of nothing else."""
-    assert table.PAGE.read_text(encoding="utf-8") == table.page(rows.read())
+    assert table.PAGE.read_text(encoding="utf-8") == table.page(read(rows.FILE))

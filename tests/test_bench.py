@@ -6,6 +6,7 @@ import csv
 import itertools
 import multiprocessing
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,16 +33,18 @@ def value(cell: tuple[str, ...]) -> tuple[float, float]:
     return validation, 50 + 10 * validation + (3 if cell[3] == "c" else 0)
 
 
-@pytest.fixture(scope="module")
-def arena(tmp_path_factory: pytest.TempPathFactory) -> bench.Arena:
-    folder = tmp_path_factory.mktemp("bench")
-    lines = ["arch,val,test"]
-    for cell in itertools.product("abc", repeat=4):
-        validation, test = value(cell)
-        lines.append(f'"cell({",".join(cell)})",{validation},{test}')
+def arena_of(folder: Path, header: str, row: Callable[[tuple[str, ...]], str]) -> bench.Arena:
+    """All cells of four letters, each with the columns that `row` gives it."""
+    lines = [f"arch,{header}"]
+    lines += [f'"cell({",".join(cell)})",{row(cell)}' for cell in itertools.product("abc", repeat=4)]
     (folder / "cells.csv").write_text("\n".join(lines))
     (folder / "cells.lark").write_text(CELLS)
     return bench.Arena(f"table:{folder / 'cells.csv'}", str(folder / "cells.lark"))
+
+
+@pytest.fixture(scope="module")
+def arena(tmp_path_factory: pytest.TempPathFactory) -> bench.Arena:
+    return arena_of(tmp_path_factory.mktemp("bench"), "val,test", lambda cell: "{},{}".format(*value(cell)))
 
 
 @pytest.fixture(scope="module")
@@ -114,14 +117,12 @@ def test_csv_and_plot_hold_every_entrant(results: list[bench.Result], tmp_path: 
 @pytest.fixture(scope="module")
 def timed(tmp_path_factory: pytest.TempPathFactory) -> bench.Arena:
     """The cells, each taking as many seconds as its letters say, a tenth of an evaluation a tenth of that."""
-    folder = tmp_path_factory.mktemp("timed")
-    lines = ["arch,val,test,train_seconds,val@0.1"]
-    for cell in itertools.product("abc", repeat=4):
+
+    def row(cell: tuple[str, ...]) -> str:
         validation, test = value(cell)
-        lines.append(f'"cell({",".join(cell)})",{validation},{test},{10 * (1 + cell.count("c"))},{validation / 2}')
-    (folder / "cells.csv").write_text("\n".join(lines))
-    (folder / "cells.lark").write_text(CELLS)
-    return bench.Arena(f"table:{folder / 'cells.csv'}", str(folder / "cells.lark"))
+        return f"{validation},{test},{10 * (1 + cell.count('c'))},{validation / 2}"
+
+    return arena_of(tmp_path_factory.mktemp("timed"), "val,test,train_seconds,val@0.1", row)
 
 
 def test_the_clock_goes_by_what_evaluations_took(timed: bench.Arena) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from tests.bench.arena import rows
 from tests.bench.gallery import page, searches
+from tests.bench.resumable import read
 from tests.conftest import ROOT
 from tests.spaces import GRAMMARS, SHAPES
 
@@ -14,7 +14,7 @@ DRAWINGS = ROOT / "docs" / "gallery"
 
 def test_the_page_is_what_the_grammars_say() -> None:
     """And its drawings; after a change of a grammar or a seed, `make gallery`."""
-    assert page.PAGE.read_text(encoding="utf-8") == page.page(rows.read(searches.FILE))
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(read(searches.FILE))
     assert {path.stem for path in DRAWINGS.glob("*")} == set(SHAPES)
     for name, picture in page.drawings().items():
         assert (DRAWINGS / f"{name}.svg").read_text(encoding="utf-8") == picture

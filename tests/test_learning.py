@@ -26,7 +26,7 @@ from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.search.standing import best_first
 from tests.conftest import ROOT
 from tests.searching import run_out
-from tests.spaces import space
+from tests.spaces import EXPRESSIONS, space
 from tests.watch import Silent
 
 DATA = Path(os.environ.get("EVOSEARCH_DATA", ROOT.parent / "shared" / "data"))
@@ -130,17 +130,6 @@ def test_the_last_option_of_a_choice_is_never_pruned() -> None:
 def test_what_was_evaluated_further_stands_first() -> None:
     assert best_first([(0.5, [9]), (1.0, [1]), (1.0, [2]), (0.5, [9]), (0.1, [100])]) == [2, 1, 0, 3, 4]
     assert best_first([(1.0, [1, 1]), (1.0, [0, 3]), (1.0, [2, 2])]) == [1, 2, 0]
-
-
-EXPRESSIONS = """
-// input: none
-start: "add" "(" start "," start ")"  -> add     // p=0.2
-     | "mul" "(" start "," start ")"  -> mul     // p=0.2
-     | "sin" "(" start ")"            -> sin     // p=0.1
-     | "x"                            -> x
-     | NUMBER                         -> number
-NUMBER: "1" | "2" | "3"
-"""
 
 
 def value(proposal: Proposal) -> float | None:

@@ -28,21 +28,12 @@ from evosearch.search.screening import FIRST, Model, due, quantiles
 from evosearch.store.run import Run
 from tests.chaos.sessions import config, kills, session, words
 from tests.conftest import ROOT
-from tests.spaces import SHAPES, space
+from tests.spaces import OF_ANY_NUMBER, SHAPES, space
 
 CELLS = """
 // input: none
 start: op op op op op op op op -> cell
 op: "a" -> a | "b" -> b | "c" -> c
-"""
-EXPRESSIONS = """
-// input: none
-start: "add" "(" start "," start ")"  -> add     // p=0.2
-     | "mul" "(" start "," start ")"  -> mul     // p=0.2
-     | "sin" "(" start ")"            -> sin     // p=0.1
-     | "x"                            -> x
-     | NUMBER                         -> number
-NUMBER: /[0-9.]+/  // range=0.5..9
 """
 BUNDLED = plugins.find()
 SURROGATES = [
@@ -58,7 +49,7 @@ def cells() -> Space:
 
 @pytest.fixture(scope="module")
 def expressions() -> Space:
-    return Space(grammar.loads(EXPRESSIONS), None, None, Limits(max_nodes=60))
+    return Space(grammar.loads(OF_ANY_NUMBER), None, None, Limits(max_nodes=60))
 
 
 def worth(text: str) -> float:

@@ -16,16 +16,8 @@ from evosearch.errors import ConfigError, SpaceExhausted, TaskError
 from evosearch.evaluation.measures import Objective, objective
 from evosearch.score import Score, evaluation_seed
 from evosearch.search import Proposal, Search, SearchSettings
+from tests.spaces import EXPRESSIONS
 
-EXPRESSIONS = """
-// input: none
-start: "add" "(" start "," start ")"  -> add     // p=0.2
-     | "mul" "(" start "," start ")"  -> mul     // p=0.2
-     | "sin" "(" start ")"            -> sin     // p=0.1
-     | "x"                            -> x
-     | NUMBER                         -> number
-NUMBER: "1" | "2" | "3"
-"""
 CELLS = """
 // input: none
 start: op op op op -> cell

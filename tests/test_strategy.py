@@ -22,17 +22,8 @@ from evosearch.search.history import Archive
 from evosearch.search.proposal import identity
 from evosearch.store.run import Run
 from tests.conftest import ROOT
+from tests.spaces import OF_ANY_NUMBER
 from tests.watch import Silent
-
-EXPRESSIONS = """
-// input: none
-start: "add" "(" start "," start ")"  -> add     // p=0.2
-     | "mul" "(" start "," start ")"  -> mul     // p=0.2
-     | "sin" "(" start ")"            -> sin     // p=0.1
-     | "x"                            -> x
-     | NUMBER                         -> number
-NUMBER: /[0-9.]+/  // range=0.5..9
-"""
 
 CELLS = """
 // input: none
@@ -57,7 +48,7 @@ def own(folder: Path, name: str, source: str) -> operators.Operators:
 
 @pytest.fixture(scope="module")
 def expressions() -> Space:
-    return Space(grammar.loads(EXPRESSIONS), None, None, Limits(max_nodes=60))
+    return Space(grammar.loads(OF_ANY_NUMBER), None, None, Limits(max_nodes=60))
 
 
 def finish(search: Search, **score: Any) -> list[Proposal]:

@@ -11,7 +11,7 @@ from evosearch.cli import DONE, output
 from evosearch.cli.export import KeyArgument, subject_of, texts
 from evosearch.cli.grammars import LayersOption, OperatorsOption
 from evosearch.cli.help import Command
-from evosearch.cli.search import QuietOption, begun, option
+from evosearch.cli.search import QuietOption, RunsOption, begun, option
 from evosearch.report.text import count, short
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ def compress(
     ] = False,
     workers: Annotated[int | None, option("N", None, "Processes that evaluate; 0: one for each core.", min=0)] = None,
     name: Annotated[str | None, option("NAME", None, "Of the new run's folder.", default="small-TASK")] = None,
-    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
-        "runs"
-    ),
+    runs: RunsOption = Path("runs"),
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set final.epochs=20."),
@@ -135,9 +133,7 @@ def refine(
     layers: LayersOption = None,
     operators: OperatorsOption = None,
     name: Annotated[str | None, option("NAME", None, "Of the new run's folder.", default="fast-TASK")] = None,
-    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
-        "runs"
-    ),
+    runs: RunsOption = Path("runs"),
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the config: --set strategy.tries=4."),

@@ -25,6 +25,7 @@ SPACE, SEARCH, PLACE = "What may be found", "How it is searched", "Where"  # pan
 
 RUN_ARGUMENT = typer.Argument(metavar="RUN", help="A run's folder, or its name in runs/.", show_default=False)
 
+RunsOption = Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
 ResultJsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

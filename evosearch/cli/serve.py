@@ -11,7 +11,7 @@ import typer
 
 from evosearch.cli import FAILED, INTERRUPTED, Terminated, output
 from evosearch.cli.help import Command
-from evosearch.cli.search import PANEL, new_folder, option
+from evosearch.cli.search import PANEL, RunsOption, new_folder, option
 
 if TYPE_CHECKING:
     from evosearch.study import Study
@@ -33,9 +33,7 @@ def serve(
         ),
     ] = None,
     name: Annotated[str | None, option("NAME", None, "Of the run's folder.", default="GRAMMAR-served")] = None,
-    runs: Annotated[Path, typer.Option(metavar="FOLDER", help="Where runs lie.", envvar="EVOSEARCH_RUNS")] = Path(
-        "runs"
-    ),
+    runs: RunsOption = Path("runs"),
     layers: Annotated[list[Path] | None, option("FILE.py", None, "Layers of your own; again for more.")] = None,
     operators: Annotated[list[Path] | None, option("FOLDER", None, "Operators of your own; again for more.")] = None,
     settings: Annotated[

@@ -9,7 +9,6 @@ else to do.
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -29,6 +28,7 @@ from evosearch.evaluation import hardware
 from evosearch.evaluation.hardware import HardwareSettings, LayerTable
 from evosearch.report.reading import read_run
 from tests.bench.arena import sets
+from tests.bench.resumable import completed
 from tests.spaces import headed, samples
 from tests.watch import Silent
 
@@ -95,14 +95,7 @@ def correlation(count: int = NETWORKS, seed: int = 3) -> tuple[float, list[Point
 
 
 def front(wanted: list[str]) -> None:
-    rows = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
-    there = {(row["set"], row["seed"]) for row in rows}
-    for seed in SEEDS:
-        for name in wanted or SETS:
-            if (name, seed) not in there:
-                rows.append(measured(name, seed))
-                with FILE.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
+    rows = completed(({"set": name, "seed": seed} for seed in SEEDS for name in wanted or SETS), measured, FILE)
     print("| set | by latency | by FLOPs | difference |\n|---|---|---|---|")
     for name in SETS:
         mine = [row["volume"] for row in rows if row["set"] == name]

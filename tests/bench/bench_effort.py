@@ -6,7 +6,6 @@ it is measured; what has a row is not measured again. Then the table, in Markdow
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from evosearch import config as configuration
 from evosearch import engine
 from evosearch.report.reading import read_run
 from tests.bench.arena import sets
+from tests.bench.resumable import completed
 from tests.watch import Silent
 
 FILE = Path(__file__).with_name("effort.jsonl")
@@ -91,16 +91,8 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     wanted = sys.argv[1:] or list(LIMITS)
-    rows = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
-    there = {(row["set"], row["seed"], row["arm"]) for row in rows}
-    for seed in SEEDS:
-        for name in wanted:
-            for arm in ARMS:
-                if (name, seed, arm) not in there:
-                    rows.append(measured(name, seed, arm))
-                    with FILE.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(rows[-1]) + "\n")
-    print("\n".join(table(rows)))
+    keys = ({"set": name, "seed": seed, "arm": arm} for seed in SEEDS for name in wanted for arm in ARMS)
+    print("\n".join(table(completed(keys, measured, FILE))))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ is measured; what has a row is not measured again. Then the table, in Markdown. 
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from evosearch import engine
 from evosearch.report.foresight import foreseen, stretches
 from evosearch.report.reading import read_run
 from tests.bench.arena import sets
+from tests.bench.resumable import completed
 from tests.watch import Silent
 
 FILE = Path(__file__).with_name("foresight.jsonl")
@@ -70,15 +70,8 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     wanted = sys.argv[1:] or list(CASES)
-    rows = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
-    there = {(row["case"], row["seed"]) for row in rows}
-    for seed in SEEDS:
-        for case in wanted:
-            if (case, seed) not in there:
-                rows.append(measured(case, seed))
-                with FILE.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(rows[-1]) + "\n")
-    print("\n".join(table(rows)))
+    keys = ({"case": case, "seed": seed} for seed in SEEDS for case in wanted)
+    print("\n".join(table(completed(keys, measured, FILE))))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from evosearch import config as configuration
 from evosearch import engine
 from evosearch.report.html import REPORT_FILE
 from evosearch.store.run import JOURNAL_FILE, Run
+from tests.bench.resumable import completed, read
 from tests.watch import Silent
 
 FILE = Path(__file__).with_name("million.jsonl")
@@ -103,8 +104,7 @@ def measured(evaluations: int) -> dict[str, Any]:
 
 
 def rows() -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in FILE.read_text().splitlines()] if FILE.exists() else []
-    return sorted(found, key=lambda row: int(row["evaluations"]))
+    return sorted(read(FILE), key=lambda row: int(row["evaluations"]))
 
 
 def table() -> str:
@@ -127,11 +127,7 @@ def main() -> None:
     if asked.session is not None:
         session(RUNS / str(asked.session), asked.session)
         return
-    for size in asked.sizes:
-        if size not in {row["evaluations"] for row in rows()}:
-            row = measured(size)
-            with FILE.open("a") as file:
-                file.write(json.dumps(row) + "\n")
+    completed(({"evaluations": size} for size in asked.sizes), measured, FILE)
     print(table())
 
 

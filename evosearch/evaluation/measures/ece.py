@@ -5,20 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evosearch.evaluation import calibration
-from evosearch.evaluation.measures.judged import answered, without_classes
+from evosearch.evaluation.measures.judged import CalibrationError
 
 if TYPE_CHECKING:
-    from evosearch.evaluation.fit import Trained
-    from evosearch.tasks.base import Task
+    from evosearch.evaluation.measures.judged import Array
 
 
-class Ece:
-    name, sign, unit, timed = "ece", -1, "share of examples", False
-    lacking = staticmethod(without_classes)
+class Ece(CalibrationError):
+    name = "ece"
 
-    def value(self, trained: Trained, task: Task) -> float | None:
-        if (found := answered(trained, task)) is None:
-            return None
-        probabilities, y = found
-        confidences, hits = calibration.confidence(probabilities), calibration.right(probabilities, y)
+    def gap(self, confidences: Array, hits: Array) -> float:
         return calibration.ece(confidences, hits)

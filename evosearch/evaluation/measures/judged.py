@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from evosearch.evaluation import calibration
 
 if TYPE_CHECKING:
     from evosearch.evaluation.fit import Trained
@@ -34,3 +37,21 @@ def answered(trained: Trained, task: Task) -> tuple[Array, Array] | None:
     if len(trained.outputs) != len(y):
         y = np.concatenate([task.train.y, y])
     return task.kind.averaging.to_average(trained.outputs), y
+
+
+class CalibrationError(ABC):
+    """How far confidence is from accuracy, over bins of predictions. A subclass states `name` and `gap`."""
+
+    name: str
+    sign, unit, timed = -1, "share of examples", False
+    lacking = staticmethod(without_classes)
+
+    @abstractmethod
+    def gap(self, confidences: Array, hits: Array) -> float:
+        """The figure for (N,) confidences and whether each prediction is right."""
+
+    def value(self, trained: Trained, task: Task) -> float | None:
+        if (found := answered(trained, task)) is None:
+            return None
+        probabilities, y = found
+        return self.gap(calibration.confidence(probabilities), calibration.right(probabilities, y))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from tests.bench.arena import arms, rows, sets, table
+from tests.bench.resumable import read
 
 
 def main() -> int:
@@ -19,7 +20,7 @@ def main() -> int:
     parser.add_argument("--table", action="store_true", help="measure nothing; write docs/arena.md")
     asked = parser.parse_args()
     failed = [] if asked.table else rows.append_missing(rows.wanted(asked.sets, asked.seeds, asked.arms, asked.time))
-    table.PAGE.write_text(table.page(rows.read()), encoding="utf-8")
+    table.PAGE.write_text(table.page(read(rows.FILE)), encoding="utf-8")
     print(f"{table.PAGE} is written", *failed, sep="\n", flush=True)
     return 1 if failed else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import resource
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.bench.arena import arms, sets
+from tests.bench.resumable import append, read
 
 FILE = Path(__file__).with_name("rows.jsonl")
 Measure = Callable[[str, sets.DataSet, int, str, Path], arms.Result]  # as `arms.measure`
@@ -35,13 +35,6 @@ class Key:
     @classmethod
     def of(cls, row: dict[str, Any]) -> Key:
         return cls(row["set"], row["seed"], row["arm"], row["time"])
-
-
-def read(file: Path = FILE) -> list[dict[str, Any]]:
-    """The rows in the order in which they were measured; none where there is no file yet."""
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def wanted(names: Iterable[str], seeds: Sequence[int], chosen: Sequence[str], time: str) -> list[Key]:
@@ -69,8 +62,7 @@ def append_missing(keys: Sequence[Key], file: Path = FILE, measure: Measure = ar
             failed.append(f"{key.set}, seed {key.seed}, {key.arm}: {error}")
             print(failed[-1], flush=True)
             continue
-        with file.open("a", encoding="utf-8") as opened:
-            opened.write(json.dumps(row) + "\n")
+        append(row, file)
         print(
             f"{key.set}, seed {key.seed}, {key.arm}: {row['metric']} {row['value']:.4f}, {row['seconds']} s", flush=True
         )

@@ -19,9 +19,9 @@ from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.layers.shapes import Shape, show
 from evosearch.report.page.drawing import standalone
 from evosearch.report.text import count
-from tests.bench.arena import rows as measured
 from tests.bench.arena.table import cell, signed, table, verdict
 from tests.bench.gallery import searches
+from tests.bench.resumable import read
 from tests.published import PUBLISHED, Published
 from tests.spaces import GRAMMARS, SHAPES, language_of
 
@@ -68,7 +68,7 @@ def write() -> None:
     folder.mkdir(exist_ok=True)
     for name, picture in drawings().items():
         (folder / f"{name}.svg").write_text(picture, encoding="utf-8")
-    PAGE.write_text(page(measured.read(searches.FILE)), encoding="utf-8")
+    PAGE.write_text(page(read(searches.FILE)), encoding="utf-8")
 
 
 def page(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -178,12 +178,12 @@ def _searched(rows: Sequence[Mapping[str, Any]]) -> str:
         found.setdefault((row["set"], row["arm"]), {})[row["seed"]] = row
     lines = []
     for name in searches.SETS:
-        for read in searches.GRAMMARS:
-            ours, theirs = (found.get((name, searches.arm(read, strategy)), {}) for strategy in searches.STRATEGIES)
+        for language in searches.GRAMMARS:
+            ours, theirs = (found.get((name, searches.arm(language, strategy)), {}) for strategy in searches.STRATEGIES)
             if ours or theirs:
                 differences = [ours[seed]["value"] - theirs[seed]["value"] for seed in sorted({*ours} & {*theirs})]
                 beside = [signed(differences), verdict(differences)] if differences else [NONE, NONE]
-                lines.append([name, read, cell(ours), cell(theirs), *beside])
+                lines.append([name, language, cell(ours), cell(theirs), *beside])
     wanted = len(searches.SETS) * len(searches.GRAMMARS) * len(searches.STRATEGIES) * 3
     missing = f"{len(rows)} of {wanted} searches are measured.\n"
     if not lines:
