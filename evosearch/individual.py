@@ -106,7 +106,7 @@ def fitness_class(objectives: int, *, rungs: bool = False) -> Any:
     if not rungs:
         return type(f"Fitness{objectives}", (base.Fitness,), weights)
 
-    class OfRungs(base.Fitness):  # type: ignore[misc]
+    class OfRungs(base.Fitness):  # type: ignore[misc]  # DEAP publishes no types
         fidelity = 1.0
 
         def __eq__(self, other: Any) -> bool:

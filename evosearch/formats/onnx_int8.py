@@ -29,7 +29,7 @@ class OnnxInt8(Onnx):
         from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        class Rows(CalibrationDataReader):  # type: ignore[misc]
+        class Rows(CalibrationDataReader):  # type: ignore[misc]  # ONNX Runtime publishes no types
             def __init__(self) -> None:
                 self.batches = _batches(original)
 
