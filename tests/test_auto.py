@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evosearch import config as configuration
 from evosearch import grammar, paths
-from evosearch.auto import Facts, facts_of, fitting, plan
+from evosearch.auto import Facts, facts_of, fitting, mirror, plan
 from evosearch.auto.plan import RULES
 from evosearch.errors import ConfigError
 from evosearch.evaluation import recipe
@@ -124,6 +124,45 @@ def test_a_task_says_its_facts() -> None:
     table = facts_of(_task("regression", 5))
     assert table.columns is not None
     assert table.columns.numbers == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(("classes", "side"), [(True, 12), (True, 96), (False, 12), (False, 40)])
+def test_a_mirror_image_means_the_same_only_where_the_examples_say_so(classes: bool, side: int) -> None:
+    """Strokes at the left or at the right against strokes above or below, as bright as the class or number says."""
+    rng = np.random.default_rng(0)
+    number = rng.integers(0, 2, 300) if classes else rng.random(300)
+    images = rng.normal(0, 0.05, (300, 1, side, side))
+    edge = side // 4
+    across, along = images.copy(), images.copy()
+    for one, other, n in zip(across, along, number, strict=True):
+        one[:, :, :edge] += 1 - n
+        one[:, :, -edge:] += n
+        other[:, :edge] += 1 - n
+        other[:, -edge:] += n
+    y = number if classes else number[:, None].astype(np.float32)
+
+    def task(x: np.ndarray[Any, Any]) -> Task:
+        parts = [Split(x[rows].astype(np.float32), y[rows]) for rows in np.split(np.arange(300), [200, 250])]
+        return make_task("made", *parts, kind="classification" if classes else "regression", images=True)
+
+    assert mirror.kept(task(along)) > 0.95
+    assert mirror.kept(task(across)) < 0.05
+    augment = {name: plan(facts_of(task(x))).settings()["recipe.augment"] for name, x in (("l", along), ("r", across))}
+    assert augment == {"l": ("shift", "flip"), "r": ("shift",)}
+
+
+def test_where_the_nearest_neighbour_knows_nothing_classes_are_mirrored_and_numbers_are_not() -> None:
+    assert mirror.kept(_task("classification", 1, 12, 12, images=True)) == pytest.approx(1.0)
+    assert mirror.kept(_task("regression", 1, 12, 12, images=True)) == 0.0
+
+
+def test_few_rows_begin_with_every_good_network_that_there_is_time_for() -> None:
+    """And these are trained for as long as is good, though there are not six candidates then."""
+    long_series: dict[str, Any] = {"shape": (427, 1), "rows": 200, "outputs": 6, "classes": True, "cores": 2}
+    found = plan(Facts(seconds=180, **long_series)).settings()
+    assert found["seeds"] == ("series_inception", "series_resnet")
+    assert found["recipe.epochs"] == plan(Facts(seconds=3600, **long_series)).settings()["recipe.epochs"]
+    assert len(plan(Facts(seconds=20, **long_series)).settings()["seeds"]) == 1
 
 
 def test_what_is_given_is_kept_and_not_chosen() -> None:

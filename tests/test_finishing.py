@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -185,8 +185,10 @@ def test_known_networks_are_compared_by_evaluations_as_long_as_the_leader_s() ->
 class Simulated:
     """A pool in which trainings take time of a clock that stands still between them."""
 
-    def __init__(self, task: Task, size: int, each: float, broken: Sequence[int] = ()) -> None:
-        self.task, self.size, self.each, self.broken = task, size, each, broken
+    def __init__(
+        self, task: Task, size: int, each: float, broken: Sequence[int] = (), noise: Mapping[int, float] = {}
+    ) -> None:
+        self.task, self.size, self.each, self.broken, self.noise = task, size, each, broken, noise
         self.now, self.out = 0.0, deque[tuple[float, Job]]()
         self.jobs: list[Job] = []
         self.folder = Path()
@@ -211,7 +213,8 @@ class Simulated:
             return [(job.number, Score(job.key, "timeout", error="too slow", seed=job.seed))]
         split = self.task.test_split() if job.brief.whole else self.task.validation
         rng = np.random.default_rng(job.number)
-        out = np.eye(2)[split.y] + rng.standard_normal((len(split), 2))
+        noise = self.noise.get(job.brief.recipe.epochs, 1.0)
+        out = np.eye(2)[split.y] + noise * rng.standard_normal((len(split), 2))
         state = {f"{STATE}{k}": v for k, v in self.module(job).items()}
         save_file({OUTPUTS: torch.from_numpy(out.astype(np.float32)), **state}, self.folder / name_of(job.number))
         accuracy = self.task.judge(split.y, out)
@@ -231,12 +234,12 @@ class Simulated:
 
 def finish(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, each: float, told: float, until: float, size: int = 2,
-    members: int = 0, broken: Sequence[int] = (), augment: tuple[str, ...] = (),
+    members: int = 0, broken: Sequence[int] = (), augment: tuple[str, ...] = (), noise: Mapping[int, float] = {},
 ) -> tuple[Finished, Simulated]:  # fmt: skip
-    """each: seconds of ten epochs. told: as many as were estimated."""
+    """each: seconds of ten epochs. told: as many as were estimated. noise: of a network's outputs, by its epochs."""
     task = tasks.load(str(points(tmp_path)))
     assert isinstance(task, Task)
-    pool = Simulated(task, size, each, broken)
+    pool = Simulated(task, size, each, broken, noise)
     monkeypatch.setattr(workers, "open_pool", lambda *_: pool)
     finalists = [headed(one, 2) for one in samples("mlp", 3, shape=(2,))]
     pool.networks = {one.text: one for one in finalists}
@@ -295,6 +298,29 @@ def test_few_long_trainings_fill_the_time_where_examples_are_moved(
     assert 0.9 * until <= pool.now <= until
 
 
+@pytest.mark.parametrize(
+    ("noise", "tried", "until", "epochs"),
+    [
+        ({10: 2.0, 30: 1.2, 90: 0.7, 270: 0.2, 810: 0.2}, {10, 30, 90, 270, 810}, 2000.0, 270),
+        ({10: 2.0, 30: 1.0, 90: 0.5, 270: 1.0}, {10, 30, 90, 270}, 2000.0, 90),
+        ({10: 2.0, 30: 1.0, 90: 1.0}, {10, 30, 90}, 2000.0, 30),
+        ({10: 1.0, 30: 2.0, 90: 0.2}, {10, 30}, 2000.0, 10),
+        ({10: 2.0, 30: 1.0, 90: 0.5, 270: 0.2}, {10, 30}, 15.0, 30),  # no time for more
+    ],
+)
+def test_as_many_epochs_as_held_out_examples_say(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    noise: dict[int, float],
+    tried: set[int],
+    until: float,
+    epochs: int,
+) -> None:
+    _, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=until, noise=noise)
+    assert {job.brief.recipe.epochs for job in pool.jobs if not job.brief.whole} == tried
+    assert max(job.brief.recipe.epochs for job in pool.jobs if job.brief.whole) == epochs  # the last may be cut short
+
+
 def test_a_single_network_is_looked_at_in_both_lengths_and_trained_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -305,7 +331,8 @@ def test_a_single_network_is_looked_at_in_both_lengths_and_trained_once(
     assert pool.jobs[-1].brief.whole
     assert "members" not in finished.metrics
     held_out = finished.metrics["held_out"]
-    assert len({job.brief.recipe.epochs for job in pool.jobs[2:]}) == 1
+    assert {job.brief.recipe.epochs for job in pool.jobs[2:4]} == {90}  # the third length, which is no better
+    assert len({job.brief.recipe.epochs for job in pool.jobs[4:]}) == 1
     assert len(held_out["looks"]) == 3
     assert held_out["regret"] <= regret.SHARE * held_out["se"] * 1.5 or len(pool.jobs) > MOST
 

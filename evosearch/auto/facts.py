@@ -23,7 +23,8 @@ class Facts:
     """All that a plan depends on; equal facts make equal plans.
 
     shape: of one example. rows: examples that may be trained on, validation among them. outputs: classes, or numbers
-    to predict; classes: which of the two. images: whether mirrored and shifted examples are still examples.
+    to predict; classes: which of the two. images: whether the examples are some that may be shifted. mirror: what of
+    their meaning their mirror images keep, from 0 to 1 (`auto.mirror`).
     seconds: for all of it, search and final training. columns: of a table. fast_bfloat16: whether the processor
     multiplies it faster. speed: FLOPs a second of a training on one core (or GPU) where that has been measured; 0 where
     not.
@@ -34,6 +35,7 @@ class Facts:
     outputs: int
     classes: bool
     images: bool = False
+    mirror: float = 1.0
     device: str = "cpu"
     cores: int = 1
     seconds: float = 600.0
@@ -54,6 +56,7 @@ class Facts:
 
 def facts_of(task: Task, *, device: str = "cpu", cores: int = 0, seconds: float = 600.0, speed: float = 0.0) -> Facts:
     """The facts of a task on this machine. cores: 0 for all that this process may use."""
+    from evosearch.auto import mirror
     from evosearch.space import table_of
 
     return Facts(
@@ -62,6 +65,7 @@ def facts_of(task: Task, *, device: str = "cpu", cores: int = 0, seconds: float 
         outputs=task.outputs,
         classes=task.kind.classes,
         images=task.images,
+        mirror=mirror.kept(task) if task.images else 1.0,
         device=device,
         cores=cores or len(os.sched_getaffinity(0)),
         seconds=seconds,

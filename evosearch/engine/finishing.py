@@ -2,7 +2,8 @@
 
 1. Held out. Candidates are trained by the final recipe, and by it with as few epochs as the search gave them, and are
    judged by the recipe's validation scheme: how long to train, which candidate to prefer, and with which weights the
-   networks answer best together, is read off examples that they were not trained on. Every training has a seed of its
+   networks answer best together, is read off examples that they were not trained on. Where that is better and there
+   is time, three times as many epochs are tried, and three times as many again. Every training has a seed of its
    own, and folds of its own where there are some; which candidate has the next one follows from the expected regret
    (`engine.regret`) until that is below what the examples can tell, then each has its turn.
 2. On everything. What was chosen is trained on train and validation together, in as many seeds as there is time for;
@@ -54,6 +55,8 @@ FEW = 3  # trainings one after the other, for which it matters whether their sum
 STARTING = 10.0  # seconds before the search ends, in which the processes for this phase start beside it
 TELL = 3.0  # seconds between two tellings of how far it is
 LOOK = 0.5  # seconds between two looks at the clock
+GROWTH = 3  # times as many epochs are tried next, as long as that is better
+SURELY = 0.5  # standard errors of the difference, that more epochs have to be better by
 MOST = 25  # networks in an ensemble: more take long to ask, and give next to nothing
 PLANNED = 16  # networks that time is kept back for; where trainings turn out faster there are more, up to MOST
 
@@ -159,9 +162,44 @@ class Finishing:
             return found
         self.length = max((self._value(one), one.way.epochs) for one in own)[1]  # of equal ones the longer
         timed = math.isfinite(self.until)
-        more = members - len(first) if members > 1 or not timed else MOST - len(first)
+        if timed:
+            self._grow(found, ends)
+        more = members - len(first) if members > 1 or not timed else MOST - len(found)
         self._train(self._looks(found, self.length, more), False, ends, members if members > 1 else 0, found)
         return found
+
+    def _grow(self, found: list[Observation], ends: float) -> None:
+        """More epochs than the recipe has, as long as they are better on held-out examples and there is time."""
+        tried = max(one.way.epochs for one in found if not one.way.candidate)
+        while self.length == tried:
+            tried *= GROWTH
+            way = Way(0, tried)
+            done = self.clock() + self._corrected(self._estimate(way, False))
+            if done > ends or done + SPARE * self._corrected(self._estimate(way, True)) > self.until:
+                return
+            ways = [Way(number, tried) for number in range(min(self.pool.size, len(self.finalists), 2))]
+            self._train(iter(ways), False, ends, len(ways), found)
+            if self._is_better(found, tried, self.length):
+                self.length = tried
+
+    def _is_better(self, found: list[Observation], epochs: int, than: int) -> bool:
+        """Whether so many epochs have made the first candidate better, as far as the same examples can tell."""
+        first = {one.way: read(self.folder, one.number)[0] for one in reversed(found)}
+        longer, shorter = first.get(Way(0, epochs)), first.get(Way(0, than))
+        if longer is None or shorter is None:
+            return False
+        ahead, error = self._ahead(longer, shorter)
+        return ahead > SURELY * error
+
+    def _ahead(self, one: Array, other: Array) -> tuple[float, float]:
+        """By how much outputs are better than others on the same held-out examples, and its standard error."""
+        y, sign, width = self._targets(), self.task.measure.sign, one.shape[1]
+
+        def difference(y: Array, both: Array) -> float:
+            return sign * (self.task.judge(y, both[:, :width]) - self.task.judge(y, both[:, width:]))
+
+        both = np.concatenate([one, other], 1)
+        return difference(y, both), standard_error(difference, y, both)
 
     def _looks(self, found: list[Observation], epochs: int, count: int) -> Iterator[Way]:
         """What to train next on held-out data; with a time by what came of those before, else in turns."""
@@ -386,14 +424,12 @@ class Finishing:
         first: dict[int, Array] = {}
         for one, out in zip(held, outputs, strict=True):
             first.setdefault(one.way.candidate, out)
-        y, sign, width = self._targets(), self.task.measure.sign, outputs[0].shape[1]
-
-        def behind(y: Array, both: Array) -> float:
-            return sign * (self.task.judge(y, both[:, :width]) - self.task.judge(y, both[:, width:]))
 
         def is_one(number: int) -> bool:
-            error = standard_error(behind, y, np.concatenate([first[single], first[number]], 1))
-            return number == single or _mean(looks[single]) - _mean(looks[number]) <= error
+            if number == single:
+                return True
+            _, error = self._ahead(first[single], first[number])
+            return _mean(looks[single]) - _mean(looks[number]) <= error
 
         return {number for number in first if is_one(number)}
 
