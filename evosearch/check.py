@@ -193,6 +193,7 @@ def _timeless(score: Score) -> dict[str, Any]:
 
 
 def _stop(operator: Operator) -> None:
+    from evosearch.evaluation import stopping
     from evosearch.store import framing
 
     curves = [(0.1, 0.2, 0.3), (0.2, 0.3, 0.5), (), (0.1, 0.15), *[(0.2, 0.25, 0.4 + n / 100) for n in range(8)]]
@@ -201,6 +202,11 @@ def _stop(operator: Operator) -> None:
             rule = operator.function()
             brief = rule.brief(iter(known))
             sent = framing.decode(framing.encode({"brief": _plain(brief)}))["brief"]
+            grown = stopping.known(rule)
+            for curve in known:
+                grown.add(curve)
+            same = framing.decode(framing.encode({"brief": _plain(grown.brief())}))["brief"] == sent
+            _require(operator, same, "gives another brief of its `known` than of the same curves at once")
             said = [
                 operator.function().stop(sent, curve, sign) for curve in ((best,), (best, best), (worst,)) for _ in "ab"
             ]

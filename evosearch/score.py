@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from evosearch.cost import COUNTED, Cost
 
 Status = Literal["ok", "stopped", "invalid", "over_budget", "nan", "oom", "timeout", "crashed"]
+LINEAGE_EPOCHS = "lineage_epochs"  # a metric, where weights pass on: of the whole line; without it none were left
 STATUSES: tuple[str, ...] = get_args(Status)
 
 

@@ -38,6 +38,12 @@ def test_a_plug_in_of_each_kind_keeps_its_contract(here: Path, capsys: pytest.Ca
 # By kind and name: what of the file is changed to what, and what is said of that.
 UNSEEDED = "space.draw(__import__('numpy').random.default_rng())"
 OTHER_KEY = "return super().__call__(job)._replace(score=__import__('evosearch.score').score.Score('x', 'crashed'))"
+KNOWN = """relative = True
+
+    def known(self):
+        made = type(self)()
+        made.add, made.brief = (lambda curve: None), (lambda: [0.0, 0.0])
+        return made"""
 WRONG = {
     "params": ("", "(x[-1] + 1) * x[-1] +", "x[-1] * x[-1] +", "it states parameters"),
     "flops": ("", "return 2 * x[-1] * x[-1] +", "return x[-1] * x[-1] +", "it states FLOPs"),
@@ -54,6 +60,7 @@ WRONG = {
         "evaluator/counted", "    folder = None", "    folder = None\n    measures = {}", "which its `measures`",
     ),
     "stop": ("stop/hopeless", "if brief is None or min", "if brief is None or 2 < min", "better than all others"),
+    "known": ("stop/hopeless", "relative = True", KNOWN, "another brief of its `known`"),
     "measure": ("measure/tensors", '"tensors", -1', '"tensors", 0', "has the sign 0"),
     "name": ("measure/tensors", 'unit, timed = "tensors"', 'unit, timed = "tensor"', "name it as its file"),
     "kind": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,10 +23,12 @@ from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.evaluation.lineage import FOLDER
 from evosearch.evaluation.recipe import Recipe
 from evosearch.evaluation.rules import built, load_plain, plain_state
+from evosearch.report.html import write_report
 from evosearch.score import Score
 from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.search.rungs import PROMOTE
 from evosearch.store.run import Run
+from evosearch.study import Study
 from evosearch.workers import WorkerSettings
 from tests.chaos.sessions import child, killed, session
 from tests.spaces import SHAPES, headed, space
@@ -378,20 +380,109 @@ def evaluated_again(
 def test_what_a_whole_training_takes_is_told_from_a_short_one(tmp_path: Path) -> None:
     """A candidate that begins with weights is trained for half of the epochs here; the final training is not."""
     setup = prepare(settings(12, {"time": "10m", "workers.pool": "inline"}))
+    children = 0
     with lifecycle.begun(setup, tmp_path / "run", Silent()) as session:
         for _ in range(12):
             proposal = session.ask()
             assert proposal is not None
-            took = 1.0 if proposal.number in session.lineages.parents else 2.0  # type: ignore[union-attr]
-            score = Score(proposal.key, "ok", {"accuracy": 0.5}, seconds=took, seed=proposal.seed)
+            assert session.lineages is not None
+            child = session.lineages.inherits(proposal.number)
+            children += child
+            metrics = {"epochs": 1.0 if child else 2.0, "lineage_epochs": 2.0}
+            took = 1.0 if child else 2.0
+            score = Score(proposal.key, "ok", {"accuracy": 0.5}, metrics, seconds=took, seed=proposal.seed)
             session.tell(proposal.number, score)
-        assert session.lineages is not None
-        assert session.lineages.parents
+        assert children
         assert set(session.trained_in.values()) == {2.0}
         session.close()
     with lifecycle.reopened(tmp_path / "run", Silent()) as again:
         assert again.trained_in == session.trained_in
         again.close()
+
+
+def points_study(folder: Path, name: str) -> Study:
+    """A study of `rows`, whose candidates are asked for one at a time."""
+    made: dict[str, Any] = {
+        "search": {"budget": 20, "population": 4, "lookahead": 0}, "limits": {"max_params": 5_000},
+        "recipe": {"epochs": 4, "batch": 64, "optimizer": "adamw", "lr": 0.01, "inherit": "parent"},
+        "workers": {"pool": "inline", "device": "cpu"},
+    }  # fmt: skip
+    return Study(folder=folder / name, task=str(points(folder)), grammar="mlp", **made)
+
+
+def asked(study: Study, count: int, told: Mapping[int, float]) -> None:
+    """So many candidates more: those that are named are told a score, the others are evaluated as the run does it."""
+    for _ in range(count):
+        trial = study.ask()
+        assert trial is not None
+        if trial.number in told:
+            study.tell(trial, told[trial.number])
+        else:
+            study.evaluate(trial)
+
+
+def test_a_child_of_one_that_was_told_its_score_begins_from_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There are no weights to begin with; the next one that has some passes them on. `why` and the page say it, and a
+    study that is closed and resumed between any two candidates is the same.
+    """
+    told = {0: 0.99, 1: 0.98, 2: 0.97, 3: 0.2}
+    whole = points_study(tmp_path, "whole")
+    asked(whole, 14, told)
+    whole.close()
+    records = list(Run.open(whole.folder).records())
+    proposals = {r["number"]: r for r in records if r["kind"] == "proposal"}
+    scores = {r["number"]: Score.unpack(r) for r in records if r["kind"] == "score"}
+    assert {score.status for score in scores.values()} == {"ok"}
+    first = {number: one["parents"][0] for number, one in proposals.items() if one["parents"]}
+    anew = [number for number, parent in first.items() if parent in told]
+    assert anew
+    assert not any(PARENT in proposals[number] for number in anew)
+    for number in anew:
+        assert scores[number].metrics["epochs"] == scores[number].metrics["lineage_epochs"] == 4
+        assert "inherited" not in scores[number].metrics
+    assert any(PARENT in proposals[number] for number in set(first) - set(anew))
+    for number, said in ((0, "none: it was told its score"), (anew[0], "was told its score and left none")):
+        assert main(["why", str(whole.folder), proposals[number]["key"]]) == 0
+        assert said in " ".join(capsys.readouterr().out.split())
+    page = write_report(whole.folder).read_text()
+    assert f"{len(anew)} began from nothing" in page
+
+    study = points_study(tmp_path, "again")
+    for _ in range(7):
+        asked(study, 2, told)
+        study.close()
+        study = Study.resume(study.folder)
+    assert journal(study.folder) == journal(whole.folder)
+
+
+def test_what_is_known_of_lines_does_not_grow_with_a_run(tmp_path: Path) -> None:
+    """Members are those of population, hall of fame and window, and the parents of what has no score yet: of 150
+    candidates, and of a process that resumes.
+    """
+    config = rows(tmp_path, 400, "parent", search__hall_of_fame=3)
+    most = 4 + 3 + 2 * (2 + 1)
+    with lifecycle.begun(prepare(config), tmp_path / "run", Silent()) as session:
+        children = 0
+        for _ in range(150):
+            proposal = session.ask()
+            assert proposal is not None
+            assert session.lineages is not None
+            children += session.lineages.inherits(proposal.number)
+            session.tell(proposal.number, made_up(proposal))
+            assert len(session.lineages.members) <= most
+        assert children > 100
+        held = set(session.lineages.members)  # type: ignore[union-attr]
+        session.close()
+    with lifecycle.reopened(tmp_path / "run", Silent()) as again:
+        assert set(again.lineages.members) == held  # type: ignore[union-attr]
+        again.close()
+
+
+def made_up(proposal: Proposal) -> Score:
+    value = int(proposal.key[:6], 16) / 2**24
+    return Score(proposal.key, "ok", {"accuracy": value}, {"lineage_epochs": 4.0}, seed=proposal.seed)
 
 
 def test_weights_pass_on_in_doubles(tmp_path: Path) -> None:

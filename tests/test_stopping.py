@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from evosearch import grammar, operators
+from evosearch.architecture import Space
+from evosearch.engine.curves import Curves
 from evosearch.evaluation import stopping
 from evosearch.evaluation.stopping.curve import RENEWED, Curve, _features
+from evosearch.evaluation.stopping.median import Median
 from evosearch.report.html import write_report
 from evosearch.report.reading import read_run
 from evosearch.report.stopping import happened, replayed
+from evosearch.score import Score
+from evosearch.search import Proposal, Search, SearchSettings
+from evosearch.search.history import History
 from evosearch.store.framing import decode, encode
 from tests.report_runs import searched
 
 EPOCHS = 10
 NOISE = 0.01  # deviation of a figure
-Curves = np.ndarray[Any, np.dtype[np.float64]]
+Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def curves(count: int, seed: int = 0, noise: float = NOISE) -> Curves:
+def curves(count: int, seed: int = 0, noise: float = NOISE) -> Matrix:
     """Saturating curves, (count, EPOCHS): ends of 0.5 to 0.95, their speeds of their own."""
     rng = np.random.default_rng(seed)
     ends, speeds = rng.uniform(0.5, 0.95, (count, 1)), rng.uniform(0.3, 1.0, (count, 1))
     epochs = np.arange(1, EPOCHS + 1)
-    found: Curves = ends * (1 - np.exp(-speeds * epochs)) + noise * rng.standard_normal((count, EPOCHS))
+    found: Matrix = ends * (1 - np.exp(-speeds * epochs)) + noise * rng.standard_normal((count, EPOCHS))
     return found
 
 
-def ended(rule: Curve, brief: Any, curve: Curves, sign: int = 1) -> int:
+def ended(rule: Curve, brief: Any, curve: Matrix, sign: int = 1) -> int:
     """After how many epochs the rule ends a training."""
     return next((at for at in range(1, EPOCHS) if rule.stop(brief, tuple(curve[:at]), sign)), EPOCHS)
 
@@ -40,7 +48,7 @@ def test_the_curve_rule_saves_half_of_the_epochs_and_keeps_the_best_but_for_nois
     """In order, each told of those before: half of all epochs at the least, and one is trained in whole that
     is as good as the best."""
     found, rule = sign * curves(200), Curve()
-    known: list[Curves] = []
+    known: list[Matrix] = []
     for one in found:
         known.append(one[: ended(rule, rule.brief(map(tuple, known)), one, sign)])
     lengths = np.array([len(one) for one in known])
@@ -106,6 +114,78 @@ def test_what_a_training_is_told_is_plain_and_a_function_of_the_curves() -> None
         assert [steady.stop(again, one[:3], 1) for one in found] == [steady.stop(brief, one[:3], 1) for one in found]
     assert Curve().brief([(0.5,)] * 30) is None
     assert Curve(least=20).brief(found[: 20 + RENEWED - 1])[2] == Curve().brief(found[:20])[2]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", stopping.bundled())
+def test_a_rule_that_is_told_of_curves_one_by_one_says_what_it_says_of_all_at_once(name: str) -> None:
+    """Also where some ended early, and where longer ones come later."""
+    rng = np.random.default_rng(3)
+    found = [tuple(map(float, one[: rng.integers(0, EPOCHS + 1) or EPOCHS])) for one in curves(70)]
+    found += [tuple(map(float, one)) for one in np.hstack([curves(21, 1), curves(21, 2)[:, :2]])]
+    rule = stopping.find(name)
+    assert rule is not None
+    known = stopping.known(rule)
+    for at, curve in enumerate(found, 1):
+        known.add(curve)
+        if at % 10 == 0 or at > 89:
+            assert known.brief() == rule.brief(iter(found[:at]))
+
+
+def test_the_median_is_numpy_s() -> None:
+    found = curves(40)
+    assert Median().brief(map(tuple, found)) == tuple(np.median(found, axis=0))
+
+
+def bits(**settings: Any) -> Search:
+    there = Space(grammar.loads('// input: none\nstart: bit bit bit bit bit bit bit bit\nbit: "0" | "1"\n'), None, None)
+    return Search(there, SearchSettings(population=6, **settings), operators.find(), history=True)
+
+
+def walked(search: Search, proposal: Proposal, window: int) -> list[tuple[float, ...]]:
+    """The curves of the same fidelity below a proposal's window, by their numbers."""
+    rows = [row for row in search.history if row.number < proposal.number - window]
+    return [row.curve for row in sorted(rows, key=lambda row: row.number) if row.fidelity == proposal.fidelity]
+
+
+@pytest.mark.parametrize("settings", [{}, {"rungs": (0.25,)}, {"order": "arrival"}], ids=["plain", "rungs", "arrival"])
+def test_each_curve_of_a_run_is_looked_at_once(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a training is told what the rule says of all of them below its window."""
+    search, window = bits(budget=90, lookahead=4, **settings), 0 if "order" in settings else 4
+    given, looked = Curves(Median(), search), Counter[int]()
+    curve = History.curve
+
+    def counted(self: History, row: int) -> tuple[float, ...]:
+        looked[row] += 1
+        return curve(self, row)
+
+    rng, out = np.random.default_rng(0), list[Proposal]()
+    while not search.done:
+        proposal = search.ask()
+        if proposal is not None:
+            with monkeypatch.context() as patch:
+                patch.setattr(History, "curve", counted)
+                brief = given.brief(proposal)
+            assert brief == Median().brief(walked(search, proposal, window))
+            out.append(proposal)
+        if proposal is None or len(out) > 3:
+            told = out.pop(int(rng.integers(len(out))))
+            ends = tuple(map(float, np.sort(rng.random(6))))
+            search.tell(told.number, Score(told.key, "ok", {"fitness": ends[-1]}, curve=ends))
+    assert len(looked) > 80
+    assert set(looked.values()) == {1}
+
+
+def test_who_is_evaluated_out_of_order_is_told_of_no_more_than_it_was_made_from() -> None:
+    search = bits(budget=60, lookahead=2)
+    given = Curves(Median(), search)
+    proposals = []
+    for number in range(40):
+        proposal = search.ask()
+        assert proposal is not None
+        proposals.append(proposal)
+        search.tell(number, Score(proposal.key, "ok", {"fitness": number / 40}, curve=(number / 80, number / 40)))
+    for proposal in (proposals[30], proposals[12], proposals[39]):
+        assert given.brief(proposal) == Median().brief(walked(search, proposal, 2)) != ()
 
 
 def test_the_report_says_what_each_rule_would_have_saved_and_cost(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from evosearch.cli.grammars import InputOption, JsonOption, LayersOption, Operat
 from evosearch.cli.help import Command
 from evosearch.cli.search import RUN_ARGUMENT
 from evosearch.report.text import count, figure, short
+from evosearch.score import LINEAGE_EPOCHS
 
 if TYPE_CHECKING:
     from evosearch.architecture import Architecture
@@ -198,7 +199,7 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
             ("came to", _outcome(reading, one) + ("" if quantile is None else f": better than {quantile:.0%} so far")),
             ("evaluated", "" if one.fidelity == 1 else f"{one.fidelity:.3g} of a whole evaluation: not the last rung"),
             ("curve", f"{sparkline(curve)}  {curve[0]:.4f} to {curve[-1]:.4f}, {epochs}" if curve else ""),
-            ("weights", _weights(one)),
+            ("weights", _weights(reading, one)),
             ("cost", f"{one.cost['params']:,} parameters, {one.cost['flops']:,} FLOPs" if one.cost else ""),
             ("limits", ", ".join(f"{name} {limit:,}" for name, limit in reading.limits().items())),
             ("error", one.score["error"] if one.score else ""),
@@ -210,14 +211,20 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
     return DONE
 
 
-def _weights(one: Candidate) -> str:
-    """What it took over, where weights pass on."""
+def _weights(reading: RunReading, one: Candidate) -> str:
+    """What it took over, where weights pass on, and whether it has any to pass on."""
+    from evosearch.report.figures import left_none, may_inherit
+
+    if left_none(reading, one):
+        return "none: it was told its score, so whatever is made from it begins from nothing"
     found = (one.score or {}).get("metrics", {})
-    if "lineage_epochs" not in found:
+    if LINEAGE_EPOCHS not in found:
         return ""
-    whole = f"{found['lineage_epochs']:g} epochs with those before it"
+    whole = f"{found[LINEAGE_EPOCHS]:g} epochs with those before it"
     if "inherited" not in found:
-        return "its own from the beginning"
+        without = may_inherit(reading, one) and left_none(reading, reading.candidates[one.parents[0]])
+        reason = f": {one.parents[0]} was told its score and left none" if without else ""
+        return f"its own from the beginning{reason}"
     apart = f"{found['inherited_difference']:.2g} from its parent's on a batch"
     return f"{found['inherited']:.0%} copied; at first its outputs were at most {apart}; {whole}"
 

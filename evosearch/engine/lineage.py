@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from evosearch.evaluation.lineage import FOLDER
+from evosearch.score import LINEAGE_EPOCHS
 from evosearch.search.proposal import FIRST
 from evosearch.search.rungs import PROMOTE
 
@@ -25,9 +26,22 @@ if TYPE_CHECKING:
 PARENT = "inherits"  # of a proposal's record: the number of the candidate whose weights it begins with
 
 
+@dataclass(slots=True)
+class Member:
+    """One candidate of a line. parent: the number of the one whose weights it begins with. weights: whether it leaves
+    some to its children; a candidate that was told its score, and trained elsewhere or not at all, does not.
+    """
+
+    key: str
+    text: str
+    lineage: str = ""
+    parent: int | None = None
+    weights: bool = True
+
+
 @dataclass
 class Lineages:
-    """Of one run. found: number -> lineage; parents: number -> whose weights it begins with; keys: number -> its key.
+    """Of one run. members: by their numbers, those that something may still be asked of.
 
     children: whether a candidate begins with its parent's weights; one that is promoted to a higher rung goes on with
     its own in any case, where they are there still. held: the candidates whose weights are kept, as the next proposal
@@ -36,20 +50,20 @@ class Lineages:
 
     folder: Path
     children: bool = True
-    found: dict[int, str] = field(default_factory=dict)
-    parents: dict[int, int] = field(default_factory=dict)
-    keys: dict[int, str] = field(default_factory=dict)
-    texts: dict[int, str] = field(default_factory=dict)
+    members: dict[int, Member] = field(default_factory=dict)
     held: frozenset[int] = frozenset()
     recent: int = 0
 
-    def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
+    def recall(self, records: Iterable[Mapping[str, Any]], search: Search) -> None:
         """Take in a run's journal; what a kill left half-written is removed."""
         for file in (self.folder / FOLDER).glob(".*.new-*"):
             file.unlink()
         for record in records:
             if record["kind"] == "proposal":
                 self._add(record["number"], record["key"], record["text"], record.get(PARENT))
+            elif record["kind"] == "score":
+                self.scored(record["number"], record["metrics"])
+        self._forget(search)
 
     def look(self, search: Search) -> None:
         """Before a proposal is asked for: whose weights it may begin with."""
@@ -63,56 +77,75 @@ class Lineages:
         A repeat is judged on folds of its own, which are no other's: it begins from nothing.
         """
         parent = proposal.parents[0] if proposal.parents and proposal.repeat == FIRST else None
-        if parent is not None and not self._has_weights(parent, proposal):
+        if parent is not None and not self._is_kept(parent, proposal):
             parent = None
-        self._add(proposal.number, proposal.key, proposal.text, parent)
+        parent = self._add(proposal.number, proposal.key, proposal.text, parent)
         return {} if parent is None else {PARENT: parent}
 
-    def _has_weights(self, parent: int, proposal: Proposal) -> bool:
-        """Whether the weights are there that a proposal is to begin with. By its number, and never by what lies in the
+    def _is_kept(self, parent: int, proposal: Proposal) -> bool:
+        """Whether the weights are kept that a proposal is to begin with. By its number, and never by what lies in the
         folder: which files are removed already hangs on the clock.
         """
         if proposal.operator == PROMOTE:
             return proposal.number - parent <= self.recent
         return self.children and parent in self.held
 
+    def scored(self, number: int, metrics: Mapping[str, float]) -> None:
+        """What came of a candidate: it leaves weights where its score says for how long they were trained."""
+        self.members[number].weights = LINEAGE_EPOCHS in metrics
+
+    def inherits(self, number: int) -> bool:
+        """Whether a candidate begins with weights."""
+        return self.members[number].parent is not None
+
+    def leaves_weights(self, number: int) -> bool:
+        """Whether a candidate of the population or the hall of fame has weights in the folder."""
+        return self.members[number].weights
+
     def parent(self, proposal: Proposal) -> tuple[int, str] | None:
         """Number and sentence of the candidate whose weights a proposal begins with."""
-        number = self.parents.get(proposal.number)
-        return None if number is None else (number, self.texts[number])
+        number = self.members[proposal.number].parent
+        return None if number is None else (number, self.members[number].text)
 
     def seed(self, proposal: Proposal) -> int:
         """The seed of a proposal's training: its own, and another one for another lineage."""
-        lineage = self.found[proposal.number]
+        lineage = self.members[proposal.number].lineage
         if not lineage:
             return proposal.seed
         text = f"{proposal.seed}:{lineage}"
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
     def collect(self, search: Search) -> None:
-        """Remove the weights that nobody can begin with any more.
+        """Remove the weights that nobody can begin with any more, and forget whose they were.
 
         Kept are those of the population and the hall of fame, of what is not folded in yet, and of the parents of what
         has no score yet; with rungs those of the latest candidates, too, which may be promoted. So at most one file for
         each proposal of the look-ahead comes to those of the population and the hall of fame: its own, or, before it is
         trained, its parent's.
         """
-        kept = {one.born for one in (*search.population, *search.front())}
-        kept.update(search.unfolded)
-        kept.update(self.parents[one.number] for one in search.pending if one.number in self.parents)
-        kept.update(range(search.proposed - _recent(search), search.proposed))
+        kept = self._forget(search)
         for file in (self.folder / FOLDER).glob("*.safetensors"):
             if file.stem.isdecimal() and int(file.stem) not in kept:
                 with contextlib.suppress(FileNotFoundError):
                     file.unlink()
 
-    def _add(self, number: int, key: str, text: str, parent: int | None) -> None:
-        self.keys[number], self.texts[number] = key, text
-        self.found[number] = ""
-        if parent is not None:
-            self.parents[number] = parent
-            said = f"{self.found[parent]}:{self.keys[parent]}"
-            self.found[number] = hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+    def _forget(self, search: Search) -> set[int]:
+        """Keep of the members only whom a proposal may begin with or is asked about; their numbers."""
+        kept = {one.born for one in (*search.population, *search.front())}
+        kept.update(search.unfolded)
+        kept.update(range(search.proposed - _recent(search), search.proposed))
+        parents = (self.members[one.number].parent for one in search.pending)
+        kept.update(parent for parent in parents if parent is not None)
+        self.members = {number: one for number, one in self.members.items() if number in kept}
+        return kept
+
+    def _add(self, number: int, key: str, text: str, parent: int | None) -> int | None:
+        """A new member; the number of whom it begins with, None where that one leaves no weights."""
+        member = self.members[number] = Member(key, text)
+        if parent is not None and (before := self.members[parent]).weights:
+            member.parent = parent
+            member.lineage = hashlib.blake2b(f"{before.lineage}:{before.key}".encode(), digest_size=16).hexdigest()
+        return member.parent
 
 
 def _recent(search: Search) -> int:

@@ -18,6 +18,7 @@ from evosearch import logs, workers
 from evosearch.config import NO_END
 from evosearch.engine import timing
 from evosearch.engine.contenders import contenders
+from evosearch.engine.curves import Curves
 from evosearch.engine.finishing import STARTING, Finishing, share_of_rows, wanted
 from evosearch.engine.lineage import PARENT, Lineages
 from evosearch.engine.replay import NOTHING, Saved
@@ -119,6 +120,7 @@ class Session:
         shared = isinstance(self.setup.task, Task) and not (rule is not None and rule.relative)
         self.ledger = Ledger.shared() if shared else None
         self.lineages = self._lineages()
+        self.curves = Curves(rule, self.search) if rule is not None else None
         self.proposals: dict[int, Proposal] = {}
         first, best = self.search.objectives[0], self.search.best()
         stands = logs.Session(
@@ -243,7 +245,7 @@ class Session:
                 return
         seed = lineages.seed(proposal) if lineages else proposal.seed
         job = workers.Job(
-            proposal.number, proposal.text, proposal.key, seed, self._brief(proposal),
+            proposal.number, proposal.text, proposal.key, seed, self.curves.brief(proposal) if self.curves else None,
             proposal.fidelity, proposal.repeat, lineages.parent(proposal) if lineages else None,
         )  # fmt: skip
         pool = self._pool()
@@ -314,10 +316,12 @@ class Session:
                 self.failures[score.status] += 1
                 self.failed.setdefault(score.status, score.key)
             elif score.seconds and self.time.limited:
-                begun = self.lineages is not None and number in self.lineages.parents
+                begun = self.lineages is not None and self.lineages.inherits(number)
                 self.trained_in[score.key] = score.seconds / self._share(fidelities[number], begun, score.metrics)
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
-            inherited = self.lineages is not None and self.lineages.found[number]
+            inherited = self.lineages is not None and self.lineages.inherits(number)
+            if self.lineages is not None:
+                self.lineages.scored(number, score.metrics)
             self.unsettled.append((one, score if score.seconds and not inherited else None))
         if time.monotonic() - self.synced_at >= SYNC:
             self._settle()
@@ -341,7 +345,7 @@ class Session:
         if self.setup.config.recipe.inherit == "off" or not isinstance(self.setup.task, Task):
             return None
         lineages = Lineages(self.run.folder, self.setup.config.recipe.inherit == "parent")
-        lineages.recall(self.run.records())
+        lineages.recall(self.run.records(), self.search)
         return lineages
 
     def _settle(self) -> None:
@@ -393,22 +397,6 @@ class Session:
                 f"{count} workers, and search.lookahead={settings.lookahead} lets {settings.lookahead + 1} candidates "
                 f"be under way; search.lookahead={BUSY * count} keeps most of them busy, --order arrival all"
             )
-
-    def _brief(self, proposal: Proposal) -> Any:
-        """What the stop rule says of the scores folded when a proposal was made: those numbered below its window.
-
-        Of evaluations as long as its own alone: a shorter schedule has another curve.
-        """
-        if self.setup.rule is None:
-            return None
-        settings, history = self.setup.settings, self.search.history
-        below = proposal.number - (settings.lookahead if settings.order == "proposal" else 0)
-        rows = [
-            (number, row)
-            for row, number in enumerate(history.numbers)
-            if number < below and history.fidelity(row) == proposal.fidelity
-        ]
-        return self.setup.rule.brief(history.curve(row) for _, row in sorted(rows))
 
     def _final_seconds(self) -> float:
         """What the final training of the best candidate is estimated to take, by what its evaluation took."""
@@ -616,8 +604,8 @@ class Session:
         raise RunError(f"{self.run.folder}: none of the best candidates survived the final training; see [final]")
 
     def _own_weights(self, one: Individual | Proposal) -> Mapping[str, Any] | None:
-        """The weights that a candidate came to in the search, where weights pass on."""
-        if self.lineages is None or not isinstance(one, Individual):
+        """The weights that a candidate came to in the search, where weights pass on and it was trained there."""
+        if self.lineages is None or not isinstance(one, Individual) or not self.lineages.leaves_weights(one.born):
             return None
         return lineage.read(lineage.file_of(self.run.folder, one.born)).states[0]
 

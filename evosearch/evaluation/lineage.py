@@ -15,6 +15,7 @@ from evosearch.errors import RunError
 from evosearch.evaluation.batches import Batches
 from evosearch.evaluation.rules import load_plain, plain_state
 from evosearch.evaluation.teachers import PARENT
+from evosearch.score import LINEAGE_EPOCHS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -130,7 +131,7 @@ class Lineage:
         trained_for = score.metrics.get("epochs", 0.0)
         epochs = self.epochs + trained_for
         _write(file_of(self.folder, self.number), self.kept, epochs, self.own + trained_for)
-        metrics = {**score.metrics, **self.inherited, "lineage_epochs": epochs}
+        metrics = {**score.metrics, **self.inherited, LINEAGE_EPOCHS: epochs}
         return trained._replace(score=replace(score, metrics=metrics))
 
 

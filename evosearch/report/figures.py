@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from evosearch.evaluation.measures import recorded
 from evosearch.moments import mean
 from evosearch.report.text import figure
+from evosearch.score import LINEAGE_EPOCHS
 from evosearch.search.rungs import PROMOTE
 
 if TYPE_CHECKING:
@@ -454,23 +455,53 @@ def seconds_spent(run: RunReading) -> float:
 
 
 def passed_on(run: RunReading) -> tuple[int, str]:
-    """How many candidates began with weights of their parents, and in words: what was copied, and how far their outputs
-    were from the parents' before they were trained.
+    """How many candidates began with weights of their parents, and in words: what was copied, how far their outputs
+    were from the parents' before they were trained, and how many parents had none to pass on. No words where none is.
     """
+    if _inherit(run) == "off":
+        return 0, ""
     rows: list[list[float]] = []
+    empty, heirs = set[int](), list[int]()  # who left no weights; whose weights others might have begun with
     for one in run.scored():
-        metrics = (one.score or {}).get("metrics")
-        found = metrics if isinstance(metrics, Mapping) else {}
-        told = [number(found.get(name)) for name in ("inherited", "inherited_difference", "lineage_epochs")]
+        found = _metrics(one)
+        told = [number(found.get(name)) for name in ("inherited", "inherited_difference", LINEAGE_EPOCHS)]
         row = [value for value in told if value is not None]
         rows += [row] if len(row) == len(told) else []
-    if not rows:
+        empty.update([one.number] if left_none(run, one) else [])
+        heirs += one.parents[:1] if may_inherit(run, one) else ()
+    without = sum(parent in empty for parent in heirs)
+    if not rows and not without:
         return 0, ""
-    shares, apart, epochs = zip(*rows, strict=True)
-    return len(rows), (
-        f"of {len(run.scored()):,}; {mean(shares):.0%} of the weights copied; at first outputs at most "
-        f"{median(apart):.2g} from the parent's in half of them; lines of up to {max(epochs):g} epochs"
-    )
+    said = [f"of {len(run.scored()):,}"]
+    if rows:
+        shares, apart, epochs = zip(*rows, strict=True)
+        said += [
+            f"{mean(shares):.0%} of the weights copied",
+            f"at first outputs at most {median(apart):.2g} from the parent's in half of them",
+            f"lines of up to {max(epochs):g} epochs",
+        ]
+    if without:
+        said.append(f"{without:,} began from nothing, as their parents were told their scores and left no weights")
+    return len(rows), "; ".join(said)
+
+
+def left_none(run: RunReading, one: Candidate) -> bool:
+    """Whether weights pass on in the run, and a candidate that succeeded left none: it was told its score."""
+    return _inherit(run) != "off" and one.status == "ok" and LINEAGE_EPOCHS not in _metrics(one)
+
+
+def may_inherit(run: RunReading, one: Candidate) -> bool:
+    """Whether a candidate begins with the weights of its first parent, where that one has some."""
+    return bool(one.parents) and (_inherit(run) == "parent" or (_inherit(run) == "self" and one.operator == PROMOTE))
+
+
+def _inherit(run: RunReading) -> str:
+    return str(run.config["recipe"].get("inherit", "off"))
+
+
+def _metrics(one: Candidate) -> Mapping[str, Any]:
+    metrics = (one.score or {}).get("metrics")
+    return metrics if isinstance(metrics, Mapping) else {}
 
 
 def tally(state: Mapping[str, Any], name: str) -> int:

@@ -144,7 +144,7 @@ def cards(report: Report) -> Iterator[str]:
             "Rungs", f"{sum(share * count for share, count in rungs.items()):.1f}", f"whole evaluations: {shares}"
         )
     children, passed = figures.passed_on(run)
-    if children:
+    if passed:
         yield card("Weights passed on", f"{children:,}", passed)
     failed = sum(run.failures().values())
     yield card("Failed", f"{failed:,}", "by kind below" if failed else "none did")

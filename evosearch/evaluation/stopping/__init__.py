@@ -7,8 +7,9 @@ is (`stop`). Its name is its file's, and what `recipe.stop` says.
 from __future__ import annotations
 
 import pkgutil
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from evosearch import paths
 from evosearch.errors import ConfigError
@@ -21,7 +22,7 @@ OFF = "off"
 
 
 class StopRule(Protocol):
-    """Made without arguments.
+    """Made without arguments. A rule with `known` besides is a `Growing` one.
 
     relative: whether what it stops hangs on the other candidates of the run. The ledger of scores is left alone then: a
     score from elsewhere may be of a training that this run would have stopped.
@@ -37,6 +38,43 @@ class StopRule(Protocol):
 
         sign: 1 where larger is better, else -1. Asked after every epoch but the last.
         """
+
+
+class Known(Protocol):
+    """The curves that a rule knows, which come one by one."""
+
+    def add(self, curve: Sequence[float]) -> None:
+        """One more; empty where nothing was trained."""
+
+    def brief(self) -> Any:
+        """What the rule's `brief` gives of all that were added."""
+
+
+@runtime_checkable
+class Growing(StopRule, Protocol):
+    """A rule that need not look at all curves again for each training."""
+
+    def known(self) -> Known:
+        """None as yet."""
+
+
+@dataclass
+class _All:
+    """For a rule without `known`: it looks at all curves each time."""
+
+    rule: StopRule
+    curves: list[Sequence[float]] = field(default_factory=list)
+
+    def add(self, curve: Sequence[float]) -> None:
+        self.curves.append(curve)
+
+    def brief(self) -> Any:
+        return self.rule.brief(iter(self.curves))
+
+
+def known(rule: StopRule) -> Known:
+    """No curves as yet, for a rule to be told of."""
+    return rule.known() if isinstance(rule, Growing) else _All(rule)
 
 
 def bundled() -> tuple[str, ...]:

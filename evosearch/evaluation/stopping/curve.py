@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,24 +35,16 @@ class Curve:
 
     def __init__(self, least: int = 20, sure: float = 0.95) -> None:
         self.least, self.sure = least, sure
-        self._known: tuple[Sequence[float], ...] = ()
-        self._fits: tuple[tuple[float, ...], ...] = ()
 
     def brief(self, curves: Iterable[Sequence[float]]) -> Brief | None:
         """The largest and the smallest end so far; of each epoch intercept, deviation and coefficients of its fit."""
-        known = [tuple(curve) for curve in curves if curve]
-        epochs = max(map(len, known), default=0)
-        ended = [curve for curve in known if len(curve) == epochs]
-        if epochs < 2 or len(ended) < self.least:
-            return None
-        learned = due = self.least
-        while due <= len(ended):
-            learned, due = due, due + max(RENEWED, due // GROWTH)
-        rows = tuple(ended[max(0, learned - LEARNED) : learned])
-        if rows != self._known:
-            self._known, self._fits = rows, _fits(np.array(rows))
-        ends = [curve[-1] for curve in ended]
-        return max(ends), min(ends), self._fits
+        known = self.known()
+        for curve in curves:
+            known.add(curve)
+        return known.brief()
+
+    def known(self) -> Ended:
+        return Ended(self.least)
 
     def stop(self, brief: Any, curve: Sequence[float], sign: int) -> str:
         if brief is None or len(curve) > len(brief[2]):
@@ -65,6 +58,41 @@ class Curve:
         return (
             f"{curve[-1]:.4g} after epoch {len(curve)}, {mean:.4g} is expected at its end, and the best is {best:.4g}"
         )
+
+
+class Ended:
+    """The curves that are as long as any, the latest of them, and how often they were learned from."""
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+        self._begin(0)
+
+    def _begin(self, epochs: int) -> None:
+        """Of curves that are longer than all before."""
+        self._epochs, self._count, self._due = epochs, 0, self.least
+        self._best, self._worst = -math.inf, math.inf
+        self._latest: deque[tuple[float, ...]] = deque(maxlen=LEARNED)
+        self._rows: tuple[tuple[float, ...], ...] = ()
+        self._fits: tuple[tuple[float, ...], ...] | None = None
+
+    def add(self, curve: Sequence[float]) -> None:
+        if len(curve) > self._epochs:
+            self._begin(len(curve))
+        if not curve or len(curve) < self._epochs:
+            return
+        self._latest.append(tuple(curve))
+        self._count += 1
+        self._best, self._worst = max(self._best, curve[-1]), min(self._worst, curve[-1])
+        if self._count == self._due:
+            self._due += max(RENEWED, self._due // GROWTH)
+            self._rows, self._fits = tuple(self._latest), None
+
+    def brief(self) -> Brief | None:
+        if self._epochs < 2 or not self._rows:
+            return None
+        if self._fits is None:
+            self._fits = _fits(np.array(self._rows))
+        return self._best, self._worst, self._fits
 
 
 def _features(curves: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:

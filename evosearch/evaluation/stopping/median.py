@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from bisect import insort
+from itertools import takewhile
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -23,13 +24,35 @@ class Median:
 
     def brief(self, curves: Iterable[Sequence[float]]) -> tuple[float, ...]:
         """Median over candidates of the metric after each epoch, as far as enough of them got."""
-        known = [curve for curve in curves if curve]
-        result: list[float] = []
-        while len(reached := [curve[len(result)] for curve in known if len(curve) > len(result)]) >= self.least:
-            result.append(float(np.median(reached)))
-        return tuple(result)
+        known = self.known()
+        for curve in curves:
+            known.add(curve)
+        return known.brief()
+
+    def known(self) -> Sorted:
+        return Sorted(self.least)
 
     def stop(self, brief: Sequence[float], curve: Sequence[float], sign: int) -> str:
         if len(curve) > len(brief) or sign * curve[-1] >= sign * brief[len(curve) - 1]:
             return ""
         return f"{curve[-1]:.4g} after epoch {len(curve)}, the median is {brief[len(curve) - 1]:.4g}"
+
+
+class Sorted:
+    """The values after each epoch in the order of their size, so that a median is in the middle; what is no number is
+    left out.
+    """
+
+    def __init__(self, least: int) -> None:
+        self.least = least
+        self._epochs: list[list[float]] = []
+
+    def add(self, curve: Sequence[float]) -> None:
+        self._epochs += ([] for _ in range(len(curve) - len(self._epochs)))
+        for values, value in zip(self._epochs, curve, strict=False):
+            if not math.isnan(value):
+                insort(values, value)
+
+    def brief(self) -> tuple[float, ...]:
+        enough = takewhile(lambda values: len(values) >= self.least, self._epochs)
+        return tuple((values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2 for values in enough)
