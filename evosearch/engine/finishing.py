@@ -2,9 +2,9 @@
 
 1. Held out. Candidates are trained by the final recipe, and by it with as few epochs as the search gave them, and are
    judged by the recipe's validation scheme: how long to train, which candidate to prefer, and with which weights the
-   networks answer best together, is read off examples that they were not trained on. Where that is better and there
-   is time, three times as many epochs are tried, and three times as many again. Every training has a seed of its
-   own, and folds of its own where there are some; which candidate has the next one follows from the expected regret
+   networks answer best together, is read off examples that they were not trained on. With a time, three times as many
+   epochs are tried, and three times as many again, or else a third, while that is better. Every training has a seed of
+   its own, and folds of its own where there are some; which candidate has the next one follows from the expected regret
    (`engine.regret`) until that is below what the examples can tell, then each has its turn.
 2. On everything. What was chosen is trained on train and validation together, in as many seeds as there is time for;
    a candidate's weight is spread evenly over its seeds. The result is tested once.
@@ -55,8 +55,8 @@ FEW = 3  # trainings one after the other, for which it matters whether their sum
 STARTING = 10.0  # seconds before the search ends, in which the processes for this phase start beside it
 TELL = 3.0  # seconds between two tellings of how far it is
 LOOK = 0.5  # seconds between two looks at the clock
-GROWTH = 3  # times as many epochs are tried next, as long as that is better
-SURELY = 0.5  # standard errors of the difference, that more epochs have to be better by
+STEP = 3  # times as many epochs are tried next, or a third, as long as that is better
+SURELY = 0.5  # standard errors of the difference, that another number of epochs has to be better by
 MOST = 25  # networks in an ensemble: more take long to ask, and give next to nothing
 PLANNED = 16  # networks that time is kept back for; where trainings turn out faster there are more, up to MOST
 
@@ -163,32 +163,35 @@ class Finishing:
         self.length = max((self._value(one), one.way.epochs) for one in own)[1]  # of equal ones the longer
         timed = math.isfinite(self.until)
         if timed:
-            self._grow(found, ends)
+            self._lengthen(found, ends)
         more = members - len(first) if members > 1 or not timed else MOST - len(found)
         self._train(self._looks(found, self.length, more), False, ends, members if members > 1 else 0, found)
         return found
 
-    def _grow(self, found: list[Observation], ends: float) -> None:
-        """More epochs than the recipe has, as long as they are better on held-out examples and there is time."""
-        tried = max(one.way.epochs for one in found if not one.way.candidate)
-        while self.length == tried:
-            tried *= GROWTH
-            way = Way(0, tried)
-            done = self.clock() + self._corrected(self._estimate(way, False))
-            if done > ends or done + SPARE * self._corrected(self._estimate(way, True)) > self.until:
-                return
-            ways = [Way(number, tried) for number in range(min(self.pool.size, len(self.finalists), 2))]
-            self._train(iter(ways), False, ends, len(ways), found)
-            if self._is_better(found, tried, self.length):
-                self.length = tried
+    def _lengthen(self, found: list[Observation], ends: float) -> None:
+        """More epochs than were tried, or else fewer, as long as that is better on held-out examples and in time."""
+        for factor in (STEP, 1 / STEP):
+            while True:
+                epochs = max(1, round(self.length * factor))
+                if any(one.way == (0, epochs) for one in found):
+                    break
+                way = Way(0, epochs)
+                done = self.clock() + self._corrected(self._estimate(way, False))
+                if done > ends or done + SPARE * self._corrected(self._estimate(way, True)) > self.until:
+                    break
+                ways = [Way(number, epochs) for number in range(min(self.pool.size, len(self.finalists), 2))]
+                self._train(iter(ways), False, ends, len(ways), found)
+                if not self._is_better(found, epochs, self.length):
+                    break
+                self.length = epochs
 
     def _is_better(self, found: list[Observation], epochs: int, than: int) -> bool:
-        """Whether so many epochs have made the first candidate better, as far as the same examples can tell."""
+        """Whether so many epochs made the first candidate better than others did, as far as the same examples tell."""
         first = {one.way: read(self.folder, one.number)[0] for one in reversed(found)}
-        longer, shorter = first.get(Way(0, epochs)), first.get(Way(0, than))
-        if longer is None or shorter is None:
+        new, old = first.get(Way(0, epochs)), first.get(Way(0, than))
+        if new is None or old is None:
             return False
-        ahead, error = self._ahead(longer, shorter)
+        ahead, error = self._ahead(new, old)
         return ahead > SURELY * error
 
     def _ahead(self, one: Array, other: Array) -> tuple[float, float]:
