@@ -659,6 +659,13 @@ def test_a_method_without_a_success_so_far_is_compared_all_the_same(tmp_path: Pa
     assert "finals" not in " ".join(a.get("class", "") for a in page.named("svg"))
 
 
+def test_a_run_whose_first_candidates_have_no_score_has_a_page(tmp_path: Path) -> None:
+    """The best so far begins at the right of what random draws are expected to give."""
+    for number, begun in enumerate((["pending"], ["nan", "nan"], ["pending", "nan", "pending"])):
+        folder = journal(tmp_path / str(number), [*begun, (0.5, 10)])
+        assert "progress" in " ".join(a.get("class", "") for a in page_of(write_report(folder)).named("svg"))
+
+
 def test_fronts_are_of_the_candidates_compared(tmp_path: Path) -> None:
     """What came after the shortest run's end takes no other candidate off the front."""
     long = journal(tmp_path / "long", [(0.8, 100), (0.7, 50), (0.95, 10)])

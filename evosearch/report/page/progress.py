@@ -87,7 +87,7 @@ def _progress_chart(report: Report, width: int, height: int) -> str:
             taken += [(y(tick), y(tick)) for tick in y.ticks(24)]
             at_left = [a for a in best if a[0] <= left][-1:]
             passed = [*at_left, *(a for a in best if left < a[0] < left + WIDE)]
-            taken += [(a[1], b[1]) for a, b in zip(passed, [*passed[1:], passed[-1]], strict=True)]
+            taken += [(a[1], b[1]) for a, b in zip(passed, [*passed[1:], *passed[-1:]], strict=True)]
         labels.append((left, free(y(band.mean[-1]), taken, y.end, y.start - LINE / 2), text, "mark chance-text"))
     marks += [
         f'<text class="{kind}" x="{place(left)}" y="{place(at)}" dy=".32em">{text}</text>'
