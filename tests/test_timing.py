@@ -11,6 +11,8 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from hypothesis import strategies as st
 from evosearch import config as configuration
 from evosearch import engine
 from evosearch.cli import main
+from evosearch.engine.session import Session
 from evosearch.engine.timing import TimeBudget, closed, opened, used_seconds
 from evosearch.errors import ConfigError, UsageError
 from evosearch.evaluation.fit import final_train
@@ -207,3 +210,16 @@ def test_a_final_training_without_time_is_shortened_and_still_gives_a_network() 
     assert counts[-1] == (5 * a_pass, 5.0)
     for number, epochs in counts:
         assert math.isclose(number / a_pass, epochs)
+
+
+def test_a_search_that_has_no_score_leaves_half_of_the_time_to_the_final_training() -> None:
+    """What is under way takes as long as it has already, and a final training no less."""
+    task = load("digits")
+
+    def goes_on(after: float) -> bool:
+        now = time.monotonic()
+        budget = TimeBudget(100.0, begun=now - after)
+        session: Any = SimpleNamespace(time=budget, begun=budget.begun, trained_in={}, setup=SimpleNamespace(task=task))
+        return now < budget.search_end(Session._final_seconds(session))
+
+    assert [goes_on(after) for after in (1.0, 20.0, 44.0, 50.0, 80.0)] == [True, True, True, False, False]

@@ -400,8 +400,10 @@ class Session:
 
     def _final_seconds(self) -> float:
         """What the final training of the best candidate is estimated to take, by what its evaluation took."""
-        if not (self.time.limited and isinstance(self.setup.task, Task) and self.trained_in):
+        if not (self.time.limited and isinstance(self.setup.task, Task)):
             return 0.0
+        if not self.trained_in:  # whatever is being trained takes as long as it has already
+            return time.monotonic() - self.begun
         best, config = self.search.best(), self.setup.config
         took = self._took(best.key if best else "") * config.final.epochs / config.recipe.epochs
         folds = config.recipe.folds
