@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TOLD = "told_"
+SPLITS = ("train", "val", "test")
 TARGET = "target"  # the column of a table's targets, where they have no name of their own
 
 _functions: dict[str, Callable[..., Any]] = {}
@@ -40,13 +41,13 @@ def spec(task: object, file: Path) -> tuple[str, dict[str, str]]:
 
     task: a name or path as `--task` takes it; a function `(text, derivation, seed) -> fitness`; a pair (X, y) of
     arrays, or of a DataFrame and its targets; a DataFrame with its targets in it, the last column where nothing else
-    is said; a mapping of arrays named x_train, y_train, x_test, ...; a torch Dataset of pairs (x, y). file: where data
-    are written, with the suffix of their format. Raises TaskError.
+    is said; a mapping of arrays named x_train, y_train, x_test, ...; a torch Dataset of pairs (x, y), or a mapping of
+    such named train, val and test. file: where data are written, with the suffix of their format. Raises TaskError.
     """
     if isinstance(task, str | Path):
         return str(task), {}
     if isinstance(task, Mapping):
-        return str(_save(file.with_suffix(".npz"), {str(name): _array(array) for name, array in task.items()})), {}
+        return str(_save(file.with_suffix(".npz"), _splits(task))), {}
     if isinstance(task, tuple) and len(task) == 2:
         x, y = task
         if hasattr(x, "columns"):
@@ -54,8 +55,8 @@ def spec(task: object, file: Path) -> tuple[str, dict[str, str]]:
         return str(_save(file.with_suffix(".npz"), {"x": _array(x), "y": _array(y)})), {}
     if hasattr(task, "columns"):
         return _save_table(file.with_suffix(".csv"), task)
-    if hasattr(task, "__getitem__") and hasattr(task, "__len__"):
-        return str(_save(file.with_suffix(".npz"), _stacked(task[row] for row in range(len(task))))), {}
+    if _is_data_set(task):
+        return str(_save(file.with_suffix(".npz"), _stacked(_each(task)))), {}
     if callable(task):
         return _function(task), {}
     raise TaskError(
@@ -74,6 +75,26 @@ def _array(values: Any) -> Array:
         raise TaskError(
             f"examples must be of one shape: {error}; series of several lengths go into a .ts file"
         ) from None
+
+
+def _splits(task: Mapping[str, Any]) -> dict[str, Array]:
+    """The arrays of a mapping, whose values are arrays, or data sets by the names of their splits."""
+    found: dict[str, Array] = {}
+    for name, value in task.items():
+        if name in SPLITS and _is_data_set(value):
+            found |= {f"{part}_{name}": array for part, array in _stacked(_each(value)).items()}
+        else:
+            found[str(name)] = _array(value)
+    return found
+
+
+def _is_data_set(task: object) -> bool:
+    """Whether this is a torch Dataset, or a list: what has examples by number."""
+    return hasattr(task, "__getitem__") and hasattr(task, "__len__")
+
+
+def _each(examples: Any) -> Iterable[Any]:
+    return (examples[row] for row in range(len(examples)))
 
 
 def _stacked(examples: Iterable[Any]) -> dict[str, Array]:
@@ -143,15 +164,62 @@ def _save_table(file: Path, frame: Any, y: Any = None) -> tuple[str, dict[str, s
 
 
 def _function(function: Callable[..., Any]) -> str:
-    """The name by which tasks.load finds a function."""
+    """The name by which tasks.load finds a function; functions of one code that were made otherwise have several."""
+    if (found := _importable(function)) is not None:
+        return found
+    base = kept = _kept_as(function)
+    number = 1
+    while kept in _functions and not _alike(_functions[kept], function):
+        number += 1
+        kept = f"{base}_{number}"
+    _functions[kept] = function
+    return f"{__name__}:{kept}"
+
+
+def stands_for(task: Callable[..., Any] | str | Path, name: str) -> bool:
+    """Whether a task is the one of this name in a run; a function that is kept here is found by it from then on."""
+    if not callable(task):
+        return str(task) == name
+    if (found := _importable(task)) is not None:
+        return found == name
+    module, _, kept = name.partition(":")
+    if module != __name__ or re.fullmatch(rf"{re.escape(_kept_as(task))}(_\d+)?", kept) is None:
+        return False
+    _functions[kept] = task
+    return True
+
+
+def _importable(function: Callable[..., Any]) -> str | None:
+    """`module:name` of a function that any process can import; None of others."""
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     if module and module != "__main__" and getattr(sys.modules.get(module), name, None) is function:
         return f"{module}:{name}"
+    return None
+
+
+def _kept_as(function: Callable[..., Any]) -> str:
+    """What a function is called here: its own name, and a digest of its code."""
     plain = getattr(function, "__name__", "")
     stem = plain if plain.isidentifier() else "function"
-    kept = f"{stem}_{hashlib.blake2b(_code(function), digest_size=6).hexdigest()}"
-    _functions[kept] = function
-    return f"{__name__}:{kept}"
+    return f"{stem}_{hashlib.blake2b(_code(function), digest_size=6).hexdigest()}"
+
+
+def _alike(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether two functions of one code hold the same: closures of a loop differ, a cell that is run again does not."""
+    mine, theirs = _held(one), _held(other)
+    plain = (bool, int, float, str, bytes)
+    same = (a is b or (isinstance(a, plain) and type(a) is type(b) and a == b) for a, b in zip(mine, theirs, strict=False))
+    return len(mine) == len(theirs) and all(same)
+
+
+def _held(function: Callable[..., Any]) -> list[Any]:
+    """What a function has besides its code: what it closes over, and its defaults; an object that is called, itself."""
+    if not hasattr(function, "__code__"):
+        return [function]
+    cells = getattr(function, "__closure__", None) or ()
+    defaults = [*(getattr(function, "__defaults__", None) or ())]
+    named = sorted((getattr(function, "__kwdefaults__", None) or {}).items())
+    return [*(one.cell_contents for one in cells), *defaults, *(value for _, value in named)]
 
 
 def _code(function: Callable[..., Any]) -> bytes:

@@ -66,6 +66,21 @@ class Predictor:
         names, x = self._read(file)
         return {**({"file": names} if names else {}), **self.answers(x)}
 
+    def asked(self, examples: Any) -> dict[str, Sequence[Any]]:
+        """`answers` for examples that a program holds: of a table rows as a DataFrame, mappings by column, or cells in
+        the file's order; else an array or a tensor (N, *input), or a list of examples.
+
+        Raises TaskError with the row.
+        """
+        from evosearch.tasks.batch import batch
+
+        try:
+            if self.description["columns"]:
+                examples = encode(self.description["columns"], examples, self.description["names"])
+            return self.answers(batch(examples, tuple(self.description["input"])).numpy())
+        except (ValueError, TypeError) as error:  # torch has no words, nor Python's objects
+            raise TaskError(f"examples: {error}") from None
+
     def _read(self, file: Path) -> tuple[list[str], Array]:
         """A file's examples, and the names of the files that they are where each is one."""
         from evosearch.tasks.batch import batch
@@ -134,7 +149,7 @@ class Predictor:
         import torch
 
         mean, std = (np.asarray(self.description[name]) for name in ("mean", "std"))
-        parts = [x[at : at + BATCH] for at in range(0, len(x), BATCH)]
+        parts = [x[at : at + BATCH] for at in range(0, max(len(x), 1), BATCH)]
         with torch.no_grad():
             out = torch.cat([self.network(torch.as_tensor((part - mean) / std).float()) for part in parts])
         labels = list(self.description["labels"])

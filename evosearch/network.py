@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, cast
 
 from evosearch.ensemble import Ensemble
-from evosearch.errors import EvosearchError, ExportError, LayerError
+from evosearch.errors import EvosearchError, ExportError, LayerError, UsageError
 from evosearch.layers.base import Series
 from evosearch.layers.builder import Builder, Working
 from evosearch.layers.guards import where
@@ -47,7 +47,7 @@ def source(architecture: Architecture | Ensemble, outputs: int | None = None, *,
 
     The class takes a batch of the architecture's input shape and returns what its head gives; without a head, the
     output of its sentence. Its parameters have the names of the module from `build`, so that state dicts load.
-    outputs: of the usual head, for an architecture that was read without one.
+    outputs: of the usual head, for an architecture that was read without one; UsageError where its head gives others.
     Raises ExportError where an own layer has a `module` and no code.
     """
     if isinstance(architecture, Ensemble):
@@ -67,8 +67,8 @@ def _refuse_owned(builder: Builder) -> None:
 def build(architecture: Architecture | Ensemble, outputs: int | None = None, *, drop_path: bool = False) -> nn.Module:
     """The network, or an ensemble, as a torch module, freshly initialised by torch's generator.
 
-    Input: a batch of the architecture's input shape. Output: (batch, outputs) of its head; without a head, the output
-    of its sentence. outputs: as in `source`.
+    Input: a batch of the architecture's input shape. Output: (batch, outputs) of its head; without a head
+    (batch, *architecture.output), what its sentence gives, of whatever width. outputs: as in `source`.
     Submodules are named as in `source`; those of an ensemble's members have `members.N.` before them.
     drop_path: whether, in training, examples pass residual parts by with the probability that each of its classes has
     in the number `drop_path`, 0 until it is set.
@@ -80,7 +80,14 @@ def build(architecture: Architecture | Ensemble, outputs: int | None = None, *, 
 
 def _headed(architecture: Architecture, outputs: int | None) -> Architecture:
     """The architecture with the usual head, where it has none and so many outputs are asked for."""
-    if outputs is None or architecture.head is not None:
+    if outputs is None:
+        return architecture
+    if architecture.head is not None:
+        if architecture.head.output != (outputs,):
+            raise UsageError(
+                f"{outputs} outputs are asked for, and the network's head gives {show(architecture.head.output)}; "
+                "leave `outputs` out, or read the sentence in a space without a head"
+            )
         return architecture
     head = MeanLinear(outputs)
     return replace(architecture, head=Node(head, architecture.output, head.shape(architecture.output)))

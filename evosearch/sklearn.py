@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -60,7 +61,8 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         """X and y, checked: arrays, or a DataFrame as it is where more than numbers is in it."""
         self._mixed = _is_mixed(X)
         if not self._mixed:
-            X, y = validate_data(self, X, y, allow_nd=True, dtype="numeric", **checks)
+            X, y = validate_data(self, X, y, accept_sparse="csr", allow_nd=True, dtype="numeric", **checks)
+            X = X.toarray() if issparse(X) else X  # a network reads all of a row
         else:
             validate_data(self, X, skip_check_array=True)  # remembers the columns' names
             y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric" if "y_numeric" in checks else None))
@@ -129,7 +131,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
                 raise ValueError(f"fitted on a DataFrame; give one with its columns, and no {type(X).__name__}")
             validate_data(self, X, reset=False, skip_check_array=True)
         else:
-            X = validate_data(self, X, reset=False, allow_nd=True, dtype="numeric")
+            X = validate_data(self, X, reset=False, accept_sparse="csr", allow_nd=True, dtype="numeric")
         if len(X.shape) != self._axes or tuple(X.shape[1:]) != self._shape:
             raise ValueError(f"X has shape {X.shape}, and was (N, {', '.join(map(str, self._shape))}) when fitted")
         # In float64, where it costs nothing that counts: a row's answer then does not hang on the rows beside it.
@@ -142,7 +144,14 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
 
     def _prepared(self, X: Any) -> Any:
         """Rows as the network takes them, a tensor."""
-        return self._model.preprocess(X if self._mixed else np.array(X, dtype=np.float64))
+        if self._mixed:
+            return self._model.preprocess(X)
+        return self._model.preprocess(np.array(X.toarray() if issparse(X) else X, dtype=np.float64))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what `_load` makes anew."""
@@ -170,7 +179,8 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
     """
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, or a DataFrame of any kind, and classes y (N,).
+        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, a sparse matrix, or a DataFrame of any columns, and
+        classes y (N,).
 
         Raises ValueError where they are no data to classify, EvosearchError where a setting is wrong.
         """
@@ -202,8 +212,8 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
     """
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, or a DataFrame of any columns, and targets y,
-        (N,) or (N, outputs).
+        """Search on rows X, as a classifier takes them, and targets y, (N,) or (N, outputs); (N,) for a DataFrame of other
+        columns than numbers.
 
         Raises ValueError where they are no numbers, EvosearchError where a setting is wrong.
         """
@@ -231,7 +241,7 @@ def _is_mixed(X: Any) -> bool:
 
 def _parts(X: Any, size: int = 1000) -> Iterator[Any]:
     """Some rows at a time; one part without rows where there are none."""
-    return (_safe_indexing(X, slice(at, at + size)) for at in range(0, max(len(X), 1), size))
+    return (_safe_indexing(X, slice(at, at + size)) for at in range(0, max(X.shape[0], 1), size))
 
 
 def _module(source: str) -> types.ModuleType:

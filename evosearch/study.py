@@ -20,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
+import numpy as np
+
 from evosearch import config as configuration
 from evosearch import engine, given, paths
 from evosearch.cost import Cost
@@ -39,9 +41,12 @@ if TYPE_CHECKING:
     from evosearch.architecture import Architecture
     from evosearch.config import Config
     from evosearch.engine.session import Session
+    from evosearch.inference import Predictor
     from evosearch.search import Proposal
     from evosearch.tasks import AnyTask
     from evosearch.watch import Progress, Summary
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 ENDLESS = 1_000_000_000  # candidates of a study that is asked and told, where nobody says how many
 
@@ -67,13 +72,18 @@ class Trial:
     parents: tuple[int, ...] = ()
     fidelity: float = FULL
 
-    def network(self) -> nn.Module:
-        """The network, freshly initialised by torch's generator. Raises UsageError where the candidate is none."""
+    def network(self, outputs: int | None = None) -> nn.Module:
+        """The network, freshly initialised by torch's generator: a batch of examples -> (batch, outputs).
+
+        outputs: how many, of a study that has an input shape and no task: a linear layer on the means stands behind
+        the sentence. Where nothing is said such a network ends as its sentence does, (batch, *architecture.output), of
+        whatever width. Raises UsageError where the candidate is no network, or its study's task has other outputs.
+        """
         if self.architecture is None:
             raise UsageError("this grammar's sentences are no networks (`input: none`)")
         from evosearch import network
 
-        return network.build(self.architecture)
+        return network.build(self.architecture, outputs)
 
 
 class Study:
@@ -82,9 +92,9 @@ class Study:
     config: a TOML file as `evolve run` takes it. folder: the run's, made by the first `optimize` or `ask`; a fresh one
     in runs/ where nothing is said. task: as `--task` takes it, or a pair (X, y) of arrays or of a DataFrame and its
     targets, a DataFrame with them in it (`data={"target": "name"}`, else the last column), a mapping of arrays named
-    x_train, y_train, ..., a torch Dataset of pairs (x, y), or a function `(text, derivation, seed) -> fitness`. Data
-    are written beside the run's folder. input: in place of a task, the shape of the networks that `ask` gives, or
-    "none" for a language without layers.
+    x_train, y_train, ..., a torch Dataset of pairs (x, y), a mapping of such named train, val and test, or a function
+    `(text, derivation, seed) -> fitness`. Data are written beside the run's folder. input: in place of a task, the
+    shape of the networks that `ask` gives, or "none" for a language without layers.
     settings: the configuration's other keys, tables as mappings: `time="10m", seed=1, search={"population": 10}`. What
     is not given follows from the data, as for `evolve run`, a grammar that fits them among it; without time and budget
     the search has 80 candidates.
@@ -148,13 +158,17 @@ class Study:
     ) -> Self:
         """The study of a run that is there, by whatever it was begun.
 
-        task: the function again, where it is one of a script or a notebook. layers, operators: files and folders of the
-        run's own code, as `evolve resume` takes them. Raises RunError where there is no run.
+        task: the function again, where it is one of a script or a notebook; data are kept beside the run. layers,
+        operators: files and folders of the run's own code, as `evolve resume` takes them. Raises RunError where there
+        is no run.
         """
         at = Path(folder)
         config = recorded(Run.open(at))
-        if task is not None and (name := given.spec(task, at)[0]) != config.task:
-            raise UsageError(f"{at}: its task is {config.task}, and this one is {name}; give the function it was")
+        if task is not None:
+            if not callable(task) and not isinstance(task, str | Path):
+                raise UsageError(f"{at}: its data are in {config.task}; resume it without `task`")
+            if not given.stands_for(task, config.task):
+                raise UsageError(f"{at}: its task is {config.task}, and this is another; give the function it was")
         study = cls.__new__(cls)
         study.folder = at
         study._configure(
@@ -337,10 +351,40 @@ class Study:
         return pd.DataFrame(self.rows())
 
     def network(self) -> nn.Module:
-        """The best network with its trained weights; see `evosearch.load`."""
+        """The best network with its trained weights, which takes normalised examples; see `evosearch.load`."""
         from evosearch.results import load
 
         return load(self.folder, self.config.layers, self.config.operators)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The classes in their own type, in the order of `predict_proba`; empty where numbers are predicted."""
+        return list(self._predictor().description["labels"])
+
+    def predict(self, examples: Any) -> Array:
+        """What the best network says of examples as the task's data have them: (N,) labels in their own type, numbers
+        (N,) or (N, outputs).
+
+        examples: of a table rows as a DataFrame, mappings by column, or cells in the file's order; else an array or a
+        tensor (N, *input), or a list of examples. Raises RunError before the first end of `optimize`, TaskError with
+        the row where an example is wrong.
+        """
+        columns = self._predictor().asked(examples)
+        found = [values for name, values in columns.items() if name.startswith("prediction")]
+        return np.asarray(found[0]) if len(found) == 1 else np.stack([np.asarray(values) for values in found], 1)
+
+    def predict_proba(self, examples: Any) -> Array:
+        """(N, classes): the probability of each of `labels`. Errors as of `predict`; UsageError where there are none."""
+        columns = self._predictor().asked(examples)
+        chances = [np.asarray(values) for name, values in columns.items() if name.startswith("p(")]
+        if not chances:
+            raise UsageError(f"{self.folder}: its task has no classes; predict() gives numbers")
+        return np.stack(chances, 1)
+
+    def _predictor(self) -> Predictor:
+        from evosearch import inference
+
+        return inference.load(self.folder, self.config.layers, self.config.operators)
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def test_every_word_is_listed_and_stands_somewhere() -> None:
     assert set(ENTRIES) == set(NAMES)
     assert [one.name for one in ENTRIES.values() if one.kind != "word" and not one.uses] == []
     assert [one.summary for one in ENTRIES.values() if one.summary.count("(") != one.summary.count(")")] == []
+    assert [one.name for one in ENTRIES.values() if not one.summary] == []
 
 
 @pytest.mark.parametrize(("one", "use"), SAID, ids=[f"{one.name}-{mode(use.input)}" for one, use in SAID])

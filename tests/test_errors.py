@@ -148,6 +148,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("architecture.py", "Space.__init__", 'LayerError(f"{grammar.name} is read without layers'),
         ("architecture.py", "_no_layers", "LayerError"),
         ("formats/__init__.py", "export", 'ExportError(f"no format'),
+        ("network.py", "_headed", "UsageError"),
         ("results.py", "files", "RunError"),
         ("results.py", "load", "RunError"),
         ("results.py", "load", "StorageError"),

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evosearch import grammar, network
 from evosearch.architecture import Architecture, Limits, Space
-from evosearch.errors import ExportError
+from evosearch.errors import ExportError, UsageError
 from evosearch.layers import vocabulary
 from evosearch.layers.base import Leaf, Shape, WrittenLeaf
 from evosearch.layers.builder import Builder
@@ -456,6 +456,8 @@ def test_the_usual_head_is_a_number() -> None:
     other = Space(there.grammar, there.vocabulary, (3, 8, 8), head=10)
     assert network.source(bare, 10) == network.source(headed(bare, 10)) == network.source(other.read(bare.derivation))
     assert network.build(bare, 10)(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
+    with pytest.raises(UsageError, match="7 outputs are asked for, and the network's head gives 10; leave"):
+        network.build(other.read(bare.derivation), 7)
 
 
 def test_intermediate_results_are_freed_as_soon_as_they_are_not_needed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -21,7 +22,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 import evosearch
-from evosearch import engine, given
+from evosearch import engine, given, inference
 from evosearch.config import NO_END
 from evosearch.engine.replay import longest_time
 from evosearch.errors import RunError, TaskError, UsageError
@@ -118,6 +119,10 @@ def test_a_torch_data_set_and_a_mapping_are_tasks(tmp_path: Path) -> None:
     assert study.optimize(progress=False).test_metric
     with np.load(study.config.task) as saved:
         assert (saved["x_test"] == x[40:]).all()
+    splits = {"train": TensorDataset(*data[:40]), "test": TensorDataset(*data[40:])}
+    with np.load(given.spec(splits, tmp_path / "c")[0]) as saved:
+        assert (saved["x_train"] == x[:40]).all()
+        assert (saved["y_test"] == y[40:]).all()
 
 
 def test_a_data_frame_is_written_with_its_columns(tmp_path: Path) -> None:
@@ -216,6 +221,86 @@ def test_any_function_is_a_task(tmp_path: Path) -> None:
         Study.resume(study.folder, task=lambda text, derivation, seed: 0.0)
 
 
+def test_functions_that_differ_in_what_they_close_over_are_several_tasks(tmp_path: Path) -> None:
+    """Of a loop, a default, a partial, an object that is called; each study keeps its own, and finds it again."""
+
+    def scaled(factor: float) -> Any:
+        return lambda text, derivation, seed, plus=factor: factor * len(text) + plus
+
+    class Scaled:
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        def __call__(self, text: str, derivation: object, seed: int) -> float:
+            return self.factor * len(text) + self.factor
+
+    def by(text: str, derivation: object, seed: int, factor: float) -> float:
+        return factor * len(text) + factor
+
+    settings: dict[str, Any] = {"search": {"budget": 5, "population": 3, "tournament": 2}}
+    grammar = language(tmp_path)
+    for kind, make in (("a", scaled), ("b", Scaled), ("c", lambda factor: functools.partial(by, factor=factor))):
+        functions = {factor: make(factor) for factor in (1.0, 10.0)}
+        folders = {factor: tmp_path / f"{kind}{factor}" for factor in functions}
+        studies = {
+            factor: Study(task=task, grammar=grammar, folder=folders[factor], **settings)
+            for factor, task in functions.items()
+        }
+        for factor, study in studies.items():
+            study.optimize(progress=False)
+            again = Study.resume(folders[factor], task=make(factor))
+            again.optimize(budget=5, progress=False)
+            assert all(row["fitness"] == factor * len(row["text"]) + factor for row in again.rows())
+
+
+def test_a_run_that_keeps_its_data_is_resumed_without_them(tmp_path: Path) -> None:
+    study = Study(task=blobs(), grammar="mlp", folder=tmp_path / "a", **QUICK)
+    study.optimize(progress=False)
+    there = sorted(tmp_path.iterdir())
+    with pytest.raises(UsageError, match=r"its data are in .*a-data\.npz; resume it without `task`"):
+        Study.resume(study.folder, task=blobs())
+    with pytest.raises(UsageError, match="give the function it was"):
+        Study.resume(study.folder, task=len)
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def test_examples_are_answered_as_they_are(tmp_path: Path) -> None:
+    """Rows of a table with words and gaps, arrays, several numbers: as `evolve predict` answers the file of them."""
+    rng = np.random.default_rng(0)
+    age = rng.integers(20, 60, 60)
+    frame = pd.DataFrame({"age": age, "job": np.array(["smith", "nurse", None])[np.arange(60) % 3], "old": age > 40})
+    study = Study(task=frame, grammar="mlp", folder=tmp_path / "a", **QUICK)
+    with pytest.raises(RunError, match="no network here"):
+        study.predict(frame)
+    study.optimize(progress=False)
+    assert study.labels == [False, True]
+    found, chances = study.predict(frame), study.predict_proba(frame)
+    assert found.dtype == bool
+    assert chances.shape == (60, 2)
+    assert np.allclose(chances.sum(1), 1)
+    assert (found == chances.argmax(1).astype(bool)).all()
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    file = inference.load(study.folder).predictions(tmp_path / "rows.csv")
+    assert np.allclose(file["p(True)"], chances[:, 1])
+    one = study.predict_proba({"age": 30, "job": "pilot"})
+    assert np.allclose(one, study.predict_proba([[30, "pilot"]]))
+    assert study.predict([]).shape == (0,)
+    with pytest.raises(TaskError, match="row 0: 'x' in column 'age', which holds numbers"):
+        study.predict([["x", "smith"]])
+
+    x = rng.normal(size=(80, 3))
+    y = np.stack([1000 + 100 * x[:, 0], x[:, 1]], 1)
+    several = Study(task=(x, y), grammar="mlp", folder=tmp_path / "b", **QUICK)
+    several.optimize(progress=False)
+    assert several.labels == []
+    assert several.predict(x).shape == (80, 2)
+    assert abs(several.predict(torch.from_numpy(x))[:, 0].mean() - 1000) < 100
+    with pytest.raises(UsageError, match="its task has no classes"):
+        several.predict_proba(x)
+    with pytest.raises(TaskError, match=r"examples of shape \(4,\); the network takes \(3,\), batch first"):
+        several.predict(np.zeros((2, 4)))
+
+
 def test_what_a_callback_raises_ends_the_search_which_goes_on_from_there(tmp_path: Path) -> None:
     class Enough(Exception):
         pass
@@ -292,7 +377,9 @@ def test_networks_are_asked_for_at_an_input_shape(tmp_path: Path) -> None:
         assert second is not None
         assert third is not None
         assert study.ask() is None  # three are out
-        assert first.network()(torch.zeros(2, 3, 16, 16)).shape[0] == 2
+        assert first.network(outputs=7)(torch.zeros(2, 3, 16, 16)).shape == (2, 7)
+        assert first.architecture is not None
+        assert first.network()(torch.zeros(2, 3, 16, 16)).shape == (2, *first.architecture.output)
         study.tell(first, {"fitness": 0.5})
         study.tell(second, None, "too slow")
         study.tell(third, float("nan"))

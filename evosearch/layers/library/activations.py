@@ -39,6 +39,8 @@ class Pointwise(WrittenLeaf):
 @register("identity")
 @dataclass(frozen=True)
 class Identity(Leaf):
+    """The input as it is."""
+
     homogeneous: ClassVar[bool] = True
 
     def channelwise(self, x: Shape) -> bool:
@@ -60,6 +62,8 @@ class Identity(Leaf):
 @register("leaky_relu")
 @dataclass(frozen=True)
 class LeakyReLU(Pointwise):
+    """x above zero, 0.01 x below."""
+
     keeps_zero: ClassVar[bool] = True
     homogeneous: ClassVar[bool] = True
     code: ClassVar[str] = "F.leaky_relu({}, 0.01)"
@@ -68,6 +72,8 @@ class LeakyReLU(Pointwise):
 @register("relu")
 @dataclass(frozen=True)
 class ReLU(Pointwise):
+    """max(x, 0)."""
+
     keeps_zero: ClassVar[bool] = True
     homogeneous: ClassVar[bool] = True
     saves: ClassVar[str] = "out"
@@ -77,6 +83,8 @@ class ReLU(Pointwise):
 @register("gelu")
 @dataclass(frozen=True)
 class GELU(Pointwise):
+    """x times the normal distribution function of x (Hendrycks and Gimpel 2016)."""
+
     keeps_zero: ClassVar[bool] = True
     code: ClassVar[str] = "F.gelu({})"
 
@@ -84,6 +92,8 @@ class GELU(Pointwise):
 @register("silu")
 @dataclass(frozen=True)
 class SiLU(Pointwise):
+    """x sigmoid(x), also called swish."""
+
     keeps_zero: ClassVar[bool] = True
     code: ClassVar[str] = "F.silu({})"
 
@@ -91,6 +101,8 @@ class SiLU(Pointwise):
 @register("tanh")
 @dataclass(frozen=True)
 class Tanh(Pointwise):
+    """The hyperbolic tangent."""
+
     keeps_zero: ClassVar[bool] = True
     saves: ClassVar[str] = "out"
     code: ClassVar[str] = "torch.tanh({})"
@@ -138,6 +150,8 @@ class SoftmaxOver(WrittenLeaf):
 @register("sigmoid")
 @dataclass(frozen=True)
 class Sigmoid(Pointwise):
+    """1 / (1 + exp(-x))."""
+
     saves: ClassVar[str] = "out"
     code: ClassVar[str] = "torch.sigmoid({})"
 
@@ -162,6 +176,8 @@ class HardSwish(Pointwise):
 @register("relu6")
 @dataclass(frozen=True)
 class ReLU6(Pointwise):
+    """min(max(x, 0), 6)."""
+
     keeps_zero: ClassVar[bool] = True
     code: ClassVar[str] = "F.relu6({})"
 
@@ -169,6 +185,8 @@ class ReLU6(Pointwise):
 @register("elu")
 @dataclass(frozen=True)
 class ELU(Pointwise):
+    """x above zero, exp(x) - 1 below (Clevert et al. 2015)."""
+
     keeps_zero: ClassVar[bool] = True
     code: ClassVar[str] = "F.elu({})"
 
@@ -176,6 +194,8 @@ class ELU(Pointwise):
 @register("softplus")
 @dataclass(frozen=True)
 class Softplus(Pointwise):
+    """log(1 + exp(x))."""
+
     float32: ClassVar[bool] = True
     code: ClassVar[str] = "F.softplus({})"
 
@@ -183,6 +203,8 @@ class Softplus(Pointwise):
 @register("mish")
 @dataclass(frozen=True)
 class Mish(Pointwise):
+    """x tanh(softplus(x)) (Misra 2019)."""
+
     keeps_zero: ClassVar[bool] = True
     code: ClassVar[str] = "F.mish({})"
 
@@ -190,6 +212,8 @@ class Mish(Pointwise):
 @register("exp")
 @dataclass(frozen=True)
 class Exp(Pointwise):
+    """The exponential function."""
+
     saves: ClassVar[str] = "out"
     float32: ClassVar[bool] = True
     code: ClassVar[str] = "torch.exp({})"
@@ -198,6 +222,8 @@ class Exp(Pointwise):
 @register("abs")
 @dataclass(frozen=True)
 class Abs(Pointwise):
+    """The absolute value."""
+
     keeps_zero: ClassVar[bool] = True
     code: ClassVar[str] = "torch.abs({})"
 
@@ -205,6 +231,8 @@ class Abs(Pointwise):
 @register("square")
 @dataclass(frozen=True)
 class Square(Pointwise):
+    """x times x."""
+
     keeps_zero: ClassVar[bool] = True
     float32: ClassVar[bool] = True
     code: ClassVar[str] = "torch.square({})"
@@ -225,6 +253,8 @@ class LogPlusOne(Pointwise):
 @register("sin")
 @dataclass(frozen=True)
 class Sin(Pointwise):
+    """The sine."""
+
     keeps_zero: ClassVar[bool] = True
     code: ClassVar[str] = "torch.sin({})"
 
@@ -232,12 +262,16 @@ class Sin(Pointwise):
 @register("cos")
 @dataclass(frozen=True)
 class Cos(Pointwise):
+    """The cosine."""
+
     code: ClassVar[str] = "torch.cos({})"
 
 
 @register("neg")
 @dataclass(frozen=True)
 class Negative(Pointwise):
+    """-x."""
+
     keeps_zero: ClassVar[bool] = True
     saves: ClassVar[str] = ""
     code: ClassVar[str] = "-{}"

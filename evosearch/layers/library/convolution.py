@@ -207,6 +207,8 @@ class Pool(WrittenLeaf):
 @register("max_pool")
 @dataclass(frozen=True)
 class MaxPool(Pool):
+    """(C, H, W) -> (C, H // size, W // size): the largest of windows that do not overlap."""
+
     size: int
     function: ClassVar[str] = "F.max_pool2d"
     returns_places: ClassVar[bool] = True
@@ -215,6 +217,8 @@ class MaxPool(Pool):
 @register("avg_pool")
 @dataclass(frozen=True)
 class AvgPool(Pool):
+    """(C, H, W) -> (C, H // size, W // size): means of windows that do not overlap."""
+
     size: int
     function: ClassVar[str] = "F.avg_pool2d"
 

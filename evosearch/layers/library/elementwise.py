@@ -39,12 +39,16 @@ class Elementwise(Merge):
 @register("mul")
 @dataclass(frozen=True)
 class Multiply(Elementwise):
+    """The product of branches, number by number."""
+
     code: ClassVar[str] = "{} * {}"
 
 
 @register("sub")
 @dataclass(frozen=True)
 class Subtract(Elementwise):
+    """The first branch minus the others."""
+
     code: ClassVar[str] = "{} - {}"
     saves: ClassVar[bool] = False
 
@@ -60,6 +64,8 @@ class Divide(Elementwise):
 @register("mean")
 @dataclass(frozen=True)
 class Mean(Elementwise):
+    """The mean of the branches."""
+
     code: ClassVar[str] = "{} + {}"
     saves: ClassVar[bool] = False
 
@@ -71,6 +77,8 @@ class Mean(Elementwise):
 @register("max")
 @dataclass(frozen=True)
 class Maximum(Elementwise):
+    """The largest of the branches, number by number."""
+
     code: ClassVar[str] = "torch.maximum({}, {})"
 
 

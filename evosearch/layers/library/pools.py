@@ -64,6 +64,8 @@ class Window(Pooling):
 @register("max_window")
 @dataclass(frozen=True)
 class MaxWindow(Window):
+    """The largest of the window around each place, every `stride` places."""
+
     kernel: int
     stride: int = 1
     function: ClassVar[str] = "F.max_pool"
@@ -73,7 +75,9 @@ class MaxWindow(Window):
 @register("avg_window")
 @dataclass(frozen=True)
 class AvgWindow(Window):
-    """Places outside count as zeros, or not at all where `zeros` is 0."""
+    """The mean of the window around each place, every `stride` places; those outside count as zeros, or not at all where
+    `zeros` is 0.
+    """
 
     kernel: int
     stride: int = 1

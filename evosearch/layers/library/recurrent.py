@@ -143,6 +143,8 @@ class Diagonal(WrittenLeaf):
 @register("gru_diag")
 @dataclass(frozen=True)
 class DiagonalGRU(Diagonal):
+    """A GRU whose state reads itself channel by channel."""
+
     heads: int = 4
     kept: ClassVar[int] = 9
 

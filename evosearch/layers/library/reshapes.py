@@ -132,12 +132,16 @@ class OneToken(Rearrangement):
 @register("first_token")
 @dataclass(frozen=True)
 class FirstToken(OneToken):
+    """(S, D) -> (D,): the first row."""
+
     index: ClassVar[int] = 0
 
 
 @register("last_token")
 @dataclass(frozen=True)
 class LastToken(OneToken):
+    """(S, D) -> (D,): the last row."""
+
     index: ClassVar[int] = -1
 
 
