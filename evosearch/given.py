@@ -208,7 +208,9 @@ def _alike(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     """Whether two functions of one code hold the same: closures of a loop differ, a cell that is run again does not."""
     mine, theirs = _held(one), _held(other)
     plain = (bool, int, float, str, bytes)
-    same = (a is b or (isinstance(a, plain) and type(a) is type(b) and a == b) for a, b in zip(mine, theirs, strict=False))
+    same = (
+        a is b or (isinstance(a, plain) and type(a) is type(b) and a == b) for a, b in zip(mine, theirs, strict=False)
+    )
     return len(mine) == len(theirs) and all(same)
 
 

@@ -59,7 +59,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
 
     def _taken(self, X: Any, y: Any, **checks: Any) -> tuple[Any, Array]:
         """X and y, checked: arrays, or a DataFrame as it is where more than numbers is in it."""
-        self._mixed = _is_mixed(X)
+        self._mixed, y = _is_mixed(X), _plain(y)
         if not self._mixed:
             X, y = validate_data(self, X, y, accept_sparse="csr", allow_nd=True, dtype="numeric", **checks)
             X = X.toarray() if issparse(X) else X  # a network reads all of a row
@@ -131,6 +131,11 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
                 raise ValueError(f"fitted on a DataFrame; give one with its columns, and no {type(X).__name__}")
             validate_data(self, X, reset=False, skip_check_array=True)
         else:
+            if _is_mixed(X):
+                raise ValueError(
+                    "X has gaps (NaN) or words, and the DataFrame that was fitted on had numbers alone; fill them, or fit "
+                    "on one with gaps"
+                )
             X = validate_data(self, X, reset=False, accept_sparse="csr", allow_nd=True, dtype="numeric")
         if len(X.shape) != self._axes or tuple(X.shape[1:]) != self._shape:
             raise ValueError(f"X has shape {X.shape}, and was (N, {', '.join(map(str, self._shape))}) when fitted")
@@ -185,6 +190,9 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
         Raises ValueError where they are no data to classify, EvosearchError where a setting is wrong.
         """
         X, y = self._taken(X, y)
+        kinds = sorted({type(one).__name__ for one in y.tolist()}) if y.dtype == object else []
+        if len(kinds) > 1:
+            raise ValueError(f"y holds {' and '.join(kinds)} values; give labels of one type, and one for each row")
         check_classification_targets(y)
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -237,6 +245,12 @@ def _is_mixed(X: Any) -> bool:
     """Whether this is a DataFrame with anything else than numbers in it: words, dates, categories, gaps."""
     columns = (X[name].to_numpy() for name in X.columns) if hasattr(X, "columns") else ()
     return any(one.dtype.kind not in "biuf" or bool((one != one).any()) for one in columns)
+
+
+def _plain(y: Any) -> Any:
+    """Targets of pandas' nullable types as NumPy's, which scikit-learn would make floats of; others as they are."""
+    plain = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
+    return y if plain is None or y.isna().any() else y.astype(plain)
 
 
 def _parts(X: Any, size: int = 1000) -> Iterator[Any]:

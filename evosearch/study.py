@@ -197,12 +197,12 @@ class Study:
         budget: candidates more than the study has evaluated; the configuration's at first where nothing is said, later
         what is left of it. callbacks: called as `callback(study, progress)` some ten times a second and with the last
         candidate; what one raises ends the search, and `optimize` goes on from there. progress: draw a bar in a
-        notebook, a panel in a terminal. Raises EvosearchError.
+        notebook, a panel in a terminal, and say what was made of the data. Raises EvosearchError.
         """
         if self._session is not None:
             raise UsageError(f"{self.folder}: this study is asked and told; close() it, then resume and optimize")
         view = _view(progress)
-        watch = _Watch(self, view, tuple(callbacks))
+        watch = _Watch(self, view, tuple(callbacks), describing=progress)
         try:
             if not self._begun:
                 size = {"time": time, "search.budget": budget}
@@ -424,9 +424,14 @@ class _Watch:
     study: Study
     view: _View
     callbacks: tuple[Callback, ...]
+    describing: bool = True
 
     def started(self, info: Mapping[str, Any]) -> None:
         self.view.started(info)
+
+    def described(self, lines: Sequence[str]) -> None:
+        if self.describing:
+            self.view.described(lines)
 
     def progress(self, progress: Progress) -> None:
         self.view.progress(progress)

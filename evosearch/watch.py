@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -74,9 +74,13 @@ class Summary:
 
 
 class Watch(Protocol):
-    """Who is told how a run goes."""
+    """Who is told how a run goes.
+
+    described: what was made of the data, before anything is trained. note: what went otherwise than asked.
+    """
 
     def started(self, info: Mapping[str, Any]) -> None: ...
+    def described(self, lines: Sequence[str]) -> None: ...
     def progress(self, progress: Progress) -> None: ...
     def note(self, text: str) -> None: ...
     def finished(self, summary: Summary) -> None: ...

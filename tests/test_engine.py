@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ class Watching:
 
     def started(self, info: Mapping[str, Any]) -> None:
         self.info = info
+
+    def described(self, lines: Sequence[str]) -> None:
+        self.notes.extend(lines)
 
     def progress(self, progress: engine.Progress) -> None:
         self.told.append(progress)

@@ -172,6 +172,8 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("given.py", "_save_table", "TaskError"),
         ("given.py", "_told.elsewhere", "TaskError"),
         ("given.py", "spec", "TaskError"),
+        ("inference.py", "Predictor.asked", "TaskError"),
+        ("study.py", "Study.predict_proba", "UsageError"),
         ("study.py", "Study.__init__", "UsageError"),
         ("study.py", "Study.optimize", "UsageError"),
         ("study.py", "Trial.network", "UsageError"),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csc_array, csr_matrix
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -57,7 +58,7 @@ def blobs(rows: int = 60) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 @pytest.mark.parametrize("kind", [EvoSearchClassifier, EvoSearchRegressor])
 def test_scikit_learns_own_checks_pass(kind: Any) -> None:
     """All of check_estimator with a fixed budget; it asks for better than 0.83 on blobs and 0.5 on a plane."""
-    results = estimator_checks.check_estimator(kind(budget=2, settings=QUICK), on_skip=None)
+    results = estimator_checks.check_estimator(kind(budget=2, settings=QUICK | {"recipe.folds": 1}), on_skip=None)
     assert len(results) > 50
     assert {one["check_name"] for one in results if one["status"] != "passed"} <= {"check_array_api_input"}
 
@@ -80,14 +81,21 @@ def test_scikit_learns_checks_that_found_something(kind: Any, check: str) -> Non
     getattr(estimator_checks, check)(kind.__name__, kind(budget=2, settings=QUICK))
 
 
-def test_labels_of_any_type_come_back_with_probabilities() -> None:
+def test_labels_of_any_type_come_back_with_probabilities(capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing is said meanwhile, where nobody asked to watch."""
     x, y = blobs()
     model = classifier().fit(x, y)
+    assert capsys.readouterr() == ("", "")
     assert model.score(x, y) > 0.9
     assert list(model.classes_) == ["ant", "bee", "cat"]
     chances = model.predict_proba(x)
     assert np.allclose(chances.sum(1), 1)
     assert (model.classes_[chances.argmax(1)] == model.predict(x)).all()
+    for labels, kind in (
+        (pd.Series(y == "ant", dtype="boolean"), bool),
+        (pd.array(np.arange(60) % 2, "Int64"), np.int64),
+    ):
+        assert classifier(budget=1, settings=ONCE | {"final.epochs": 1}).fit(x, labels).predict(x).dtype == kind
 
 
 def test_it_works_where_estimators_work() -> None:
@@ -135,10 +143,22 @@ def test_a_data_frame_of_words_is_taken_as_it_is(tmp_path: Path) -> None:
         model.predict(x[["job", "age", "hired"]])
     with pytest.raises(ValueError, match="fitted on a DataFrame"):
         model.predict(x.to_numpy())
+    numbers = classifier(budget=1, settings=ONCE).fit(x[["age"]], y)
+    with pytest.raises(
+        ValueError, match=r"X has gaps \(NaN\) or words, and the DataFrame that was fitted on had numbers"
+    ):
+        numbers.predict(x[["age"]].where(x["age"] > 30))
     gaps = x[["age"]].assign(gap=np.where(x["age"] % 2, np.nan, 1.0))
     assert classifier(budget=1, settings=ONCE).fit(gaps, y).predict(gaps).shape == (60,)
-    numbers = EvoSearchRegressor(budget=1, random_state=0, settings=ONCE).fit(x, 100.0 * x["age"])
-    assert abs(numbers.predict(x).mean() - 100 * x["age"].mean()) < 1000
+    hundreds = EvoSearchRegressor(budget=1, random_state=0, settings=ONCE).fit(x, 100.0 * x["age"])
+    assert abs(hundreds.predict(x).mean() - 100 * x["age"].mean()) < 1000
+
+
+def test_a_sparse_matrix_is_taken_as_the_dense_one() -> None:
+    x, y = blobs(40)
+    x[np.abs(x) < 1] = 0
+    model = classifier(budget=1, settings=ONCE).fit(csr_matrix(x), y)
+    assert (model.predict_proba(csc_array(x)) == model.predict_proba(x)).all()
 
 
 def test_weights_of_samples_are_refused() -> None:
@@ -199,6 +219,11 @@ def test_what_cannot_be_fitted_is_said() -> None:
     x, y = blobs()
     with pytest.raises(ValueError, match="one class"):
         classifier().fit(x, np.zeros(60, int))
+    for frame in (x, people()[0]):
+        with pytest.raises(
+            ValueError, match="y holds NoneType and str values; give labels of one type, and one for each"
+        ):
+            classifier().fit(frame, np.array(["a", "b", None] * 20, dtype=object))
     with pytest.raises(ValueError, match="n_samples=4"):
         classifier().fit(x[:4], y[:4])
     with pytest.raises(ConfigError, match=r"recipe\.epoch"):

@@ -465,6 +465,7 @@ def test_a_plain_python_reads_it_from_a_pipe(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "3\n"
+    assert "classification by accuracy: 2 classes (0, 1)" in done.stderr
 
 
 @pytest.mark.slow

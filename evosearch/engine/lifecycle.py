@@ -136,8 +136,8 @@ def begun(setup: Setup, folder: Path, watch: Watch, began: float | None = None) 
     }
     with Run.create(folder, header=header, files=files) as run:
         watch.started({"run": folder, **_facts(setup)})
-        for line in setup.task.summary() if isinstance(setup.task, Task) else ():
-            watch.note(line)
+        if isinstance(setup.task, Task):
+            watch.described(setup.task.summary())
         if first is not None:
             run.append_proposal(first.pack())
         yield Session(setup, search, run, watch, logs, _time_of(config, 0.0, began))

@@ -118,6 +118,10 @@ class PlainView:
             self._say(line)
         self._line = line
 
+    def described(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self._say(line)
+
     def note(self, text: str) -> None:
         self._say(text)
 
@@ -129,7 +133,7 @@ class PlainView:
 
 
 class QuietView(PlainView):
-    """Nothing but notes, which say what went otherwise than asked."""
+    """Nothing but what was made of the data, and notes."""
 
     def started(self, info: Mapping[str, Any]) -> None:
         pass
@@ -159,6 +163,10 @@ class LiveView:
 
     def progress(self, progress: Progress) -> None:
         self._last = progress
+
+    def described(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.note(line)
 
     def note(self, text: str) -> None:
         self.console.print(clean(text), style="yellow")

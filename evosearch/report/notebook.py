@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,10 @@ class NotebookView:
             self._handle = display(drawn, display_id=True)
         else:
             self._handle.update(drawn)
+
+    def described(self, lines: Sequence[str]) -> None:
+        for line in lines:
+            self.note(line)
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr)
