@@ -208,10 +208,10 @@ def _alike(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
     """Whether two functions of one code hold the same: closures of a loop differ, a cell that is run again does not."""
     mine, theirs = _held(one), _held(other)
     plain = (bool, int, float, str, bytes)
-    same = (
-        a is b or (isinstance(a, plain) and type(a) is type(b) and a == b) for a, b in zip(mine, theirs, strict=False)
-    )
-    return len(mine) == len(theirs) and all(same)
+    if len(mine) != len(theirs):
+        return False
+    pairs = zip(mine, theirs, strict=True)
+    return all(a is b or (isinstance(a, plain) and type(a) is type(b) and a == b) for a, b in pairs)
 
 
 def _held(function: Callable[..., Any]) -> list[Any]:

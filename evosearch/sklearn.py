@@ -133,8 +133,8 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         else:
             if _is_mixed(X):
                 raise ValueError(
-                    "X has gaps (NaN) or words, and the DataFrame that was fitted on had numbers alone; fill them, or fit "
-                    "on one with gaps"
+                    "X has gaps (NaN) or words, and the DataFrame that was fitted on had numbers alone; fill them, or "
+                    "fit on one with gaps"
                 )
             X = validate_data(self, X, reset=False, accept_sparse="csr", allow_nd=True, dtype="numeric")
         if len(X.shape) != self._axes or tuple(X.shape[1:]) != self._shape:
@@ -184,8 +184,9 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
     """
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Search on rows X, (N, D), (N, S, D) or (N, C, H, W) numbers, a sparse matrix, or a DataFrame of any columns, and
-        classes y (N,).
+        """Search on rows X and their classes y, (N,).
+
+        X: (N, D), (N, S, D) or (N, C, H, W) numbers, a sparse matrix, or a DataFrame of any columns.
 
         Raises ValueError where they are no data to classify, EvosearchError where a setting is wrong.
         """
@@ -220,8 +221,9 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
     """
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Search on rows X, as a classifier takes them, and targets y, (N,) or (N, outputs); (N,) for a DataFrame of other
-        columns than numbers.
+        """Search on rows X, as a classifier takes them, and their targets y, (N,) or (N, outputs).
+
+        For a DataFrame with other columns than numbers they are (N,).
 
         Raises ValueError where they are no numbers, EvosearchError where a setting is wrong.
         """

@@ -374,7 +374,7 @@ class Study:
         return np.asarray(found[0]) if len(found) == 1 else np.stack([np.asarray(values) for values in found], 1)
 
     def predict_proba(self, examples: Any) -> Array:
-        """(N, classes): the probability of each of `labels`. Errors as of `predict`; UsageError where there are none."""
+        """(N, classes), the probability of each of `labels`. Raises as `predict`; UsageError without classes."""
         columns = self._predictor().asked(examples)
         chances = [np.asarray(values) for name, values in columns.items() if name.startswith("p(")]
         if not chances:

@@ -144,9 +144,7 @@ def test_a_data_frame_of_words_is_taken_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fitted on a DataFrame"):
         model.predict(x.to_numpy())
     numbers = classifier(budget=1, settings=ONCE).fit(x[["age"]], y)
-    with pytest.raises(
-        ValueError, match=r"X has gaps \(NaN\) or words, and the DataFrame that was fitted on had numbers"
-    ):
+    with pytest.raises(ValueError, match=r"X has gaps \(NaN\) or words, and the DataFrame that was fitted"):
         numbers.predict(x[["age"]].where(x["age"] > 30))
     gaps = x[["age"]].assign(gap=np.where(x["age"] % 2, np.nan, 1.0))
     assert classifier(budget=1, settings=ONCE).fit(gaps, y).predict(gaps).shape == (60,)
@@ -220,9 +218,7 @@ def test_what_cannot_be_fitted_is_said() -> None:
     with pytest.raises(ValueError, match="one class"):
         classifier().fit(x, np.zeros(60, int))
     for frame in (x, people()[0]):
-        with pytest.raises(
-            ValueError, match="y holds NoneType and str values; give labels of one type, and one for each"
-        ):
+        with pytest.raises(ValueError, match="y holds NoneType and str values; give labels of one type"):
             classifier().fit(frame, np.array(["a", "b", None] * 20, dtype=object))
     with pytest.raises(ValueError, match="n_samples=4"):
         classifier().fit(x[:4], y[:4])

@@ -386,7 +386,7 @@ def test_networks_are_asked_for_at_an_input_shape(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="waits for no score"):
             study.tell(first, 1.0)
     assert [one.status for one in read_run(study.folder).scored()] == ["ok", "crashed", "nan"]
-    assert study.best.cost["params"] == first.architecture.cost.params  # type: ignore[union-attr]
+    assert study.best.cost["params"] == first.architecture.cost.params
 
 
 def test_to_frame_is_what_pandas_makes_of_the_rows(tmp_path: Path) -> None:

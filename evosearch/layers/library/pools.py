@@ -75,8 +75,8 @@ class MaxWindow(Window):
 @register("avg_window")
 @dataclass(frozen=True)
 class AvgWindow(Window):
-    """The mean of the window around each place, every `stride` places; those outside count as zeros, or not at all where
-    `zeros` is 0.
+    """The mean of the window around each place, every `stride` places; what is outside counts as zeros, or not at all
+    where `zeros` is 0.
     """
 
     kernel: int
