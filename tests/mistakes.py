@@ -1615,6 +1615,11 @@ TASKS = [
         "fits examples of 1x1x1",
         at=arrays(x=X[:, :1, None, None].astype(np.float32), y=Y),
     ),
+    usage(
+        "run --dry-run --task data.npz",
+        "no column holds more than one value in the rows to train on",
+        at=arrays(x=np.ones((len(Y), 3)), y=Y),
+    ),
     usage("run --dry-run --grammar bits.lark --task nowhere_at_all:f", "no module 'nowhere_at_all'", at=bits),
     usage(
         "run --dry-run --grammar bits.lark --task raises:f",
