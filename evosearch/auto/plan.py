@@ -305,7 +305,7 @@ def _seeds(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
     """The mode's seeds that fit the examples, the best first."""
     found = _read(rules.seeds, facts, rules)
     if not found and facts.columns is not None and not (facts.columns.numbers or facts.columns.words):
-        raise ConfigError("no column holds more than one value in the rows to train on; there is nothing to predict from")
+        raise ConfigError("no column holds more than one value in the rows to train on: there is nothing to predict by")
     if not found:
         raise ConfigError(f"none of {', '.join(rules.seeds)} fits examples of {show(facts.shape)}")
     if facts.mode == "image":
