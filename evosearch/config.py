@@ -308,7 +308,8 @@ def validate(data: Mapping[str, Any], where: str) -> Config:
     except pydantic.ValidationError as error:
         first, *rest = error.errors()
         key = ".".join(str(part) for part in first["loc"])
-        message = first["msg"][0].lower() + first["msg"][1:]
+        said = first["msg"].removeprefix("Value error, ")
+        message = said[0].lower() + said[1:]
         got = first["input"] if isinstance(first["input"], str | int | float | bool) else type(first["input"]).__name__
         # [final] follows [recipe]: one mistake there is told once.
         rest = [one for one in rest if one["loc"][1:] != first["loc"][1:] or one["input"] != first["input"]]

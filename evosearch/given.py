@@ -50,6 +50,8 @@ def spec(task: object, file: Path) -> tuple[str, dict[str, str]]:
         return str(_save(file.with_suffix(".npz"), _splits(task))), {}
     if isinstance(task, tuple) and len(task) == 2:
         x, y = task
+        if all(_is_data_set(one) and not hasattr(one, "shape") and not isinstance(one, list | tuple) for one in task):
+            raise TaskError('two data sets: say which is which, {"train": ..., "test": ...}')
         if hasattr(x, "columns"):
             return _save_table(file.with_suffix(".csv"), x, y)
         return str(_save(file.with_suffix(".npz"), {"x": _array(x), "y": _array(y)})), {}

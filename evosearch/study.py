@@ -121,6 +121,8 @@ class Study:
         if input is not None:
             if task is not None:
                 raise UsageError("a study has a task, or the input shape of networks that others evaluate; not both")
+            if input != "none" and not _is_shape(input):
+                raise UsageError(f"input={input!r}: the shape of one example, as (3, 32, 32), or 'none'")
             budgeted = "budget" in configuration.read(path, settings)[0].get("search", {})
             settings = {
                 **({} if budgeted else {"search.budget": ENDLESS}),
@@ -401,6 +403,10 @@ def _row(candidate: Candidate) -> dict[str, Any]:
         **candidate.cost,
         **candidate.objectives,
     }
+
+
+def _is_shape(input: object) -> bool:
+    return isinstance(input, list | tuple) and all(isinstance(size, int | np.integer) for size in input)
 
 
 def _objective(config: Config) -> str:

@@ -407,6 +407,7 @@ def test_to_frame_is_what_pandas_makes_of_the_rows(tmp_path: Path) -> None:
         ),
         ([], "a data set must hold pairs (example, target), and one at least"),
         ([(1, 2, 3)], "a data set must hold pairs (example, target), and one at least"),
+        ((TensorDataset(torch.zeros(2, 1)),) * 2, 'two data sets: say which is which, {"train": ..., "test": ...}'),
         ([([1, 2], 0), ([1], 0)], "the examples of a data set must be of one shape: "),
         ({"x": np.array([{}])}, "x holds object values; give numbers"),
         ({"x": np.zeros((2, 1)), "y": np.array([{}, {}])}, "y holds object values; give numbers, or words for classes"),
@@ -431,6 +432,9 @@ def test_what_a_study_does_not_do_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="this study is asked and told; close"):
         study.optimize(budget=1, progress=False)
     study.close()
+    for shape in (4, "3x32x32", (3.0, 8)):
+        with pytest.raises(UsageError, match=r"input=.*: the shape of one example, as \(3, 32, 32\), or 'none'"):
+            Study(grammar="mlp", input=shape, folder=tmp_path / "b")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="a study has a task, or the input shape of networks that others evaluate"):
         Study(task="digits", input="none", folder=tmp_path / "b")
     elsewhere: Any = getattr(given, given.told("fitness", None).partition(":")[2])
