@@ -38,6 +38,7 @@ USUAL_INPUT: Mapping[str, Shape] = {"image": (3, 32, 32), "column": (64, 192), "
 MAX_DRAWS = 10_000  # samples drawn in search of one within the limits (docs/design.md, section 9)
 MAX_NESTING = 10_000  # nodes on a path; beyond, the C stack of some Python versions would not hold the reading
 MAX_READ = 100_000  # nodes remembered between readings
+MAX_WALKED = 32  # nodes up to which all sites of a language without shapes are found at once, and remembered
 MAX_SITED = 256  # derivations whose sites are remembered: parents are chosen again and again
 MAX_RENDERED = 256  # derivations whose text is remembered: of each draft it is asked for its key, figures and proposal
 
@@ -442,13 +443,14 @@ class Space:
         """
         if derivation is self._focus[0]:
             return self._focus[1]
-        if self.input is None:
+        if self.input is None and derivation.size > MAX_WALKED:
             return FreeSites(derivation)
         known = self._sites.get(derivation)
         if known is None:
             if len(self._sites) >= MAX_SITED:
                 self._sites.clear()
-            known = self._sites[derivation] = tuple(self._typed_sites(derivation, self.input))
+            found = FreeSites(derivation) if self.input is None else self._typed_sites(derivation, self.input)
+            known = self._sites[derivation] = tuple(found)
         return known
 
     def focused(self, derivation: Derivation, sites: tuple[Site, ...]) -> Space:

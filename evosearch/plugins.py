@@ -137,7 +137,7 @@ class Operator:
             space = arguments[-2] if self.kind in ("mutate", "crossover") else arguments[0]
             if not hasattr(made, "alternative"):
                 self._refuse(made, "a Derivation" + ("" if self.kind == "initialise" else ", or None"))
-            if not any(made.alternative is one for one in space.grammar.rules.get(space.grammar.start, ())):
+            if made.alternative not in space.grammar.rules.get(space.grammar.start, ()):
                 self._refuse(made, f"a derivation of {space.grammar.name}, from its start rule {space.grammar.start!r}")
 
     def _raised(self, error: Exception) -> OperatorError:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from itertools import combinations, islice
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
 
 from evosearch.errors import ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar
@@ -47,39 +47,31 @@ def one_of(items: Sequence[T], rng: np.random.Generator) -> T:
 
 def shuffled(items: Sequence[T], rng: np.random.Generator) -> Iterator[T]:
     """All items in random order; what is not asked for is not drawn."""
-    return _picked(items, iter(rng.random, None))
+    return _picked(items, rng.random)
 
 
 def permuted(items: Sequence[T], rng: np.random.Generator) -> Iterator[T]:
     """The same, with all random numbers drawn now: what is drawn next does not hang on how many items are asked for."""
-    return _picked(items, iter(rng.random(len(items))))
+    return _picked(items, iter(rng.random(len(items)).tolist()).__next__)
 
 
-def _picked(items: Sequence[T], drawn: Iterator[float]) -> Iterator[T]:
-    """Fisher and Yates' shuffle from the end, of which only what has moved is written down."""
+def _picked(items: Sequence[T], draw: Callable[[], float]) -> Iterator[T]:
+    """Fisher and Yates' shuffle from the end, of which only what has moved is written down, and not before the next."""
     moved: dict[int, int] = {}
-    for left in range(len(items), 0, -1):
-        index = int(next(drawn) * left)
-        place = moved.get(index, index)
-        moved[index] = moved.get(left - 1, left - 1)
-        yield items[place]
+    for last in range(len(items) - 1, -1, -1):
+        index = int(draw() * (last + 1))
+        yield items[moved.get(index, index)]
+        moved[index] = moved.get(last, last)
 
 
 def pairs(items: Iterator[T]) -> Iterator[tuple[T, T]]:
     """`itertools.combinations(items, 2)`, which takes no more items than the pairs that are asked for have."""
-    taken: list[T] = []
-
-    def there(index: int) -> bool:
-        taken.extend(islice(items, max(index + 1 - len(taken), 0)))
-        return index < len(taken)
-
-    first = 0
-    while there(first + 1):
-        second = first + 1
-        while there(second):
-            yield taken[first], taken[second]
-            second += 1
-        first += 1
+    others: list[T] = []
+    for first in islice(items, 1):
+        for second in items:
+            others.append(second)
+            yield first, second
+    yield from combinations(others, 2)
 
 
 def inside(sites: Sequence[Site], index: int) -> Sequence[Site]:
@@ -157,22 +149,31 @@ def lift(space: Space, rule: str, derivation: Derivation) -> Derivation | None:
     if derivation.rule == rule:
         return derivation
     inner = core(derivation)
-    chain = _chains(space, rule).get(inner.alternative)
+    chain = _ways(space, rule).chains.get(inner.alternative)
     return None if chain is None else chained(chain, inner)
 
 
-def _chains(space: Space, rule: str) -> dict[Alternative, Chain]:
-    """`chains`, remembered with the space's grammar."""
+class _Ways(NamedTuple):
+    """The alternatives that a rule leads to by choosing alone, with these choices: all, and those that may be drawn."""
+
+    chains: dict[Alternative, Chain]
+    drawable: tuple[tuple[Alternative, Chain], ...]
+
+
+def _ways(space: Space, rule: str) -> _Ways:
+    """Remembered with the space's grammar."""
     known = _known.get(id(space.grammar))
     if known is None or known[0] is not space.grammar:
         known = _known[id(space.grammar)] = (space.grammar, {})
     found = known[1].get(rule)
     if found is None:
-        found = known[1][rule] = chains(space.grammar, rule)
+        every = chains(space.grammar, rule)
+        drawable = [(a, chain) for a, chain in every.items() if a.weight > 0 and all(one.weight > 0 for one in chain)]
+        found = known[1][rule] = _Ways(every, tuple(drawable))
     return found
 
 
-_known: dict[int, tuple[Grammar, dict[str, dict[Alternative, Chain]]]] = {}
+_known: dict[int, tuple[Grammar, dict[str, _Ways]]] = {}
 
 
 def redraw_at(
@@ -198,7 +199,7 @@ def wrap(kept: Site, space: Space, rng: np.random.Generator, *, every: bool = Fa
     The other parts are drawn anew, each to a shape at which the layer's rule was seen to hold. every: the kept
     sub-tree stands for all parts instead, of which there must be two or more. None where no layer can be put around.
     """
-    candidates = [(alternative, chain) for alternative, chain in _drawable(space, kept.rule) if alternative.rules]
+    candidates = [(alternative, chain) for alternative, chain in _ways(space, kept.rule).drawable if alternative.rules]
     for alternative, chain in shuffled(candidates, rng):
         make = _wrap_free if kept.input is None else _wrap_shaped
         made = make(alternative, kept, space, rng, every)
@@ -342,7 +343,7 @@ def residual(space: Space, rule: str, shape: Shape, depth: int, rng: np.random.G
 
     depth: layers around it.
     """
-    for alternative, chain in shuffled(list(_drawable(space, rule)), rng):
+    for alternative, chain in shuffled(_ways(space, rule).drawable, rng):
         compiled = space.sampler.compiled(alternative)
         if compiled.endless or compiled.leaf:
             continue
@@ -373,7 +374,7 @@ def _residual(
 def doubled(space: Space, site: Site) -> Iterator[Derivation]:
     """A site's sub-tree as a sum of itself, in each way the grammar has: every part of the sum is the sub-tree."""
     assert site.input is not None
-    for alternative, chain in _drawable(space, site.rule):
+    for alternative, chain in _ways(space, site.rule).drawable:
         compiled = space.sampler.compiled(alternative)
         if compiled.endless or compiled.leaf:
             continue
@@ -397,7 +398,7 @@ def _adds(template: Template, parts: Sequence[Derivation | None], space: Space, 
 
 def _identity(space: Space, rule: str) -> Derivation | None:
     """The layer that does nothing as a derivation of a rule, where the grammar has it."""
-    for alternative, chain in _drawable(space, rule):
+    for alternative, chain in _ways(space, rule).drawable:
         if not alternative.rules and not alternative.terminals:
             one = chained(chain, Derivation(alternative, (), ()))
             if isinstance(space.bound(one)[0], Identity):
@@ -410,7 +411,7 @@ def neighbours(parent: Derivation, site: Site, make: Make, space: Space) -> Iter
 
     make: (rule, shape) -> the new one, drawn to take and give that shape, or None.
     """
-    for alternative, chain in _drawable(space, site.rule):
+    for alternative, chain in _ways(space, site.rule).drawable:
         compiled = space.sampler.compiled(alternative)
         if compiled.endless or compiled.leaf:
             continue
@@ -423,13 +424,6 @@ def neighbours(parent: Derivation, site: Site, make: Make, space: Space) -> Iter
                 if old is not None and new is not None:
                     parts = (old, new) if kept == 0 else (new, old)
                     yield parent.replace(site.path, chained(chain, template.skeleton.fill(parts)))
-
-
-def _drawable(space: Space, rule: str) -> Iterator[tuple[Alternative, Chain]]:
-    """The alternatives that a rule leads to by choosing alone, with these choices, as far as they may be drawn."""
-    for alternative, chain in _chains(space, rule).items():
-        if alternative.weight > 0 and all(choice.weight > 0 for choice in chain):
-            yield alternative, chain
 
 
 # Lists: `block (";" block)*` and its like, whose items stand in helper rules that repeat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from collections.abc import Iterator
@@ -24,10 +25,18 @@ settings.load_profile(os.environ.get("EVOSEARCH_HYPOTHESIS", "quick"))
 ROOT = Path(__file__).resolve().parent.parent
 
 
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def _ledgers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ledgers")
+
+
 @pytest.fixture(autouse=True)
-def _own_ledger(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's own scores."""
-    monkeypatch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+def _own_ledger(_ledgers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the user's own scores. A test's folder is made by the ledger, if it has one."""
+    monkeypatch.setenv("EVOSEARCH_CACHE", str(_ledgers / str(next(NUMBERS))))
 
 
 @pytest.fixture

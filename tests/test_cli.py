@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main, output
+from evosearch.cli.commands import tree
 from evosearch.config import Config
 from evosearch.cost import Cost
 from evosearch.errors import RunError, SpaceExhausted
@@ -320,6 +322,18 @@ def test_a_search_that_finds_nothing_fails(project: Path, engine: Engine, capsys
     engine._search = exhausted  # type: ignore[method-assign]
     assert main(["run", "--max-params", "10"]) == FAILED
     assert capsys.readouterr().err == "evolve: none within max_params=10; raise it [2J\n"
+
+
+def test_a_command_alone_is_the_command_among_all() -> None:
+    """One that is named is made without the others; whatever names none gets them all."""
+    everything = tree()
+    for name in everything.commands:
+        alone = tree(name)
+        assert list(alone.commands) == [name]
+        both = [whole.commands[name] for whole in (everything, alone)]
+        assert len({one.get_help(typer.Context(one, info_name=name)) for one in both}) == 1
+        assert [parameter.name for parameter in alone.params] == [parameter.name for parameter in everything.params]
+    assert list(tree("--version").commands) == list(tree("statu").commands) == list(everything.commands)
 
 
 @pytest.mark.parametrize("arguments", ["--help", "sample einspace -n 300 --input 1x8x8", "list --json"])

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
 
 from evosearch.cli import USAGE, main
 from tests.conftest import ROOT
@@ -19,7 +18,6 @@ from tests.raises import Site, reached, sites
 
 Capture = pytest.CaptureFixture[str]
 
-COMMANDS = functools.cache(typer.main.get_command)  # building the tree takes longer than most commands
 GRAMMARS = sorted((ROOT / "tests/grammar_mistakes").glob("*.lark"))
 
 
@@ -29,7 +27,6 @@ def listing(folder: Path) -> set[str]:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(typer.main, "get_command", COMMANDS)
     monkeypatch.delenv("EVOSEARCH_RUNS", raising=False)
 
 

@@ -262,7 +262,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = {
         "grammar": "tiny_cnn", "task": "digits", "recipe.epochs": 1, "final.epochs": 1, "search.budget": 3,
         "search.population": 2, "search.strategy": "nsga2", "search.objectives": asked, "workers.pool": "inline",
-        "workers.device": "cpu", "limits.max_memory": 3_000_000, "hardware.target": 2.0,
+        "workers.device": "cpu", "limits.max_memory": 3_000_000, "limits.max_flops": 1_000_000, "hardware.target": 2.0,
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("ledger")))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
 from evosearch import config as configuration
 from evosearch import engine
@@ -73,11 +71,7 @@ def test_a_damaged_checkpoint_is_written_anew_by_a_resume(tmp_path: Path) -> Non
     assert verify(folder) == []
 
 
-def test_no_command_ends_in_a_traceback_on_a_damaged_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The same command tree each time: building it takes longer than most commands.
-    monkeypatch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+def test_no_command_ends_in_a_traceback_on_a_damaged_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands_on_damaged_runs(tmp_path, capsys, flips=24, resumed=8, rng=np.random.default_rng(8))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import msgpack  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from evosearch import grammar, layers, operators
 from evosearch.architecture import Limits, Space
@@ -16,6 +18,7 @@ from evosearch.errors import ConfigError, SpaceExhausted, TaskError
 from evosearch.evaluation.measures import Objective, objective
 from evosearch.score import Score, evaluation_seed
 from evosearch.search import Proposal, Search, SearchSettings
+from evosearch.search.credit import Window
 from tests.spaces import EXPRESSIONS
 
 CELLS = """
@@ -365,6 +368,21 @@ def test_rewards_are_rank_improvements(expressions: Space, bundled: operators.Op
 
     total = sum(tally.reward for tally in search.tallies.values())
     assert total == pytest.approx(rank(10.0) - rank(parent))
+
+
+@given(st.integers(2, 9), st.lists(st.tuples(*[st.sampled_from([-1.0, -0.0, 0.0, 0.5, 2.0])] * 2), min_size=1))
+def test_a_rank_is_what_a_look_through_the_latest_scores_gives(size: int, scores: list[tuple[float, float]]) -> None:
+    """To the bit, ties half, the mean over the objectives, whatever has left the window."""
+    window = Window(size)
+    for at, values in enumerate(scores):
+        window.add(values)
+        latest = scores[max(at + 1 - size, 0) : at + 1]
+        assert list(window.scores) == latest
+        for asked in scores:
+            below = [
+                1.0 if b < a else 0.5 if b == a else 0.0 for other in latest for a, b in zip(asked, other, strict=True)
+            ]
+            assert window.rank(asked) == sum(below) / (2 * len(latest))
 
 
 def test_the_log_book_has_a_line_for_each_population_s_worth(expressions: Space, bundled: operators.Operators) -> None:

@@ -206,7 +206,8 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     slot = for_search * facts.cores / (FEWEST_OF_FEW if few else FEWEST)  # seconds that one candidate may take
 
     wanted = _epochs(rows, batch, rules)
-    seeds = _seeds(facts, rules) if grammar == rules.grammar else {}
+    known = _seeds(facts, rules)
+    seeds = dict(known) if grammar == rules.grammar else {}
     others = _others(facts, rules) if grammar == rules.grammar else {}
     one_epoch = {name: _seconds(found, rows, batch, speed) for name, found in seeds.items()}
     whole = {name: OVERHEAD + seconds * wanted for name, seconds in one_epoch.items()}
@@ -233,7 +234,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     final = max(1, longest)
     if chosen:  # else nobody knows what an epoch takes
         final = max(1, min(final, math.floor(for_final / final_epoch)))
-    most_flops = _limit(slot / folds, epochs, rows, batch, speed, next(iter(_seeds(facts, rules).values())))
+    most_flops = _limit(slot / folds, epochs, rows, batch, speed, next(iter(known.values())))
     for name, other in others.items():
         if len(chosen) < budget and folds * (OVERHEAD + epochs * _seconds(other, rows, batch, speed)) <= slot:
             chosen.append(name)

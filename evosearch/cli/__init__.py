@@ -48,14 +48,14 @@ def _run(arguments: Sequence[str]) -> int:
     import typer
 
     from evosearch.cli import output
-    from evosearch.cli.commands import app
+    from evosearch.cli.commands import tree
     from evosearch.errors import EvosearchError
 
-    out = output.target()
+    out, command = output.target(), tree(next(iter(arguments), ""))
     if os.environ.get("EVOSEARCH_DEBUG"):
-        return _code(typer.main.get_command(app)(arguments, prog_name="evolve", standalone_mode=False))
+        return _code(command(arguments, prog_name="evolve", standalone_mode=False))
     try:
-        return _code(typer.main.get_command(app)(arguments, prog_name="evolve", standalone_mode=False))
+        return _code(command(arguments, prog_name="evolve", standalone_mode=False))
     except EvosearchError as error:
         return _fail(str(error), error.exit_code)
     except typer.TyperException as error:  # a wrong flag, a missing argument

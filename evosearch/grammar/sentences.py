@@ -97,6 +97,8 @@ def _unframed(text: str) -> Iterator[str]:
 def render(grammar: Grammar, derivation: Derivation) -> str:
     """The sentence of a derivation, without white space (with one space where tokens would run together)."""
     parser: Parser = grammar.parser
+    if derivation.size <= SMALL:
+        return derivation.text or _text(derivation, parser)
     written: list[str] = []
     stack: list[str | Derivation] = [derivation]
     while stack:
@@ -104,7 +106,7 @@ def render(grammar: Grammar, derivation: Derivation) -> str:
         if isinstance(item, str):
             written.append(item)
         elif item.size <= SMALL:
-            written.append(_text(item, parser))
+            written.append(item.text or _text(item, parser))
         else:
             for step in reversed(_steps(item.alternative, parser)):
                 if isinstance(step, str):
@@ -118,18 +120,17 @@ def render(grammar: Grammar, derivation: Derivation) -> str:
 
 def _text(derivation: Derivation, parser: Parser) -> str:
     """The text of a small derivation, from those of its parts, which are kept with them."""
-    found = derivation.text
-    if found is None:
-        written: list[str] = []
-        for step in _steps(derivation.alternative, parser):
-            if isinstance(step, str):
-                written.append(step)
-            elif step < 0:
-                written.append(derivation.tokens[~step])
-            else:
-                written.append(_text(derivation.parts[step], parser))
-        found = written[0] if len(written) == 1 else _joined(written, parser)
-        derivation.keep(found)
+    written: list[str] = []
+    for step in _steps(derivation.alternative, parser):
+        if isinstance(step, str):
+            written.append(step)
+        elif step < 0:
+            written.append(derivation.tokens[~step])
+        else:
+            part = derivation.parts[step]
+            written.append(part.text or _text(part, parser))
+    found = written[0] if len(written) == 1 else _joined(written, parser)
+    derivation.keep(found)
     return found
 
 

@@ -13,12 +13,12 @@ from dataclasses import MISSING, Field, dataclass, fields
 from functools import cache
 from itertools import islice, product
 from types import MappingProxyType
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_origin
 
 from evosearch.layers.base import Combinator, Leaf, Shape, Word
 from evosearch.layers.columns import ReadsColumns, usual
 from evosearch.layers.library import NAMES
-from evosearch.layers.vocabulary import called, part_counts
+from evosearch.layers.vocabulary import called, field_types, part_counts
 
 USUAL: Mapping[str, Shape] = MappingProxyType({"image": (16, 32, 32), "column": (64, 16), "vector": (16,)})
 # Where no arguments let a layer stand at the usual shape.
@@ -79,7 +79,7 @@ def catalogue(own: Mapping[str, type] | None = None) -> list[Entry]:
 
 def entry(name: str, cls: type) -> Entry:
     """What the class says of itself."""
-    hints = get_type_hints(cls)
+    hints = field_types(cls)
     arguments = tuple((f.name, called(hints[f.name])) for f in fields(cls) if f.init)
     kind = "word" if issubclass(cls, Word) else "combinator" if issubclass(cls, Combinator) else "layer"
     uses = {mode: use for mode, shape in USUAL.items() if (use := _use(cls, shape)) is not None}
@@ -103,10 +103,11 @@ def _use(cls: type, x: Shape) -> Trial | None:
     if issubclass(cls, Word):
         return None
     parts = [_same] * (max(1, part_counts(cls)[0]) if issubclass(cls, Combinator) else 0)
+    reads_columns = issubclass(cls, ReadsColumns)  # of each instance the protocol would take as long as all else
     for values in islice(_fillings(cls), MOST_TRIED):
         try:
             layer: Any = cls(*values)
-            if isinstance(layer, ReadsColumns):
+            if reads_columns:
                 layer = layer.of(usual(x[-1]))
             output = layer.shape(x, *parts)
             params = layer.params(x) if isinstance(layer, Leaf) else 0
@@ -124,7 +125,7 @@ def _same(x: Shape, want: object = None) -> Shape:
 
 def _fillings(cls: type) -> Iterator[tuple[Any, ...]]:
     """Values for the arguments of a class, likely ones first."""
-    hints = get_type_hints(cls)
+    hints = field_types(cls)
     return product(*(list(_values(hints[f.name], cls, f)) for f in fields(cls) if f.init))
 
 

@@ -243,10 +243,11 @@ class DynamicBandit(Policy):
 def matched(values: Sequence[float], floor: float) -> list[float]:
     """Probabilities in proportion to the values, each at least `floor` of an equal share."""
     share = 1 / len(values)
-    total = sum(max(value, 0.0) for value in values)
+    wanted = [value if value > 0 else 0.0 for value in values]
+    total = sum(wanted)
     if total <= 0:
         return [share] * len(values)
-    return [floor * share + (1 - floor) * max(value, 0.0) / total for value in values]
+    return [floor * share + (1 - floor) * value / total for value in wanted]
 
 
 def drawn(probabilities: Sequence[float], rng: np.random.Generator) -> int:

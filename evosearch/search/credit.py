@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,32 @@ class Tally:
         return {name: value for name, value in asdict(self).items() if name != "screened" or value}
 
 
+class Window:
+    """The latest scores, `size` at the most; each objective's values are also kept in order, to find ranks in."""
+
+    def __init__(self, size: int) -> None:
+        self.scores: deque[tuple[float, ...]] = deque(maxlen=size)
+        self._ordered: list[list[float]] = []
+
+    def add(self, values: tuple[float, ...]) -> None:
+        """One more score, in the place of the oldest where there is no room. values: signed, finite."""
+        if not self.scores:
+            self._ordered = [[] for _ in values]
+        elif len(self.scores) == self.scores.maxlen:
+            for ordered, value in zip(self._ordered, self.scores[0], strict=True):
+                del ordered[bisect_left(ordered, value)]
+        self.scores.append(values)
+        for ordered, value in zip(self._ordered, values, strict=True):
+            insort(ordered, value)
+
+    def rank(self, values: tuple[float, ...]) -> float:
+        """Rank quantile among them, 0 to 1, ties half; the mean over several objectives."""
+        twice = 0
+        for ordered, value in zip(self._ordered, values, strict=True):
+            twice += bisect_left(ordered, value) + bisect_right(ordered, value)
+        return twice / (2 * len(values) * len(self.scores))
+
+
 class Credit:
     """The adaptive policy's view of a search: the state it is asked in, and the rewards it is told.
 
@@ -55,7 +82,7 @@ class Credit:
         self.space, self.settings, self.policy = space, settings, policy
         self.tallies: dict[str, Tally] = {}
         self.since_best = 0
-        self._window: deque[tuple[float, ...]] = deque(maxlen=settings.window)
+        self._window = Window(settings.window)
 
     def tally(self, operator: str) -> Tally:
         """The operator's tally, a new one at its first mention."""
@@ -134,10 +161,10 @@ class Credit:
             tally.failed += 1
         else:
             if proposal.operator != PROMOTE:  # its figure is of a longer evaluation than those in the window
-                self._window.append(outcome)
+                self._window.add(outcome)
             if entry.parent is not None:
-                quality = self._rank(outcome)
-                reward = max(0.0, quality - self._rank(entry.parent))
+                quality = self._window.rank(outcome)
+                reward = max(0.0, quality - self._window.rank(entry.parent))
                 tally.improved += outcome > entry.parent
                 tally.reward += reward
         if proposal.state is not None:
@@ -156,25 +183,18 @@ class Credit:
                 self.policy.credit(*individual.pending_credit)
                 individual.pending_credit = None
 
-    def _rank(self, values: tuple[float, ...]) -> float:
-        """Rank quantile in the window of latest scores, 0 to 1, ties half; the mean over several objectives."""
-        total = 0.0
-        for index, value in enumerate(values):
-            for other in self._window:
-                total += 1.0 if other[index] < value else 0.5 if other[index] == value else 0.0
-        return total / (len(values) * len(self._window))
-
     def pack(self) -> dict[str, Any]:
         """As plain values for msgpack."""
         return {
-            "window": [list(values) for values in self._window],
+            "window": [list(values) for values in self._window.scores],
             "since_best": self.since_best,
             "policy": self.policy.pack(),
             "tallies": {name: tally.pack() for name, tally in self.tallies.items()},
         }
 
     def unpack(self, data: Mapping[str, Any]) -> None:
-        self._window.extend(tuple(values) for values in data["window"])
+        for values in data["window"]:
+            self._window.add(tuple(values))
         self.since_best = data["since_best"]
         self.policy.unpack(data["policy"])
         self.tallies = {name: Tally(**tally) for name, tally in data["tallies"].items()}

@@ -32,7 +32,7 @@ class Fame:
             return False
         hall = self._hall()
         first = hall[0] if len(hall) else None
-        _join(hall, individual)
+        self._put(hall, individual)
         if self.several:
             return individual in hall
         # of equals, DEAP puts the latest first
@@ -45,7 +45,7 @@ class Fame:
         hall = deepcopy(self._hall())
         for one in more:
             if self._is_rankable(one):
-                _join(hall, one)
+                self._put(hall, one)
         return sorted(hall, key=lambda one: (one.fidelity, one.values, -one.born), reverse=True)
 
     def pack(self) -> list[dict[str, Any]]:
@@ -59,6 +59,13 @@ class Fame:
     def _is_rankable(self, individual: Individual) -> bool:
         return individual.full or (self.rungs and individual.repeat == FIRST)
 
+    def _put(self, hall: Any, individual: Individual) -> None:
+        """Put an individual into a hall of fame, in the place of itself as it was evaluated less far."""
+        for at in reversed(range(len(hall))) if self.rungs else ():  # else all in it were evaluated in full
+            if hall[at].key == individual.key and hall[at].fidelity < individual.fidelity:
+                hall.remove(at)
+        hall.update([individual])
+
     def _hall(self) -> Any:
         if self._made is None:
             from deap import tools  # not before it is needed: commands start fast
@@ -69,11 +76,3 @@ class Fame:
 
 def _same(a: Individual, b: Individual) -> bool:
     return a.key == b.key
-
-
-def _join(hall: Any, individual: Individual) -> None:
-    """Put an individual into a hall of fame, in the place of itself as it was evaluated less far."""
-    for at in reversed(range(len(hall))):
-        if hall[at].key == individual.key and hall[at].fidelity < individual.fidelity:
-            hall.remove(at)
-    hall.update([individual])

@@ -20,7 +20,6 @@ import gc
 import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any
@@ -171,12 +170,16 @@ class Search:
         if not self._has_room():
             return None
         number = self._next
+        collecting = gc.isenabled()
+        gc.disable()  # drafts are many small objects and no cycles: looking for those takes a fifteenth
         try:
-            with _uncollected():
-                entry = self._propose(number, self._stream(PROPOSING, number))
+            entry = self._propose(number, self._stream(PROPOSING, number))
         except SpaceExhausted as end:
             self.exhausted = str(end)
             raise
+        finally:
+            if collecting:
+                gc.enable()
         return self._handed_out(entry)
 
     def propose(self, derivation: Derivation, parents: Sequence[int] = ()) -> Proposal | None:
@@ -648,18 +651,6 @@ class Search:
                 raise ConfigError(f"seed {name!r} is over the limit {limit}={value}; raise it or leave the seed out")
             self._seeds_by_derivation[seed] = identity(key, self.rungs.lowest if self.rungs is not None else FULL)
         return named
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection: drafts are many small objects and no cycles, and looking for those takes a fifteenth."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _values(data: Sequence[float] | None) -> tuple[float, ...] | None:

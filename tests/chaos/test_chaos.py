@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import subprocess
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 
 from evosearch import config as configuration
 from evosearch.errors import StorageError
@@ -39,10 +37,7 @@ def test_five_thousand_byte_flips_are_found_and_run_nothing(tmp_path: Path) -> N
     flips(tmp_path, 5_000, np.random.default_rng(3))
 
 
-def test_no_command_ends_in_a_traceback_on_damaged_runs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(typer.main, "get_command", functools.cache(typer.main.get_command))
+def test_no_command_ends_in_a_traceback_on_damaged_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     commands_on_damaged_runs(tmp_path, capsys, flips=600, resumed=150, rng=np.random.default_rng(9))
 
 
