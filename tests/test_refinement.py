@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,6 +18,9 @@ from evosearch.cli import DONE, FAILED, main
 from evosearch.engine import refinement
 from evosearch.engine.lineage import PARENT
 from evosearch.errors import SpaceExhausted
+from evosearch.evaluation import hardware
+from evosearch.evaluation.hardware import Spread
+from evosearch.report.ancestry import lineage
 from evosearch.report.reading import read_run
 from evosearch.results import Final, Finished
 from evosearch.score import Score
@@ -27,6 +30,11 @@ from tests.journals import equal_journals
 from tests.spaces import space
 from tests.test_finishing import points
 from tests.watch import Silent
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from evosearch.architecture import Architecture
 
 START = "linear(256);relu;linear(256);relu;residual(linear(128);relu;linear(256));linear(128)"
 TRIES, STEP, TARGET = 4, 0.02, 0.05
@@ -153,6 +161,39 @@ def test_a_network_comes_to_its_target_and_is_trained_on(
     engine.resume(tmp_path / "runs/short", Silent(), budget=40)
     assert equal_journals(Run.open(tmp_path / "runs/short"), Run.open(tmp_path / "runs/fast"))
     assert engine.verify(tmp_path / "runs/short") == []
+
+
+@pytest.mark.parametrize("slower", [1, 10])
+def test_a_latency_that_is_measured_leads_to_the_target_too(
+    slower: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By a clock that counts weights, 10 us each thousand. Each step saves a hundredth of the first network's time at
+    the least; a network that is `slower` when it is measured beside the first one is said to be over its time.
+    """
+    monkeypatch.chdir(tmp_path)
+    compared, told = refinement.compared, list[bool]()
+
+    def counted(network: nn.Module, *_: object) -> Spread:
+        return Spread(sum(weight.numel() for weight in network.parameters()) / 1e5, 0.001)
+
+    def measured(architectures: Sequence[Architecture], config: configuration.Config) -> list[Spread]:
+        found = compared(architectures, config)
+        told.append(True)
+        return found if len(told) == 1 else [Spread(one.median * slower, one.range) for one in found]
+
+    monkeypatch.setattr(hardware, "latency", counted)
+    monkeypatch.setattr(refinement, "compared", measured)
+    words = f"--grammar mlp --task {points(tmp_path)} --latency 100us --name fast --budget 60 {QUICK}"
+    assert main(["refine", TEXT, *words.split()]) == DONE
+    said = " ".join(capsys.readouterr().out.split())
+    assert "in turn " in said
+    assert ("over the 100us asked for" in said) == (slower > 1)
+    reading = read_run(tmp_path / "runs/fast")
+    line = lineage(reading, reading.candidate(reading.metrics["key"]))
+    taken = [one.objectives["latency"] for one in line]
+    assert taken[0] == pytest.approx(0.2526, abs=0.01)
+    assert taken[-1] <= 0.1 < taken[-2]
+    assert all(before - after >= 0.01 * taken[0] for before, after in itertools.pairwise(taken[:-1]))
 
 
 def test_what_is_measured_before_it_begins_refuses_what_cannot_be(tmp_path: Path) -> None:

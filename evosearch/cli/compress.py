@@ -188,7 +188,8 @@ def refine(
         fast = final.subject(start.config, found.text).architecture
         again = refinement.compared([start.architecture, fast], config)
         said = " to ".join(f"{one.median:.3g} ms (interquartile range {one.range:.2g})" for one in again)
-        lines.append(("in turn", said))
+        over = f"; over the {latency} asked for, a shorter time leaves more room" if again[-1].median > target else ""
+        lines.append(("in turn", said + over))
     output.say()
     output.facts(lines)
     return DONE

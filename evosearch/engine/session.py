@@ -32,6 +32,7 @@ from evosearch.results import Final, Finished, files
 from evosearch.score import Score, evaluation_seed
 from evosearch.search.proposal import FULL
 from evosearch.search.standing import best_first
+from evosearch.search.strategy import Seeking
 from evosearch.store.framing import decode, encode
 from evosearch.store.ledger import Ledger
 from evosearch.tasks import Task
@@ -533,7 +534,7 @@ class Session:
         a score, the candidates that were under way, in the order proposed: what the run starts from comes first. Of a
         strategy that is after one network, that one; raises RunError where it did not come to it.
         """
-        if hasattr(self.search.strategy, "winner"):
+        if isinstance(self.search.strategy, Seeking):
             if self.search.strategy.winner is None:
                 spent = f"not there after {self.search.evaluated} candidates; give it more: evolve resume --budget N"
                 raise RunError(f"{self.run.folder}: {self.search.exhausted or spent}")
@@ -598,7 +599,7 @@ class Session:
                 return next(one for one in compared if one.key == finished.architecture.key), finished
             self.watch.note(f"the final trainings failed ({finished.error}); trying one by one")
         for one in finalists:
-            weights = self._own_weights(one) if hasattr(self.search.strategy, "winner") else None
+            weights = self._own_weights(one) if isinstance(self.search.strategy, Seeking) else None
             finished = final.train(self.setup.space.read(one.derivation), self.time.final_end, weights)
             if finished.network is not None:
                 return one, finished

@@ -11,7 +11,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from evosearch.errors import ConfigError, OperatorError
 from evosearch.individual import Individual, fitness_class
@@ -71,8 +71,7 @@ class Strategy(Protocol):
     population: the individuals that it selects among now, for the log book, for pending credit and for what starts
         from a run; empty where it has none.
 
-    Beside these one may have `winner`: the individual that it was after, where that is not the best one; None while it
-    has not come to it. A run then ends with that one, trained on with its weights where weights pass on.
+    One that is after a network that need not be the best is `Seeking` besides.
     """
 
     Settings: ClassVar[type]
@@ -104,6 +103,18 @@ class Strategy(Protocol):
 
     def unpack(self, data: Mapping[str, Any]) -> None:
         """Take the state that `pack` gave. Individuals are read with `Context.individual`."""
+
+
+@runtime_checkable
+class Seeking(Protocol):
+    """A strategy that is after one individual: a run ends with that one, trained on with its weights where weights pass
+    on.
+
+    winner: None while it has not come to it.
+    """
+
+    @property
+    def winner(self) -> Individual | None: ...
 
 
 def find(operators: Operators, name: str) -> Operator:
