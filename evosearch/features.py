@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
+from array import array
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from evosearch.grammar.core import Alternative, Derivation
 
 HASHED = 256  # columns of what stands where, and again of what stands at which depth
-REMEMBERED = 100_000  # sub-trees whose columns are remembered: offspring share most of theirs with their parents
+SMALL = 60  # nodes of sub-trees whose columns are remembered together: of larger ones they would be too many
+REMEMBERED, ENTRY = 60_000_000, 300  # bytes of what is remembered, and of an entry beside its columns
 SUBSETS = 6  # operations of a graph up to which paths are measured over every subset of them, as GRAF does
 COSTS = ("params", "flops", "activations", "modules")
 
@@ -55,35 +57,27 @@ class Features:
             names += [f"{alternative.layer}: {name}" for name in _path_names(kinds)]
         self.names = tuple(names)
         self._of_node: dict[Derivation, tuple[int, ...]] = {}
+        self._of_small: dict[tuple[Derivation, int], array[int]] = {}
+        self._remembered = 0  # bytes of these two, about
         self._at_depth: dict[tuple[Alternative, int], int] = {}
 
     def __call__(self, derivation: Derivation) -> Row:
         """The figures of one derivation. Raises ShapeError where it does not fit the input shape."""
-        found: list[int] = []
-        graphs: list[Derivation] = []
+        if self._remembered > REMEMBERED:
+            self._of_small.clear()
+            self._of_node.clear()
+            self._remembered = 0
+        found = array("I")
         stack = [(derivation, 0)]
-        of_node, at_depth = self._of_node, self._at_depth
-        if len(of_node) > REMEMBERED:
-            of_node.clear()
         while stack:
             node, depth = stack.pop()
-            alternative = node.alternative
-            columns = of_node.get(node)
-            if columns is None:
-                columns = of_node[node] = self._columns_of(node)
-            found += columns
-            level = (alternative, depth.bit_length())
-            column = at_depth.get(level)
-            if column is None:
-                text = f"{alternative.rule} {alternative.index} {level[1]}"
-                column = at_depth[level] = self._deep + _hashed(text)
-            found.append(column)
-            if alternative in self._graphs:
-                graphs.append(node)
-            if node.parts:
-                depth += alternative.layer is not None
-                stack += [(part, depth) for part in node.parts]
-        row = np.bincount(np.array(found), minlength=len(self.names)).astype(np.float32)
+            if node.size <= SMALL:
+                found += self._of_sub_tree(node, depth)
+                continue
+            found.extend(self._of(node, depth))
+            depth += node.alternative.layer is not None
+            stack += [(part, depth) for part in node.parts]
+        row = np.bincount(np.frombuffer(found, dtype=found.typecode), minlength=len(self.names)).astype(np.float32)
         row[self._rest] = math.log2(derivation.size)
         row[self._rest + 1] = math.log2(derivation.depth)
         at = self._rest + 2
@@ -92,11 +86,36 @@ class Features:
             at += len(COSTS)
         for alternative, (edges, kinds) in self._graphs.items():
             width = len(_path_names(kinds))
-            for node in graphs:
+            for node in derivation.walk():
                 if node.alternative is alternative:
                     row[at : at + width] += paths(edges, kinds, tuple(part.alternative.index for part in node.parts))
             at += width
         return row
+
+    def _of_sub_tree(self, node: Derivation, depth: int) -> array[int]:
+        """The columns in which a small sub-tree counts, each as often as it does: offspring share most of theirs."""
+        found = self._of_small.get((node, depth))
+        if found is None:
+            found = array("I", self._of(node, depth))
+            below = depth + (node.alternative.layer is not None)
+            for part in node.parts:
+                found += self._of_sub_tree(part, below)
+            self._of_small[node, depth] = found
+            self._remembered += ENTRY + len(found) * found.itemsize
+        return found
+
+    def _of(self, node: Derivation, depth: int) -> tuple[int, ...]:
+        """The columns in which one node counts. depth: layers around it."""
+        alternative, level = node.alternative, depth.bit_length()
+        columns = self._of_node.get(node)
+        if columns is None:
+            columns = self._of_node[node] = self._columns_of(node)
+            self._remembered += ENTRY
+        column = self._at_depth.get((alternative, level))
+        if column is None:
+            text = f"{alternative.rule} {alternative.index} {level}"
+            column = self._at_depth[alternative, level] = self._deep + _hashed(text)
+        return (*columns, column)
 
     def _columns_of(self, node: Derivation) -> tuple[int, ...]:
         """Of the alternative, of its words, and of what stands in each of its places."""

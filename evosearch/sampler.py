@@ -237,7 +237,7 @@ class Sampler:
         self.heights = heights(grammar)
         self.kinds = kinds(grammar, classes) if classes else dict.fromkeys(grammar.rules, "word")
         self._templates: dict[Skeleton, Template] = {}
-        self._planless: dict[tuple[Template, Shape, Want], None] = {}
+        self.planless: dict[tuple[Template, Shape, Want], None] = {}
         self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
         self._reach_by_height: dict[tuple[str, Shape, int], dict[Shape, None]] = {}
         self._weigh({}, {})
@@ -282,7 +282,7 @@ class Sampler:
         Raises ShapeError where none fits, TooLarge where it takes more than `max_nodes` draws.
         """
         caches: list[dict[Any, Any]] = [self._templates, self._leaves, self._fitting_leaves]
-        caches += [self._planless, self._reach, self._reach_by_height]
+        caches += [self.planless, self._reach, self._reach_by_height]
         for cache in caches:
             if len(cache) > MAX_CACHED:
                 cache.clear()
@@ -534,11 +534,11 @@ class Sampler:
         start: a random number in [0, 1): where among all plans to begin.
         """
         key = (template, shape, want)
-        if key in self._planless:
+        if key in self.planless:
             return None
         found, seen_all = self._run_plans(template, shape, want, start, self.reach)
         if seen_all:  # else another start might find one: what is remembered must not change what is drawn
-            self._planless[key] = None
+            self.planless[key] = None
         return found
 
     def _run_plans(
@@ -557,6 +557,8 @@ class Sampler:
         """
         position: list[int] = []  # of each wheel, in the order in which the rule calls its parts
         rule, slots = template.layer.shape, template.slots
+        if len(slots) == 1:
+            return _run_plans_of_one(rule, slots[0], shape, want, start, reach, outputs)
         for _ in range(MAX_PLAN_RUNS):
             lengths: list[int] = []
             chosen: list[tuple[Shape, Shape] | None] = [None] * len(slots)
@@ -589,6 +591,70 @@ def _slot_rules(skeleton: Skeleton) -> list[str]:
     return rules
 
 
+def _run_plans_of_one(
+    rule: Callable[..., Shape],
+    slot: str,
+    shape: Shape,
+    want: Want,
+    start: float,
+    reach: Callable[[str, Shape], dict[Shape, None]],
+    outputs: dict[Shape, None] | None,
+) -> tuple[Plan | None, bool]:
+    """`Sampler._run_plans` with a single wheel: most of the plans that are looked for, and most of those in vain."""
+    planned: tuple[Shape, Shape] | None = None
+    turn = length = 0
+
+    def part(x: Shape, want: Want = None) -> Shape:
+        nonlocal planned, length
+        if planned is not None:
+            return _planned_again(planned, slot, x, reach)
+        candidates = _candidates(slot, x, want, reach)
+        length = len(candidates)
+        output = candidates[(turn + int(start * length)) % length]
+        planned = (x, output)
+        return output
+
+    for turn in range(MAX_PLAN_RUNS):
+        planned, length = None, 0
+        try:
+            output = rule(shape, part, want=want)
+        except ShapeError:
+            pass  # this shape does not go: the next one
+        else:
+            if want is None or output == want:
+                if outputs is None:
+                    return (planned[1] if planned else (),), False
+                outputs[output] = None
+        if turn + 1 >= length:
+            return None, True
+    return None, False
+
+
+def _planned_again(
+    before: tuple[Shape, Shape], rule: str, x: Shape, reach: Callable[[str, Shape], dict[Shape, None]]
+) -> Shape:
+    """The output of a part that was planned for one input shape and is called once more."""
+    if before[0] == x:
+        return before[1]
+    if before[0] == before[1] and list(reach(rule, x)) == [x]:
+        return x  # a part that keeps its shape keeps it everywhere, as the cell of a stack of cells
+    raise ShapeError("a part that is used twice is planned for one input shape")
+
+
+def _candidates(rule: str, x: Shape, want: Want, reach: Callable[[str, Shape], dict[Shape, None]]) -> list[Shape]:
+    """The outputs within sure reach of a part that are wanted. Raises ShapeError where there are none."""
+    found = reach(rule, x)
+    if want is None:
+        candidates = list(found)
+    elif None in want:
+        candidates = [output for output in found if matches(output, want)]
+    else:
+        candidates = [want] if want in found else []  # type: ignore[list-item]
+    if not candidates:
+        raise ShapeError("no shape within reach fits")
+    return candidates
+
+
 def _planning_part(
     index: int,
     rule: str,
@@ -601,20 +667,8 @@ def _planning_part(
     def part(x: Shape, want: Want = None) -> Shape:
         before = chosen[index]
         if before is not None:
-            if before[0] == x:
-                return before[1]
-            if before[0] == before[1] and list(reach(rule, x)) == [x]:
-                return x  # a part that keeps its shape keeps it everywhere, as the cell of a stack of cells
-            raise ShapeError("a part that is used twice is planned for one input shape")
-        found = reach(rule, x)
-        if want is None:
-            candidates = list(found)
-        elif None in want:
-            candidates = [output for output in found if matches(output, want)]
-        else:
-            candidates = [want] if want in found else []  # type: ignore[list-item]
-        if not candidates:
-            raise ShapeError("no shape within reach fits")
+            return _planned_again(before, rule, x, reach)
+        candidates = _candidates(rule, x, want, reach)
         wheel = len(lengths)
         if wheel == len(position):
             position.append(0)
@@ -679,35 +733,43 @@ class _Drawing:
             return below and (Derivation(alternative, (), (below[0],)), below[1])
         if compiled.endless:
             for _ in range(FRESH_TRIES):
-                drawn = self.template(sampler.template(sampler.fresh(alternative, rng)), x, want, depth)
+                template = sampler.template(sampler.fresh(alternative, rng))
+                drawn = self.template(template, x, want, depth, rng.random())
                 if drawn is not None:
                     return drawn
         return self.any_template(sampler.templates(alternative, len(x), len(want) if want else None), x, want, depth)
 
     def any_template(self, templates: Categorical, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
         """One of the templates, by weight among those that fit; None where none does."""
+        # As `templates.draw` and `Sampler.plan` do it, and written out: it is done hundreds of times for one network.
+        items, cumulative = templates
+        random, planless, last = self.rng.random, self.sampler.planless, len(items) - 1
         unfit: dict[Template, None] = {}
-        for _ in range(len(templates.items)):
-            template = templates.draw(self.rng)
+        for _ in items:
+            template = items[min(bisect_right(cumulative, random() * cumulative[-1]), last) if last else 0]
             if template in unfit:
                 continue
-            drawn = self.template(template, x, want, depth)
-            if drawn is not None:
-                return drawn
+            start = random()
+            if (template, x, want) not in planless:
+                drawn = self.template(template, x, want, depth, start)
+                if drawn is not None:
+                    return drawn
             unfit[template] = None
         # most do not fit: draw among those that have not been tried
         rest = Categorical.of(pair for pair in templates.pairs() if pair[0] not in unfit)
         while rest.items:
             template = rest.draw(self.rng)
-            drawn = self.template(template, x, want, depth)
+            drawn = self.template(template, x, want, depth, random())
             if drawn is not None:
                 return drawn
             rest = rest.without(template)
         return None
 
-    def template(self, template: Template, x: Shape, want: Want, depth: int) -> tuple[Derivation, Shape] | None:
-        """The template's parts drawn so that its rule holds, or None where it has no plan."""
-        plan = self.sampler.plan(template, x, want, self.rng.random())
+    def template(
+        self, template: Template, x: Shape, want: Want, depth: int, start: float
+    ) -> tuple[Derivation, Shape] | None:
+        """The template's parts drawn so that its rule holds, or None where it has no plan. start: as for `plan`."""
+        plan = self.sampler.plan(template, x, want, start)
         if plan is None:
             return None
         if want is None:

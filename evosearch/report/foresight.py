@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from bisect import insort
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evosearch.report import figures
+from evosearch.search.proposal import FULL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -40,8 +42,9 @@ def came(run: RunReading, one: Candidate) -> float | None:
 class Foresight:
     """Candidates of which something was expected and that succeeded, in the order proposed.
 
-    numbers: theirs. expected: the quantile that the first objective was expected to have among the scores so far.
-    values: the objective, signed so that larger is better. sizes: params and FLOPs where there are networks.
+    numbers: theirs. expected: what the first objective was expected to be: the value at the expected quantile of the
+    scores before it, as those become better in the course of a run. values: what it is; both are signed so that larger
+    is better. sizes: params and FLOPs where there are networks.
     """
 
     numbers: NDArray[np.int64]
@@ -62,16 +65,53 @@ def foreseen(run: RunReading) -> Foresight:
     Each prediction was made before its candidate was evaluated, so none of them had been learned from.
     """
     objective = figures.objectives(run)[0]
-    numbers, expected = run.columns.foreseen, run.columns.expected
-    values = objective.sign * run.measured(objective.name)[numbers]
-    fidelities = run.columns.fidelities[numbers]
+    numbers = run.columns.foreseen
+    measured = objective.sign * run.measured(objective.name)
+    values, fidelities = measured[numbers], run.columns.fidelities[numbers]
     known = ~np.isnan(values)
     shares, counts = np.unique(fidelities[known], return_counts=True)
-    if len(shares):
-        known &= fidelities == shares[counts.argmax()]
+    share = shares[counts.argmax()] if len(shares) else FULL
+    known &= fidelities == share
+    alike = (run.columns.scored >= 0) & (run.columns.fidelities == share)
+    scores = np.where(alike, np.nan_to_num(measured, nan=-np.inf), np.nan)
+    expected = _at_quantiles(scores, numbers, run.columns.expected)
+    known &= ~np.isnan(expected)  # another run's candidates were learned from, and none of this run's was there yet
     sizes = {name: run.measured(name)[numbers[known]] for name in SIZES}
     sizes = {name: np.nan_to_num(size) for name, size in sizes.items() if not np.isnan(size).all()}  # none: no cost
     return Foresight(numbers[known], expected[known], values[known], sizes)
+
+
+def _at_quantiles(
+    values: NDArray[np.float64], numbers: NDArray[np.int64], quantiles: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(numbers,): the value at a quantile of those before each number. Failures (-inf) are below all others.
+
+    values: of all candidates in the order proposed; NaN: none to compare with.
+    """
+    found: list[float] = []
+    failed = at = 0
+    scores: list[float] = []
+    for number, quantile in zip(numbers.tolist(), quantiles.tolist(), strict=True):
+        for value in values[at:number].tolist():
+            if value == -np.inf:
+                failed += 1
+            elif value == value:
+                insort(scores, value)
+        at = number
+        place = quantile * (failed + len(scores)) - 0.5 - failed  # each score stands for the middle of its share
+        found.append(_between(scores, place) if scores else np.nan)
+    return np.array(found, dtype=np.float64)
+
+
+def _between(scores: Sequence[float], place: float) -> float:
+    """Rising scores, read at a place between two of them; beyond the ends they go on as they rise in the mean, so that
+    what was expected to be better still is not equal to the best one.
+    """
+    last = len(scores) - 1
+    inside = min(max(place, 0.0), float(last))
+    low = int(inside)
+    slope = (scores[last] - scores[0]) / max(last, 1)
+    return scores[low] + (inside - low) * (scores[min(low + 1, last)] - scores[low]) + (place - inside) * slope
 
 
 @dataclass(frozen=True)

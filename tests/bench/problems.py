@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,23 @@ def norms(text: str, derivation: Derivation, seed: int) -> float:
 
 
 norms.input_shape = (3, 32, 32)  # type: ignore[attr-defined]
+
+
+def planted(text: str, derivation: Derivation, seed: int) -> float:
+    """What stands below what in a network of einspace: each such pair has a worth of -1 to 1 that its name's hash gave
+    it, counts once however often it is there, and the seed adds noise of 0 to 1. Neither size nor a single layer
+    makes a network good.
+    """
+    there = {
+        (above.alternative, place, below.alternative)
+        for above in derivation.walk()
+        for place, below in enumerate(above.parts)
+    }
+    named = (f"{above.rule} {above.index} {place} {below.rule} {below.index}" for above, place, below in there)
+    return sum(zlib.crc32(name.encode()) % 2001 / 1000 - 1 for name in named) + seed % 1000 / 1000
+
+
+planted.input_shape = (3, 32, 32)  # type: ignore[attr-defined]
 
 
 def ordered(text: str, derivation: Derivation, seed: int) -> float:
