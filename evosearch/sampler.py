@@ -601,21 +601,22 @@ def _run_plans_of_one(
     outputs: dict[Shape, None] | None,
 ) -> tuple[Plan | None, bool]:
     """`Sampler._run_plans` with a single wheel: most of the plans that are looked for, and most of those in vain."""
-    planned: tuple[Shape, Shape] | None = None
+    planned: list[tuple[Shape, Shape]] = []  # of the one part, once the rule has called it
     turn = length = 0
 
     def part(x: Shape, want: Want = None) -> Shape:
-        nonlocal planned, length
-        if planned is not None:
-            return _planned_again(planned, slot, x, reach)
+        nonlocal length
+        if planned:
+            return _planned_again(planned[0], slot, x, reach)
         candidates = _candidates(slot, x, want, reach)
         length = len(candidates)
         output = candidates[(turn + int(start * length)) % length]
-        planned = (x, output)
+        planned.append((x, output))
         return output
 
     for turn in range(MAX_PLAN_RUNS):
-        planned, length = None, 0
+        planned.clear()
+        length = 0
         try:
             output = rule(shape, part, want=want)
         except ShapeError:
@@ -623,7 +624,7 @@ def _run_plans_of_one(
         else:
             if want is None or output == want:
                 if outputs is None:
-                    return (planned[1] if planned else (),), False
+                    return (planned[0][1] if planned else (),), False
                 outputs[output] = None
         if turn + 1 >= length:
             return None, True
