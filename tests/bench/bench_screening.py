@@ -97,7 +97,11 @@ def main() -> None:
         for problem in said.problems
         for drafts in DRAFTS
     )
-    print("\n".join(table(completed(keys, lambda *key: measured(*key, said.data), FILE))))
+
+    def measure(problem: str, drafts: int, first: int) -> dict[str, Any]:
+        return measured(problem, drafts, first, said.data)
+
+    print("\n".join(table(completed(keys, measure, FILE))))
 
 
 if __name__ == "__main__":
