@@ -71,6 +71,8 @@ def _array(values: Any) -> Array:
     """Values as an array; a tensor from wherever it lies. Raises TaskError where they are of several shapes."""
     if hasattr(values, "detach"):
         values = values.detach().cpu()
+        if "bfloat16" in str(values.dtype):  # of which NumPy has none
+            values = values.float()
     try:
         return np.asarray(values)
     except ValueError as error:
@@ -105,7 +107,7 @@ def _stacked(examples: Iterable[Any]) -> dict[str, Array]:
     if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         raise TaskError("a data set must hold pairs (example, target), and one at least")
     try:
-        x, y = (np.stack([np.asarray(pair[part]) for pair in pairs]) for part in (0, 1))
+        x, y = (np.stack([_array(pair[part]) for pair in pairs]) for part in (0, 1))
     except ValueError as error:
         raise TaskError(f"the examples of a data set must be of one shape: {error}") from None
     return {"x": x, "y": y}

@@ -934,6 +934,7 @@ SPACES = [
         at=both(bits, write("a.arch", "00"), write("b/a.arch", "01")),
     ),
     usage("layers relv", "no layer named 'relv'; did you mean "),
+    usage("layers nosuch", "no layer named 'nosuch'; `evolve layers` lists them"),
     usage(
         "init --task zero:f",
         "no data to train on; `evolve init` alone writes a config",

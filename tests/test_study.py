@@ -119,6 +119,9 @@ def test_a_torch_data_set_and_a_mapping_are_tasks(tmp_path: Path) -> None:
     assert study.optimize(progress=False).test_metric
     with np.load(study.config.task) as saved:
         assert (saved["x_test"] == x[40:]).all()
+    halves = TensorDataset(data.tensors[0].bfloat16(), data.tensors[1])
+    with np.load(given.spec(halves, tmp_path / "half")[0]) as saved:
+        assert np.allclose(saved["x"], x, rtol=0.01)
     splits = {"train": TensorDataset(*data[:40]), "test": TensorDataset(*data[40:])}
     with np.load(given.spec(splits, tmp_path / "c")[0]) as saved:
         assert (saved["x_train"] == x[:40]).all()

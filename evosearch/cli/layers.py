@@ -46,7 +46,9 @@ def layers(
     elif name in own or name in NAMES:
         found = [entry(name, own[name] if name in own else NAMES[name])]
     else:
-        raise UsageError(f"no layer named {name!r}; {offer(name, sorted({*own, *NAMES}))}")
+        near = offer(name, sorted({*own, *NAMES}))
+        listed = near if near.startswith("did you mean") else "`evolve layers` lists them"
+        raise UsageError(f"no layer named {name!r}; {listed}")
     if as_json:
         output.as_json([_data(one) for one in found])
     elif name is not None:
