@@ -27,6 +27,7 @@ from evosearch.plugins import KINDS, is_bundled
 from evosearch.score import STATUSES, Score
 from evosearch.space import space_of
 from evosearch.tasks import Split, make_task
+from evosearch.text import said
 
 if TYPE_CHECKING:
     from evosearch.evaluation.fit import Trained
@@ -74,7 +75,7 @@ def check_plugin(operators: Operators, operator: Operator, space: Space) -> None
         except EvosearchError:
             raise
         except Exception as error:  # a person's own code may raise anything at all
-            raise _broken(operator, f"raised {type(error).__name__}: {error}") from error
+            raise _broken(operator, f"raised {said(error)}") from error
         if random.getstate() == before:
             return
     raise _broken(operator, "drew from a global generator; draw from the rng it is given")
@@ -440,7 +441,7 @@ def _compare(name: str, node: Node) -> None:
     except EvosearchError:
         raise
     except Exception as error:  # code that an own layer wrote or made may raise anything at all
-        raise LayerError(f"{at}: its network does not run: {type(error).__name__}: {error}") from error
+        raise LayerError(f"{at}: its network does not run: {said(error)}") from error
     params = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
     for what, stated, counted in (
         ("the output shape", (4, *node.output), tuple(output.shape)),
@@ -450,8 +451,8 @@ def _compare(name: str, node: Node) -> None:
         if stated != counted:
             raise LayerError(f"{at}: it states {what} {stated}, and torch has {counted}")
     if not any(counted / SLACK - 1 <= cost.activations <= counted * SLACK + 1 for counted in saved):
-        said = f"it states {cost.activations} scalars saved for backward, and torch saves {saved[0]:.0f}"
-        raise LayerError(f"{at}: {said}")
+        told = f"it states {cost.activations} scalars saved for backward, and torch saves {saved[0]:.0f}"
+        raise LayerError(f"{at}: {told}")
 
 
 def _saved(module: Any, x: Any) -> float:

@@ -15,6 +15,7 @@ import io
 import re
 import sys
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +23,23 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.store.disk import Disk
-from evosearch.tasks.encode import cells_of, missing
+from evosearch.tasks.encode import cells_of, missing, number, titles
+from evosearch.tasks.kinds import are_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TOLD = "told_"
 SPLITS = ("train", "val", "test")
+NO_CELLS = (list, tuple, dict, set, frozenset, bytes, bytearray, complex, np.ndarray, np.complexfloating)
 TARGET = "target"  # the column of a table's targets, where they have no name of their own
 
 _functions: dict[str, Callable[..., Any]] = {}
 
 
-def spec(task: object, file: Path) -> tuple[str, dict[str, str]]:
+def spec(task: object, file: Path) -> tuple[str, dict[str, Any]]:
     """What a configuration says of a task: its name, and what else of [data] follows from it.
 
     task: a name or path as `--task` takes it; a function `(text, derivation, seed) -> fitness`; a pair (X, y) of
@@ -73,8 +76,15 @@ def _array(values: Any) -> Array:
         values = values.detach().cpu()
         if "bfloat16" in str(values.dtype):  # of which NumPy has none
             values = values.float()
+    if hasattr(values, "toarray"):
+        raise TaskError("a sparse matrix: give it whole, X.toarray()")
+    if np.ma.is_masked(values):
+        raise TaskError("an array with masked values: fill them, or leave out such rows")
     try:
-        return np.asarray(values)
+        array = np.asarray(values)
+        # What pandas gives of columns of several types: Python's numbers, each by itself.
+        inferred = np.asarray(array.tolist()) if array.dtype == object else array
+        return inferred if inferred.dtype.kind in "biuf" else array
     except ValueError as error:
         raise TaskError(
             f"examples must be of one shape: {error}; series of several lengths go into a .ts file"
@@ -131,12 +141,16 @@ def _save(file: Path, arrays: Mapping[str, Array]) -> Path:
     return file.resolve()
 
 
-def _save_table(file: Path, frame: Any, y: Any = None) -> tuple[str, dict[str, str]]:
+def _save_table(file: Path, frame: Any, y: Any = None) -> tuple[str, dict[str, Any]]:
     """A DataFrame as a CSV with a header, targets y last where they are no column of it; no value is an empty cell."""
-    names = [str(name) for name in frame.columns]
+    names = titles(frame.columns)
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise TaskError(f"two columns are called '{twice}'; give them names of their own")
     columns = [cells_of(frame[name]) for name in frame.columns]
-    told = {"header": "yes"}
+    kinds = [str(getattr(frame[name], "dtype", "")) for name in frame.columns]
+    told: dict[str, Any] = {"header": "yes"}
     if y is not None:
+        _require_in_order(frame, y)
         targets = _array(y)
         if targets.ndim == 2 and targets.shape[1] == 1:
             targets = targets[:, 0]
@@ -145,23 +159,71 @@ def _save_table(file: Path, frame: Any, y: Any = None) -> tuple[str, dict[str, s
         target = y.columns[0] if hasattr(y, "columns") else getattr(y, "name", None)
         if target is None:
             target = next(name for name in (TARGET, *(f"{TARGET}_{n}" for n in range(len(names)))) if name not in names)
-        if str(target) in names:
+        named = str(target).strip(" \t")
+        if named in names:
             raise TaskError(f"column '{target}' of X has the name of the target; rename one of them")
-        names.append(str(target))
+        names.append(named)
         columns.append(targets.tolist())
-        told["target"] = str(target)
+        kinds.append(str(getattr(y, "dtype", "")))
+        told["target"] = named
     if len({*map(len, columns)}) > 1:
         raise TaskError(f"{len(columns[-1])} targets for {len(columns[0])} rows; they must be as many")
+    *inputs, goal = zip(names, columns, kinds, strict=True)
+    words = [name for name, cells, kind in inputs if _are_names(cells, kind)]
+    if _are_named(goal[1]):
+        words.append(goal[0])
+    elif y is not None and _is_category(goal[2]):
+        told["kind"] = "classification"
+    if words:
+        told["words"] = words
     text = io.StringIO()
     table = csv.writer(text)
     table.writerow(names)
-    for cells in zip(*columns, strict=True):
-        table.writerow(["" if missing(cell) and not isinstance(cell, str) else cell for cell in cells])
+    written = [[_cell(cell, name) for cell in cells] for name, cells in zip(names, columns, strict=True)]
+    table.writerows(zip(*written, strict=True))
     disk = Disk()
     disk.mkdir(file.parent)
     with disk.replacing(file) as beside:
         disk.write_new(beside, text.getvalue().encode("utf-8"))
     return str(file.resolve()), told
+
+
+def _cell(cell: Any, name: str) -> Any:
+    """A cell as a CSV writes it; of a length of time its days. Raises TaskError for what is neither number nor word."""
+    if isinstance(cell, str):
+        if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
+            raise TaskError(f"column '{name}' holds {cell!r}, which is no text: half of a pair of surrogates")
+        return cell
+    if isinstance(cell, NO_CELLS):
+        raise TaskError(f"column '{name}' holds {type(cell).__name__} values; give numbers, words or dates")
+    if missing(cell):
+        return ""
+    return number(cell) if isinstance(cell, np.timedelta64 | timedelta) else cell
+
+
+def _is_category(kind: str) -> bool:
+    return kind.lower().startswith(("categor", "enum"))
+
+
+def _are_names(cells: Sequence[Any], kind: str) -> bool:
+    """Whether a column's numbers are names: categories by its type, or texts as by `_are_named`."""
+    return (_is_category(kind) and any(number(cell) is not None for cell in cells)) or _are_named(cells)
+
+
+def _are_named(cells: Sequence[Any]) -> bool:
+    """Whether all that have a value are texts, of a few different whole numbers."""
+    known = [cell for cell in cells if not missing(cell)]
+    texts = bool(known) and all(isinstance(cell, str) and re.fullmatch("[+-]?[0-9]{1,9}", cell) for cell in known)
+    return texts and are_classes(np.array(known, np.int64))
+
+
+def _require_in_order(frame: Any, y: Any) -> None:
+    """Raise TaskError where targets have the rows' index in another order, as of a frame that was shuffled alone."""
+    rows, targets = getattr(frame, "index", None), getattr(y, "index", None)
+    if rows is None or not hasattr(targets, "equals") or len(rows) != len(targets) or targets.equals(rows):
+        return
+    if targets.sort_values().equals(rows.sort_values()):
+        raise TaskError("targets have the index of X in another order: give y.loc[X.index], or y.to_numpy() as it is")
 
 
 # --- functions ------------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from evosearch.store.run import Run
 from evosearch.tasks import images
 from evosearch.tasks.arrays import IDX, read_idx
 from evosearch.tasks.base import Reading
-from evosearch.tasks.cells import read
+from evosearch.tasks.cells import counted, read
 from evosearch.tasks.encode import RowError, encode
 from evosearch.tasks.kinds import Kinds
 from evosearch.tasks.series import examples as series_examples
@@ -110,8 +110,10 @@ class Predictor:
     def _rows(self, file: Path) -> Array:
         """A CSV's rows, by the names of its columns where it was trained on such."""
         names = list(self.description["names"])
-        headed = names != [str(number) for number in range(len(names))]
+        headed = self.settings.header == "yes" or names != [str(number) for number in range(len(names))]
         cells = read(file, replace(self.settings, header="yes" if headed else "no"), fewest=1)
+        if not headed and counted(cells.rows[0]):
+            cells = replace(cells, rows=cells.rows[1:], lines=cells.lines[1:])
         if not cells.rows:
             raise TaskError(f"{file}: no rows below the header")
         lacking = [one["name"] for one in self.description["columns"] if one["name"] not in cells.names]

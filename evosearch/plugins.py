@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from evosearch import paths
 from evosearch.errors import EvosearchError, OperatorError
 from evosearch.executed import helpers, noting
-from evosearch.text import blamed, clean
+from evosearch.text import blamed, clean, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -302,7 +302,7 @@ def _module(path: Path, kind: str, name: str, digest: str) -> ModuleType:
             del sys.modules[module_name]
             line = getattr(error, "lineno", None) or _line_in(error, path)
             where = f"{path}:{line}" if line else str(path)
-            raise OperatorError(f"{where}: does not load: {type(error).__name__}: {_first_line(error)}") from error
+            raise OperatorError(f"{where}: does not load: {said(error)}") from error
     return module
 
 
@@ -350,7 +350,3 @@ def _line_in(error: BaseException, path: Path) -> int | None:
             found = step.tb_lineno
         step = step.tb_next
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or "no message").splitlines()[0]

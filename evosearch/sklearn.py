@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from evosearch import given
 from evosearch.study import Study
+from evosearch.tasks.encode import missing
 from evosearch.tasks.source import TEMPERATURE
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         with TemporaryDirectory(prefix="evosearch-") as place:
             folder = Path(place) / "run" if self.folder is None else Path(self.folder)
             task, data = self._task(X, y, folder)
-            settings = {"data.kind": kind, **data, **self._workers(), **dict(self.settings or {})}
+            settings = {**data, "data.kind": kind, **self._workers(), **dict(self.settings or {})}
             if self.grammar is not None:
                 settings["grammar"] = self.grammar
             size = {"time": None if self.time is None else str(self.time), "search.budget": self.budget}
@@ -92,7 +93,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         self._load()
         return self
 
-    def _task(self, X: Any, y: Array, folder: Path) -> tuple[Any, dict[str, str]]:
+    def _task(self, X: Any, y: Array, folder: Path) -> tuple[Any, dict[str, Any]]:
         """What a study is given, and what else of its configuration follows.
 
         A task has test rows. Here they are with whoever calls `score`; a few of those to fit on stand in for them.
@@ -191,6 +192,10 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
         Raises ValueError where they are no data to classify, EvosearchError where a setting is wrong.
         """
         X, y = self._taken(X, y)
+        if (
+            lacking := next((row for row, one in enumerate(y) if not isinstance(one, str) and missing(one)), None)
+        ) is not None:
+            raise ValueError(f"y lacks a class at row {lacking}; leave out such rows")
         kinds = sorted({type(one).__name__ for one in y.tolist()}) if y.dtype == object else []
         if len(kinds) > 1:
             raise ValueError(f"y holds {' and '.join(kinds)} values; give labels of one type, and one for each row")
@@ -245,8 +250,10 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
 
 def _is_mixed(X: Any) -> bool:
     """Whether this is a DataFrame with anything else than numbers in it: words, dates, categories, gaps."""
-    columns = (X[name].to_numpy() for name in X.columns) if hasattr(X, "columns") else ()
-    return any(one.dtype.kind not in "biuf" or bool((one != one).any()) for one in columns)
+    columns = [X[name] for name in X.columns] if hasattr(X, "columns") else []
+    if any(str(getattr(one, "dtype", "")).lower().startswith(("categor", "enum")) for one in columns):
+        return True
+    return any(one.dtype.kind not in "biuf" or bool((one != one).any()) for one in map(np.asarray, columns))
 
 
 def _plain(y: Any) -> Any:

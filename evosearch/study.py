@@ -131,6 +131,10 @@ class Study:
             }
         elif task is not None:
             name, data = given.spec(task, self.folder.with_name(f"{self.folder.name}-data"))
+            asked = said.get("data", {})
+            data = {key: value for key, value in data.items() if key != "kind" or key not in asked}
+            if "words" in data:
+                data["words"] = [*asked.get("words", ()), *data["words"]]
             settings = {**settings, **{f"data.{key}": value for key, value in data.items()}, "task": name}
             if given.here_alone(name):
                 settings = {"workers.pool": "inline", **settings}

@@ -13,6 +13,7 @@ import traceback
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+LONGEST = 1000  # letters of an error that are kept
 # Direction overrides are printable and can make a line read as what it does not say.
 OVERRIDES = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 # What a text begins with that is not UTF-8, and says so; the longer one first.
@@ -57,10 +58,20 @@ def clean(text: str) -> str:
     return "".join(c for c in escaped(text) if c in "\n\t" or (c.isprintable() and c not in OVERRIDES))
 
 
+def said(error: BaseException, limit: int = LONGEST) -> str:
+    """An exception's type and words in one line, whatever it is: a person's own may have no words, or megabytes."""
+    name = type(error).__name__
+    try:
+        words = " ".join(str(error)[: 10 * limit].split())
+    except Exception as worse:  # noqa: BLE001 - its own __str__ is a person's code too
+        words = f"(its text cannot be had: {type(worse).__name__})"
+    text = f"{name}: {words}" if words else name
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def blamed(error: BaseException) -> str:
     """What went wrong in code that is not evosearch's, in one line: the error, and its file, line and function."""
-    said = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    what = said(error)
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(PACKAGE)] or frames
     # What a library raises was asked of it by the person's code above it.

@@ -1573,6 +1573,11 @@ TASKS = [
         at=pictures(lambda at: (at / "dog/3.png").write_bytes((at / "dog/3.png").read_bytes()[:60])),
     ),
     usage(f"{IMAGES} pets", "8x8 pixels, and", "scale the images to one size", at=mixed_pictures),
+    usage(
+        f"{IMAGES} pets",
+        "gone.png: a link to nothing; put the image there, or take the link away",
+        at=pictures(lambda pets: (pets / "dog/gone.png").symlink_to("nowhere.png")),
+    ),
     usage(f"{IMAGES} pets", "wolf: a class that the train folder has not", at=split_pictures),
     usage(
         f"{IMAGES} pets",

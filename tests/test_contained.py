@@ -9,15 +9,22 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
+from evosearch.score import Score
+from evosearch.store import framing
 from evosearch.store.run import Run
-from evosearch.tasks.function import reads_second
-from evosearch.workers import Job, WorkerSettings, processes
+from evosearch.tasks.function import FunctionTask, reads_second
+from evosearch.workers import Evaluation, Job, WorkerSettings, processes
 from evosearch.workers.processes import ProcessPool
+from evosearch.workers.records import contained
 from tests.conftest import ROOT
 from tests.test_workers import Accidents
 
@@ -187,6 +194,66 @@ def test_of_a_batch_each_keeps_what_it_printed(tmp_path: Path, batches: None) ->
 
 
 # --- what a function looks at
+
+
+class _Silent(Exception):
+    def __str__(self) -> str:
+        raise ValueError("an exception without a text")
+
+
+class _Shy:
+    def __repr__(self) -> str:
+        raise RuntimeError("not to be shown")
+
+
+def _raises(error: BaseException) -> Any:
+    raise error
+
+
+GIVEN: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "half of a complex number": (lambda: np.complex128(3 + 1j), "crashed", "it returned np.complex128(3+1j); return"),
+    "a complex array": (lambda: np.array(3 + 1j), "crashed", "it returned array(3.+1.j); return"),
+    "a text in an array": (lambda: np.array("0.5"), "crashed", "it returned array('0.5'"),
+    "beyond the doubles": (lambda: 10**400, "nan", "fitness is inf"),
+    "a fraction beyond them": (lambda: Fraction(10**400, 3), "nan", "fitness is inf"),
+    "what cannot be shown": (_Shy, "crashed", "it returned a _Shy; return"),
+    "a name twice": (lambda: {"fitness": 1, 3: 2, "3": 4}, "crashed", "it returned two values for '3'; return"),
+    "a name with two signs": (lambda: {"fitness": 1, "-size": 2, "size": 4}, "crashed", "two values for 'size'"),
+    "no name": (lambda: {"": 1.0}, "crashed", "it returned 1.0 for ''; return"),
+    "an error without a text": (lambda: _raises(_Silent()), "crashed", "_Silent: (its text cannot be had: ValueError)"),
+    "an error of megabytes": (lambda: _raises(ValueError("x" * 20_000_000)), "crashed", "ValueError: xxx"),
+    "the end of a generator": (lambda: _raises(GeneratorExit()), "crashed", "GeneratorExit"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", GIVEN)
+def test_whatever_a_function_gives_is_a_score_that_a_journal_holds(what: str) -> None:
+    """A number is its value, anything else a failure that says what it was; never half of it, and never megabytes."""
+    give, status, said = GIVEN[what]
+    task = FunctionTask("a:f", "", "fitness", lambda text, derivation, seed: give(), None)
+    score, _ = contained(
+        lambda job: Evaluation(task.evaluate(job.text, None, job.key, job.seed)), Job(0, "a", "0" * 32)
+    )
+    assert score.status == status
+    assert said in score.error
+    assert len(framing.encode(score.pack())) < 4096
+
+
+def test_a_process_that_a_candidate_forked_gives_no_second_answer() -> None:
+    """It would be taken for another candidate's, or run the search a second time on the same folder."""
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+
+    def evaluate(job: Job) -> Evaluation:
+        child = os.fork() == 0
+        return Evaluation(Score(job.key, "ok", {"fitness": 999.0 if child else 1.0}))
+
+    score, _ = contained(evaluate, Job(0, "a", "0" * 32))
+    os.write(write, b"%d\n" % score.objectives["fitness"])
+    os.wait()
+    assert os.read(read, 100) == b"1\n"
+    os.close(read)
+    os.close(write)
 
 
 def test_a_derivation_is_parsed_for_who_looks_at_it() -> None:

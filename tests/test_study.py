@@ -31,6 +31,7 @@ from evosearch.report.reading import read_run
 from evosearch.store.run import Run
 from evosearch.study import Study
 from evosearch.tasks import Task, TaskSettings, load
+from evosearch.tasks.encode import encode
 from evosearch.watch import Progress
 
 QUICK: dict[str, Any] = {
@@ -177,6 +178,63 @@ def test_a_data_frame_of_any_columns_is_a_table(tmp_path: Path) -> None:
         given.spec((inputs, frame["y"][:29]), tmp_path / "short")
     with pytest.raises(TaskError, match=r"targets of shape \(30, 2\); a table has one for each row"):
         given.spec((inputs, frame[["y", "n"]]), tmp_path / "two")
+
+
+def test_a_frames_types_say_what_its_numbers_are(tmp_path: Path) -> None:
+    """Categories and texts stay words, lengths of time are days; the frame is encoded as its file is."""
+    pd = pytest.importorskip("pandas")
+    n = np.arange(60)
+    frame = pd.DataFrame(
+        {
+            " ward ": pd.Categorical(n % 3),
+            "code": (n % 4).astype(str),
+            "stay": pd.to_timedelta(n * 43200, unit="s"),
+            None: n,
+            "y": (n % 2).astype(str),
+        }
+    )
+    name, data = given.spec(frame, tmp_path / "a")
+    task = load(name, TaskSettings(**data))
+    assert isinstance(task, Task)
+    assert task.values == ("0", "1")
+    assert [column["type"] for column in task.columns] == ["category", "category", "number", "number"]
+    rows = encode(task.columns, frame)
+    assert rows[:3, 7].tolist() == [0, 0.5, 1.0]
+    kept = np.concatenate([task.train.x, task.validation.x, task.test_split().x])
+    assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, kept.tolist()))
+    ages = pd.Series(pd.Categorical(n % 25))
+    assert given.spec((frame[["code"]], ages), tmp_path / "b")[1]["kind"] == "classification"
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        (lambda pd, x, y: (pd.DataFrame(x), pd.Series(y, index=range(60)[::-1])), "the index of X in another order"),
+        (lambda pd, x, y: (pd.DataFrame({"a": [[1]] * 60}), y), "column 'a' holds list values; give numbers, words or"),
+        (lambda pd, x, y: (pd.DataFrame({"a": x[:, 0] + 1j}), y), "column 'a' holds complex values"),
+        (lambda pd, x, y: (pd.DataFrame({"a": ["\ud800"] * 60}), y), "which is no text: half of a pair of surrogates"),
+        (lambda pd, x, y: (pd.DataFrame(x[:, :2], columns=["a", "a "]), y), "two columns are called 'a'"),
+        (lambda pd, x, y: (np.ma.masked_greater(x, 1), y), "masked values: fill them, or leave out such rows"),
+        (lambda pd, x, y: (pytest.importorskip("scipy.sparse").csr_matrix(x), y), "give it whole, X.toarray()"),
+    ],
+)  # fmt: skip
+def test_what_would_be_lost_of_a_frame_is_refused(task: Any, said: str, tmp_path: Path) -> None:
+    x, y = blobs()
+    with pytest.raises(TaskError) as caught:
+        given.spec(task(pytest.importorskip("pandas"), x, y), tmp_path / "a")
+    assert said in str(caught.value)
+
+
+def test_arrays_of_other_types_keep_their_numbers(tmp_path: Path) -> None:
+    """Python's numbers one by one, as a frame of several types gives them, and those of torch's that NumPy has not."""
+    x, y = blobs()
+    kept = [x.astype(object), torch.from_numpy(x).bfloat16()]
+    for number, given_x in enumerate(kept):
+        task = load(given.spec((given_x, y), tmp_path / f"{number}")[0])
+        assert isinstance(task, Task)
+        rows = np.concatenate([task.train.x, task.validation.x, task.test_split().x])
+        want = x if number == 0 else kept[1].double().numpy()
+        np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(want, axis=0), rtol=1e-6)
 
 
 def test_words_are_classes_of_arrays_too(tmp_path: Path) -> None:

@@ -532,6 +532,56 @@ def test_a_missing_value_in_the_first_row_is_no_header(tmp_path: Path) -> None:
     assert (sum(sizes(task)), task.values) == (60, (0, 1))
 
 
+@pytest.mark.parametrize("first", ["0,1,2,3", ",0,1,2"], ids=["numbers", "behind an index"])
+def test_a_row_that_counts_the_columns_is_their_header(tmp_path: Path, first: str) -> None:
+    """As pandas writes a frame without names; taken for data, it would be a row more, and a class."""
+    rows = "".join(f"{n},{n * 1.5},{n % 7},{n % 2}\n" for n in range(60))
+    task = table_of(tmp_path / "a.csv", f"{first}\n{rows}")
+    assert (sum(sizes(task)), task.values) == (60, (0, 1))
+    assert len(set(task.names)) == 4
+
+
+SAID = {
+    "1,100 and the like": (lambda n: f'"{n % 9 + 1},{n % 3}00"', "that read as amounts or times"),
+    "percent": (lambda n: f"{n % 9}%", "that read as amounts or times"),
+    "money": (lambda n: f"${n % 9}.50", "that read as amounts or times"),
+    "accountants' minus": (lambda n: f"({n % 9}.5)", "that read as amounts or times"),
+    "clock": (lambda n: f"{n % 9:02}:30", "that read as amounts or times"),
+    "months": (lambda n: f"{n % 9 + 1} Jan 2024", "that read as amounts or times"),
+    "numbers among words": (lambda n: n % 9 if n % 3 == 0 else "unknown", "has numbers, as '0', and words"),
+    "letters": (lambda n: ["Yes", "yes", "no"][n % 3], "has 'Yes' and 'yes', which are two words"),
+    "accents": (lambda n: ["\u00e9", "e\u0301", "no"][n % 3], "which are two words"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_words_that_may_be_meant_otherwise_are_said(tmp_path: Path, what: str) -> None:
+    """Of columns and of classes; a table whose words are plain is read without a note of this kind."""
+    cell, said = SAID[what]
+    text = "".join(f"{n},{cell(n)},{'yn'[n % 2]}\n" for n in range(60))
+    (note,) = [note for note in table_of(tmp_path / "a.csv", "a,b,c\n" + text).notes if said in note]
+    assert "column 'b'" in note
+    text = "".join(f"{n},{cell(n)}\n" for n in range(60))
+    task = table_of(tmp_path / "b.csv", "a,b\n" + text, kind="classification")
+    assert any(said in note and "the target 'b'" in note for note in task.notes)
+
+
+def test_columns_that_are_said_to_hold_words_do(tmp_path: Path) -> None:
+    """Postal codes are no amounts; as classes they stay the texts that they are."""
+    text = "zip,dose,ward\n" + "".join(f"{[10115, 20095, 80331][n % 3]},{n},{n % 2 + 7}\n" for n in range(60))
+    assert table_of(tmp_path / "a.csv", text).input_shape == (2,)
+    task = table_of(tmp_path / "a.csv", text, words=("zip", "ward"))
+    assert (task.input_shape, task.values) == ((4,), ("7", "8"))
+    assert task.columns[0]["categories"] == ["10115", "20095", "80331"]
+    assert encode(task.columns, [{"zip": 20095, "dose": 1}]).tolist() == [[0, 1, 0, 1]]
+
+
+def test_arrays_that_are_not_used_are_said(tmp_path: Path) -> None:
+    x, y = rng().normal(size=(20, 3)), np.arange(20) % 2
+    np.savez(tmp_path / "a.npz", x=x, y=y, weights=y, x_tets=x)
+    assert task_of(tmp_path / "a.npz").notes[0].startswith("not used: weights, x_tets; arrays of data are called")
+
+
 def test_a_class_that_a_split_lacks_is_said(tmp_path: Path) -> None:
     rows = "".join(f"{n},{'xyz'[n % 3]}\n" for n in range(60))
     (tmp_path / "t-train.csv").write_text("a,b\n" + rows)
@@ -770,6 +820,26 @@ def test_what_is_hidden_or_empty_is_no_data(tmp_path: Path) -> None:
 
 
 # -- data sets by name --------------------------------------------------------------------------------------------
+
+
+def test_folders_of_images_are_read_whole_or_it_is_said(tmp_path: Path) -> None:
+    """Splits in capitals too, links followed but never in a circle; what is no image of a class is said."""
+    image = pytest.importorskip("PIL.Image")
+    for split in ("Training", "Testing"):
+        image_folder(tmp_path / "pets" / split)
+    task = task_of(tmp_path / "pets")
+    assert task.labels == task_of(tmp_path / "pets" / "Training").labels
+    assert len(task.test_split()) == len(list((tmp_path / "pets/Testing").rglob("*.png")))
+    folder = image_folder(tmp_path / "more")
+    before = sum(sizes(task_of(folder)))
+    (folder / "dog" / "up").symlink_to(folder)
+    (folder / "dog" / "linked").symlink_to(tmp_path / "pets" / "Training" / "dog")
+    image.new("L", (6, 4)).save(folder / "stray.png")
+    (folder / "cat" / "live.heic").write_bytes(b"x")
+    (folder / "readme.md").write_text("")
+    task = task_of(folder)
+    assert sum(sizes(task)) == before + len(list((tmp_path / "pets/Training/dog").glob("*.png")))
+    assert any("not read, being no image of a class: live.heic and 1 more" in note for note in task.notes)
 
 
 def test_torchvision_by_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -1012,6 +1082,10 @@ ARRAY_MISTAKES: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"y": np.where(np.arange(20) == 4, np.inf, 0.5)}, {}, r"data.npz\[y\]: row 4: a value is not a finite"),
     ({"y": np.zeros(20, "V1")}, {}, r"data.npz\[y\]: .*dtype \|V1"),
     ({"x": np.zeros((0, 3)), "y": np.zeros(0, int)}, {}, r"data.npz\[x\]: holds no examples"),
+    ({"y": np.array(3)}, {}, r"data.npz\[y\]: targets of shape \(\); they are \(N,\), or \(N, outputs\)"),
+    ({"y": np.zeros((20, 2, 2))}, {}, r"data.npz\[y\]: targets of shape \(20, 2, 2\)"),
+    ({"y": np.eye(2)[np.arange(20) % 2]}, {}, r"data.npz\[y\]: each row is one 1 among 2 numbers, as classes are"),
+    ({"y": np.array([b"a", b"\xe9"] * 10)}, {}, r"data.npz\[y\]: class b'\\xe9' is not UTF-8 text"),
 ]
 
 
@@ -1087,6 +1161,19 @@ TEXT_MISTAKES = [
         r"a.csv: 40 different classes on 40 rows in column 'b', .* --target COLUMN says which column to predict",
     ),
     ("a.csv", "a,b\n" + "".join(f"w{n},{n % 2}\n" for n in range(1100)), r"'a' has 1100 different words; drop it"),
+    (
+        "a.csv",
+        "a;b;c\n1.100;0,5;x\n2.250;1,5;y\n",
+        r"a.csv: line 2: '1.100' in column 'a' may be a thousand and more, or a number with three decimals",
+    ),
+    (
+        "a.csv",
+        "a,b\n2024-01-02,x\nsoon,y\n2024-03-01,x\n",
+        r"a.csv: line 3: column 'a' holds dates, and here 'soon'; put right or leave out such rows",
+    ),
+    ("a.csv", "a,b,\n1,x,\n2,y,\n", r"a.csv: column '2' is to be predicted and empty, as the last one is where lines"),
+    ("a.csv", "PK\x03\x04 and so on", r"a.csv: a zip archive, as Excel's files are; unpack it, or save the sheet"),
+    ("a.csv", "version https://git-lfs.github.com/spec/v1\n", r"a.csv: a pointer to a file that Git LFS keeps"),
     ("a.ts", "1,2,3\n", r"a.ts: line 1: values before @data"),
     ("a.ts", "@data\n1,2:a\n", r"a.ts: its head states neither @classLabel true nor @targetLabel true"),
     ("a.ts", SERIES + "1,2,3:up\n", r"a.ts: line 9: 1 dimensions where 2 dimensions are due"),
@@ -1124,6 +1211,10 @@ def test_mistakes_in_folders(tmp_path: Path) -> None:
     image_folder(tmp_path / "large", (8, 8))
     file.write_bytes((tmp_path / "large" / "dog" / "3.png").read_bytes())
     with pytest.raises(TaskError, match=r"3.png: 8x8 pixels, and .*0.png has 6x4"):
+        load(str(folder))
+    file.unlink()
+    file.symlink_to(tmp_path / "gone.png")
+    with pytest.raises(TaskError, match=r"3.png: a link to nothing; put the image there, or take the link away"):
         load(str(folder))
     np.save(tmp_path / "empty" / "train_x.npy", np.zeros((3, 3)))
     with pytest.raises(TaskError, match="there is train_x and no train_y"):

@@ -80,6 +80,11 @@ def test_used_is_what_each_session_worked_until_its_last_record() -> None:
     assert used_seconds(records) == 18.0
 
 
+def test_a_clock_that_is_put_back_takes_nothing_from_what_was_used() -> None:
+    scores = [{"kind": "score", "at": at} for at in (110.0, 130.0, 40.0, 55.0)]
+    assert used_seconds([opened(100.0), *scores, closed(60.0)]) == 50.0
+
+
 def _candidates(folder: Path) -> list[str]:
     return [record["key"] for record in Run.open(folder).records() if record["kind"] == "proposal"]
 

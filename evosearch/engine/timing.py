@@ -61,14 +61,14 @@ def closed(at: float) -> dict[str, Any]:
 
 
 def used_seconds(records: Iterable[Mapping[str, Any]]) -> float:
-    """Seconds that the sessions behind these journal records were at work."""
-    total, began, last = 0.0, None, 0.0
+    """Seconds that the sessions behind these journal records were at work; a clock that was put back adds none."""
+    total, last = 0.0, None
     for record in records:
         if "opened" in record:
-            total += max(last - began, 0.0) if began is not None else 0.0
-            began = last = float(record["opened"])
-        elif "closed" in record:
-            last = float(record["closed"])
-        elif record.get("kind") == "score":
-            last = float(record.get("at", last))
-    return total + (max(last - began, 0.0) if began is not None else 0.0)
+            last = float(record["opened"])
+            continue
+        now = record.get("closed", record.get("at") if record.get("kind") == "score" else None)
+        if now is not None and last is not None:
+            total += max(float(now) - last, 0.0)
+            last = float(now)
+    return total

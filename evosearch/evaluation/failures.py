@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evosearch.text import said
+
 if TYPE_CHECKING:
     from evosearch.score import Status
 
@@ -21,12 +23,11 @@ def failed(failure: BaseException) -> Status:
     if isinstance(failure, MemoryError):
         return "oom"
     # torch.OutOfMemoryError says "out of memory"; the CPU allocator raises a bare RuntimeError, in words by platform.
-    said = str(failure).lower()
+    words = said(failure).lower()
     refused = ("not enough memory", "can't allocate memory", "out of memory")
-    return "oom" if isinstance(failure, RuntimeError) and any(words in said for words in refused) else "crashed"
+    return "oom" if isinstance(failure, RuntimeError) and any(one in words for one in refused) else "crashed"
 
 
-def one_line(failure: BaseException, limit: int = 300) -> str:
-    said = " ".join(str(failure).split())
-    text = f"{type(failure).__name__}: {said}" if said else type(failure).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."
+def one_line(failure: BaseException) -> str:
+    """An exception in one line, as a score holds it."""
+    return said(failure, 300)

@@ -28,6 +28,7 @@ from evosearch.layers.base import Combinator, Leaf, Word, registered
 from evosearch.layers.columns import Columns, ReadsColumns
 from evosearch.layers.guards import guard
 from evosearch.layers.library import NAMES
+from evosearch.text import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -139,7 +140,7 @@ def load_layers(path: str | Path) -> dict[str, type]:
         raise LayerError(f"not Python: {error.msg}", file=str(path), line=error.lineno or 0) from error
     except (Exception, SystemExit) as error:  # whatever a person's file raises is told as a mistake in that file
         line = next((f.tb_lineno for f in reversed(list(_frames(error))) if _file(f) == str(path)), 0)
-        raise LayerError(f"{type(error).__name__}: {error}", file=str(path), line=line) from error
+        raise LayerError(said(error), file=str(path), line=line) from error
     if not found:
         raise LayerError('it registers no layer; write @register("name") above the class', file=str(path))
     digest, code = blake2b(source, digest_size=16).hexdigest(), helpers(module)

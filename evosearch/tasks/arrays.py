@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evosearch.errors import TaskError
-from evosearch.tasks.assemble import Name, Part, as_examples, assemble
+from evosearch.tasks.assemble import Name, Part, as_examples, as_targets, assemble
 from evosearch.tasks.sources import hidden
 from evosearch.text import decoded
 
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 IDX = r"idx[1-4]-ubyte(\.gz)?$"
 TITLES: dict[Name, tuple[str, ...]] = {
-    "train": ("train",),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test", "t10k"),
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "t10k"),
 }
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
@@ -101,15 +101,20 @@ def _task(name: str, where: str, found: Mapping[str, tuple[str, Array]], reading
                 if title in parts:
                     raise TaskError(f"{where}: the {title} split is there twice, as {word} too; leave one of them")
                 examples, images = as_examples(x[1], x[0])
-                parts[title] = Part(examples, y[1], x[0], y[0])
+                parts[title] = Part(examples, as_targets(y[1], y[0]), x[0], y[0])
     if not parts and "x" in found and "y" in found:
         examples, images = as_examples(found["x"][1], found["x"][0])
-        parts["train"] = Part(examples, found["y"][1], found["x"][0], found["y"][0])
+        parts["train"] = Part(examples, as_targets(found["y"][1], found["y"][0]), found["x"][0], found["y"][0])
     if "train" not in parts:
         there = ", ".join(sorted(found)) or "none"
         raise TaskError(f"{where}: no arrays called x_train and y_train, or x and y; there are: {there}")
     labels = [str(number) for number in range(classes)]
-    return assemble(name, parts, reading, labels=labels, values=range(classes), images=images)
+    used = {part_file for part in parts.values() for part_file in (part.x_file, part.y_file)}
+    unused = [title for title, (file, _) in found.items() if file not in used]
+    notes = (
+        [f"not used: {', '.join(unused)}; arrays of data are called x_train, y_train, x_test, ..."] if unused else []
+    )
+    return assemble(name, parts, reading, labels=labels, values=range(classes), images=images, notes=notes)
 
 
 def _classes_of(folder: Path) -> int:

@@ -63,7 +63,13 @@ def assemble(
         if not len(part.x):
             raise TaskError(f"{part.x_file}: holds no examples")
     told = list(notes)
-    kind = reading.kind or _kind(parts["train"].y, bool(labels), told)
+    train = parts["train"]
+    if reading.kind is None and _one_hot(train.y):
+        raise TaskError(
+            f"{train.y_file}: each row is one 1 among {train.y.shape[1]} numbers, as classes are written; save their "
+            "numbers, y.argmax(1), or say kind = regression"
+        )
+    kind = reading.kind or _kind(train.y, bool(labels), told)
     require_one_shape(name, [part.x for part in parts.values()])
     targets = [(part.y, part.y_file) for part in parts.values()]
     if kind.classes and not labels:
@@ -165,3 +171,16 @@ def as_examples(x: Array, file: str) -> tuple[Array, bool]:
     raise TaskError(
         f"{file}: an array of shape {x.shape}; examples are rows of (N, C, H, W), (N, H, W), (N, S, D) or (N, D)"
     )
+
+
+def as_targets(y: Array, file: str) -> Array:
+    """Targets of an array, (N,) or (N, outputs). Raises TaskError for any other shape."""
+    if y.ndim not in (1, 2):
+        raise TaskError(f"{file}: targets of shape {y.shape}; they are (N,), or (N, outputs)")
+    return y
+
+
+def _one_hot(y: Array) -> bool:
+    """Whether each row is a class written as 0s and a 1."""
+    several = y.ndim == 2 and y.shape[1] > 1 and y.dtype.kind in "biuf"
+    return several and bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())

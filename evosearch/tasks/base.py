@@ -33,6 +33,7 @@ class TaskSettings:
 
     target: the CSV column to predict, by name or by number from 0; the last one where empty.
     drop: CSV columns to leave out, likewise.
+    words: CSV columns that hold words whatever they look like, likewise: numbers that are names, as postal codes are.
     header: whether a CSV's first row names its columns; `auto` looks at it.
     separator: what stands between a CSV's cells; where empty, whichever of comma, semicolon, tab and bar fits.
     encoding: of text files, as Python calls it; UTF-8, or what a byte-order mark says, where empty.
@@ -58,6 +59,7 @@ class TaskSettings:
     test: float = 0.2
     split_seed: int = 0
     size: int = field(default=0, metadata={"neutral": 0})
+    words: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
 
     def __post_init__(self) -> None:
         if not (0 < self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):

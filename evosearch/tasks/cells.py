@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from evosearch.errors import TaskError
-from evosearch.tasks.encode import missing, number
+from evosearch.tasks.encode import missing, number, titles
 from evosearch.tasks.sources import opened
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def read(path: Path, settings: TaskSettings, beside: Cells | None = None, *, few
     headed = settings.header == "yes" or (settings.header == "auto" and _headed(rows, beside, path))
     if not headed:
         return Cells(path, rows, lines, [str(index) for index in range(width)], False, separator)
-    names = [name or str(index) for index, name in enumerate(rows[0])]
+    names = titles(rows[0])
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise TaskError(f"{path}: line {lines[0]}: two columns are called '{twice[0]}'; give them names of their own")
@@ -196,10 +196,20 @@ def _headed(rows: Sequence[list[str]], beside: Cells | None, path: Path) -> bool
     return False
 
 
+def counted(row: Sequence[str]) -> bool:
+    """Whether a first row is the columns' numbers from 0, as frames without names are written; behind an empty cell
+    where their index is written too. Two numbers may be data.
+    """
+    names = row[1:] if row and not row[0] else row
+    return len(names) > 2 and list(names) == [str(number) for number in range(len(names))]
+
+
 def _has_header(rows: Sequence[list[str]]) -> bool:
-    """The first row holds names where it says a word over a column of numbers; in a table without numbers, where
-    none of its words comes again below. A mark for a missing value is no name."""
+    """The first row holds names where it says a word over a column of numbers, or counts the columns; in a table
+    without numbers, where none of its words comes again below. A mark for a missing value is no name."""
     first, rest = rows[0], rows[1:1000]
+    if counted(first):
+        return True
     numeric = [sum(_is_number(row[index]) for row in rest) > len(rest) / 2 for index in range(len(first))]
     if any(numeric):
         return any(

@@ -7,6 +7,7 @@ row that the model is ever given, is made numbers by that same description.
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,12 @@ CODE = re.compile(r"0[0-9]+", re.ASCII)  # 007 is a name, no number
 PERIODS = (365.2425, 7.0, 1.0)  # days of a year, a week, a day
 MANY_WORDS = 20  # of which a column says perhaps nothing, where they are as many as half of its rows
 GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+", re.ASCII)  # 1,234: a thousand and more, or a little over one
+POINTED = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+", re.ASCII)  # 1.234, beside columns with decimal commas, as well
+# What people read as an amount or a time, and is a word all the same: 1,234.50, 12%, $3, (4.5), 08:30, 31 Jan 24.
+AMOUNT = re.compile(
+    r"[-+\u2212(]?[^\w\s(]?[-+\u2212]?\s?[0-9](?:[.,'\u2019\s]?[0-9])*(?:[eEdD][-+]?[0-9]+)?\s?[^\w\s(]?\)?", re.ASCII
+)
+TIME = re.compile(r".*[0-9]:[0-9]{2}.*|[0-9]{1,4}[-/. ](?:[0-9]{1,2}|[A-Za-z]{3,9})[-/. ,]+[0-9]{2,4}.*")
 
 
 def load_csv(path: Path, reading: Reading) -> Task:
@@ -54,10 +61,11 @@ def load_csv(path: Path, reading: Reading) -> Task:
     target = _index(train, settings.target) if settings.target else len(train.names) - 1
     dropped = {_index(train, name) for name in settings.drop} | {target}
     inputs = [index for index in range(len(train.names)) if index not in dropped]
+    words = {_index(train, name) for name in settings.words}
     if not inputs:
         raise TaskError(f"{path}: no column is left beside the target '{train.names[target]}'")
-    columns = [_column(train, index, notes) for index in inputs]
-    goal = _target(train, target, reading, notes)
+    columns = [_column(train, index, notes, words=index in words) for index in inputs]
+    goal = _target(train, target, reading, notes, words=target in words)
     parts = {}
     for title, table in tables.items():
         try:
@@ -88,24 +96,47 @@ def _index(table: Cells, name: str) -> int:
 
 
 def _decimal(table: Cells, index: int, cells: Sequence[str], notes: list[str]) -> str:
-    """What stands before the decimals of a column: a point, or where commas do not separate cells perhaps a comma."""
-    commas = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)] if table.separator != "," else []
-    if not commas or not all(missing(cell) or number(cell, ",") is not None for cell in cells):
+    """What stands before the decimals of a column: a point, or where commas do not separate cells perhaps a comma.
+
+    Raises TaskError where a mark may stand before decimals or behind thousands.
+    """
+    if table.separator == ",":
         return "."
     name = table.names[index]
+    known = [cell for cell in cells if not missing(cell)]
+    commas = _commas(known)
+    if not commas:
+        pointed = known and all(POINTED.fullmatch(cell) for cell in known)
+        if pointed and any(_commas(table.column(other)) for other in range(len(table.names))):
+            raise _grouped(table, index, known[0])
+        return "."
     if all(GROUPED.fullmatch(cell) for cell in commas):
-        row = next(row for row, cell in enumerate(cells) if cell == commas[0])
-        raise TaskError(
-            f"{table.path}: line {table.lines[row]}: '{commas[0]}' in column '{name}' may be a thousand and more, or a "
-            "number with three decimals; write decimals behind a point, and thousands without a mark"
-        )
+        raise _grouped(table, index, commas[0])
     notes.append(f"column '{name}' has a comma before its decimals")
     return ","
 
 
-def _column(table: Cells, index: int, notes: list[str]) -> dict[str, Any]:
-    """A column as `encode` describes it. Raises TaskError where it is neither numbers nor a few words."""
+def _commas(cells: Sequence[str]) -> list[str]:
+    """The cells with a comma before their decimals, where all that have a value are numbers so written."""
+    found = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
+    return found if all(missing(cell) or number(cell, ",") is not None for cell in cells) else []
+
+
+def _grouped(table: Cells, index: int, cell: str) -> TaskError:
+    line = table.lines[table.column(index).index(cell)]
+    return TaskError(
+        f"{table.path}: line {line}: '{cell}' in column '{table.names[index]}' may be a thousand and more, or a "
+        "number with three decimals; write decimals behind a point, and thousands without a mark"
+    )
+
+
+def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) -> dict[str, Any]:
+    """A column as `encode` describes it; words: whatever it looks like. Raises TaskError where it is neither numbers
+    nor a few words.
+    """
     cells, name = table.column(index), table.names[index]
+    if words:
+        return _categories(table, index, notes)
     decimal = _decimal(table, index, cells, notes)
     known = [cell for cell in cells if not missing(cell)]
     coded = any(CODE.fullmatch(cell.lstrip("+-")) for cell in known)
@@ -130,6 +161,39 @@ def _column(table: Cells, index: int, notes: list[str]) -> dict[str, Any]:
             f"{table.path}: line {table.lines[row]}: column '{name}' holds numbers, and here '{cells[row]}'; "
             "fill or leave out such rows, or drop the column"
         )
+    dates = {word for word in set(known) if any(days(word, order) is not None for order in ORDERS)}
+    odd = next((row for row, cell in enumerate(cells) if not missing(cell) and cell not in dates), None)
+    if odd is not None and sum(cell in dates for cell in known) > len(known) / 2:
+        raise TaskError(
+            f"{table.path}: line {table.lines[odd]}: column '{name}' holds dates, and here '{cells[odd]}'; "
+            "put right or leave out such rows, or drop the column"
+        )
+    if not digits:
+        notes += _said(f"column '{name}'", known)
+    return _categories(table, index, notes)
+
+
+def _said(what: str, known: Sequence[str]) -> list[str]:
+    """What of words may be meant otherwise: amounts and times, numbers among words, words that differ by their look."""
+    words = sorted(set(known))
+    if len(words) > 2 and (all(map(AMOUNT.fullmatch, words)) or all(map(TIME.fullmatch, words))):
+        plain = "numbers as 1234.5, dates as 2024-12-31"
+        return [f"{what} has words, as '{known[0]}', that read as amounts or times; {plain} would be measured"]
+    numbers = [word for word in words if number(word) is not None]
+    if len(numbers) > 2:
+        other = next(word for word in words if word not in numbers)
+        return [f"{what} has numbers, as '{numbers[0]}', and words, as '{other}': all of them are words"]
+    seen: dict[str, str] = {}
+    for word in words:
+        folded = " ".join(unicodedata.normalize("NFKC", word).casefold().split())
+        if seen.setdefault(folded, word) != word:
+            return [f"{what} has '{seen[folded]}' and '{word}', which are two words, since letters or spaces differ"]
+    return []
+
+
+def _categories(table: Cells, index: int, notes: list[str]) -> dict[str, Any]:
+    """A column of words. Raises TaskError where they are too many."""
+    cells, name = table.column(index), table.names[index]
     words = sorted(set(cells))
     if len(words) > MOST_WORDS:
         raise TaskError(f"{table.path}: column '{name}' has {len(words)} different words; drop it: {_drop(name)}")
@@ -243,12 +307,17 @@ def _require_words(table: Cells, index: int, cells: Sequence[str], decimal: str)
         )
 
 
-def _target(table: Cells, index: int, reading: Reading, notes: list[str]) -> _Target:
-    """What the column to predict is, as the settings say it, or as it looks."""
+def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, words: bool = False) -> _Target:
+    """What the column to predict is, as the settings say it, or as it looks; words: classes, and no numbers."""
     cells, name = table.column(index), table.names[index]
     known = [cell for cell in cells if not missing(cell)]
+    if not any(cells):
+        raise TaskError(
+            f"{table.path}: column '{name}' is to be predicted and empty, as the last one is where lines end with "
+            f"'{table.separator}'; name another: --target COLUMN"
+        )
     decimal = _decimal(table, index, cells, [])
-    coded = any(CODE.fullmatch(cell.lstrip("+-")) for cell in known)
+    coded = words or any(CODE.fullmatch(cell.lstrip("+-")) for cell in known)
     numbers = bool(known) and not coded and all(number(cell, decimal) is not None for cell in known)
     whole = numbers and decimal == "." and all(float(cell).is_integer() for cell in known)
     classes = reading.kind.classes if reading.kind else not numbers
@@ -273,6 +342,7 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str]) -> _Ta
         truths = {"true": True, "false": False}
         boolean = len(labels) == 2 and {word.lower() for word in labels} == set(truths)
         values = [truths[word.lower()] if boolean else word for word in labels]
+        notes += [] if words else _said(f"the target '{name}'", known)
     if len(labels) > MOST_CLASSES:
         said = "say kind = regression" if numbers else "choose another target"
         raise TaskError(f"{table.path}: {len(labels)} different classes in column '{name}'; {said}")

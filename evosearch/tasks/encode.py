@@ -14,6 +14,7 @@ are 0 where it is missing.
 
 import math
 import re
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def missing(cell: Any) -> bool:
     """Whether a cell says that there is no value: None, NaN, nothing, or one of the words of MISSING."""
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
-    if isinstance(cell, np.datetime64):
+    if isinstance(cell, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(cell))
     if isinstance(cell, str):
         return cell.strip(" \t").lower() in MISSING
@@ -50,7 +51,13 @@ def missing(cell: Any) -> bool:
 
 
 def number(cell: Any, decimal: str = ".") -> float | None:
-    """The number that a cell is, or writes in ASCII digits: no 1_10, no infinity. None where it is none."""
+    """The number that a cell is, or writes in ASCII digits: no 1_10, no infinity. Of a length of time its days. None
+    where it is none.
+    """
+    if isinstance(cell, (np.timedelta64, timedelta)):
+        return float(np.timedelta64(cell) / DAY)
+    if isinstance(cell, (complex, np.complexfloating)):
+        return None
     if not isinstance(cell, str):
         try:
             return float(cell)
@@ -173,13 +180,19 @@ def _dates(one: Any, cells: Any, x: Any) -> None:
 def cells_of(column: Any) -> Any:
     """A DataFrame's column as a list of cells."""
     values = column.to_numpy()
-    return list(values) if values.dtype.kind == "M" else values.tolist()
+    return list(values) if values.dtype.kind in "mM" else values.tolist()
+
+
+def titles(columns: Any) -> Any:
+    """The names by which a DataFrame's columns are known, as in a file: without spaces around; of none its number."""
+    said = [str(name).strip(" \t") for name in columns]
+    return [one or (str(at) if str(at) not in said else f"unnamed {at}") for at, one in enumerate(said)]
 
 
 def _by_column(wanted: Any, rows: Any, names: Any) -> Any:
     """How many rows, and a function that gives the cells of a column."""
     if hasattr(rows, "columns"):  # a DataFrame, of pandas or polars
-        there = {str(name): name for name in rows.columns}
+        there = dict(zip(titles(rows.columns), rows.columns, strict=True))
         lacking = [name for name in wanted if name not in there]
         if lacking:
             raise ValueError(f"no column '{lacking[0]}'; there are {', '.join(there)}")

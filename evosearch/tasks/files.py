@@ -12,7 +12,9 @@ from evosearch.tasks.sources import hidden
 if TYPE_CHECKING:
     from evosearch.tasks.base import Reading, Task
 
-READERS = ".npz; a folder of .npy files; a folder of IDX files (MNIST's format); a folder of images by class; .csv; .ts"
+READERS = (
+    ".npz; a folder of .npy files; a folder of IDX files (MNIST's format); a folder of images by class; .csv, .tsv; .ts"
+)
 
 
 def load_path(path: Path, reading: Reading) -> Task:
@@ -31,7 +33,7 @@ def load_path(path: Path, reading: Reading) -> Task:
     plain = re.sub(r"\.(xz|gz|bz2)$", "", path.name.lower())
     if plain.endswith(".npz"):
         return arrays.load_npz(path, reading)
-    if plain.endswith(".csv"):
+    if plain.endswith((".csv", ".tsv")):
         return columns.load_csv(path, reading)
     if plain.endswith(".ts"):
         return series.load_ts(path, reading)

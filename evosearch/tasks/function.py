@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import inspect
 import math
+import numbers
 import sys
 import time
 import traceback
@@ -30,7 +31,7 @@ from evosearch import paths
 from evosearch.errors import TaskError
 from evosearch.executed import executed, noting
 from evosearch.score import Score
-from evosearch.text import blamed
+from evosearch.text import blamed, said
 
 if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
@@ -89,22 +90,26 @@ class FunctionTask:
             return self._failed(
                 key, seed, "oom" if isinstance(error, MemoryError) else "crashed", blamed(error), started
             )
-        if isinstance(result, Mapping):
-            objectives = {str(name): _number(value) for name, value in result.items()}
-        else:
-            objectives = {self.metric: _number(result)}
-        wrong = [name for name, value in objectives.items() if value is None]
-        if wrong or not objectives:
-            what = repr(result[wrong[0]] if wrong and isinstance(result, Mapping) else result)[:80]
-            named = f" for {wrong[0]!r}" if wrong and isinstance(result, Mapping) else ""
-            raise TaskError(
-                f"{self._where}: it returned {what}{named}; return a number, or a mapping of names to numbers"
-            )
-        values = {name: value for name, value in objectives.items() if value is not None}
+        named = isinstance(result, Mapping)
+        given = [(str(name), value) for name, value in result.items()] if named else [(self.metric, result)]
+        if not given:
+            raise self._wrong(_shown(result))
+        values: dict[str, float] = {}
+        plain: set[str] = set()
+        for name, value in given:
+            if (number := _number(value)) is None or not name:
+                raise self._wrong(f"{_shown(value)}{f' for {name!r}' if named else ''}")
+            if name.lstrip("+-") in plain:
+                raise self._wrong(f"two values for {name.lstrip('+-')!r}")
+            values[name] = number
+            plain.add(name.lstrip("+-"))
         bad = [name for name, value in values.items() if not math.isfinite(value)]
         if bad:
             return self._failed(key, seed, "nan", f"{bad[0]} is {values[bad[0]]}", started)
         return Score(key, "ok", values, seconds=time.perf_counter() - started, seed=seed)
+
+    def _wrong(self, what: str) -> TaskError:
+        return TaskError(f"{self._where}: it returned {what}; return a number, or a mapping of names to numbers")
 
     @property
     def _where(self) -> str:
@@ -129,8 +134,8 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
     except TypeError as error:
         name = spec.partition(":")[2]
         raise TaskError(f"{spec}: {error}; it is called as {name}(text, derivation, seed)") from error
-    said = settings.metric or str(getattr(function, "metric", "fitness"))
-    metric = said[1:] if said[:1] in SIGNS else said
+    named = settings.metric or str(getattr(function, "metric", "fitness"))
+    metric = named[1:] if named[:1] in SIGNS else named
     shape = getattr(function, "input_shape", None)
     return FunctionTask(
         spec,
@@ -138,7 +143,7 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
         metric,
         function,
         None if shape is None else tuple(map(int, shape)),
-        SIGNS.get(said[:1], 0),
+        SIGNS.get(named[:1], 0),
         executed(module),
     )
 
@@ -161,7 +166,7 @@ def imported(spec: str) -> tuple[ModuleType, Callable[..., Any]]:
             raise TaskError(f"no module {error.name!r} for task {spec!r}, here or installed") from error
         raise TaskError(f"{spec}: the module does not load: {error}") from error
     except (Exception, SystemExit) as error:  # a person's module may raise anything while it loads
-        raise TaskError(f"{spec}: the module does not load: {type(error).__name__}: {error}") from error
+        raise TaskError(f"{spec}: the module does not load: {said(error)}") from error
     function = getattr(module, function_name, None)
     if not callable(function):
         there = tuple(name for name, value in vars(module).items() if inspect.isfunction(value))
@@ -220,9 +225,22 @@ def reads_second(function: Callable[..., Any]) -> bool:
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, str | bytes):
-        return None  # a text that reads as a number is a mistake all the same
+    """The number that a function gave, infinite beyond the doubles; None where it gave another thing."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    imaginary = isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real)
+    if isinstance(value, str | bytes) or imaginary or kind in ("U", "S", "c"):
+        return None  # a text that reads as a number is a mistake all the same, and half of a complex one no value
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except OverflowError:
+        return math.inf
+    except Exception:  # noqa: BLE001 - what it gave is an object of a person's, or of a library that they use
         return None
+
+
+def _shown(value: object) -> str:
+    """What a function gave, in a few words."""
+    try:
+        return " ".join(repr(value)[:80].split())
+    except Exception:  # noqa: BLE001 - its own __repr__ is a person's code too
+        return f"a {type(value).__name__}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +14,16 @@ from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.sources import hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable
     from types import ModuleType
 
     from evosearch.tasks.base import Array, Reading, Task
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".tif", ".tiff")
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+SUFFIXES = (*JPEG, ".png", ".bmp", ".gif", ".ppm", ".pgm", ".webp", ".avif", ".tif", ".tiff")
+
+LITTER = ("Thumbs.db", "desktop.ini")  # what a file manager leaves
+OTHER = (".txt", ".md", ".csv", ".json", ".xml", ".html", ".pdf", ".tsv", ".yaml", ".yml")  # what is told about images
 
 LARGE = 128  # pixels of the shorter side, from which on it is said how to have smaller ones
 
@@ -42,18 +47,26 @@ def load_folder(folder: Path, reading: Reading) -> Task:
     """
     notes: list[str] = []
     places: dict[Name, Path] = {}
+    beside = [child for child in sorted(folder.iterdir()) if child.is_dir() and not hidden(child.name)]
     for title, words in TITLES.items():
-        there = [folder / word for word in words if (folder / word).is_dir()]
+        there = [child for word in words for child in beside if child.name.lower() == word]
         if len(there) > 1:
             raise TaskError(f"{there[1]}: {there[0].name} beside it is the {title} split already; leave one of them")
         if there:
             places[title] = there[0]
-    if "train" not in places:
+    if "train" in places:
+        notes += [
+            f"{child.name}: neither train, validation nor test; not read"
+            for child in beside
+            if child not in places.values()
+        ]
+    else:
         places = {"train": folder}
     children = sorted(child for child in places["train"].iterdir() if child.is_dir() and not hidden(child.name))
     labels = [child.name for child in children if images_below(child)]
     notes += [f"{child.name}: no image in this folder, so no class" for child in children if child.name not in labels]
     files = {title: _files(place, labels) for title, place in places.items()}
+    notes += _left_out(places.values(), {file for found in files.values() for file, _ in found})
     paths = [file for found in files.values() for file, _ in found]
     common, size = _common(paths, notes), reading.settings.size
     pixels = as_shown(common, size)
@@ -92,14 +105,39 @@ def of_file(file: Path, pixels: str, size: int) -> list[tuple[Path, Array]]:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The image files in a folder and below it, in order; what is hidden is no data."""
-    return [
-        file
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-        and file.is_file()
-        and not any(hidden(part) for part in file.relative_to(folder).parts)
-    ]
+    """The image files in a folder and below it, links followed, in order; what is hidden is no data.
+
+    Raises TaskError for a link to nothing.
+    """
+    found = [file for file in files_below(folder) if file.suffix.lower() in SUFFIXES]
+    if lost := next((file for file in found if not file.exists()), None):
+        raise TaskError(f"{lost}: a link to nothing; put the image there, or take the link away")
+    return found
+
+
+def files_below(folder: Path) -> list[Path]:
+    """What is no folder in a folder and below it, in order, without what is hidden. A link back upwards ends there."""
+    found: list[Path] = []
+    for above, folders, names in os.walk(folder, followlinks=True):
+        here = Path(above)
+        folders[:] = [name for name in folders if not hidden(name) and not _upwards(here / name)]
+        found += [here / name for name in names if not hidden(name)]
+    return sorted(found)
+
+
+def _upwards(folder: Path) -> bool:
+    """Whether a folder is a link to one that it lies in."""
+    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+
+
+def _left_out(places: Iterable[Path], read: Collection[Path]) -> list[str]:
+    """A line of the files in and beside the classes' folders that are not read, if there are such."""
+    beside = [file for place in places for file in files_below(place) if file not in read and file.name not in LITTER]
+    rest = [file for file in beside if file.suffix.lower() not in OTHER]
+    if not rest:
+        return []
+    named = f"{rest[0].name}{f' and {len(rest) - 1} more' if len(rest) > 1 else ''}"
+    return [f"not read, being no image of a class: {named}; it reads {', '.join(SUFFIXES)} in the classes' folders"]
 
 
 def _files(place: Path, labels: list[str]) -> list[tuple[Path, int]]:

@@ -62,7 +62,11 @@ def _one_each(y: Array, file: str) -> Array:
             row = int(broken.argmax())
             raise TaskError(f"{file}: row {row}: {y[row]} is no class number; use whole numbers, or kind = regression")
     elif y.dtype.kind == "S":
-        y = np.char.decode(y, "utf-8", "replace")
+        try:
+            y = np.char.decode(y, "utf-8")
+        except UnicodeDecodeError as error:  # two of them could become one
+            said = f"{file}: class {bytes(error.object)!r} is not UTF-8 text"
+            raise TaskError(f"{said}; save classes as words: y.astype(str)") from None
     elif y.dtype.kind not in "biuU":
         raise TaskError(f"{file}: class labels of dtype {y.dtype}; use words or whole numbers")
     return y

@@ -27,7 +27,7 @@ LONGEST_LOG = 64 * 1024  # bytes, from the end
 
 def contained(evaluate: Callable[[Job], Evaluation], job: Job) -> Evaluation:
     """The evaluation of a job; an exception that came through is a crashed score (oom for memory) and its traceback."""
-    begun = time.monotonic()
+    begun, here = time.monotonic(), os.getpid()
     try:
         return evaluate(job)
     except KeyboardInterrupt:
@@ -36,6 +36,9 @@ def contained(evaluate: Callable[[Job], Evaluation], job: Job) -> Evaluation:
         seconds = time.monotonic() - begun
         score = Score(job.key, failed(failure), seconds=seconds, seed=job.seed, error=one_line(failure))
         return Evaluation(score, traceback.format_exc())
+    finally:
+        if os.getpid() != here:
+            os._exit(0)  # a process that the candidate forked and that came back: what it says is no second answer
 
 
 def keep(candidates: Path | None, score: Score, output: str, disk: Disk | None = None) -> None:
