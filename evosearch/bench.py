@@ -31,6 +31,7 @@ from evosearch.report.page.svg import Scale, axes, escape, fitting, path, place
 from evosearch.search import Search, SearchSettings, identify
 from evosearch.search.proposal import FULL
 from evosearch.search.strategy import find
+from evosearch.store.disk import handing_over
 from evosearch.tasks.table import TableTask
 
 if TYPE_CHECKING:
@@ -350,7 +351,7 @@ def paired(a: Result, b: Result) -> list[tuple[float, float]]:
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """The rows of `table` as a CSV file."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with handing_over(path) as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)

@@ -219,7 +219,8 @@ def _are_named(cells: Sequence[Any]) -> bool:
 
 def _require_in_order(frame: Any, y: Any) -> None:
     """Raise TaskError where targets have the rows' index in another order, as of a frame that was shuffled alone."""
-    rows, targets = getattr(frame, "index", None), getattr(y, "index", None)
+    rows: Any = getattr(frame, "index", None)
+    targets: Any = getattr(y, "index", None)
     if rows is None or not hasattr(targets, "equals") or len(rows) != len(targets) or targets.equals(rows):
         return
     if targets.sort_values().equals(rows.sort_values()):

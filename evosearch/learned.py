@@ -16,6 +16,7 @@ from evosearch.report.reading import read_run
 from evosearch.search.learning import BEST, learned_from
 from evosearch.search.screening import quantiles
 from evosearch.search.standing import best_first
+from evosearch.store.disk import hand_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,7 +86,7 @@ def write(
     files[path] = rewritten(learned, heading)
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        hand_over(file, text)
     language.load(path)
     return Written(path, learned, len(ranked), len(chosen))
 

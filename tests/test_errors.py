@@ -222,6 +222,8 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("results.py", "model_in", "StorageError"),
         ("logs/follow.py", "Following.verify", "refusal"),
         ("store/run.py", "Run._write_step", "StorageError"),
+        ("store/run.py", "Run._require_there", "StorageError"),
+        ("store/disk.py", "hand_over", "refusal"),
         ("store/disk.py", "content", "refusal"),
         ("store/run.py", "read_checkpoint", "refusal"),
         ("store/run.py", "reading", "refusal"),

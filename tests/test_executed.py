@@ -186,3 +186,20 @@ def test_a_layer_s_helper_belongs_to_it(project: Path, monkeypatch: pytest.Monke
     assert after.digest == before.digest
     for name in ("layer_help", "layer_far"):
         sys.modules.pop(name)
+
+
+def test_a_persons_module_never_stands_in_for_pythons_own(
+    project: Path, fresh: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their queue.py lies beside their function, which is found before what is installed, as a script's would be."""
+    import sys
+    from importlib.machinery import PathFinder
+
+    from evosearch.tasks.function import imported
+
+    for name in ("queue.py", "wsgiref.py", "pytest.py"):
+        (project / name).write_text("raise SystemExit('mine')\n")
+    imported("pkg:fitness")
+    found = {name: PathFinder.find_spec(name, sys.path) for name in ("queue", "wsgiref", "pytest")}
+    own = [name for name, spec in found.items() if spec and Path(str(spec.origin)).is_relative_to(project)]
+    assert own == ["pytest"]

@@ -21,9 +21,12 @@ import numpy as np
 import pytest
 
 from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunLocked, StorageError
+from evosearch.score import Score
 from evosearch.store import framing, lock
+from evosearch.store.disk import Disk, hand_over, handing_over
 from evosearch.store.run import Checkpoint, Run
 from evosearch.store.verify import repair, verify
+from evosearch.workers import records
 from tests.chaos.faults import Died, FaultyDisk, proposal, restored, score, search
 from tests.journals import equal_journals, journal_digest
 
@@ -812,3 +815,49 @@ def kills(tmp_path: Path, runs_killed: int, times: int, total: int, rng: np.rand
         assert {int(line) for line in acknowledged.read_text().split()} <= set(told)
         assert restored(run)[0] == total
         assert verify(folder) == []
+
+
+def test_a_run_whose_folder_is_moved_away_ends_with_the_next_score(tmp_path: Path) -> None:
+    """What is open takes all that is written, for days; nothing is made anew in its place, and it goes on elsewhere."""
+    folder = tmp_path / "run"
+    with Run.create(folder, header={"seed": 0}, files={}) as run:
+        run.append_proposal({"number": 0, "text": "a"})
+        run.append_proposal({"number": 1, "text": "b"})
+        run.append_score({"number": 0, "status": "ok"})
+        folder.rename(tmp_path / "moved")
+        with pytest.raises(StorageError, match="moved or removed while the run was on; put the folder back"):
+            run.append_score({"number": 1, "status": "ok"})
+        records.keep(folder / "candidates", Score("0" * 32, "crashed", error="why"), "")
+    assert not folder.exists()
+    with Run.open(tmp_path / "moved", write=True) as run:
+        assert run.scores == 2
+
+
+def test_what_a_person_asked_for_is_there_whole_or_as_it_was(tmp_path: Path) -> None:
+    """A link leads to the file that is replaced, whose permissions stay; a pipe or a device is written to."""
+    file, link = tmp_path / "own.arch", tmp_path / "link.arch"
+    file.write_text("before")
+    file.chmod(0o640)
+    link.symlink_to(file)
+
+    def interrupted() -> None:
+        with handing_over(link) as place:
+            place.write_text("half of it")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        interrupted()
+    assert file.read_text() == "before"
+    hand_over(link, "after\n")
+    assert (link.is_symlink(), file.read_text(), file.stat().st_mode & 0o777) == (True, "after\n", 0o640)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link.arch", "own.arch"]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    hand_over(pipe, "told")
+    assert (os.read(reader, 100), pipe.is_fifo()) == (b"told", True)
+    os.close(reader)
+    hand_over(Path(os.devnull), "nobody reads this")
+    assert Path(os.devnull).is_char_device()
+    with Disk().replacing(Path(os.devnull)) as place:
+        assert place == Path(os.devnull)

@@ -165,7 +165,7 @@ def test_a_data_frame_of_any_columns_is_a_table(tmp_path: Path) -> None:
     read = []
     for number, task in enumerate(ways):
         name, data = given.spec(task, tmp_path / f"way-{number}")
-        read.append(load(name, TaskSettings(**data)))  # type: ignore[arg-type]
+        read.append(load(name, TaskSettings(**data)))
     assert len({one.digest for one in read}) == 1
     assert isinstance(read[0], Task)
     assert [column["type"] for column in read[0].columns] == ["number", "category", "date", "category"]
@@ -228,12 +228,11 @@ def test_what_would_be_lost_of_a_frame_is_refused(task: Any, said: str, tmp_path
 def test_arrays_of_other_types_keep_their_numbers(tmp_path: Path) -> None:
     """Python's numbers one by one, as a frame of several types gives them, and those of torch's that NumPy has not."""
     x, y = blobs()
-    kept = [x.astype(object), torch.from_numpy(x).bfloat16()]
-    for number, given_x in enumerate(kept):
+    short = torch.from_numpy(x).bfloat16()
+    for number, (given_x, want) in enumerate(((x.astype(object), x), (short, short.double().numpy()))):
         task = load(given.spec((given_x, y), tmp_path / f"{number}")[0])
         assert isinstance(task, Task)
         rows = np.concatenate([task.train.x, task.validation.x, task.test_split().x])
-        want = x if number == 0 else kept[1].double().numpy()
         np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(want, axis=0), rtol=1e-6)
 
 

@@ -541,7 +541,7 @@ def test_a_row_that_counts_the_columns_is_their_header(tmp_path: Path, first: st
     assert len(set(task.names)) == 4
 
 
-SAID = {
+SAID: dict[str, tuple[Callable[[int], object], str]] = {
     "1,100 and the like": (lambda n: f'"{n % 9 + 1},{n % 3}00"', "that read as amounts or times"),
     "percent": (lambda n: f"{n % 9}%", "that read as amounts or times"),
     "money": (lambda n: f"${n % 9}.50", "that read as amounts or times"),

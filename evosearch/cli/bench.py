@@ -65,6 +65,7 @@ def bench(
     """
     from evosearch import bench as benchmark
     from evosearch import config as configuration
+    from evosearch.store.disk import hand_over
 
     overrides: dict[str, Any] = dict(configuration.parse_setting(setting) for setting in settings or ())
     search = configuration.load(None, overrides).search
@@ -86,7 +87,7 @@ def bench(
     if csv is not None:
         benchmark.write_csv(rows, csv)
     if svg is not None:
-        svg.write_text(benchmark.svg(rows, f"{grammar}, {seeds} seeds", unit=unit), encoding="utf-8")
+        hand_over(svg, benchmark.svg(rows, f"{grammar}, {seeds} seeds", unit=unit))
     if as_json:
         output.as_json(rows)
         return DONE

@@ -95,14 +95,13 @@ def export(
 
 def _encoder(original: Original, format: str, path: Path) -> Path | None:
     """The file beside an exported network that makes numbers of a table's rows; None where none is needed."""
-    from evosearch.store.disk import Disk
+    from evosearch.store.disk import hand_over
     from evosearch.tasks.source import encoder_source
 
     if original.task is None or not original.task.columns or format == "python":
         return None
     beside = path.with_name(f"{re.sub(r'[^0-9A-Za-z_]', '_', path.stem)}_rows.py")
-    with Disk().replacing(beside) as new:
-        new.write_text(encoder_source(original.task), encoding="utf-8")
+    hand_over(beside, encoder_source(original.task))
     return beside
 
 

@@ -154,8 +154,9 @@ def sample(
         )
     if svg is not None:
         from evosearch.report.page.drawing import contact_sheet
+        from evosearch.store.disk import hand_over
 
-        svg.write_text(contact_sheet(networks), encoding="utf-8")
+        hand_over(svg, contact_sheet(networks))
     if as_json:
         output.as_json(drawn)
         return DONE
@@ -181,6 +182,7 @@ def fmt(
     from evosearch.errors import ArchitectureError, UsageError
     from evosearch.grammar import layout
     from evosearch.paths import read_arch
+    from evosearch.store.disk import hand_over
 
     language = load_grammar(grammar)
     done: list[tuple[Path | None, str]] = []
@@ -196,7 +198,7 @@ def fmt(
         if not write:
             output.say(formatted.rstrip("\n"))
         elif file is not None and file.read_bytes() != formatted.encode():
-            file.write_bytes(formatted.encode())
+            hand_over(file, formatted)
             output.say(f"wrote {file}")
     return DONE
 

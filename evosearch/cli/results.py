@@ -78,7 +78,7 @@ def predict(
     """
     from evosearch import inference
     from evosearch.cli.export import network_in
-    from evosearch.store.disk import Disk
+    from evosearch.store.disk import hand_over
 
     if to is not None:
         output.check_target("--output", to)
@@ -88,8 +88,7 @@ def predict(
     if to is None:
         output.say(text.rstrip("\n"))
         return DONE
-    with Disk().replacing(to) as beside:
-        beside.write_text(text, encoding="utf-8")
+    hand_over(to, text)
     output.say(f"wrote {to}: {len(next(iter(columns.values()))):,} rows")
     return DONE
 
@@ -118,8 +117,9 @@ def show(
     architecture = _architecture(what, key, grammar, input, layers or (), operators or ())
     if svg is not None:
         from evosearch.report.page.drawing import standalone
+        from evosearch.store.disk import hand_over
 
-        svg.write_text(standalone(architecture), encoding="utf-8")
+        hand_over(svg, standalone(architecture))
     found = rows(architecture)
     if as_json:
         cost = architecture.cost

@@ -27,7 +27,7 @@ from evosearch.formats.pt2 import Pt2
 from evosearch.formats.python import Python
 from evosearch.formats.safetensors import Safetensors
 from evosearch.layers.base import show
-from evosearch.store.disk import Disk
+from evosearch.store.disk import Disk, handing_over
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ def export(original: Original, format: str, path: Path) -> Exported:
     if format not in FORMATS:
         raise ExportError(f"no format {format!r}; there are {', '.join(FORMATS)}")
     FORMATS[format].require()
-    with Disk().replacing(path, alone=False, durable=False) as beside:
+    with handing_over(path) as beside:
         differences = _attempt(original, format, beside)
         size = beside.stat().st_size
     return Exported(path, format, size, differences)

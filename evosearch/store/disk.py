@@ -121,8 +121,12 @@ class Disk:
 
         alone: nobody else writes there (a lock is held), so that the place has a fixed name and what a kill left there
             gives way. durable: the new name is synced too. fresh: refuse where a folder with something in it stands at
-            `path`. before: where what stood at `path` goes, to be kept. Raises StorageError.
+            `path`. before: where what stood at `path` goes, to be kept. A device or a pipe is given itself: nothing
+            takes the place of /dev/stdout. Raises StorageError.
         """
+        if is_device(path):
+            yield path
+            return
         stem = path.name if alone else f".{path.name}.new-{os.getpid()}-{time.time_ns():x}"
         beside = path.with_name(f"{stem}.new" if alone else f"{stem}{path.suffix}")
         if alone and beside.is_dir():
@@ -156,6 +160,35 @@ class Disk:
             self.remove_tree(aside)
         self.rename(path, aside)
         return True
+
+
+def is_device(path: Path) -> bool:
+    """Whether what is written to a path goes to a device, a pipe or a stream that is open."""
+    at = path.absolute()
+    return at.parent in (Path("/dev"), Path("/dev/fd")) or at.is_char_device() or at.is_fifo()
+
+
+@contextlib.contextmanager
+def handing_over(path: Path) -> Iterator[Path]:
+    """Where to write a file that a person asked for, which is put at `path` when the block ends, whole or not at all.
+
+    Where a link leads, the file there is replaced, with the permissions that it has. What is no file is written to as
+    it is: /dev/stdout, a pipe. Raises StorageError.
+    """
+    at = path if is_device(path) else path.resolve()
+    with Disk().replacing(at, alone=False) as beside:
+        yield beside
+        if at.is_file():
+            shutil.copymode(at, beside)
+
+
+def hand_over(path: Path, text: str) -> None:
+    """Write a text that a person asked for, as `handing_over` does."""
+    with handing_over(path) as place:
+        try:
+            place.write_text(text, encoding="utf-8", newline="")
+        except OSError as error:
+            raise refusal(path, error) from error
 
 
 def _discard(path: Path) -> None:

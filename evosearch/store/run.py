@@ -304,7 +304,16 @@ class Run:
         """Make everything appended so far durable."""
         if self._unsynced:
             self._write_step(self.disk.fsync, self._journal, self.folder / JOURNAL_FILE)
+            self._write_step(self._require_there)
             self._unsynced = False
+
+    def _require_there(self) -> None:
+        """Raise StorageError where the journal's name is gone: what is open still takes all that is written to it."""
+        journal = self.folder / JOURNAL_FILE
+        if not os.path.lexists(journal):
+            raise StorageError(
+                f"{journal}: moved or removed while the run was on; put the folder back, then `evolve resume` goes on"
+            )
 
     def _append(self, record: Record, *, durable: bool) -> None:
         journal = self._writable()

@@ -17,6 +17,7 @@ import inspect
 import math
 import numbers
 import sys
+import sysconfig
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -154,7 +155,7 @@ def imported(spec: str) -> tuple[ModuleType, Callable[..., Any]]:
     for folder in (Path.cwd(), paths.project()):
         # A run's folder on the path would lend its files to every later import, not to this module alone.
         if folder is not None and str(folder) not in sys.path and paths.run_around(folder) is None:
-            sys.path.insert(0, str(folder))
+            sys.path.insert(_behind_library(), str(folder))
     for file in _files(module_name, spec):
         if (around := paths.run_around(file)) is not None:
             raise TaskError(f"{spec}: {file} lies in a run's folder, {around}, where no code is run; move it elsewhere")
@@ -172,6 +173,13 @@ def imported(spec: str) -> tuple[ModuleType, Callable[..., Any]]:
         there = tuple(name for name, value in vars(module).items() if inspect.isfunction(value))
         raise TaskError(f"{module_name} has no function {function_name!r}; {paths.offer(function_name, there)}")
     return module, function
+
+
+def _behind_library() -> int:
+    """The place on the import path behind the standard library: a person's queue.py must not stand in for Python's."""
+    library = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
+    behind = [at for at, path in enumerate(sys.path, 1) if path in library or Path(path).name == "lib-dynload"]
+    return max(behind, default=0)
 
 
 def _files(name: str, spec: str) -> list[Path]:

@@ -47,8 +47,8 @@ def keep(candidates: Path | None, score: Score, output: str, disk: Disk | None =
     Nothing depends on these files: they are not synced, no symbolic link is followed to write them, and where the disk
     refuses, the log says so and the score counts as ever.
     """
-    if candidates is None or score.status in UNEVENTFUL:
-        return
+    if candidates is None or score.status in UNEVENTFUL or not candidates.parent.is_dir():
+        return  # the run's folder is gone, which whoever writes the journal says
     folder, disk = candidates / score.key, disk or Disk()
     files = {"error.txt": f"{score.status}: {score.error}\n"}
     if output.strip():
