@@ -77,7 +77,7 @@ def _array(values: Any) -> Array:
         if "bfloat16" in str(values.dtype):  # of which NumPy has none
             values = values.float()
     if hasattr(values, "toarray"):
-        raise TaskError("a sparse matrix: give it whole, X.toarray()")
+        values = values.toarray()  # a sparse matrix: a network reads all of a row
     if np.ma.is_masked(values):
         raise TaskError("an array with masked values: fill them, or leave out such rows")
     try:

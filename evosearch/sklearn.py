@@ -23,7 +23,6 @@ from sklearn.utils.validation import check_array, check_consistent_length, check
 
 from evosearch import given
 from evosearch.study import Study
-from evosearch.tasks.encode import missing
 from evosearch.tasks.source import TEMPERATURE
 
 if TYPE_CHECKING:
@@ -192,10 +191,6 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
         Raises ValueError where they are no data to classify, EvosearchError where a setting is wrong.
         """
         X, y = self._taken(X, y)
-        if (
-            lacking := next((row for row, one in enumerate(y) if not isinstance(one, str) and missing(one)), None)
-        ) is not None:
-            raise ValueError(f"y lacks a class at row {lacking}; leave out such rows")
         kinds = sorted({type(one).__name__ for one in y.tolist()}) if y.dtype == object else []
         if len(kinds) > 1:
             raise ValueError(f"y holds {' and '.join(kinds)} values; give labels of one type, and one for each row")

@@ -19,6 +19,7 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from torch.utils.data import TensorDataset
 
 import evosearch
@@ -215,7 +216,6 @@ def test_a_frames_types_say_what_its_numbers_are(tmp_path: Path) -> None:
         (lambda pd, x, y: (pd.DataFrame({"a": ["\ud800"] * 60}), y), "which is no text: half of a pair of surrogates"),
         (lambda pd, x, y: (pd.DataFrame(x[:, :2], columns=["a", "a "]), y), "two columns are called 'a'"),
         (lambda pd, x, y: (np.ma.masked_greater(x, 1), y), "masked values: fill them, or leave out such rows"),
-        (lambda pd, x, y: (pytest.importorskip("scipy.sparse").csr_matrix(x), y), "give it whole, X.toarray()"),
     ],
 )  # fmt: skip
 def test_what_would_be_lost_of_a_frame_is_refused(task: Any, said: str, tmp_path: Path) -> None:
@@ -229,7 +229,8 @@ def test_arrays_of_other_types_keep_their_numbers(tmp_path: Path) -> None:
     """Python's numbers one by one, as a frame of several types gives them, and those of torch's that NumPy has not."""
     x, y = blobs()
     short = torch.from_numpy(x).bfloat16()
-    for number, (given_x, want) in enumerate(((x.astype(object), x), (short, short.double().numpy()))):
+    sparse = csr_matrix(x)
+    for number, (given_x, want) in enumerate(((x.astype(object), x), (short, short.double().numpy()), (sparse, x))):
         task = load(given.spec((given_x, y), tmp_path / f"{number}")[0])
         assert isinstance(task, Task)
         rows = np.concatenate([task.train.x, task.validation.x, task.test_split().x])

@@ -87,7 +87,8 @@ def r2(y: Array, out: Array) -> float:
     """Mean over the targets of 1 - residual / total sum of squares; a constant target counts 1 or 0."""
     unit = np.exp2(np.floor(np.log2(np.maximum(np.abs(y.astype(np.float64)).max(0), 1e-300))))  # squares stay finite
     y, out = y / unit, out / unit
-    residual = ((y - out) ** 2).sum(0)
+    with np.errstate(over="ignore"):  # an answer that far off is told as it is
+        residual = ((y - out) ** 2).sum(0)
     total = ((y - y.mean(0)) ** 2).sum(0)
     constant = np.where(residual == 0, 1.0, 0.0)
     return float(np.mean(np.where(total > 0, 1 - residual / np.where(total > 0, total, 1), constant)))
