@@ -96,13 +96,14 @@ def preserves(parent: Architecture, child: Architecture) -> bool:
     where a part is computed twice at half of its weights.
     """
     with deep_recursion(parent.derivation.depth + child.derivation.depth):
-        before, after, halved = _line(parent), _line(child), list[Use]()
-        if parent.input != child.input or not _keeps(before, after, halved):
+        before, after, kept = _line(parent), _line(child), _Kept([], set())
+        if parent.input != child.input or not _keeps(before, after, kept):
             return False
-        if not halved:
-            return True
-        scaled = {id(action.use) for action in _aligned(before, after) if isinstance(action, _Scaled) and action.factor}
-        return scaled == {id(use) for use in halved}
+        # Weights go where layers are aligned: to another place where a layer has become what its neighbour is.
+        actions = list(_aligned(before, after))
+        scaled = {id(action.use) for action in actions if isinstance(action, _Scaled) and action.factor}
+        pairs = {(id(action.parent), id(action.child)) for action in actions if isinstance(action, _Pair)}
+        return scaled == {id(use) for use in kept.halved} and kept.pairs <= pairs
 
 
 # --- places ---------------------------------------------------------------------------------------------------------
@@ -293,25 +294,36 @@ def _last(use: Use) -> Use | None:
     return None
 
 
-def _keeps(parent: Sequence[Use], child: Sequence[Use], halved: list[Use]) -> bool:
+class _Kept(NamedTuple):
+    """What a function hangs on that is kept. halved: layers that have to begin with a share of their weights. pairs:
+    ids of layers with weights, the parent's and the child's that has to begin with them.
+    """
+
+    halved: list[Use]
+    pairs: set[tuple[int, int]]
+
+
+def _keeps(parent: Sequence[Use], child: Sequence[Use], kept: _Kept) -> bool:
     """Whether a series computes what the parent's does, on equal inputs, and ends with as many channels.
 
-    halved: gets the layers that have to begin with a share of their weights for it.
+    kept: gets what that hangs on.
     """
     waiting = list(parent)
     grown = False  # whether there are channels, behind the parent's own, that the parent has not
     for use in child:
         old = waiting[0] if waiting else None
         if old is not None and type(use.node.layer) is type(old.node.layer):
-            after = _grown(old, use, grown, halved)
+            after = _grown(old, use, grown, kept)
             if after is not None:
+                if isinstance(_layer(use), Leaf) and use.node.cost.params:
+                    kept.pairs.add((id(old), id(use)))
                 grown = after
                 del waiting[0]
                 continue
         size = len(use.parts[0].series) if use.parts else 0
         ends = [] if grown else _multiple(use, waiting[:size])
         if ends:
-            halved += ends
+            kept.halved.extend(ends)
             del waiting[:size]
             continue
         added = _added(use)
@@ -320,13 +332,13 @@ def _keeps(parent: Sequence[Use], child: Sequence[Use], halved: list[Use]) -> bo
     return not waiting and not grown
 
 
-def _grown(old: Use, new: Use, grown: bool, halved: list[Use]) -> bool | None:
+def _grown(old: Use, new: Use, grown: bool, kept: _Kept) -> bool | None:
     """Whether there are channels that the parent has not behind a layer as before it; None where it keeps nothing."""
     before, after = _layer(old), _layer(new)
     if not (isinstance(before, Leaf) and isinstance(after, Leaf)) or after.inside(new.node.inputs) is not None:
         same = old.node.layer == new.node.layer and not grown and len(old.parts) == len(new.parts)
         pairs = zip(old.parts, new.parts, strict=True) if same else ()
-        return False if same and all(_keeps(a.series, b.series, halved) for a, b in pairs) else None
+        return False if same and all(_keeps(a.series, b.series, kept) for a, b in pairs) else None
     if before == after and not grown:
         return False
     if after.channelwise(new.node.inputs) and after.grows(before):
