@@ -129,9 +129,9 @@ def test_growth_that_no_layer_sees_keeps_the_function(parent: str, child: str) -
 @pytest.mark.parametrize(
     ("parent", "child"),
     [
+        ("conv(64,1);residual(conv(16,3);conv(64,3))", "conv(64,1);residual(conv(64,3);conv(64,3))"),
+        ("conv(32,3);residual(conv(16,1);conv(32,5))", "conv(32,3);residual(conv(32,5);conv(32,5))"),
         ("conv(16,3);conv(32,3)", "conv(32,3);conv(32,3)"),
-        ("conv(16,3);conv(32,3);conv(64,3)", "conv(32,3);conv(32,3);conv(64,3)"),
-        ("conv(32,3);conv(16,3);conv(32,3)", "conv(32,3);conv(32,3);conv(32,3)"),
     ],
 )
 def test_what_becomes_like_its_neighbour_is_said_to_keep_the_function_only_where_it_does(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from evosearch.grammar.core import Derivation
     from evosearch.layers.base import Shape
 
+BEHAVIOUR = 2  # offspring whose weights would begin at another layer's place are refused
 SITES = 6  # places tried before giving up
 
 

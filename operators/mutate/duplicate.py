@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
 
+BEHAVIOUR = 2  # offspring whose weights would begin at another layer's place are refused
 SITES = 8  # places tried before giving up
 
 

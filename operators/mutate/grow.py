@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evosearch.architecture import Space
     from evosearch.grammar.core import Derivation
 
+BEHAVIOUR = 2  # offspring whose weights would begin at another layer's place are refused
 NODES = 12  # places looked at before giving up
 VARIANTS = 6  # changes tried at one place
 
