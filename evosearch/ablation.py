@@ -19,7 +19,7 @@ from evosearch.errors import UsageError
 from evosearch.report import figures
 from evosearch.report.compare import RESAMPLES, holm, tested
 from evosearch.report.reading import read_run
-from evosearch.store.disk import Disk
+from evosearch.store.disk import handing_over
 from evosearch.store.run import JOURNAL_FILE, Run
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def _row(arm: str, seed: int, at: Path) -> Row:
 
 
 def _write(path: Path, rows: Sequence[Row]) -> None:
-    with Disk().replacing(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
+    with handing_over(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)])
         writer.writeheader()
         writer.writerows(map(asdict, rows))

@@ -859,5 +859,5 @@ def test_what_a_person_asked_for_is_there_whole_or_as_it_was(tmp_path: Path) -> 
     os.close(reader)
     hand_over(Path(os.devnull), "nobody reads this")
     assert Path(os.devnull).is_char_device()
-    with Disk().replacing(Path(os.devnull)) as place:
+    with Disk().replacing(Path(os.devnull), alone=False) as place:
         assert place == Path(os.devnull)

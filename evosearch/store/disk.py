@@ -121,10 +121,10 @@ class Disk:
 
         alone: nobody else writes there (a lock is held), so that the place has a fixed name and what a kill left there
             gives way. durable: the new name is synced too. fresh: refuse where a folder with something in it stands at
-            `path`. before: where what stood at `path` goes, to be kept. A device or a pipe is given itself: nothing
-            takes the place of /dev/stdout. Raises StorageError.
+            `path`. before: where what stood at `path` goes, to be kept. Of what is not ours alone a device or a pipe is
+            given itself: nothing takes the place of /dev/stdout. Raises StorageError.
         """
-        if is_device(path):
+        if not alone and is_device(path):
             yield path
             return
         stem = path.name if alone else f".{path.name}.new-{os.getpid()}-{time.time_ns():x}"
