@@ -1009,7 +1009,10 @@ def test_a_column_of_dates_is_told_from_words_and_numbers(tmp_path: Path) -> Non
     assert task.columns[0]["flag"]
     assert "column 'day' lacks 1 of 60 values: its mean instead" in task.notes
     rows[3] = "later,2024,a"
-    assert table_of(tmp_path / "a.csv", "day,year,kind\n" + "\n".join(rows)).columns[0]["type"] == "category"
+    with pytest.raises(TaskError, match="line 5: column 'day' holds dates, and here 'later'"):
+        table_of(tmp_path / "a.csv", "day,year,kind\n" + "\n".join(rows))
+    task = table_of(tmp_path / "a.csv", "day,year,kind\n" + "\n".join(rows), words=("day",))
+    assert task.columns[0]["type"] == "category"
 
 
 @pytest.mark.parametrize(

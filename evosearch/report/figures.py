@@ -496,7 +496,7 @@ def may_inherit(run: RunReading, one: Candidate) -> bool:
 
 
 def _inherit(run: RunReading) -> str:
-    return str(run.config["recipe"].get("inherit", "off"))
+    return str(run.config.get("recipe", {}).get("inherit", "off"))
 
 
 def _metrics(one: Candidate) -> Mapping[str, Any]:
