@@ -116,7 +116,9 @@ def settings() -> str:
 ABOUT = {
     "strategy": "What the file of the strategy says, `operators/strategy/NAME.py`; of those bundled local, netadapt, "
     "predictor and walk have some.\n",
-    "final": "The keys of [recipe]. What is not said here is as in [recipe], with four times the epochs.\n",
+    "final": "The keys of [recipe]. What is not said here is as in [recipe], with four times the epochs. With a time, "
+    "`epochs` is where the\nfinal training begins to look: three and nine times as many are tried, or a third, while "
+    "that is better on held-out data.\n",
 }
 
 

@@ -14,6 +14,7 @@ import inspect
 import io
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -223,7 +224,7 @@ def _require_in_order(frame: Any, y: Any) -> None:
     targets: Any = getattr(y, "index", None)
     if rows is None or not hasattr(targets, "equals") or len(rows) != len(targets) or targets.equals(rows):
         return
-    if targets.sort_values().equals(rows.sort_values()):
+    if Counter(targets) == Counter(rows):
         raise TaskError("targets have the index of X in another order: give y.loc[X.index], or y.to_numpy() as it is")
 
 
@@ -285,10 +286,19 @@ def _held(function: Callable[..., Any]) -> list[Any]:
     """What a function has besides its code: what it closes over, and its defaults; an object that is called, itself."""
     if not hasattr(function, "__code__"):
         return [function]
-    cells = getattr(function, "__closure__", None) or ()
+    itself = getattr(function, "__self__", None)  # of a method
     defaults = [*(getattr(function, "__defaults__", None) or ())]
     named = sorted((getattr(function, "__kwdefaults__", None) or {}).items())
-    return [*(one.cell_contents for one in cells), *defaults, *(value for _, value in named)]
+    closed = [_content(one) for one in getattr(function, "__closure__", None) or ()]
+    return [itself, *closed, *defaults, *(value for _, value in named)]
+
+
+def _content(cell: Any) -> Any:
+    """What a closure's cell holds; None where its name has no value yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
 
 
 def _code(function: Callable[..., Any]) -> bytes:

@@ -588,3 +588,17 @@ def test_the_package_gives_it_without_loading_anything_early() -> None:
     assert evosearch.Study is Study
     with pytest.raises(AttributeError):
         _ = evosearch.Nothing
+
+
+class Scale:
+    def __init__(self, by: float) -> None:
+        self.by = by
+
+    def score(self, text: str, derivation: object, seed: int) -> float:
+        return self.by
+
+
+def test_methods_of_two_objects_are_two_functions(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"grammar": "mlp", "workers": {"pool": "inline"}}
+    studies = [Study(task=Scale(by).score, folder=tmp_path / str(by), **more) for by in (1.0, 2.0)]
+    assert [study.optimize(budget=2).fitness for study in studies] == [1.0, 2.0]

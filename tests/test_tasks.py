@@ -32,6 +32,7 @@ from evosearch.tasks.base import Reading, cut
 from evosearch.tasks.encode import encode
 from evosearch.tasks.encode import number as number_of
 from evosearch.tasks.folds import fold, fold_rows
+from evosearch.tasks.images import files_below
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.metrics import metric_of
 from evosearch.tasks.source import answer_source
@@ -1249,3 +1250,33 @@ def test_tasks_are_described_without_loading_libraries() -> None:
         "print([name for name in ('torch', 'sklearn', 'PIL', 'numba') if name in sys.modules])"
     )
     assert printed(program) == "[]"
+
+
+def test_what_looks_like_something_else_is_what_it_is(tmp_path: Path) -> None:
+    """Names that begin as packed files do, decimals below one, a first row of small whole numbers."""
+    rows = "\n".join(f"{n},{n % 5},{'ab'[n % 2]}" for n in range(40))
+    for name in ("PAR1", "BZh9"):
+        assert table_of(tmp_path / "a.csv", f"{name},PAR2,y\n{rows}").columns[0]["name"] == name
+    rows = "\n".join(f"{n},5;0.{200 + n};{'ab'[n % 2]}" for n in range(40))
+    assert [one["type"] for one in table_of(tmp_path / "b.csv", f"q;p;y\n{rows}").columns] == ["number", "number"]
+    rows = "\n".join(f"{n % 7},{n % 5},{n % 3}" for n in range(2, 61))
+    task = table_of(tmp_path / "c.csv", f"0,1,2\n{rows}", kind="classification")
+    assert len(task.train) + len(task.validation) + len(task.test_split()) == 60
+
+
+def test_a_folder_that_links_lead_to_again_is_read_once(tmp_path: Path) -> None:
+    for name, other in ("ab", "ba"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"")
+        (tmp_path / name / "again").symlink_to(tmp_path / other)
+    assert len(files_below(tmp_path / "a")) == 2
+
+
+def test_a_class_may_be_called_as_a_split_is_in_capitals(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number, name in enumerate(("Train", "Car", "Bus")):
+        (tmp_path / name).mkdir()
+        for n in range(6):
+            Image.fromarray(np.full((8, 8), 40 * number + n, np.uint8)).save(tmp_path / name / f"{n}.png")
+    assert task_of(tmp_path).outputs == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ KNOWN, ASKED = 2000, 1000  # images to be compared with, and images to ask about
 SIDE = 32  # pixels, to which larger images are averaged first
 UNKNOWN = {True: 1.0, False: 0.0}
 LEAST = 0.02  # that is known beyond the most frequent class, for a share of it to mean anything
+ERRORS = 2  # standard errors of a share of so many images, that it has to be more than besides
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -33,9 +35,10 @@ def kept(task: Task) -> float:
         known, asked = order[:cut], order[cut:]
     if not len(asked):
         return UNKNOWN[task.kind.classes]
+    least = max(LEAST, ERRORS * 0.5 / math.sqrt(len(asked)))
     plain = _value(task, _pixels(x[known]), y[known], _pixels(x[asked]), y[asked])
     mirrored = _value(task, _pixels(x[known]), y[known], _pixels(x[asked][..., ::-1]), y[asked])
-    return mirrored / plain if plain > LEAST else UNKNOWN[task.kind.classes]
+    return min(max(mirrored / plain, 0.0), 1.0) if plain > least else UNKNOWN[task.kind.classes]
 
 
 def _pixels(x: Array) -> Array:

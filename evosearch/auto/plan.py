@@ -212,8 +212,8 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     one_epoch = {name: _seconds(found, rows, batch, speed) for name, found in seeds.items()}
     whole = {name: OVERHEAD + seconds * wanted for name, seconds in one_epoch.items()}
     fit = [name for name in seeds if one_epoch[name] * wanted <= SHORTER * slot]
-    if few:  # a good network is worth more than many that nobody knows
-        fit = _within(whole, for_search, SEEDS_OF_FEW * for_search * facts.cores) or fit
+    good = _within(whole, for_search, SEEDS_OF_FEW * for_search * facts.cores) if few else []
+    fit = good or fit  # with few rows a good network is worth more than many that nobody knows
     fit = fit or sorted(seeds, key=one_epoch.__getitem__)[:1]
     chosen = [name for name in fit if name not in rules.spare] or fit
     slowest = max((one_epoch[name] for name in chosen), default=slot / wanted)
@@ -221,8 +221,8 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     folds = next(n for n in FOLDS if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
     folds = int(given.get("recipe.folds", folds))
     room = slot / folds  # seconds for one training of a candidate
-    if few and folds == 1:
-        room = max(room, min(OVERHEAD + slowest * wanted, for_search))
+    if good and folds == 1:
+        room = max(room, OVERHEAD + slowest * wanted)
     most = max(1, math.floor((room - OVERHEAD) / slowest)) if chosen else wanted
     epochs = int(given.get("recipe.epochs", min(wanted, most)))
     typical = sum(one_epoch[name] for name in chosen) / len(chosen) if chosen else slowest
@@ -234,7 +234,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     final = max(1, longest)
     if chosen:  # else nobody knows what an epoch takes
         final = max(1, min(final, math.floor(for_final / final_epoch)))
-    most_flops = _limit(slot / folds, epochs, rows, batch, speed, next(iter(known.values())))
+    most_flops = _limit(room, epochs, rows, batch, speed, next(iter(known.values())))
     for name, other in others.items():
         if len(chosen) < budget and folds * (OVERHEAD + epochs * _seconds(other, rows, batch, speed)) <= slot:
             chosen.append(name)
@@ -262,7 +262,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
         "final.epochs": Choice(
             final, f"{longest} are good for so many rows, where one training takes at most {for_final:.0f} s"
         ),
-        "limits.max_flops": Choice(most_flops, f"no training takes longer than twice {slot / folds:.1f} s"),
+        "limits.max_flops": Choice(most_flops, f"no training takes longer than twice {room:.1f} s"),
         "search.budget": Choice(budget, f"about {each:.1f} s each, {facts.cores} at a time, in {for_search:.0f} s"),
         "search.population": Choice(population, "a third of the candidates, at most 20"),
         "search.tournament": Choice(max(2, population // 3), "a third of the population: the seeds are good already"),

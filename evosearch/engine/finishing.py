@@ -176,8 +176,9 @@ class Finishing:
                 if any(one.way == (0, epochs) for one in found):
                     break
                 way = Way(0, epochs)
-                done = self.clock() + self._corrected(self._estimate(way, False))
-                if done > ends or done + SPARE * self._corrected(self._estimate(way, True)) > self.until:
+                takes = self._corrected(self._estimate(way, False))
+                done = self.clock() + takes
+                if not takes or done > ends or done + SPARE * self._corrected(self._estimate(way, True)) > self.until:
                     break
                 ways = [Way(number, epochs) for number in range(min(self.pool.size, len(self.finalists), 2))]
                 self._train(iter(ways), False, ends, len(ways), found)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from evosearch.tasks.base import TaskSettings
 
 SEPARATORS = (",", ";", "\t", "|")  # the likelier first
+FEW_COLUMNS = 8  # of which a first row 0, 1, 2 above whole numbers may be data
 HEAD = 200  # lines that are looked at for a separator
 PRIVATE = tuple(map(chr, range(0xE000, 0xF900)))  # of Unicode's private use: one that the text does not hold is a mark
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?", re.ASCII)
@@ -204,11 +205,16 @@ def counted(row: Sequence[str]) -> bool:
     return len(names) > 2 and list(names) == [str(number) for number in range(len(names))]
 
 
+def _are_whole(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether all cells are whole numbers, of which a first row 0, 1, 2 may be one as well as it may be a header."""
+    return all(cell.strip().lstrip("+-").isdigit() for row in rows for cell in row)
+
+
 def _has_header(rows: Sequence[list[str]]) -> bool:
     """The first row holds names where it says a word over a column of numbers, or counts the columns; in a table
     without numbers, where none of its words comes again below. A mark for a missing value is no name."""
     first, rest = rows[0], rows[1:1000]
-    if counted(first):
+    if counted(first) and not (first[0] and len(first) <= FEW_COLUMNS and _are_whole(rest)):
         return True
     numeric = [sum(_is_number(row[index]) for row in rest) > len(rest) / 2 for index in range(len(first))]
     if any(numeric):

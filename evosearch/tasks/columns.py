@@ -33,7 +33,7 @@ CODE = re.compile(r"0[0-9]+", re.ASCII)  # 007 is a name, no number
 PERIODS = (365.2425, 7.0, 1.0)  # days of a year, a week, a day
 MANY_WORDS = 20  # of which a column says perhaps nothing, where they are as many as half of its rows
 GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+", re.ASCII)  # 1,234: a thousand and more, or a little over one
-POINTED = re.compile(r"[+-]?[0-9]{1,3}(?:\.[0-9]{3})+", re.ASCII)  # 1.234, beside columns with decimal commas, as well
+POINTED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3})+", re.ASCII)  # 1.234, beside decimal commas
 # What people read as an amount or a time, and is a word all the same: 1,234.50, 12%, $3, (4.5), 08:30, 31 Jan 24.
 AMOUNT = re.compile(
     r"[-+\u2212(]?[^\w\s(]?[-+\u2212]?\s?[0-9](?:[.,'\u2019\s]?[0-9])*(?:[eEdD][-+]?[0-9]+)?\s?[^\w\s(]?\)?", re.ASCII

@@ -49,7 +49,7 @@ def load_folder(folder: Path, reading: Reading) -> Task:
     places: dict[Name, Path] = {}
     beside = [child for child in sorted(folder.iterdir()) if child.is_dir() and not hidden(child.name)]
     for title, words in TITLES.items():
-        there = [child for word in words for child in beside if child.name.lower() == word]
+        there = [child for word in words for child in beside if _is_split(child, word)]
         if len(there) > 1:
             raise TaskError(f"{there[1]}: {there[0].name} beside it is the {title} split already; leave one of them")
         if there:
@@ -104,6 +104,13 @@ def of_file(file: Path, pixels: str, size: int) -> list[tuple[Path, Array]]:
     return [(one, shown(one)) for one in files]
 
 
+def _is_split(folder: Path, word: str) -> bool:
+    """Whether a folder is a split by its name; in capitals it may be a class as well, which has no folders in it."""
+    if folder.name == word or folder.name.lower() != word:
+        return folder.name == word
+    return any(child.is_dir() and not hidden(child.name) for child in folder.iterdir())
+
+
 def images_below(folder: Path) -> list[Path]:
     """The image files in a folder and below it, links followed, in order; what is hidden is no data.
 
@@ -116,18 +123,25 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """What is no folder in a folder and below it, in order, without what is hidden. A link back upwards ends there."""
+    """What is no folder in a folder and below it, in order, without what is hidden. A link to a folder that was read
+    already, or that it lies in, ends there.
+    """
     found: list[Path] = []
+    seen: set[Path] = set()
     for above, folders, names in os.walk(folder, followlinks=True):
         here = Path(above)
-        folders[:] = [name for name in folders if not hidden(name) and not _upwards(here / name)]
+        seen.add(here.resolve())
+        folders[:] = [name for name in folders if not hidden(name) and not _was_read(here / name, seen)]
         found += [here / name for name in names if not hidden(name)]
     return sorted(found)
 
 
-def _upwards(folder: Path) -> bool:
-    """Whether a folder is a link to one that it lies in."""
-    return folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve())
+def _was_read(folder: Path, seen: Collection[Path]) -> bool:
+    """Whether a folder is a link to one of those, or to one that it lies in."""
+    if not folder.is_symlink():
+        return False
+    there = folder.resolve()
+    return there in seen or folder.parent.resolve().is_relative_to(there)
 
 
 def _left_out(places: Iterable[Path], read: Collection[Path]) -> list[str]:

@@ -13,14 +13,14 @@ from evosearch.text import marked_encoding
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# What files begin with that are not what their name says, and what to do with them.
+# What files look like that are not what their name says, and what to do with them.
 NO_TEXT = {
-    b"\x1f\x8b": "gzip data; let its name end with .gz",
-    b"\xfd7zXZ": "xz data; let its name end with .xz",
-    b"BZh": "bzip2 data; let its name end with .bz2",
-    b"PK\x03\x04": "a zip archive, as Excel's files are; unpack it, or save the sheet as CSV",
-    b"PAR1": "a Parquet file; save it as CSV, or give a DataFrame to evosearch.Study",
-    b"\xd0\xcf\x11\xe0": "an Excel file; save the sheet as CSV",
+    rb"\x1f\x8b": "gzip data; let its name end with .gz",
+    rb"\xfd7zXZ": "xz data; let its name end with .xz",
+    rb"BZh.1AY&SY": "bzip2 data; let its name end with .bz2",
+    rb"PK\x03\x04": "a zip archive, as Excel's files are; unpack it, or save the sheet as CSV",
+    rb"PAR1.*PAR1\Z": "a Parquet file; save it as CSV, or give a DataFrame to evosearch.Study",
+    rb"\xd0\xcf\x11\xe0": "an Excel file; save the sheet as CSV",
     b"SQLite format 3": "an SQLite database; save the table as CSV",
     b"version https://git-lfs": "a pointer to a file that Git LFS keeps; `git lfs pull` gets the file",
 }
@@ -41,7 +41,7 @@ def opened(path: Path, encoding: str = "") -> str:
         data = unpack(path.read_bytes())
     except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise TaskError(f"{path}: cannot be read, torn perhaps: {error}") from None
-    if what := next((what for start, what in NO_TEXT.items() if data.startswith(start)), ""):
+    if what := next((what for pattern, what in NO_TEXT.items() if re.match(pattern, data, re.DOTALL)), ""):
         raise TaskError(f"{path}: {what}")
     marked = marked_encoding(data)
     try:
