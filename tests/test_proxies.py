@@ -340,6 +340,23 @@ def test_a_surrogate_sees_proxies_of_every_draft() -> None:
     assert row[-1] == pytest.approx(np.log1p(value("l2", at)), rel=1e-6)
 
 
+def test_a_proxy_that_raises_says_so_once_and_its_networks_count_as_the_worst(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "proxy").mkdir()
+    (tmp_path / "proxy/broken.py").write_text('def broken(probe):\n    """Never a figure."""\n    return 1 / 0\n')
+    settings = {"grammar": "tiny_cnn", "task": "digits", "search.screen": 3, "search.proxies": ["broken"]}
+    setup = prepare(configuration.load(None, {**settings, "operators": [str(tmp_path)]}))
+    search, rng = setup.search(), np.random.default_rng(0)
+    assert search.screen is not None
+    rows = [search.screen.model.features(setup.space.draw(rng)) for _ in range(3)]
+    assert {row[-1] for row in rows} == {np.float32(-np.log1p(-WORST))}
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 1
+    assert "broken.py" in told[0]
+    assert "ZeroDivisionError" in told[0]
+
+
 @pytest.mark.slow
 def test_a_run_that_goes_on_measures_its_drafts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended half-way, it expects of each candidate what the run expected that nobody ended."""

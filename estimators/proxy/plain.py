@@ -15,4 +15,4 @@ def plain(probe: Probe) -> float:
     """
     network = probe.network()
     weights = probe.weights(network)
-    return sum(float((w * g).sum()) for w, g in zip(weights, probe.gradients(network, weights), strict=True))
+    return sum(float((w.detach() * g).sum()) for w, g in zip(weights, probe.gradients(network, weights), strict=True))

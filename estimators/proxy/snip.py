@@ -15,4 +15,6 @@ def snip(probe: Probe) -> float:
     """
     network = probe.network()
     weights = probe.weights(network)
-    return sum(float((w * g).abs().sum()) for w, g in zip(weights, probe.gradients(network, weights), strict=True))
+    return sum(
+        float((w.detach() * g).abs().sum()) for w, g in zip(weights, probe.gradients(network, weights), strict=True)
+    )

@@ -82,7 +82,7 @@ def _run(arguments: Sequence[str]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{error.strerror or error}", FAILED)
-    except Exception as error:  # noqa: BLE001 - a fault of evosearch's own: said in one line, its trace is one variable away
+    except Exception as error:  # noqa: BLE001 - the last one: no command ends in a trace, which is one variable away
         what = f"{type(error).__name__}: {error}"
         return _fail(f"internal error: {what}; please report it, with what EVOSEARCH_DEBUG=1 prints", FAILED)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evosearch.errors import EvosearchError
 from evosearch.evaluation import proxies
 from evosearch.evaluation.failures import one_line
 from evosearch.features import Features
@@ -35,6 +36,7 @@ class Measured:
     def __init__(self, space: Space, seen: Mapping[str, Operator], task: Task, recipe: Recipe) -> None:
         self.space, self.seen, self.task, self.recipe = space, seen, task, recipe
         self.features = Features(space)
+        self.told = False  # that one could not be measured: a proxy that never can is no secret
 
     def __call__(self, derivation: Derivation) -> Row:
         """(width,) float32. Raises ShapeError where the derivation does not fit the input shape."""
@@ -52,8 +54,9 @@ class Measured:
             recipe = self.recipe.said(architecture.trained_with)
             at = proxies.probe(architecture, self.task, recipe, self.recipe.training_seed(architecture.key))
             return proxies.measured(self.seen, at)
-        except Exception as failure:  # noqa: BLE001 - own layers and proxies may raise anything; the least that is known
-            log.info("%s is not measured: %s", architecture.key[:8], one_line(failure))
+        except EvosearchError as failure:  # so an operator tells whatever was raised in it
+            level, self.told = (logging.INFO if self.told else logging.WARNING), True
+            log.log(level, "%s counts as the worst by its proxies: %s", architecture.key[:8], one_line(failure))
             return dict.fromkeys(self.seen, proxies.WORST)
         finally:
             torch.set_num_threads(threads)

@@ -153,7 +153,7 @@ def _attempt(run: Callable[[_Fit], tuple[float, dict[str, float]]], fit: _Fit, k
         status, error = stop.status, str(stop)
     except ShapeError as wrong:
         status, error = "invalid", str(wrong)
-    except Exception as failure:  # noqa: BLE001 - a candidate's own code may raise anything at all
+    except Exception as failure:  # noqa: BLE001 - a candidate's network is its own code: what it raises is its result
         status, error, trace = failed(failure), one_line(failure), traceback.format_exc()
     if status != "ok":
         fit.network = None
@@ -180,7 +180,7 @@ def _attempt(run: Callable[[_Fit], tuple[float, dict[str, float]]], fit: _Fit, k
 
 def _lay_out(network: nn.Module, layout: torch.memory_format) -> None:
     """Put the network's weights for images into a memory layout."""
-    network.to(memory_format=layout)  # type: ignore[call-overload]  # documented; torch's annotations lack this form
+    network.to(memory_format=layout)  # type: ignore[call-overload]  # torch's documents have this call, its overloads do not
 
 
 @dataclass

@@ -177,7 +177,7 @@ def _by_clock(network: nn.Module, x: torch.Tensor, clock: Callable[[], float]) -
 def _by_events(network: nn.Module, x: torch.Tensor, _: Callable[[], float]) -> float:
     import torch
 
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch types the class, not its making
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]  # torch's __new__ has no types
     start.record()
     network(x)
     end.record()

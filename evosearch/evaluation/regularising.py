@@ -28,4 +28,4 @@ def drop_paths(network: nn.Module, rate: float) -> None:
     """Set the probability by which an example passes a residual part by; the source's classes have it as a number."""
     for module in network.modules():
         if hasattr(type(module), "drop_path"):
-            module.drop_path = rate  # type: ignore[assignment]  # for torch all that a module has are tensors, modules
+            module.drop_path = rate  # type: ignore[assignment]  # torch's types of a module's attributes leave out numbers

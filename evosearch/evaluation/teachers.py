@@ -26,9 +26,10 @@ def teacher_of(file: str, device: str) -> nn.Module:
     import torch
 
     try:
-        return torch.export.load(file).module().to(device)
-    except Exception as error:  # noqa: BLE001 - whatever torch meets in a file that it did not write
+        program = torch.export.load(file).module()
+    except Exception as error:  # noqa: BLE001 - a damaged file makes torch's reader raise whatever it trips over
         raise ConfigError(f"recipe.teacher: {file} is no exported program: {type(error).__name__}: {error}") from None
+    return program.to(device)
 
 
 __all__ = ["OWN", "PARENT", "require", "teacher_of"]

@@ -232,14 +232,14 @@ def reads_second(function: Callable[..., Any]) -> bool:
     return any(name == one or (isinstance(one, tuple) and name in one) for one in read)
 
 
-def _number(value: object) -> float | None:
+def _number(value: Any) -> float | None:
     """The number that a function gave, infinite beyond the doubles; None where it gave another thing."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     imaginary = isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real)
     if isinstance(value, str | bytes) or imaginary or kind in ("U", "S", "c"):
         return None  # a text that reads as a number is a mistake all the same, and half of a complex one no value
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)
     except OverflowError:
         return math.inf
     except Exception:  # noqa: BLE001 - what it gave is an object of a person's, or of a library that they use
