@@ -233,6 +233,9 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
     "weights that were taken out of a run's folder are that candidate's failure; tests/test_inherit.py": [
         ("evaluation/lineage.py", "read", "RunError"),
     ],
+    "a strategy of a person's own, in a run whose settling is hurried; tests/test_inherit.py": [
+        ("engine/lineage.py", "Lineages._add", "OperatorError"),
+    ],
     "a search of minutes leads there; tests/test_inherit.py": [("engine/compression.py", "smallest", "RunError")],
     "a head of one's own is needed for it; tests/test_plugins.py": [
         ("results.py", "own_plugins", "RunChanged"),

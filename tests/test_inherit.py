@@ -18,6 +18,7 @@ from evosearch.cli import main
 from evosearch.engine import compression, lifecycle
 from evosearch.engine.lineage import PARENT, Lineages
 from evosearch.engine.setup import prepare
+from evosearch.errors import OperatorError
 from evosearch.evaluation.evaluators import evaluator
 from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.evaluation.lineage import FOLDER
@@ -494,6 +495,72 @@ def test_what_is_known_of_lines_does_not_grow_with_a_run(tmp_path: Path) -> None
     with lifecycle.reopened(tmp_path / "run", Silent()) as again:
         assert set(again.lineages.members) == held  # type: ignore[union-attr]
         again.close()
+
+
+STRATEGY = '''
+from dataclasses import dataclass
+
+from evosearch.search.proposal import Candidate
+
+
+class {name}:
+    """Children of whoever is in its population."""
+
+    @dataclass(frozen=True)
+    class Settings:
+        """None."""
+
+    needs_history = False
+
+    def __init__(self, settings, context):
+        self.context, self.all = context, []
+
+    @property
+    def population(self):
+        return {population}
+
+    @property
+    def winner(self):
+        return {winner}
+
+    def candidates(self, history, rng):
+        while True:
+            space, parent = self.context.space, self.all[-1].derivation if self.all else None
+            child = self.context.mutations["redraw"](parent, space, rng) if parent else None
+            yield Candidate(child or space.draw(rng), "redraw", tuple(self.population[-1:]))
+
+    def fold(self, evaluated):
+        self.all += [one for one in (evaluated.individual,) if one is not None]
+
+    def pack(self):
+        return {{"all": [one.pack() for one in self.all]}}
+
+    def unpack(self, data):
+        self.all = [self.context.individual(one) for one in data["all"]]
+'''
+
+
+def strategy(folder: Path, name: str, population: str, winner: str) -> dict[str, object]:
+    """The settings of a run with a strategy of one's own; what its population and its winner are, as code."""
+    (folder / "own/strategy").mkdir(parents=True)
+    said = STRATEGY.format(name=name.title(), population=population, winner=winner)
+    (folder / f"own/strategy/{name}.py").write_text(f'"""Its own."""\n{said}')
+    return {"operators": [str(folder / "own")], "search__strategy": name, "search__hall_of_fame": 1}
+
+
+def test_who_left_a_population_is_no_parent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its weights are gone: which says so, and what a strategy has to do."""
+    monkeypatch.setattr("evosearch.engine.session.SYNC", 0.0)
+    more = strategy(tmp_path, "turns", "self.all[:1] if len(self.all) > 9 else self.all[-2:]", "None")
+    with pytest.raises(OperatorError, match="had left the strategy's `population`"):
+        engine.start(rows(tmp_path, 30, "parent", **more), tmp_path / "run", Silent())
+
+
+def test_a_winner_s_weights_are_kept_though_it_is_in_no_population(tmp_path: Path) -> None:
+    worst = "min(self.all, key=lambda one: one.values, default=None)"
+    more = strategy(tmp_path, "worst", "()", worst)
+    engine.start(rows(tmp_path, 12, "parent", **more), tmp_path / "run", Silent())
+    assert (tmp_path / "run/best/weights.safetensors").is_file()
 
 
 def made_up(proposal: Proposal) -> Score:

@@ -88,7 +88,7 @@ def test_one_in_twenty_that_it_ends_is_better_than_the_best_at_the_most() -> Non
 def test_its_deviation_is_that_of_curves_left_out() -> None:
     """Against fits without each curve in turn, by the same priors."""
     found = curves(40)
-    _, _, fits = Curve().brief(map(tuple, found))  # type: ignore[misc]
+    _, _, fits = Curve().brief(map(tuple, found))
     from sklearn.linear_model import BayesianRidge, Ridge
 
     x, y = _features(found[:, :3]), found[:, -1]
@@ -113,7 +113,7 @@ def test_what_a_training_is_told_is_plain_and_a_function_of_the_curves() -> None
         again = decode(encode(brief))
         assert [steady.stop(again, one[:3], 1) for one in found] == [steady.stop(brief, one[:3], 1) for one in found]
     assert Curve().brief([(0.5,)] * 30) is None
-    assert Curve(least=20).brief(found[: 20 + RENEWED - 1])[2] == Curve().brief(found[:20])[2]  # type: ignore[index]
+    assert Curve(least=20).brief(found[: 20 + RENEWED - 1])[2] == Curve().brief(found[:20])[2]
 
 
 @pytest.mark.parametrize("name", stopping.bundled())

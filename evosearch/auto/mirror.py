@@ -36,8 +36,8 @@ def kept(task: Task) -> float:
     if not len(asked):
         return UNKNOWN[task.kind.classes]
     least = max(LEAST, ERRORS * 0.5 / math.sqrt(len(asked)))
-    plain = _value(task, _pixels(x[known]), y[known], _pixels(x[asked]), y[asked])
-    mirrored = _value(task, _pixels(x[known]), y[known], _pixels(x[asked][..., ::-1]), y[asked])
+    rows, images = _pixels(x[known]), x[asked]
+    plain, mirrored = (_value(task, rows, y[known], _pixels(one), y[asked]) for one in (images, images[..., ::-1]))
     return min(max(mirrored / plain, 0.0), 1.0) if plain > least else UNKNOWN[task.kind.classes]
 
 
@@ -47,10 +47,8 @@ def _pixels(x: Array) -> Array:
     if step < 2 or min(x.shape[2:]) < step:
         return x.reshape(len(x), -1).astype(np.float32)
     height, width = (side // step * step for side in x.shape[2:])
-    rows = [
-        one[:, :height, :width].reshape(len(one), height // step, step, width // step, step).mean((2, 4)) for one in x
-    ]
-    return np.asarray(rows, np.float32).reshape(len(x), -1)
+    blocks = x[..., :height, :width].reshape(*x.shape[:2], height // step, step, width // step, step)
+    return np.asarray(blocks.mean((3, 5)), np.float32).reshape(len(x), -1)
 
 
 def _value(task: Task, x: Array, y: Array, asked: Array, truth: Array) -> float:

@@ -188,8 +188,12 @@ class Finishing:
 
     def _is_better(self, found: list[Observation], epochs: int, than: int) -> bool:
         """Whether so many epochs made the first candidate better than others did, as far as the same examples tell."""
-        first = {one.way: read(self.folder, one.number)[0] for one in reversed(found)}
-        new, old = first.get(Way(0, epochs)), first.get(Way(0, than))
+
+        def outputs(epochs: int) -> Array | None:
+            first = next((one for one in found if one.way == (0, epochs)), None)
+            return None if first is None else read(self.folder, first.number)[0]
+
+        new, old = outputs(epochs), outputs(than)
         if new is None or old is None:
             return False
         ahead, error = self._ahead(new, old)

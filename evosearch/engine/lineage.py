@@ -13,10 +13,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from evosearch.errors import OperatorError
 from evosearch.evaluation.lineage import FOLDER
 from evosearch.score import LINEAGE_EPOCHS
 from evosearch.search.proposal import FIRST
 from evosearch.search.rungs import PROMOTE
+from evosearch.search.strategy import Seeking
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -99,7 +101,7 @@ class Lineages:
         return self.members[number].parent is not None
 
     def leaves_weights(self, number: int) -> bool:
-        """Whether a candidate of the population or the hall of fame has weights in the folder."""
+        """Whether a candidate of the population, the hall of fame or a strategy's winner has weights in the folder."""
         return self.members[number].weights
 
     def parent(self, proposal: Proposal) -> tuple[int, str] | None:
@@ -118,10 +120,10 @@ class Lineages:
     def collect(self, search: Search) -> None:
         """Remove the weights that nobody can begin with any more, and forget whose they were.
 
-        Kept are those of the population and the hall of fame, of what is not folded in yet, and of the parents of what
-        has no score yet; with rungs those of the latest candidates, too, which may be promoted. So at most one file for
-        each proposal of the look-ahead comes to those of the population and the hall of fame: its own, or, before it is
-        trained, its parent's.
+        Kept are those of the population, the hall of fame and a strategy's winner, of what is not folded in yet, and of
+        the parents of what has no score yet; with rungs those of the latest candidates, too, which may be promoted. So
+        at most one file for each proposal of the look-ahead comes to those of the population and the hall of fame: its
+        own, or, before it is trained, its parent's.
         """
         kept = self._forget(search)
         for file in (self.folder / FOLDER).glob("*.safetensors"):
@@ -132,6 +134,8 @@ class Lineages:
     def _forget(self, search: Search) -> set[int]:
         """Keep of the members only whom a proposal may begin with or is asked about; their numbers."""
         kept = {one.born for one in (*search.population, *search.front())}
+        if isinstance(search.strategy, Seeking) and search.strategy.winner is not None:
+            kept.add(search.strategy.winner.born)
         kept.update(search.unfolded)
         kept.update(range(search.proposed - _recent(search), search.proposed))
         parents = (self.members[one.number].parent for one in search.pending)
@@ -142,6 +146,11 @@ class Lineages:
     def _add(self, number: int, key: str, text: str, parent: int | None) -> int | None:
         """A new member; the number of whom it begins with, None where that one leaves no weights."""
         member = self.members[number] = Member(key, text)
+        if parent is not None and parent not in self.members:
+            raise OperatorError(
+                f"candidate {parent} is a parent again, and had left the strategy's `population`, with its weights; "
+                "where weights pass on (recipe.inherit), `population` holds all that may be a parent still"
+            )
         if parent is not None and (before := self.members[parent]).weights:
             member.parent = parent
             member.lineage = hashlib.blake2b(f"{before.lineage}:{before.key}".encode(), digest_size=16).hexdigest()

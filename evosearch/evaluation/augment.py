@@ -95,11 +95,13 @@ class Augment(NamedTuple):
     """What is done to a batch, and for which examples it may be done.
 
     axes: that one has. of_pictures: whether it must be of a task that says that a moved picture shows the same.
+    mirrors: whether it trains on mirror images.
     """
 
     function: Callable[[Tensor], Tensor]
     axes: tuple[int, ...]
     of_pictures: bool = False
+    mirrors: bool = False
 
     def __call__(self, x: Tensor) -> Tensor:
         return self.function(x)
@@ -108,7 +110,7 @@ class Augment(NamedTuple):
 AUGMENT: Mapping[str, Augment] = {
     "crop": Augment(_crop, (3,), of_pictures=True),
     "shift": Augment(_shift, (3,), of_pictures=True),
-    "flip": Augment(_flip, (3,), of_pictures=True),
+    "flip": Augment(_flip, (3,), of_pictures=True, mirrors=True),
     "cutout": Augment(_cutout, (3,), of_pictures=True),
     "warp": Augment(_warp, (2,)),
     "noise": Augment(_noise, (1, 2, 3)),

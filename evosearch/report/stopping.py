@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evosearch.evaluation import stopping
 from evosearch.report.figures import measured, number
@@ -12,10 +12,11 @@ from evosearch.report.figures import measured, number
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from evosearch.evaluation.stopping import Known
     from evosearch.report.reading import Candidate, RunReading
 
 LOOKED_AT = 10_000  # candidates of a run with a rule, the first ones
-REPLAYED = 500  # candidates, the first ones, on which rules are tried again: each looks at the curves of all before it
+REPLAYED = 500  # candidates, the first ones, on which rules are tried again
 LEAST = 20  # whole curves below which nothing is said
 
 
@@ -75,15 +76,15 @@ def _replayed(run: RunReading, name: str, trained: Sequence[tuple[Candidate, tup
     assert rule is not None, "a bundled rule is there"
     search = run.config["search"]
     window = int(search.get("lookahead", 0)) if search.get("order") != "arrival" else 0
-    seen: dict[float, list[tuple[float, ...]]] = defaultdict(list)
+    seen: defaultdict[float, Known] = defaultdict(lambda: stopping.known(rule))
     waiting: deque[tuple[int, float, tuple[float, ...]]] = deque()
     stopped, saved = 0, 0
     left: list[tuple[float, float]] = []
     for one, curve in trained:
         while waiting and waiting[0][0] < one.number - window:
             _, fidelity, known = waiting.popleft()
-            seen[fidelity].append(known)
-        brief: Any = rule.brief(seen[one.fidelity])
+            seen[fidelity].add(known)
+        brief = seen[one.fidelity].brief()
         ends = next((at for at in range(1, len(curve)) if rule.stop(brief, curve[:at], sign)), len(curve))
         stopped += ends < len(curve)
         saved += len(curve) - ends

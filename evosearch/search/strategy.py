@@ -69,7 +69,7 @@ class Strategy(Protocol):
     Settings: its own knobs, a frozen dataclass; the [strategy] table of a configuration, checked against it.
     needs_history: whether rows of the history are kept for it.
     population: the individuals that it selects among now, for the log book, for pending credit and for what starts
-        from a run; empty where it has none.
+        from a run; empty where it has none. Where weights pass on, who has left it is no parent again.
 
     One that is after a network that need not be the best is `Seeking` besides.
     """

@@ -57,6 +57,12 @@ class Growing(StopRule, Protocol):
     def known(self) -> Known:
         """None as yet."""
 
+    def brief(self, curves: Iterable[Sequence[float]]) -> Any:
+        known = self.known()
+        for curve in curves:
+            known.add(curve)
+        return known.brief()
+
 
 @dataclass
 class _All:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evosearch.evaluation.stopping import Growing
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 RENEWED, GROWTH = 8, 4  # trainings that have ended after which the curves are learned from anew: so many, or a quarter
 LEARNED = 200  # of them at the most, the latest ones
@@ -17,7 +19,7 @@ LEARNED = 200  # of them at the most, the latest ones
 Brief = tuple[float, float, tuple[tuple[float, ...], ...]]
 
 
-class Curve:
+class Curve(Growing):
     """Extrapolation of learning curves by Bayesian ridge regression, one for each epoch, from the curve so far and its
     first and second differences to the value at the end. A training ends where that is not above the best one known
     with a probability of `sure` at the least.
@@ -35,13 +37,6 @@ class Curve:
 
     def __init__(self, least: int = 20, sure: float = 0.95) -> None:
         self.least, self.sure = least, sure
-
-    def brief(self, curves: Iterable[Sequence[float]]) -> Brief | None:
-        """The largest and the smallest end so far; of each epoch intercept, deviation and coefficients of its fit."""
-        known = self.known()
-        for curve in curves:
-            known.add(curve)
-        return known.brief()
 
     def known(self) -> Ended:
         return Ended(self.least)
@@ -88,6 +83,7 @@ class Ended:
             self._rows, self._fits = tuple(self._latest), None
 
     def brief(self) -> Brief | None:
+        """The largest and the smallest end so far; of each epoch intercept, deviation and coefficients of its fit."""
         if self._epochs < 2 or not self._rows:
             return None
         if self._fits is None:

@@ -7,11 +7,13 @@ from bisect import insort
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from evosearch.evaluation.stopping import Growing
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 
-class Median:
+class Median(Growing):
     """The median rule of Golovin et al. 2017 (Vizier, section 3.2), with the curve in place of its running mean.
 
     least: candidates that must have got as far.
@@ -21,13 +23,6 @@ class Median:
 
     def __init__(self, least: int = 5) -> None:
         self.least = least
-
-    def brief(self, curves: Iterable[Sequence[float]]) -> tuple[float, ...]:
-        """Median over candidates of the metric after each epoch, as far as enough of them got."""
-        known = self.known()
-        for curve in curves:
-            known.add(curve)
-        return known.brief()
 
     def known(self) -> Sorted:
         return Sorted(self.least)
@@ -54,5 +49,6 @@ class Sorted:
                 insort(values, value)
 
     def brief(self) -> tuple[float, ...]:
+        """Median over candidates of the metric after each epoch, as far as enough of them got."""
         enough = takewhile(lambda values: len(values) >= self.least, self._epochs)
         return tuple((values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2 for values in enough)
