@@ -24,7 +24,10 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.store.disk import Disk
-from evosearch.tasks.encode import cells_of, missing, number, titles
+from evosearch.tasks.arrays import TITLES
+from evosearch.tasks.cells import place
+from evosearch.tasks.columns import MOST_WORDS
+from evosearch.tasks.encode import ORDERS, cells_of, days, missing, number, titles
 from evosearch.tasks.kinds import are_classes
 
 if TYPE_CHECKING:
@@ -33,20 +36,21 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TOLD = "told_"
-SPLITS = ("train", "val", "test")
+SPLITS = tuple(word for words in TITLES.values() for word in words)
 NO_CELLS = (list, tuple, dict, set, frozenset, bytes, bytearray, complex, np.ndarray, np.complexfloating)
 TARGET = "target"  # the column of a table's targets, where they have no name of their own
 
 _functions: dict[str, Callable[..., Any]] = {}
 
 
-def spec(task: object, file: Path) -> tuple[str, dict[str, Any]]:
+def spec(task: object, file: Path, target: str = "") -> tuple[str, dict[str, Any]]:
     """What a configuration says of a task: its name, and what else of [data] follows from it.
 
     task: a name or path as `--task` takes it; a function `(text, derivation, seed) -> fitness`; a pair (X, y) of
-    arrays, or of a DataFrame and its targets; a DataFrame with its targets in it, the last column where nothing else
-    is said; a mapping of arrays named x_train, y_train, x_test, ...; a torch Dataset of pairs (x, y), or a mapping of
-    such named train, val and test. file: where data are written, with the suffix of their format. Raises TaskError.
+    arrays, or of a DataFrame and its targets; a DataFrame with its targets in it; a mapping of arrays named
+    x_train, y_train, x_test, ...; a torch Dataset of pairs (x, y), or a mapping of such named train, val and test.
+    file: where data are written, with the suffix of their format. target: the column of a DataFrame that holds its
+    targets, as `data.target` names it; the last one where empty. Raises TaskError.
     """
     if isinstance(task, str | Path):
         return str(task), {}
@@ -60,7 +64,7 @@ def spec(task: object, file: Path) -> tuple[str, dict[str, Any]]:
             return _save_table(file.with_suffix(".csv"), x, y)
         return str(_save(file.with_suffix(".npz"), {"x": _array(x), "y": _array(y)})), {}
     if hasattr(task, "columns"):
-        return _save_table(file.with_suffix(".csv"), task)
+        return _save_table(file.with_suffix(".csv"), task, target=target)
     if _is_data_set(task):
         return str(_save(file.with_suffix(".npz"), _stacked(_each(task)))), {}
     if callable(task):
@@ -83,8 +87,11 @@ def _array(values: Any) -> Array:
         raise TaskError("an array with masked values: fill them, or leave out such rows")
     try:
         array = np.asarray(values)
+        # NumPy would give every text the room of the longest.
+        if array.dtype != object or any(isinstance(one, str | bytes) for one in array.flat):
+            return array
         # What pandas gives of columns of several types: Python's numbers, each by itself.
-        inferred = np.asarray(array.tolist()) if array.dtype == object else array
+        inferred = np.asarray(array.tolist())
         return inferred if inferred.dtype.kind in "biuf" else array
     except ValueError as error:
         raise TaskError(
@@ -96,7 +103,7 @@ def _splits(task: Mapping[str, Any]) -> dict[str, Array]:
     """The arrays of a mapping, whose values are arrays, or data sets by the names of their splits."""
     found: dict[str, Array] = {}
     for name, value in task.items():
-        if name in SPLITS and _is_data_set(value):
+        if str(name).lower() in SPLITS and _is_data_set(value):
             found |= {f"{part}_{name}": array for part, array in _stacked(_each(value)).items()}
         else:
             found[str(name)] = _array(value)
@@ -142,13 +149,13 @@ def _save(file: Path, arrays: Mapping[str, Array]) -> Path:
     return file.resolve()
 
 
-def _save_table(file: Path, frame: Any, y: Any = None) -> tuple[str, dict[str, Any]]:
+def _save_table(file: Path, frame: Any, y: Any = None, *, target: str = "") -> tuple[str, dict[str, Any]]:
     """A DataFrame as a CSV with a header, targets y last where they are no column of it; no value is an empty cell."""
     names = titles(frame.columns)
-    if twice := next((name for name in names if names.count(name) > 1), ""):
+    if twice := next((name for name, count in Counter(names).items() if count > 1), ""):
         raise TaskError(f"two columns are called '{twice}'; give them names of their own")
     columns = [cells_of(frame[name]) for name in frame.columns]
-    kinds = [str(getattr(frame[name], "dtype", "")) for name in frame.columns]
+    kinds = [getattr(frame[name], "dtype", "") for name in frame.columns]
     told: dict[str, Any] = {"header": "yes"}
     if y is not None:
         _require_in_order(frame, y)
@@ -157,24 +164,26 @@ def _save_table(file: Path, frame: Any, y: Any = None) -> tuple[str, dict[str, A
             targets = targets[:, 0]
         if targets.ndim != 1:
             raise TaskError(f"targets of shape {targets.shape}; a table has one for each row")
-        target = y.columns[0] if hasattr(y, "columns") else getattr(y, "name", None)
-        if target is None:
-            target = next(name for name in (TARGET, *(f"{TARGET}_{n}" for n in range(len(names)))) if name not in names)
-        named = str(target).strip(" \t")
-        if named in names:
-            raise TaskError(f"column '{target}' of X has the name of the target; rename one of them")
-        names.append(named)
+        one = y[y.columns[0]] if hasattr(y, "columns") else y
+        name = getattr(one, "name", None)
+        if name is None:
+            name = next(name for name in (TARGET, *(f"{TARGET}_{n}" for n in range(len(names)))) if name not in names)
+        target = str(name).strip(" \t")
+        if target in names:
+            raise TaskError(f"column '{name}' of X has the name of the target; rename one of them")
+        names.append(target)
         columns.append(targets.tolist())
-        kinds.append(str(getattr(y, "dtype", "")))
-        told["target"] = named
+        kinds.append(getattr(one, "dtype", ""))
+        told["target"] = target
     if len({*map(len, columns)}) > 1:
         raise TaskError(f"{len(columns[-1])} targets for {len(columns[0])} rows; they must be as many")
-    *inputs, goal = zip(names, columns, kinds, strict=True)
-    words = [name for name, cells, kind in inputs if _are_names(cells, kind)]
-    if _are_named(goal[1]):
-        words.append(goal[0])
-    elif y is not None and _is_category(goal[2]):
-        told["kind"] = "classification"
+    goal = place(names, target) if target else len(names) - 1
+    words = []
+    for at, (name, cells, kind) in enumerate(zip(names, columns, kinds, strict=True)):
+        if _are_named(cells) or (at != goal and is_category(kind) and _need_saying(cells)):
+            words.append(name)
+        elif at == goal and is_category(kind):
+            told["kind"] = "classification"
     if words:
         told["words"] = words
     text = io.StringIO()
@@ -191,6 +200,8 @@ def _save_table(file: Path, frame: Any, y: Any = None) -> tuple[str, dict[str, A
 
 def _cell(cell: Any, name: str) -> Any:
     """A cell as a CSV writes it; of a length of time its days. Raises TaskError for what is neither number nor word."""
+    if type(cell) in (bool, int, float):
+        return cell if cell == cell else ""
     if isinstance(cell, str):
         if not cell.isascii() and any("\ud800" <= letter <= "\udfff" for letter in cell):
             raise TaskError(f"column '{name}' holds {cell!r}, which is no text: half of a pair of surrogates")
@@ -202,13 +213,17 @@ def _cell(cell: Any, name: str) -> Any:
     return number(cell) if isinstance(cell, np.timedelta64 | timedelta) else cell
 
 
-def _is_category(kind: str) -> bool:
-    return kind.lower().startswith(("categor", "enum"))
+def is_category(kind: object) -> bool:
+    """Whether a column's dtype says that its values are categories: pandas' and polars'."""
+    return str(kind).lower().startswith(("categor", "enum"))
 
 
-def _are_names(cells: Sequence[Any], kind: str) -> bool:
-    """Whether a column's numbers are names: categories by its type, or texts as by `_are_named`."""
-    return (_is_category(kind) and any(number(cell) is not None for cell in cells)) or _are_named(cells)
+def _need_saying(cells: Sequence[Any]) -> bool:
+    """Whether a column of categories would be read as anything else than words, or be refused; dates stay dates."""
+    known = {cell for cell in cells if not missing(cell)}
+    if any(number(cell) is not None for cell in known):
+        return True
+    return len(known) > MOST_WORDS and not all(any(days(cell, order) is not None for order in ORDERS) for cell in known)
 
 
 def _are_named(cells: Sequence[Any]) -> bool:

@@ -173,9 +173,11 @@ def own_code(
     return tuple(recorded)
 
 
-def offer(wrong: str, known: Sequence[str]) -> str:
-    """The end of an error's line: the names that are near a wrong one, else all there are."""
+def offer(wrong: str, known: Sequence[str], otherwise: str = "") -> str:
+    """The end of an error's line: the names that are near a wrong one, else `otherwise`, or all there are."""
     near = difflib.get_close_matches(Path(wrong).stem, known, n=3, cutoff=0.6)
     if near:
         return f"did you mean {' or '.join(near)}?"
+    if otherwise:
+        return otherwise
     return f"there are: {', '.join(known)}" if known else "none were found on the search path"

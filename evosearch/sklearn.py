@@ -246,7 +246,7 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
 def _is_mixed(X: Any) -> bool:
     """Whether this is a DataFrame with anything else than numbers in it: words, dates, categories, gaps."""
     columns = [X[name] for name in X.columns] if hasattr(X, "columns") else []
-    if any(str(getattr(one, "dtype", "")).lower().startswith(("categor", "enum")) for one in columns):
+    if any(given.is_category(getattr(one, "dtype", "")) for one in columns):
         return True
     return any(one.dtype.kind not in "biuf" or bool((one != one).any()) for one in map(np.asarray, columns))
 

@@ -130,8 +130,9 @@ class Study:
                 "task": given.told(_objective(read), None if input == "none" else tuple(input)),
             }
         elif task is not None:
-            name, data = given.spec(task, self.folder.with_name(f"{self.folder.name}-data"))
             asked = said.get("data", {})
+            beside = self.folder.with_name(f"{self.folder.name}-data")
+            name, data = given.spec(task, beside, asked.get("target", ""))
             data = {key: value for key, value in data.items() if key != "kind" or key not in asked}
             if "words" in data:
                 data["words"] = [*asked.get("words", ()), *data["words"]]

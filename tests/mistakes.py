@@ -1428,11 +1428,18 @@ TASKS = [
         "where no code is run",
         at=both(bits, words, write("runs/words/evil.py", "def f(a, b, c): ...")),
     ),
+    usage(
+        "run --dry-run --grammar bits.lark --task wsgiref:f",
+        "wsgiref is a module of Python's, which stands before ",
+        "wsgiref.py; give that another name",
+        at=both(bits, write("wsgiref.py", "def f(a, b, c): ...")),
+    ),
     usage("run --task digitz", "no task 'digitz': it is no file or folder here"),
     usage(f"{TASK} points.csv --set data.target=wage", "no column 'wage'; there are a, b, c", at=points),
     usage(
         f"{TASK} days-train.csv",
         "days-test.csv: line 2: 'soon' in column 'a', which holds dates, as 2024-12-31",
+        "keeps it as words",
         at=both(
             write("days-train.csv", "a,b\n" + "".join(f"2024-03-{n:02d},{'xy'[n % 2]}\n" for n in range(1, 31))),
             write("days-test.csv", "a,b\nsoon,x\n2024-01-01,y\n"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from evosearch.cli import DONE, FAILED, main
+from evosearch.errors import TaskError
 
 GRAMMAR = '// input: none\nstart: "a" | "b" | both\nboth: "(" start "," start ")"\n'
 FILES = {
@@ -203,3 +204,8 @@ def test_a_persons_module_never_stands_in_for_pythons_own(
     found = {name: PathFinder.find_spec(name, sys.path) for name in ("queue", "wsgiref", "pytest")}
     own = [name for name, spec in found.items() if spec and Path(str(spec.origin)).is_relative_to(project)]
     assert own == ["pytest"]
+    (project / "test").mkdir()
+    (project / "test/fitness.py").write_text("raise SystemExit('mine')\n")
+    for name in ("queue", "wsgiref", "test.fitness"):
+        with pytest.raises(TaskError, match="a module of Python's, which stands before"):
+            imported(f"{name}:fit")

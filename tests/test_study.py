@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -124,10 +125,11 @@ def test_a_torch_data_set_and_a_mapping_are_tasks(tmp_path: Path) -> None:
     halves = TensorDataset(data.tensors[0].bfloat16(), data.tensors[1])
     with np.load(given.spec(halves, tmp_path / "half")[0]) as saved:
         assert np.allclose(saved["x"], x, rtol=0.01)
-    splits = {"train": TensorDataset(*data[:40]), "test": TensorDataset(*data[40:])}
-    with np.load(given.spec(splits, tmp_path / "c")[0]) as saved:
-        assert (saved["x_train"] == x[:40]).all()
-        assert (saved["y_test"] == y[40:]).all()
+    for name in ("test", "validation", "Val"):
+        splits = {"train": TensorDataset(*data[:40]), name: TensorDataset(*data[40:])}
+        with np.load(given.spec(splits, tmp_path / "c")[0]) as saved:
+            assert (saved["x_train"] == x[:40]).all()
+            assert (saved[f"y_{name}"] == y[40:]).all()
 
 
 def test_a_data_frame_is_written_with_its_columns(tmp_path: Path) -> None:
@@ -204,7 +206,54 @@ def test_a_frames_types_say_what_its_numbers_are(tmp_path: Path) -> None:
     kept = np.concatenate([task.train.x, task.validation.x, task.test_split().x])
     assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, kept.tolist()))
     ages = pd.Series(pd.Categorical(n % 25))
-    assert given.spec((frame[["code"]], ages), tmp_path / "b")[1]["kind"] == "classification"
+    for y in (ages, ages.to_frame("age")):
+        assert given.spec((frame[["code"]], y), tmp_path / "b")[1]["kind"] == "classification"
+
+
+def test_the_column_to_predict_may_be_any(tmp_path: Path) -> None:
+    """Categories of numbers are words in the last column too, where another holds the targets, and classes there."""
+    n = np.arange(60)
+    frame = pd.DataFrame({"y": n / 2, "dose": n, "ward": pd.Categorical(n % 3)})
+    study = Study(task=frame, grammar="mlp", folder=tmp_path / "a", data={"target": "y"}, **QUICK)
+    assert (study.config.data.words, study.config.data.kind) == (("ward",), "auto")
+    for target in ("", "ward", "-1"):
+        assert given.spec(frame, tmp_path / "b", target)[1] == {"header": "yes", "kind": "classification"}
+
+
+def test_a_column_of_many_categories_keeps_the_most_frequent(tmp_path: Path) -> None:
+    """Thousands of numbers or words, said to be categories: all but a thousand are one more; dates stay dates."""
+    n = np.arange(6000)
+    often = np.where(n < 3000, n, n % 900 + 3000)
+    days = pd.date_range("2000-01-01", periods=6000).strftime("%Y-%m-%d")
+    frame = pd.DataFrame(
+        {"id": often, "name": [f"w{one}" for one in often], "day": days, "y": np.where(n % 2, "a", "b")}
+    )
+    frame = frame.astype(dict.fromkeys(("id", "name", "day"), "category"))
+    file, data = given.spec(frame, tmp_path / "a")
+    assert data["words"] == ["id", "name"]
+    task = load(file, TaskSettings(**data))
+    assert isinstance(task, Task)
+    assert [column["type"] for column in task.columns] == ["category", "category", "date"]
+    kept = {int(one) for one in task.columns[0]["categories"]}
+    assert len(kept) == 1000
+    assert kept >= {*range(3000, 3900)}
+    assert (
+        "column 'id' has 3900 different words: the 1000 of most rows are told apart, all others are one" in task.notes
+    )
+    row = next(one for one in range(3000) if one not in kept)
+    assert not encode(task.columns[:1], [{"id": row}]).any()
+
+
+def test_a_long_text_takes_its_own_room_alone(tmp_path: Path) -> None:
+    """NumPy's array of texts would give each of the thousand the room of the longest, 400 MB."""
+    y = np.array(["a", "b"] * 500, dtype=object)
+    y[7] = "c" * 100_000
+    tracemalloc.start()
+    try:
+        given.spec((pd.DataFrame({"n": range(1000)}), y), tmp_path / "a")
+        assert tracemalloc.get_traced_memory()[1] < 100e6
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

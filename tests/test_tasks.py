@@ -489,6 +489,8 @@ def test_codes_stay_words(tmp_path: Path) -> None:
     assert task.input_shape == (4,)
     assert task.columns[0]["categories"] == ["01", "1", "10"]
     assert task.values == task.labels == ("007", "7")
+    text = "dose,ward\n" + "".join(f"{n % 9},{n % 3:03}\n" for n in range(60))
+    assert not [note for note in table_of(tmp_path / "b.csv", text).notes if "amounts" in note]
 
 
 def test_missing_numbers_are_the_mean_and_said(tmp_path: Path) -> None:
@@ -581,6 +583,17 @@ def test_arrays_that_are_not_used_are_said(tmp_path: Path) -> None:
     x, y = rng().normal(size=(20, 3)), np.arange(20) % 2
     np.savez(tmp_path / "a.npz", x=x, y=y, weights=y, x_tets=x)
     assert task_of(tmp_path / "a.npz").notes[0].startswith("not used: weights, x_tets; arrays of data are called")
+
+
+def test_dev_is_the_validation_split_where_no_other_is(tmp_path: Path) -> None:
+    x, y = rng().normal(size=(20, 3)), np.arange(20) % 2
+    arrays: dict[str, Any] = {"x_train": x, "y_train": y, "x_dev": x[:6], "y_dev": y[:6]}
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert len(task_of(tmp_path / "a.npz").validation) == 6
+    np.savez(tmp_path / "b.npz", **arrays, x_val=x[:8], y_val=y[:8])
+    task = task_of(tmp_path / "b.npz")
+    assert len(task.validation) == 8
+    assert task.notes[0].startswith("not used: x_dev, y_dev; ")
 
 
 def test_a_class_that_a_split_lacks_is_said(tmp_path: Path) -> None:
@@ -1164,7 +1177,11 @@ TEXT_MISTAKES = [
         "a,b\n" + "".join(f"{n % 9},w{n}\n" for n in range(40)),
         r"a.csv: 40 different classes on 40 rows in column 'b', .* --target COLUMN says which column to predict",
     ),
-    ("a.csv", "a,b\n" + "".join(f"w{n},{n % 2}\n" for n in range(1100)), r"'a' has 1100 different words; drop it"),
+    (
+        "a.csv",
+        "a,b\n" + "".join(f"w{n},{n % 2}\n" for n in range(1100)),
+        r"'a' has 1100 different words; drop it: .*, or --set 'data.words=.*' keeps it as words, the 1000 of",
+    ),
     (
         "a.csv",
         "a;b;c\n1.100;0,5;x\n2.250;1,5;y\n",
@@ -1173,7 +1190,7 @@ TEXT_MISTAKES = [
     (
         "a.csv",
         "a,b\n2024-01-02,x\nsoon,y\n2024-03-01,x\n",
-        r"a.csv: line 3: column 'a' holds dates, and here 'soon'; put right or leave out such rows",
+        r"a.csv: line 3: column 'a' holds dates, and here 'soon'; put right .* --set 'data.words=.*' keeps it as words",
     ),
     ("a.csv", "a,b,\n1,x,\n2,y,\n", r"a.csv: column '2' is to be predicted and empty, as the last one is where lines"),
     ("a.csv", "PK\x03\x04 and so on", r"a.csv: a zip archive, as Excel's files are; unpack it, or save the sheet"),

@@ -46,9 +46,8 @@ def layers(
     elif name in own or name in NAMES:
         found = [entry(name, own[name] if name in own else NAMES[name])]
     else:
-        near = offer(name, sorted({*own, *NAMES}))
-        listed = near if near.startswith("did you mean") else "`evolve layers` lists them"
-        raise UsageError(f"no layer named {name!r}; {listed}")
+        known = sorted({*own, *NAMES})
+        raise UsageError(f"no layer named {name!r}; {offer(name, known, '`evolve layers` lists them')}")
     if as_json:
         output.as_json([_data(one) for one in found])
     elif name is not None:

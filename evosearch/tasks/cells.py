@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from io import StringIO
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -46,6 +47,26 @@ class Cells:
 
     def column(self, index: int) -> list[str]:
         return [row[index] for row in self.rows]
+
+    @cached_property
+    def has_commas(self) -> bool:
+        """Whether any column has a comma before its decimals."""
+        return any(with_commas(self.column(index)) for index in range(len(self.names)))
+
+
+def with_commas(cells: Sequence[str]) -> list[str]:
+    """The cells with a comma before their decimals, where all that have a value are numbers so written."""
+    found = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
+    return found if all(missing(cell) or number(cell, ",") is not None for cell in cells) else []
+
+
+def place(names: Sequence[str], name: str) -> int | None:
+    """The column that a setting names: by its name, or by its number, from the end where negative; None of no other."""
+    if name in names:
+        return names.index(name)
+    if name.lstrip("-").isdecimal() and -len(names) <= int(name) < len(names):
+        return int(name) % len(names)
+    return None
 
 
 def read(path: Path, settings: TaskSettings, beside: Cells | None = None, *, fewest: int = 2) -> Cells:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
-from evosearch.tasks.cells import DECIMAL_COMMA, Cells, read
+from evosearch.tasks.cells import Cells, place, read, with_commas
 from evosearch.tasks.encode import ORDERS, RowError, days, encode, missing, number
 from evosearch.tasks.kinds import are_classes, looks
 from evosearch.tasks.labels import MOST_CLASSES
@@ -72,7 +73,8 @@ def load_csv(path: Path, reading: Reading) -> Task:
             x = encode(columns, table.rows, table.names)
             y = goal.numbers(table, target, notes)
         except RowError as error:
-            raise TaskError(f"{table.path}: line {table.lines[error.row]}: {error.message}") from None
+            otherwise = f"; {_keep(error.column)}" if error.column else ""
+            raise TaskError(f"{table.path}: line {table.lines[error.row]}: {error.message}{otherwise}") from None
         parts[title] = Part(x, y, str(table.path), str(table.path))
     return assemble(
         stem(path),
@@ -88,11 +90,9 @@ def load_csv(path: Path, reading: Reading) -> Task:
 
 
 def _index(table: Cells, name: str) -> int:
-    if name in table.names:
-        return table.names.index(name)
-    if name.lstrip("-").isdecimal() and -len(table.names) <= int(name) < len(table.names):
-        return int(name) % len(table.names)
-    raise TaskError(f"{table.path}: no column '{name}'; there are {', '.join(table.names)}")
+    if (index := place(table.names, name)) is None:
+        raise TaskError(f"{table.path}: no column '{name}'; there are {', '.join(table.names)}")
+    return index
 
 
 def _decimal(table: Cells, index: int, cells: Sequence[str], notes: list[str]) -> str:
@@ -104,22 +104,15 @@ def _decimal(table: Cells, index: int, cells: Sequence[str], notes: list[str]) -
         return "."
     name = table.names[index]
     known = [cell for cell in cells if not missing(cell)]
-    commas = _commas(known)
+    commas = with_commas(known)
     if not commas:
-        pointed = known and all(POINTED.fullmatch(cell) for cell in known)
-        if pointed and any(_commas(table.column(other)) for other in range(len(table.names))):
+        if known and all(POINTED.fullmatch(cell) for cell in known) and table.has_commas:
             raise _grouped(table, index, known[0])
         return "."
     if all(GROUPED.fullmatch(cell) for cell in commas):
         raise _grouped(table, index, commas[0])
     notes.append(f"column '{name}' has a comma before its decimals")
     return ","
-
-
-def _commas(cells: Sequence[str]) -> list[str]:
-    """The cells with a comma before their decimals, where all that have a value are numbers so written."""
-    found = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
-    return found if all(missing(cell) or number(cell, ",") is not None for cell in cells) else []
 
 
 def _grouped(table: Cells, index: int, cell: str) -> TaskError:
@@ -136,10 +129,10 @@ def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) 
     """
     cells, name = table.column(index), table.names[index]
     if words:
-        return _categories(table, index, notes)
+        return _categories(table, index, notes, said=True)
     decimal = _decimal(table, index, cells, notes)
     known = [cell for cell in cells if not missing(cell)]
-    coded = any(CODE.fullmatch(cell.lstrip("+-")) for cell in known)
+    coded = _coded(known)
     numbers = [number(cell, decimal) for cell in known]
     if known and not coded and None not in numbers:
         values = np.array(numbers, np.float64)
@@ -154,23 +147,32 @@ def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) 
     if order := _order(name, known, notes):
         values = np.array([days(cell, order) for cell in known], np.float64)
         return _date(name, order, values, _lacking(name, cells, known, notes))
-    digits = coded and all(cell.isascii() and cell.isdigit() for cell in known)
+    digits = coded and _are_digits(known)
     if not digits and sum(value is not None for value in numbers) > len(cells) / 2:
         row = next(row for row, cell in enumerate(cells) if not missing(cell) and _odd(cell, decimal))
         raise TaskError(
             f"{table.path}: line {table.lines[row]}: column '{name}' holds numbers, and here '{cells[row]}'; "
-            "fill or leave out such rows, or drop the column"
+            f"fill or leave out such rows, or drop the column; {_keep(name)}"
         )
     dates = {word for word in set(known) if any(days(word, order) is not None for order in ORDERS)}
     odd = next((row for row, cell in enumerate(cells) if not missing(cell) and cell not in dates), None)
     if odd is not None and sum(cell in dates for cell in known) > len(known) / 2:
         raise TaskError(
             f"{table.path}: line {table.lines[odd]}: column '{name}' holds dates, and here '{cells[odd]}'; "
-            "put right or leave out such rows, or drop the column"
+            f"put right or leave out such rows, or drop the column; {_keep(name)}"
         )
     if not digits:
         notes += _said(f"column '{name}'", known)
     return _categories(table, index, notes)
+
+
+def _coded(cells: Sequence[str]) -> bool:
+    """Whether a column's numbers are names, since one of them begins with a nought."""
+    return any(CODE.fullmatch(cell.lstrip("+-")) for cell in cells)
+
+
+def _are_digits(cells: Sequence[str]) -> bool:
+    return all(cell.isascii() and cell.isdigit() for cell in cells)
 
 
 def _said(what: str, known: Sequence[str]) -> list[str]:
@@ -191,22 +193,32 @@ def _said(what: str, known: Sequence[str]) -> list[str]:
     return []
 
 
-def _categories(table: Cells, index: int, notes: list[str]) -> dict[str, Any]:
-    """A column of words. Raises TaskError where they are too many."""
+def _categories(table: Cells, index: int, notes: list[str], *, said: bool = False) -> dict[str, Any]:
+    """A column of words; of too many the most frequent, where the settings said that it is one, else a TaskError."""
     cells, name = table.column(index), table.names[index]
     words = sorted(set(cells))
-    if len(words) > MOST_WORDS:
-        raise TaskError(f"{table.path}: column '{name}' has {len(words)} different words; drop it: {_drop(name)}")
+    found = f"column '{name}' has {len(words)} different words"
     if len(words) > max(MANY_WORDS, len(cells) / 2):
-        notes.append(
-            f"column '{name}' has {len(words)} different words on {len(cells)} rows; if they say nothing, {_drop(name)}"
-        )
+        notes.append(f"{found} on {len(cells)} rows; if they say nothing, {_drop(name)}")
+    if len(words) > MOST_WORDS:
+        if not said:
+            raise TaskError(
+                f"{table.path}: {found}; drop it: {_drop(name)}, or {_keep(name)}, the {MOST_WORDS} of most rows"
+            )
+        times = Counter(cells)
+        words = sorted(sorted(words, key=times.__getitem__, reverse=True)[:MOST_WORDS])
+        notes.append(f"{found}: the {MOST_WORDS} of most rows are told apart, all others are one")
     return {"name": name, "type": "category", "categories": words}
 
 
 def _drop(name: str) -> str:
     """What leaves a column out."""
     return f"--set 'data.drop=[\"{name}\"]' leaves it out"
+
+
+def _keep(name: str) -> str:
+    """What makes words of a column, whatever it looks like."""
+    return f"--set 'data.words=[\"{name}\"]' keeps it as words"
 
 
 def _lacking(name: str, cells: Sequence[str], known: Sequence[str], notes: list[str]) -> bool:
@@ -317,7 +329,7 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, wor
             f"'{table.separator}'; name another: --target COLUMN"
         )
     decimal = _decimal(table, index, cells, [])
-    coded = words or any(CODE.fullmatch(cell.lstrip("+-")) for cell in known)
+    coded = words or _coded(known)
     numbers = bool(known) and not coded and all(number(cell, decimal) is not None for cell in known)
     whole = numbers and decimal == "." and all(float(cell).is_integer() for cell in known)
     classes = reading.kind.classes if reading.kind else not numbers
@@ -342,7 +354,7 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, wor
         truths = {"true": True, "false": False}
         boolean = len(labels) == 2 and {word.lower() for word in labels} == set(truths)
         values = [truths[word.lower()] if boolean else word for word in labels]
-        notes += [] if words else _said(f"the target '{name}'", known)
+        notes += [] if words or (coded and _are_digits(known)) else _said(f"the target '{name}'", known)
     if len(labels) > MOST_CLASSES:
         said = "say kind = regression" if numbers else "choose another target"
         raise TaskError(f"{table.path}: {len(labels)} different classes in column '{name}'; {said}")

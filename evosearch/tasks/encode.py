@@ -32,21 +32,21 @@ DAY = np.timedelta64(1, "D")
 
 
 class RowError(ValueError):
-    """A row that the description does not admit. row: its number from 0."""
+    """A row that the description does not admit. row: its number from 0. column: whose cell is of another type."""
 
-    def __init__(self, row: int, message: str) -> None:
+    def __init__(self, row: int, message: str, column: str = "") -> None:
         super().__init__(f"row {row}: {message}")
-        self.row, self.message = row, message
+        self.row, self.message, self.column = row, message, column
 
 
 def missing(cell: Any) -> bool:
     """Whether a cell says that there is no value: None, NaN, nothing, or one of the words of MISSING."""
+    if isinstance(cell, str):
+        return cell.strip(" \t").lower() in MISSING
     if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
         return True
     if isinstance(cell, (np.datetime64, np.timedelta64)):
         return bool(np.isnat(cell))
-    if isinstance(cell, str):
-        return cell.strip(" \t").lower() in MISSING
     return isinstance(cell, (float, np.floating)) and math.isnan(cell)
 
 
@@ -54,11 +54,11 @@ def number(cell: Any, decimal: str = ".") -> float | None:
     """The number that a cell is, or writes in ASCII digits: no 1_10, no infinity. Of a length of time its days. None
     where it is none.
     """
-    if isinstance(cell, (np.timedelta64, timedelta)):
-        return float(np.timedelta64(cell) / DAY)
-    if isinstance(cell, (complex, np.complexfloating)):
-        return None
     if not isinstance(cell, str):
+        if isinstance(cell, (np.timedelta64, timedelta)):
+            return float(np.timedelta64(cell) / DAY)
+        if isinstance(cell, (complex, np.complexfloating)):
+            return None
         try:
             return float(cell)
         except (TypeError, ValueError):
@@ -132,7 +132,7 @@ def _numbers(one: Any, cells: Any, x: Any) -> None:
         if value is None:
             value = number(cell)  # the column was trained on with a comma before its decimals, and here is a point
         if value is None:
-            raise RowError(row, f"'{cell}' in column '{one['name']}', which holds numbers")
+            raise RowError(row, f"'{cell}' in column '{one['name']}', which holds numbers", one["name"])
         if not math.isfinite(value):
             raise RowError(row, f"{cell} in column '{one['name']}' is too large")
         x[row, 0] = value
@@ -170,7 +170,7 @@ def _dates(one: Any, cells: Any, x: Any) -> None:
             continue
         value = days(cell, one["order"])
         if value is None:
-            raise RowError(row, f"'{cell}' in column '{one['name']}', which holds dates, as 2024-12-31")
+            raise RowError(row, f"'{cell}' in column '{one['name']}', which holds dates, as 2024-12-31", one["name"])
         x[row, 0] = value
         for place, period in enumerate(one["periods"]):
             angle = 2 * math.pi * math.fmod(value, period) / period

@@ -152,10 +152,14 @@ def load(spec: str, settings: TaskSettings) -> FunctionTask:
 def imported(spec: str) -> tuple[ModuleType, Callable[..., Any]]:
     """The module and the function that `package.module:function` names, as `load` looks for them; errors likewise."""
     module_name, _, function_name = spec.partition(":")
-    for folder in (Path.cwd(), paths.project()):
-        # A run's folder on the path would lend its files to every later import, not to this module alone.
-        if folder is not None and str(folder) not in sys.path and paths.run_around(folder) is None:
+    # A run's folder on the path would lend its files to every later import, not to this module alone.
+    own = [folder for folder in (Path.cwd(), paths.project()) if folder and paths.run_around(folder) is None]
+    for folder in own:
+        if str(folder) not in sys.path:
             sys.path.insert(_behind_library(), str(folder))
+    if (file := _behind_python(module_name, own)) is not None:
+        python = module_name.partition(".")[0]
+        raise TaskError(f"{spec}: {python} is a module of Python's, which stands before {file}; give that another name")
     for file in _files(module_name, spec):
         if (around := paths.run_around(file)) is not None:
             raise TaskError(f"{spec}: {file} lies in a run's folder, {around}, where no code is run; move it elsewhere")
@@ -177,9 +181,29 @@ def imported(spec: str) -> tuple[ModuleType, Callable[..., Any]]:
 
 def _behind_library() -> int:
     """The place on the import path behind the standard library: a person's queue.py must not stand in for Python's."""
-    library = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    behind = [at for at, path in enumerate(sys.path, 1) if path in library or Path(path).name == "lib-dynload"]
-    return max(behind, default=0)
+    return max((at for at, path in enumerate(sys.path, 1) if _is_library(path)), default=0)
+
+
+def _is_library(folder: str) -> bool:
+    """Whether a folder of the import path holds the standard library."""
+    return folder in {sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")} or (
+        Path(folder).name == "lib-dynload"
+    )
+
+
+def _behind_python(name: str, folders: Sequence[Path]) -> Path | None:
+    """The file of a module in a person's folders that an import would not reach, for one of Python's own; else None."""
+    top = name.partition(".")[0]
+    found = getattr(sys.modules.get(top), "__spec__", None) or _spec(top, None)
+    if found is None or found.origin is None:
+        return None
+    at = Path(found.origin)
+    around = at.parent.parent if found.submodule_search_locations else at.parent
+    if found.has_location and not _is_library(str(around)):
+        return None
+    inside = name.replace(".", "/")
+    files = (folder / one for folder in folders for one in (f"{inside}.py", f"{inside}/__init__.py"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _files(name: str, spec: str) -> list[Path]:
