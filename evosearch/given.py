@@ -172,7 +172,7 @@ def _save_table(file: Path, frame: Any, y: Any = None, *, target: str = "") -> t
         if target in names:
             raise TaskError(f"column '{name}' of X has the name of the target; rename one of them")
         names.append(target)
-        columns.append(targets.tolist())
+        columns.append(list(targets) if targets.dtype.kind in "mM" else targets.tolist())
         kinds.append(getattr(one, "dtype", ""))
         told["target"] = target
     if len({*map(len, columns)}) > 1:

@@ -205,6 +205,9 @@ def test_a_frames_types_say_what_its_numbers_are(tmp_path: Path) -> None:
     assert rows[:3, 7].tolist() == [0, 0.5, 1.0]
     kept = np.concatenate([task.train.x, task.validation.x, task.test_split().x])
     assert sorted(map(tuple, rows.tolist())) == sorted(map(tuple, kept.tolist()))
+    beside = load(given.spec((frame[["code"]], frame["stay"]), tmp_path / "c")[0])
+    assert isinstance(beside, Task)
+    assert beside.train.y.max() < 30
     ages = pd.Series(pd.Categorical(n % 25))
     for y in (ages, ages.to_frame("age")):
         assert given.spec((frame[["code"]], y), tmp_path / "b")[1]["kind"] == "classification"

@@ -95,15 +95,13 @@ def _index(table: Cells, name: str) -> int:
     return index
 
 
-def _decimal(table: Cells, index: int, cells: Sequence[str], notes: list[str]) -> str:
+def _decimal(table: Cells, index: int, known: Sequence[str], notes: list[str]) -> str:
     """What stands before the decimals of a column: a point, or where commas do not separate cells perhaps a comma.
 
-    Raises TaskError where a mark may stand before decimals or behind thousands.
+    known: its cells that have a value. Raises TaskError where a mark may stand before decimals or behind thousands.
     """
     if table.separator == ",":
         return "."
-    name = table.names[index]
-    known = [cell for cell in cells if not missing(cell)]
     commas = with_commas(known)
     if not commas:
         if known and all(POINTED.fullmatch(cell) for cell in known) and table.has_commas:
@@ -111,7 +109,7 @@ def _decimal(table: Cells, index: int, cells: Sequence[str], notes: list[str]) -
         return "."
     if all(GROUPED.fullmatch(cell) for cell in commas):
         raise _grouped(table, index, commas[0])
-    notes.append(f"column '{name}' has a comma before its decimals")
+    notes.append(f"column '{table.names[index]}' has a comma before its decimals")
     return ","
 
 
@@ -130,8 +128,8 @@ def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) 
     cells, name = table.column(index), table.names[index]
     if words:
         return _categories(table, index, notes, said=True)
-    decimal = _decimal(table, index, cells, notes)
     known = [cell for cell in cells if not missing(cell)]
+    decimal = _decimal(table, index, known, notes)
     coded = _coded(known)
     numbers = [number(cell, decimal) for cell in known]
     if known and not coded and None not in numbers:
@@ -247,7 +245,7 @@ def _date(name: str, order: str, values: Array, flag: bool) -> dict[str, Any]:
 
 
 def _odd(cell: str, decimal: str) -> bool:
-    return number(cell, decimal) is None or CODE.fullmatch(cell.lstrip("+-")) is not None
+    return number(cell, decimal) is None or _coded([cell])
 
 
 def _require_apart(table: Cells, index: int, values: Array) -> None:
@@ -328,7 +326,7 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, wor
             f"{table.path}: column '{name}' is to be predicted and empty, as the last one is where lines end with "
             f"'{table.separator}'; name another: --target COLUMN"
         )
-    decimal = _decimal(table, index, cells, [])
+    decimal = _decimal(table, index, known, [])
     coded = words or _coded(known)
     numbers = bool(known) and not coded and all(number(cell, decimal) is not None for cell in known)
     whole = numbers and decimal == "." and all(float(cell).is_integer() for cell in known)

@@ -211,5 +211,6 @@ def _by_column(wanted: Any, rows: Any, names: Any) -> Any:
             raise RowError(row, f"{cells!r} is no row; a row is a mapping by column, or a list of cells")
         if len(cells) not in (len(wanted), len(names)) or len(cells) != len(rows[0]):
             raise RowError(row, f"{len(cells)} values; the columns are {', '.join(wanted)}")
-    order = wanted if not rows or len(rows[0]) == len(wanted) else list(names)
-    return len(rows), lambda name: [cells[order.index(name)] for cells in rows]
+    order = wanted if not rows or len(rows[0]) == len(wanted) else names
+    places = {name: place for place, name in enumerate(order)}
+    return len(rows), lambda name: [cells[places[name]] for cells in rows]
