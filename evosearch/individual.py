@@ -36,7 +36,7 @@ class Individual:
     repeat: int = 0
 
     def __post_init__(self) -> None:
-        if hasattr(self.fitness, "fidelity"):
+        if self.fidelity != 1.0:
             self.fitness.fidelity = self.fidelity
 
     @property

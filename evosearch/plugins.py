@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from evosearch.architecture import Space
+    from evosearch.grammar.core import Derivation
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "initialise": ("space", "seeds", "rng"),
@@ -122,23 +123,9 @@ class Operator:
             raise self._raised(error) from error
 
     def _check(self, made: Any, arguments: tuple[Any, ...]) -> None:
-        if self.kind == "select":
-            population, k = arguments[0], arguments[1]
-            right = isinstance(made, list) and set(map(type, made)) <= {type(population[0])}
-            if not right or len(made) < min(k, len(population)):
-                self._refuse(made, f"a list of {k} of the population's individuals")
-        elif self.kind == "surrogate":
-            if not callable(made):
-                self._refuse(made, "a function predict(x) that gives (mean, deviation)")
-        elif self.kind == "proxy":
-            if not isinstance(made, int | float):
-                self._refuse(made, "a number, larger where the network is better")
-        elif self.kind in KINDS and (made is not None or self.kind == "initialise"):
-            space = arguments[-2] if self.kind in ("mutate", "crossover") else arguments[0]
-            if not hasattr(made, "alternative"):
-                self._refuse(made, "a Derivation" + ("" if self.kind == "initialise" else ", or None"))
-            if made.alternative not in space.grammar.rules.get(space.grammar.start, ()):
-                self._refuse(made, f"a derivation of {space.grammar.name}, from its start rule {space.grammar.start!r}")
+        wanted = WANTED.get(self.kind)
+        if wanted is not None and (said := wanted(made, arguments)):
+            self._refuse(made, said)
 
     def _raised(self, error: Exception) -> OperatorError:
         return OperatorError(f"{self.kind} operator {self.name!r} raised {blamed(error)}; put it right and start anew")
@@ -149,6 +136,50 @@ class Operator:
         raise OperatorError(
             f"{self.path}:{line}, {self.name}: it gave {what}; {article} {self.kind} operator gives {wanted}"
         )
+
+
+# Of each kind: what one should have given to these arguments where it gave something else; empty where it did not.
+
+
+def _individuals(made: Any, arguments: tuple[Any, ...]) -> str:
+    population, k = arguments[0], arguments[1]
+    right = isinstance(made, list) and set(map(type, made)) <= {type(population[0])}
+    return "" if right and len(made) >= min(k, len(population)) else f"a list of {k} of the population's individuals"
+
+
+def _sample(made: Any, arguments: tuple[Any, ...]) -> str:
+    return _sentence(made, arguments[0]) if hasattr(made, "alternative") else "a Derivation"
+
+
+def _offspring(made: Any, arguments: tuple[Any, ...]) -> str:
+    if made is None:
+        return ""
+    return _sentence(made, arguments[-2]) if hasattr(made, "alternative") else "a Derivation, or None"
+
+
+def _sentence(derivation: Derivation, space: Space) -> str:
+    grammar = space.grammar
+    if derivation.alternative in grammar.rules.get(grammar.start, ()):
+        return ""
+    return f"a derivation of {grammar.name}, from its start rule {grammar.start!r}"
+
+
+def _prediction(made: Any, _: tuple[Any, ...]) -> str:
+    return "" if callable(made) else "a function predict(x) that gives (mean, deviation)"
+
+
+def _figure(made: Any, _: tuple[Any, ...]) -> str:
+    return "" if isinstance(made, int | float) else "a number, larger where the network is better"
+
+
+WANTED: Mapping[str, Callable[[Any, tuple[Any, ...]], str]] = {
+    "initialise": _sample,
+    "mutate": _offspring,
+    "crossover": _offspring,
+    "select": _individuals,
+    "surrogate": _prediction,
+    "proxy": _figure,
+}
 
 
 class Named(Mapping[str, Operator]):

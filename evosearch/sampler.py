@@ -236,6 +236,8 @@ class Sampler:
         self.stats = SamplingStats()
         self.heights = heights(grammar)
         self.kinds = kinds(grammar, classes) if classes else dict.fromkeys(grammar.rules, "word")
+        every = [alternative for alternatives in grammar.rules.values() for alternative in alternatives]
+        self.fixed = {one: Derivation(one) for one in every if not one.terminals and not one.rules}
         self._templates: dict[Skeleton, Template] = {}
         self.planless: dict[tuple[Template, Shape, Want], None] = {}
         self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
@@ -311,24 +313,25 @@ class Sampler:
                 raise TooLarge
             short = depth + len(open_nodes) >= self.max_depth
             alternative = (self.shortest if short else self.alternatives)[rule].draw(rng)
-            tokens = tuple([self.terminals[name].draw(rng) for name in alternative.terminals])
-            done: Derivation | None = None
-            if alternative.rules:
-                open_nodes.append((alternative, tokens, []))
-            else:
+            done = self.fixed.get(alternative)
+            if done is None:
+                tokens = tuple([self.terminals[name].draw(rng) for name in alternative.terminals])
+                if alternative.rules:
+                    open_nodes.append((alternative, tokens, []))
+                    rule = alternative.rules[0]
+                    continue
                 done = Derivation(alternative, tokens)
-            while done is not None:
-                if not open_nodes:
-                    self.stats.draws += (max_nodes or self.max_nodes) - left
-                    return done
+            while open_nodes:
                 above, tokens, parts = open_nodes[-1]
                 parts.append(done)
-                done = None
-                if len(parts) == len(above.rules):
-                    open_nodes.pop()
-                    done = Derivation(above, tokens, tuple(parts))
-            above, _, parts = open_nodes[-1]
-            rule = above.rules[len(parts)]
+                if len(parts) < len(above.rules):
+                    rule = above.rules[len(parts)]
+                    break
+                open_nodes.pop()
+                done = Derivation(above, tokens, tuple(parts))
+            else:
+                self.stats.draws += (max_nodes or self.max_nodes) - left
+                return done
 
     # -- what is worked out once for an alternative -------------------------------------------------------------
 

@@ -43,7 +43,7 @@ class Tally:
 
 
 class Window:
-    """The latest scores, `size` at the most; each objective's values are also kept in order, to find ranks in."""
+    """The latest scores, `size` at the most; from the first rank on each objective's values are also kept in order."""
 
     def __init__(self, size: int) -> None:
         self.scores: deque[tuple[float, ...]] = deque(maxlen=size)
@@ -51,17 +51,18 @@ class Window:
 
     def add(self, values: tuple[float, ...]) -> None:
         """One more score, in the place of the oldest where there is no room. values: signed, finite."""
-        if not self.scores:
-            self._ordered = [[] for _ in values]
-        elif len(self.scores) == self.scores.maxlen:
-            for ordered, value in zip(self._ordered, self.scores[0], strict=True):
-                del ordered[bisect_left(ordered, value)]
+        if self._ordered:
+            if len(self.scores) == self.scores.maxlen:
+                for ordered, value in zip(self._ordered, self.scores[0], strict=True):
+                    del ordered[bisect_left(ordered, value)]
+            for ordered, value in zip(self._ordered, values, strict=True):
+                insort(ordered, value)
         self.scores.append(values)
-        for ordered, value in zip(self._ordered, values, strict=True):
-            insort(ordered, value)
 
     def rank(self, values: tuple[float, ...]) -> float:
         """Rank quantile among them, 0 to 1, ties half; the mean over several objectives."""
+        if not self._ordered:
+            self._ordered = [sorted(column) for column in zip(*self.scores, strict=True)]
         twice = 0
         for ordered, value in zip(self._ordered, values, strict=True):
             twice += bisect_left(ordered, value) + bisect_right(ordered, value)

@@ -99,7 +99,7 @@ class Evolution:
         if evaluated.individual is None:
             return
         new = evaluated.individual
-        members = [one for one in self.population if one.key != new.key or one.fidelity >= new.fidelity]
+        members = [one for one in self.population if one.fidelity >= new.fidelity or one.key != new.key]
         members.append(new)  # in the place of itself as it was evaluated less far
         keep = min(self.context.settings.population, len(members))
         self.population = self._survive(members, keep, rng) if self.sorts or keep < len(members) else members

@@ -53,16 +53,18 @@ class Archive:
         if self._slots[slot]:
             return False
         self._packed += identity
-        self._slots[slot] = len(self)
-        self._make_room(len(self))
+        self._slots[slot] = size = len(self)
+        if 2 * size > len(self._slots):
+            self._make_room(size)
         return True
 
     def _make_room(self, size: int) -> None:
         """Keep half of the slots free where so many identities are in the row, or are to be."""
-        if 2 * size <= (slots := len(self._slots)):
-            return
+        slots = len(self._slots)
         while 2 * size > slots:
             slots *= 2
+        if slots == len(self._slots):
+            return
         self._slots = array("I", bytes(4 * slots))
         for place in range(len(self)):
             self._slots[self._slot(bytes(self._packed[place * SIZE : (place + 1) * SIZE]))] = place + 1

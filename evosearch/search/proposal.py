@@ -39,6 +39,14 @@ class Candidate(NamedTuple):
     due: bool = False
 
 
+class Draft(NamedTuple):
+    """A candidate that may be proposed. key: canonical, 32 hex digits. identity: what the archive would know it by."""
+
+    candidate: Candidate
+    key: str
+    identity: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """A candidate handed out for evaluation.

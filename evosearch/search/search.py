@@ -37,7 +37,7 @@ from evosearch.search.credit import Credit, Tally
 from evosearch.search.fame import Fame
 from evosearch.search.history import Archive, History
 from evosearch.search.learning import Learner
-from evosearch.search.proposal import FULL, OUTSIDE, Candidate, Evaluated, InFlight, Proposal, identify, identity
+from evosearch.search.proposal import FULL, OUTSIDE, Candidate, Draft, Evaluated, InFlight, Proposal, identify, identity
 from evosearch.search.rungs import PROMOTE, Rungs
 from evosearch.search.screening import DRAWS, SAMPLES, Model, Screen
 
@@ -198,13 +198,14 @@ class Search:
             value = getattr(self.space.limits, limit, None)
             raise CandidateRefused(f"it is over the limit {limit}={value}; propose a smaller one")
         fidelity = self.rungs.lowest if self.rungs is not None else FULL
-        if identity(key, fidelity) in self._archive and not self.settings.replacement:
+        known = identity(key, fidelity)
+        if known in self._archive and not self.settings.replacement:
             raise CandidateRefused(f"candidate {key[:8]} of this run is the same; propose another", known=key)
         if not self._has_room():
             return None
         self.credit.tally(OUTSIDE).calls += 1
         candidate = Candidate(derivation, OUTSIDE, fidelity=fidelity)
-        entry = self._chosen(self._next, {}, (candidate, key))
+        entry = self._chosen(self._next, {}, Draft(candidate, key, known))
         entry.proposal = replace(entry.proposal, parents=tuple(parents))
         return self._handed_out(entry)
 
@@ -359,7 +360,7 @@ class Search:
 
     def _propose(self, number: int, rng: np.random.Generator) -> InFlight:
         limits: dict[str, int] = {}
-        drafts: dict[bytes, tuple[Candidate, str]] = {}
+        drafts: dict[bytes, Draft] = {}
         drawn = 0
         promotion = self.rungs.promotion() if self.rungs is not None else None
         if promotion is not None:
@@ -375,14 +376,13 @@ class Search:
             drawn += 1
             if self.rungs is not None and candidate is not None and candidate.fidelity == FULL:
                 candidate = candidate._replace(fidelity=self.rungs.lowest)
-            if candidate is not None and (key := self._admitted(candidate, limits)) is not None:
+            if candidate is not None and (draft := self._admitted(candidate, limits)) is not None:
                 if wanted == 1 or candidate.given or candidate.due:
-                    return self._chosen(number, drafts, (candidate, key))
-                known = identity(key, candidate.fidelity, candidate.repeat)
-                if known in drafts:
+                    return self._chosen(number, drafts, draft)
+                if draft.identity in drafts:
                     self.credit.passed_over(candidate)
                 else:
-                    drafts[known] = candidate, key
+                    drafts[draft.identity] = draft
             if len(drafts) >= wanted or (drafts and drawn >= DRAWS * wanted):
                 break
         if drafts:
@@ -412,28 +412,26 @@ class Search:
             latest = candidate or latest
             yield candidate
 
-    def _screened(
-        self, number: int, drafts: Mapping[bytes, tuple[Candidate, str]], rng: np.random.Generator
-    ) -> InFlight:
+    def _screened(self, number: int, drafts: Mapping[bytes, Draft], rng: np.random.Generator) -> InFlight:
         """The draft that promises most as a proposal, with what is expected of it."""
         assert self.screen is not None
         offered = list(drafts.values())
-        at, expected = self.screen.choose([one.derivation for one, _ in offered], rng)
+        at, expected = self.screen.choose([one.candidate.derivation for one in offered], rng)
         return self._chosen(number, drafts, offered[at], expected)
 
     def _chosen(
         self,
         number: int,
-        drafts: Mapping[bytes, tuple[Candidate, str]],
-        chosen: tuple[Candidate, str],
+        drafts: Mapping[bytes, Draft],
+        chosen: Draft,
         expected: tuple[float, float] | None = None,
     ) -> InFlight:
-        """One candidate with its key as a proposal; the other drafts were never tried."""
-        candidate, key = chosen
-        for other, _ in drafts.values():
-            if other is not candidate:
-                self.credit.passed_over(other)
-        self._archive.add(identity(key, candidate.fidelity, candidate.repeat))
+        """One draft as a proposal; the others were never tried."""
+        for other in drafts.values():
+            if other is not chosen:
+                self.credit.passed_over(other.candidate)
+        candidate, key, known = chosen
+        self._archive.add(known)
         self.credit.tally(candidate.operator).proposed += 1
         return self._entry(number, candidate, key, expected)
 
@@ -464,15 +462,15 @@ class Search:
             return self.rungs.values(parent.key, candidate.fidelity)
         return parent.values
 
-    def _admitted(self, candidate: Candidate, limits: dict[str, int]) -> str | None:
-        """The candidate's key if it may be proposed; else None, and whoever chose its operator earned nothing."""
-        key = self._admit(candidate, self.credit.tally(candidate.operator), limits)
-        if key is None:
+    def _admitted(self, candidate: Candidate, limits: dict[str, int]) -> Draft | None:
+        """The candidate if it may be proposed; else None, and whoever chose its operator earned nothing."""
+        draft = self._admit(candidate, self.credit.tally(candidate.operator), limits)
+        if draft is None:
             self.credit.refused(candidate)
-        return key
+        return draft
 
-    def _admit(self, candidate: Candidate, tally: Tally, limits: dict[str, int]) -> str | None:
-        """The candidate's key if it may be proposed; else None, and the tally says why."""
+    def _admit(self, candidate: Candidate, tally: Tally, limits: dict[str, int]) -> Draft | None:
+        """The candidate if it may be proposed; else None, and the tally says why."""
         derivation = candidate.derivation
         if candidate.given and self._seeds_by_derivation[derivation] in self._archive:
             return None  # an initialiser yields its seeds for every place; those that have theirs are no duplicates
@@ -486,12 +484,12 @@ class Search:
             tally.over_limit += 1
             limits[limit] = limits.get(limit, 0) + 1
             return None
-        known = identity(key, candidate.fidelity, candidate.repeat) in self._archive
-        if known and not self.settings.replacement:
+        known = identity(key, candidate.fidelity, candidate.repeat)
+        if known in self._archive and not self.settings.replacement:
             tally.duplicates += 1
             limits[""] = 1
             return None
-        return key
+        return Draft(candidate, key, known)
 
     def _identity(self, derivation: Derivation) -> tuple[str, str | None]:
         found = self._identities.get(derivation)

@@ -12,7 +12,7 @@ import logging
 import queue
 import time
 from collections import Counter
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -90,7 +90,7 @@ class ExecutorPool:
         asked = remote.request(self._parcel.digest, self._settings, job, weights)
         try:
             future = self._executor.submit(remote.evaluate, asked, sent)
-        except BrokenExecutor as error:
+        except (OSError, RuntimeError, ValueError) as error:  # a process pool that breaks just now may raise all three
             log.warning("the executor broke (%s); another one is opened", one_line(error))
             self._executor.shutdown(wait=False)
             self._executor = self._open()

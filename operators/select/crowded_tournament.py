@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evosearch.operators import seeded_random
+from evosearch.operators import seeded_selection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,5 @@ def crowded_tournament(population: Sequence[Individual], k: int, rng: np.random.
     `nsga2` left on the individuals. DEAP's selTournament.
     Keeps true: the population.
     """
-    from deap import tools
-
-    with seeded_random(rng):
-        return list(tools.selTournament(population, k, tournsize=2, fit_attr="crowded"))
+    with seeded_selection(rng) as selection:
+        return list(selection.selTournament(population, k, tournsize=2, fit_attr="crowded"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evosearch.operators import seeded_random
+from evosearch.operators import seeded_selection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,5 @@ def tournament(population: Sequence[Individual], k: int, rng: np.random.Generato
     Source: Goldberg and Deb (1991); in aging evolution, Real et al. (2019). DEAP's selTournament.
     Keeps true: the population.
     """
-    from deap import tools
-
-    with seeded_random(rng):
-        return list(tools.selTournament(population, k, tournsize=size))
+    with seeded_selection(rng) as selection:
+        return list(selection.selTournament(population, k, tournsize=size))
