@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import signal
@@ -491,6 +492,83 @@ def test_a_checkpoint_at_no_boundary_is_found(folder: Path) -> None:
         run.end, run.contents.records = run.end + 1, 7
         run.write_checkpoint({})
         assert any("it reflects 7 records" in finding.message for finding in verify(folder))
+
+
+def held(run: Run) -> dict[str, Any]:
+    return {"records": run.contents.records, "end": run.end, "torn": run.torn, **run.contents.pack()}
+
+
+def without_checkpoints(folder: Path, at: Path) -> Path:
+    names = shutil.ignore_patterns("checkpoint*", "LOCK")
+    return Path(shutil.copytree(folder, at, ignore=names))
+
+
+def test_what_a_checkpoint_reflects_is_compared_and_not_decoded(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run is taken to hold is what reading all of it gives, however often it was cut and gone on with."""
+    checkpointed(folder)
+    for first in (6, 10):
+        with (folder / "journal.msgpack").open("ab") as file:
+            file.write(b"\x07\0\0")  # a record that a kill cut short
+        with Run.open(folder, write=True) as run:
+            run.cut_torn_tail()
+            run.append_note({"budget": first})
+            for number in (first, first + 1):
+                run.append_proposal(proposal(number))
+            run.append_score({**score(first + 1), "status": "nan"})
+            run.append_score(score(first))
+            run.append_proposal(proposal(first + 2))  # its score comes behind the checkpoint
+            run.write_checkpoint({})
+            run.append_score(score(first + 2))
+            run.append_proposal(proposal(first + 3))
+            run.append_score(score(first + 3))
+        decoded: list[Any] = []
+        monkeypatch.setattr(framing.Frame, "record", noted(framing.Frame.record, decoded))
+        with Run.open(folder, write=True) as run:
+            by_checkpoint = held(run)
+        assert len(decoded) == 2 + 3  # the headers of journal and checkpoint, and what stands behind the checkpoint
+        monkeypatch.undo()
+        with Run.open(without_checkpoints(folder, tmp_path / str(first)), write=True) as run:
+            assert held(run) == by_checkpoint
+        assert verify(folder) == []
+
+
+def noted(function: Any, found: list[Any]) -> Any:
+    def wrapped(*arguments: Any) -> Any:
+        found.append(function(*arguments))
+        return found[-1]
+
+    return wrapped
+
+
+def test_damage_before_a_checkpoint_is_named_as_without_one(folder: Path, tmp_path: Path) -> None:
+    """Wherever it is, also where every record checks by itself."""
+    offset = checkpointed(folder)[0].offset
+    bare = without_checkpoints(folder, tmp_path / "bare")
+    whole = (folder / "journal.msgpack").read_bytes()
+    ends = [end for end, _ in Run.open(folder).located()]
+    frames = [whole[start:end] for start, end in itertools.pairwise(ends)]
+    damaged = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in range(ends[0], offset, 23)]
+    damaged.append(whole[: ends[1]] + frames[2] + frames[1] + whole[ends[3] :])  # a score before its proposal
+    damaged.append(whole[: ends[1]] + whole[ends[2] :])  # one is missing
+    for data in damaged:
+        said = []
+        for at in (folder, bare):
+            (at / "journal.msgpack").write_bytes(data)
+            with pytest.raises(RunCorrupt) as caught:
+                Run.open(at, write=True)
+            said.append(str(caught.value).removeprefix(str(at)))
+        assert said[0] == said[1]
+
+
+def test_a_checkpoint_that_says_otherwise_of_the_journal_is_found(folder: Path) -> None:
+    with create(folder) as run:
+        run.append_proposal(proposal(0))
+        run.append_score(score(0))
+        run.contents.statuses["nan"] += 1
+        run.write_checkpoint({})
+    assert any("it reflects other records" in finding.message for finding in verify(folder))
 
 
 # --- the lock

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evosearch.store.framing import corrupt
-from evosearch.store.run import JOURNAL_FILE, Contents, Record, Run
+from evosearch.store.framing import Frames
+from evosearch.store.run import JOURNAL_FILE, Contents, Record, Run, reading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MESSAGES = 10_000  # texts of errors that are counted, each by itself; of more, those that came first
 DIGITS = 16  # of a key that its column holds
-HEXADECIMAL = frozenset("0123456789abcdef")
+HEXADECIMAL = "0123456789abcdef"
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +88,7 @@ class Columns:
 
     def beginning_with(self, key: str) -> NDArray[np.int64]:
         """Candidates whose key may begin so: all that do, and hardly any other."""
-        if not key or not set(key) <= HEXADECIMAL:
+        if not key or key.strip(HEXADECIMAL):
             return np.arange(len(self))
         shift = np.uint64(4 * (DIGITS - min(len(key), DIGITS)))
         return np.flatnonzero(self.keys >> shift == np.uint64(key_bits(key)) >> shift)
@@ -96,7 +96,7 @@ class Columns:
 
 def key_bits(key: Any) -> int:
     """The first 64 bits of a key; 64 bits of its own where it is no hexadecimal number: a journal may hold any."""
-    if isinstance(key, str) and set(key) <= HEXADECIMAL:
+    if isinstance(key, str) and not key.strip(HEXADECIMAL):
         return int(key[:DIGITS].ljust(DIGITS, "0"), 16)
     return int.from_bytes(blake2b(str(key).encode("utf-8", "replace"), digest_size=8).digest(), "big")
 
@@ -125,17 +125,15 @@ class Gathering:
     def notes(self) -> tuple[Record, ...]:
         return tuple(self._contents.notes)
 
-    def read(self, run: Run) -> None:
+    def read(self) -> None:
         """Take in what the journal has from `offset` on, as a stream. Raises RunCorrupt where it does not check."""
-        for end, record in run.located(self.offset):
-            if wrong := self._contents.misplaced(record):
-                raise corrupt(self.journal, self.offset, wrong)
-            self._contents.take(record)
-            if record["kind"] == "proposal":
-                self._propose(record)
-            elif record["kind"] == "score":
-                self._score(record)
-            self.offset = end
+        with reading(self.journal) as file:
+            for end, record in self._contents.read(Frames(file, self.journal, self.offset)):
+                if record["kind"] == "proposal":
+                    self._propose(record)
+                elif record["kind"] == "score":
+                    self._score(record)
+                self.offset = end
 
     def _propose(self, record: Record) -> None:
         number = record["number"]
@@ -144,7 +142,9 @@ class Gathering:
         self._operators.append(self._operator_places.setdefault(record["operator"], len(self._operator_places)))
         self._fidelities.append(record.get("fidelity", 1.0))
         named = record["parents"]
-        self._parents.extend([parent for parent in named if 0 <= parent < number])
+        for parent in named:
+            if 0 <= parent < number:
+                self._parents.append(parent)
         self._ends.append(len(self._parents))
         self._orphans.append(not named)
         if expected := record.get("expected"):
@@ -168,34 +168,40 @@ class Gathering:
             if count or len(self._messages) < MESSAGES:
                 self._messages[told] = count + 1, min(first, number)
 
-    def columns(self) -> Columns:
-        """The columns now; what is read later does not change them."""
-        place, size = np.array(self.numbers, dtype=np.int64), len(self._proposed)
+    def columns(self, *, last: bool = False) -> Columns:
+        """The columns now; what is read later does not change them. last: nothing is, so that no column is copied."""
+        size, numbers = len(self._proposed), np.frombuffer(self.numbers, dtype=np.int64)
+        in_order = len(numbers) == size and bool((numbers == np.arange(size)).all())
+
+        def kept(column: array[Any] | bytearray, kind: type) -> NDArray[Any]:
+            return np.frombuffer(column, dtype=kind) if last else np.array(column, dtype=kind)
 
         def spread(column: array[Any], fill: float, kind: type) -> NDArray[Any]:
             """A column in the order in which scores came as one in the order proposed."""
+            if in_order:
+                return kept(column, kind)
             found: NDArray[Any] = np.full(size, fill, dtype=kind)
-            found[place] = np.array(column, dtype=kind)
+            found[numbers] = np.frombuffer(column, dtype=kind)
             return found
 
         return Columns(
-            np.array(self._proposed, dtype=np.int64),
+            kept(self._proposed, np.int64),
             spread(self._scored, -1, np.int64),
-            np.array(self._keys, dtype=np.uint64),
-            np.array(self._operators, dtype=np.int32),
+            kept(self._keys, np.uint64),
+            kept(self._operators, np.int32),
             spread(self._statuses, -1, np.int32),
-            np.array(self._fidelities, dtype=np.float64),
-            np.array(self._parents, dtype=np.int64),
-            np.array(self._ends, dtype=np.int64),
-            np.array(self._orphans, dtype=np.bool_),
+            kept(self._fidelities, np.float64),
+            kept(self._parents, np.int64),
+            kept(self._ends, np.int64),
+            kept(self._orphans, np.bool_),
             spread(self._at, math.nan, np.float64),
             spread(self._seconds, math.nan, np.float64),
             {name: spread(column, math.nan, np.float64) for name, column in self._values.items()},
             tuple(self._operator_places),
             tuple(self._status_places),
             dict(self._messages),
-            np.array(self._foreseen, dtype=np.int64),
-            np.array(self._expected, dtype=np.float64),
+            kept(self._foreseen, np.int64),
+            kept(self._expected, np.float64),
         )
 
 
@@ -219,7 +225,8 @@ def figure(score: Mapping[str, Any], cost: Mapping[str, Any], name: str) -> floa
     if score["status"] != "ok":
         return math.nan
     objectives = score["objectives"]
-    found = finite(objectives[name] if name in objectives else cost.get(name))
+    value = objectives[name] if name in objectives else cost.get(name)
+    found = math.nan if value is None else finite(value)
     return finite(score.get("seconds")) if name == "seconds" and found != found else found
 
 

@@ -159,7 +159,7 @@ class Following:
         if self.clock.now() < self.due:
             return
         began = self.clock.spent()
-        self.gathered.read(run)
+        self.gathered.read()
         phase = phase_of(self.folder, self.report.run.metrics)
         files = (CHECKPOINT_FILE, "best/metrics.json")
         now = (self.gathered.offset, phase, *(_stamp(self.folder / name) for name in files))

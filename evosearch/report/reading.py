@@ -407,5 +407,5 @@ def read_run(folder: Path) -> RunReading:
     run = Run.open(folder)
     config = config_of(run)
     found = gathering(run, config)
-    found.read(run)
-    return RunReading(folder, run.header, config, found.columns(), found.notes)
+    found.read()
+    return RunReading(folder, run.header, config, found.columns(last=True), found.notes)

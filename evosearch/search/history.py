@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SIZE = 16  # bytes of an identity
 COSTS = ("params", "flops", "activations", "modules")
+PLACED = 1 << 16  # identities that are given their slots at a time
 
 
 class Archive:
@@ -27,15 +28,12 @@ class Archive:
 
     def __init__(self, packed: bytes = b"") -> None:
         """packed: what `bytes` gave of an archive."""
-        self._packed = bytearray()
-        self._slots = array("I", bytes(4 * 64))  # 1 + the identity's place in the row; 0 where there is none
-        self.extend(packed)
+        self.restore(packed)
 
-    def extend(self, packed: bytes) -> None:
-        """Add what `bytes` gave of an archive."""
-        self._make_room(len(self) + len(packed) // SIZE)
-        for at in range(0, len(packed), SIZE):
-            self.add(packed[at : at + SIZE])
+    def restore(self, packed: bytes) -> None:
+        """Hold what `bytes` gave of an archive, and nothing else."""
+        self._packed = bytearray(packed)
+        self._make_slots()
 
     def __len__(self) -> int:
         return len(self._packed) // SIZE
@@ -55,19 +53,29 @@ class Archive:
         self._packed += identity
         self._slots[slot] = size = len(self)
         if 2 * size > len(self._slots):
-            self._make_room(size)
+            self._make_slots()
         return True
 
-    def _make_room(self, size: int) -> None:
-        """Keep half of the slots free where so many identities are in the row, or are to be."""
-        slots = len(self._slots)
-        while 2 * size > slots:
+    def _make_slots(self) -> None:
+        """Slots of which half are free at the least, with all that is in the row."""
+        slots = 64
+        while slots < 2 * len(self):
             slots *= 2
-        if slots == len(self._slots):
-            return
-        self._slots = array("I", bytes(4 * slots))
-        for place in range(len(self)):
-            self._slots[self._slot(bytes(self._packed[place * SIZE : (place + 1) * SIZE]))] = place + 1
+        self._slots = array("I", [0]) * slots  # 1 + the identity's place in the row; 0 where there is none
+        for first in range(0, len(self), PLACED):
+            self._place(first, min(first + PLACED, len(self)))
+
+    def _place(self, first: int, last: int) -> None:
+        """Give identities of the row, none of which has one, their slots, as `_slot` would find them one by one."""
+        slots, mask = np.frombuffer(self._slots, dtype=np.uint32), len(self._slots) - 1
+        row, at = self._packed, range(first * SIZE, last * SIZE, SIZE)
+        wanted = np.fromiter((hash(bytes(row[one : one + SIZE])) & mask for one in at), np.int64, last - first)
+        waiting = np.arange(first + 1, last + 1, dtype=np.uint32)
+        while len(waiting):
+            free = slots[wanted] == 0
+            slots[wanted[free]] = waiting[free]  # of several that want one slot, the last one has it
+            left = slots[wanted] != waiting
+            wanted, waiting = (wanted[left] + 1) & mask, waiting[left]
 
     def _slot(self, identity: bytes) -> int:
         """The slot that holds an identity, or the free one where it would go."""

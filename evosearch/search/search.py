@@ -323,7 +323,7 @@ class Search:
         search._next, search._folded = state["next"], state["folded"]
         search.evaluated, search.exhausted = state["evaluated"], state["exhausted"]
         search.fame.unpack(state["hall"], space, search._fitness)
-        search._archive.extend(state["archive"])
+        search._archive.restore(state["archive"])
         for data in state["inflight"]:
             proposal = Proposal.unpack(data, space)
             search._inflight[proposal.number] = InFlight(

@@ -29,7 +29,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeGuard
+from typing import Any, BinaryIO, NamedTuple, Self, TypeGuard
 
 from evosearch.errors import EvosearchError, RunCorrupt, RunError, RunExists, StorageError
 from evosearch.store import framing, lock
@@ -96,6 +96,24 @@ class Contents:
             return f"a score for proposal {number}, which {'has one' if there else 'does not exist'}"
         return ""
 
+    def pack(self) -> Record:
+        """As plain values for msgpack; `records` apart."""
+        return {
+            "proposals": self.proposals,
+            "scores": self.scores,
+            "statuses": dict(self.statuses),
+            "notes": list(self.notes),
+            "waiting": sorted(self._waiting),
+        }
+
+    @classmethod
+    def unpack(cls, data: Record, records: int) -> Contents:
+        """From what `pack` gave."""
+        found = cls()
+        found.records, found.proposals, found.scores = records, data["proposals"], data["scores"]
+        found.statuses, found.notes, found._waiting = Counter(data["statuses"]), data["notes"], set(data["waiting"])
+        return found
+
     def take(self, record: Record) -> None:
         """Count a record that is in its place."""
         self.records += 1
@@ -109,14 +127,14 @@ class Contents:
         else:
             self.notes.append(record)
 
-    def read(self, frames: Frames) -> Iterator[int]:
-        """Take what frames hold; the offset after each. Raises RunCorrupt at the first that is out of its place."""
+    def read(self, frames: Frames) -> Iterator[tuple[int, Record]]:
+        """Take what frames hold; each record with the offset after it. Raises RunCorrupt at the first out of place."""
         for found in frames:
             record = found.record(frames.path)
             if wrong := self.misplaced(record):
                 raise corrupt(frames.path, found.start, wrong)
             self.take(record)
-            yield found.end
+            yield found.end, record
 
 
 class Run:
@@ -137,6 +155,7 @@ class Run:
         self._unsynced = self._damaged = False  # _damaged: the newest checkpoint does not check
         self._failed = ""
         self._kept = (0, 0)  # how much of the archive its file has, and the CRC-32 of that
+        self._bytes = hashlib.blake2b()  # of the journal up to `end`, where the run is open for writing
 
     @property
     def proposals(self) -> int:
@@ -203,6 +222,7 @@ class Run:
             raise
         run = cls(folder, full_header, FORMAT, disk)
         run._lock, run._journal, run.end = held, journal, len(start)
+        run._bytes.update(start)
         return run
 
     @classmethod
@@ -236,13 +256,35 @@ class Run:
         return run
 
     def _scan(self) -> None:
-        """Read the journal once: its end, its torn tail, and which proposals wait for their score."""
+        """Read the journal once: its end, its torn tail, and which proposals wait for their score.
+
+        What a checkpoint reflects was checked when it was journaled. Where that is there to the byte, only what stands
+        behind it is decoded.
+        """
         journal = self.folder / JOURNAL_FILE
+        reflected = self._reflected()
         with reading(journal) as file:
+            start = 0
+            if reflected is not None:
+                found = hashed(file, reflected["offset"])
+                if found.digest() == reflected["journal"]["digest"]:
+                    self.contents = Contents.unpack(reflected["journal"], reflected["records"])
+                    self._bytes, self.end = found, reflected["offset"]
+                    start = self.end
             frames = Frames(file, journal, self.end)
             for _ in self.contents.read(frames):
                 pass
             self.end, self.torn = frames.end, frames.torn
+            self._bytes = hashed(file, self.end, start, self._bytes)
+
+    def _reflected(self) -> Record | None:
+        """The newest checkpoint that checks, where it says what the journal holds."""
+        for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
+            with contextlib.suppress(RunCorrupt):  # said by whoever wants its state
+                checkpoint = read_checkpoint(self.folder / name, self.header)
+                if checkpoint is not None:
+                    return checkpoint if "journal" in checkpoint else None
+        return None
 
     def altered(self) -> Iterator[tuple[str, str]]:
         """Files of the run's start that are not what the header's digests say: the name and what is wrong."""
@@ -326,6 +368,7 @@ class Run:
         self._write_step(self.disk.write, journal, self.folder / JOURNAL_FILE, data)
         self._unsynced = True
         self.end += len(data)
+        self._bytes.update(data)
         self.contents.take(record)
         if durable:
             self.sync()
@@ -418,7 +461,14 @@ class Run:
         """
         self._writable()
         self.sync()
-        record = {"header": self.header, "offset": self.end, "records": self.contents.records, "state": state}
+        journal = {**self.contents.pack(), "digest": self._bytes.digest()}
+        record = {
+            "header": self.header,
+            "offset": self.end,
+            "records": self.contents.records,
+            "journal": journal,
+            "state": state,
+        }
         if isinstance(archive := state.get("archive"), bytes):
             record["state"] = {**state, "archive": b""}
             record["archive"] = self._keep(archive)
@@ -506,6 +556,16 @@ def reading(path: Path) -> Iterator[Any]:
         raise refusal(path, error) from error
 
 
+def hashed(file: BinaryIO, end: int, start: int = 0, found: hashlib.blake2b | None = None) -> hashlib.blake2b:
+    """The hash of a file's bytes up to an offset, or to its end. found: that of the bytes up to `start`."""
+    found = hashlib.blake2b() if found is None else found
+    file.seek(start)
+    while start < end and (chunk := file.read(min(end - start, 1 << 20))):
+        found.update(chunk)
+        start += len(chunk)
+    return found
+
+
 def _read_header(journal: Path) -> tuple[Record, int, int]:
     """(header, format version, offset of the first record after it)."""
     with reading(journal) as file:
@@ -539,7 +599,7 @@ def read_checkpoint(path: Path, header: Record) -> dict[str, Any] | None:
         raise corrupt(path, frames.end, "the checkpoint is cut short or has something behind it")
     record: Any = found[0].record(path)
     kinds = {"header": dict, "offset": int, "records": int, "state": dict}
-    more = {"archive": dict, "standing": dict}  # what older ones do not have
+    more = {"archive": dict, "standing": dict, "journal": dict}  # what older ones do not have
     found_kinds = {name: type(value) for name, value in record.items()} if isinstance(record, dict) else {}
     if {**more, **found_kinds} != {**more, **kinds}:
         raise corrupt(path, PREAMBLE, "not a checkpoint's record")

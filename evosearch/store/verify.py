@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from evosearch.store.run import (
     Contents,
     Record,
     Run,
+    hashed,
     read_checkpoint,
     reading,
     sums,
@@ -68,16 +70,17 @@ def _verify_records(run: Run) -> Iterator[Finding]:
         else:
             if checkpoint is not None:
                 checkpoints[name] = checkpoint
-    wanted = {checkpoint["offset"]: -1 for checkpoint in checkpoints.values()}
-    if run.end in wanted:
-        wanted[run.end] = 0
+    wanted = {checkpoint["offset"] for checkpoint in checkpoints.values()}
+    there: dict[int, Record] = {}
     journal = run.folder / JOURNAL_FILE
     try:
         with reading(journal) as file:
             frames, contents = Frames(file, journal, run.end), Contents()
-            for end in contents.read(frames):
+            for end, _ in itertools.chain([(run.end, {})], contents.read(frames)):
                 if end in wanted:
-                    wanted[end] = contents.records
+                    there[end] = {"records": contents.records, **contents.pack()}
+            for end, found in there.items():
+                found["digest"] = hashed(file, end).digest()
     except EvosearchError as error:
         yield _finding(JOURNAL_FILE, error, run.folder)
         return
@@ -89,9 +92,11 @@ def _verify_records(run: Run) -> Iterator[Finding]:
         if offset > frames.end:
             message = f"it ends at offset {frames.end}, but {name} reflects it up to {offset}: records are missing"
             yield Finding(JOURNAL_FILE, message, "restore the journal from a copy")
-        elif wanted[offset] != records:
+        elif offset not in there or there[offset]["records"] != records:
             message = f"it reflects {records} records up to offset {offset}, where the journal has "
-            yield Finding(name, message + ("no boundary" if wanted[offset] < 0 else str(wanted[offset])), cure)
+            yield Finding(name, message + (str(there[offset]["records"]) if offset in there else "no boundary"), cure)
+        elif {"records": records, **checkpoint.get("journal", there[offset])} != there[offset]:
+            yield Finding(name, f"it reflects other records than the journal has up to offset {offset}", cure)
 
 
 def _verify_best(folder: Path) -> Iterator[Finding]:
