@@ -82,7 +82,7 @@ def fork(parent: Path, config: Config, folder: Path, watch: Watch) -> Summary:
 
 def _population(run: Run) -> dict[int, str]:
     """Texts of a run's population by proposal number: of its checkpoint, else the youngest that succeeded."""
-    checkpoint = run.load_checkpoint()
+    checkpoint = run.load_checkpoint(archive=False)
     if checkpoint is not None and checkpoint.state["population"]:
         return {individual["born"]: individual["text"] for individual in checkpoint.state["population"]}
     texts: dict[int, str] = {}

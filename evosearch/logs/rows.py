@@ -70,7 +70,7 @@ def rows(run: Run, skip: int = 0) -> Iterator[Row]:
     Where the newest checkpoint tells of no more than those, the journal is read from there on.
     """
     waiting: dict[int, Record] = {}
-    checkpoint, start = run.load_checkpoint() if skip else None, None
+    checkpoint, start = run.load_checkpoint(archive=False) if skip else None, None
     if checkpoint is not None and checkpoint.standing and checkpoint.standing["evaluated"] <= skip:
         waiting = {record["number"]: record for record in checkpoint.standing["waiting"]}
         skip, start = skip - checkpoint.standing["evaluated"], checkpoint.offset

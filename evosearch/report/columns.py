@@ -4,6 +4,7 @@ where it is read by its offset when somebody asks for it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from dataclasses import dataclass
@@ -159,10 +160,13 @@ class Gathering:
         self._statuses.append(self._status_places.setdefault(status, len(self._status_places)))
         self._at.append(finite(record.get("at")))
         self._seconds.append(finite(record.get("seconds")))
-        cost = cost_of(record)
-        for name, column in self._values.items():
-            column.append(figure(record, cost, name))
-        if status != "ok":
+        if status == "ok":
+            cost, objectives, row = cost_of(record), record["objectives"], len(self.numbers) - 1
+            for name, column in self._values.items():
+                if name in objectives or name in cost or name == "seconds":
+                    column.extend(itertools.repeat(math.nan, row - len(column)))  # of those that have none
+                    column.append(figure(record, cost, name))
+        else:
             told = status, str(record.get("error") or "no message")
             count, first = self._messages.get(told, (0, number))
             if count or len(self._messages) < MESSAGES:
@@ -177,11 +181,13 @@ class Gathering:
             return np.frombuffer(column, dtype=kind) if last else np.array(column, dtype=kind)
 
         def spread(column: array[Any], fill: float, kind: type) -> NDArray[Any]:
-            """A column in the order in which scores came as one in the order proposed."""
-            if in_order:
+            """A column in the order in which scores came as one in the order proposed; what it lacks is `fill`."""
+            if not column:
+                return np.broadcast_to(np.array(fill, dtype=kind), size)
+            if in_order and len(column) == size:
                 return kept(column, kind)
             found: NDArray[Any] = np.full(size, fill, dtype=kind)
-            found[numbers] = np.frombuffer(column, dtype=kind)
+            found[numbers[: len(column)]] = np.frombuffer(column, dtype=kind)
             return found
 
         return Columns(

@@ -112,7 +112,7 @@ def standing(run: Run, objectives: Sequence[str], *, whole: bool = False) -> Sta
     first = recorded(run.header, objectives)[0]
     origin = figures.FromGrammar.of(run.folder, config_of(run))
     found = Standing(first.name, first.sign, origin)
-    checkpoint = None if whole else run.load_checkpoint()
+    checkpoint = None if whole else run.load_checkpoint(archive=False)
     offset = None
     if checkpoint is not None and "samples" in checkpoint.standing:  # an older one's says less
         found.unpack(checkpoint.standing)

@@ -89,12 +89,13 @@ class Contents:
             return ""
         if type(number) is not int:
             return f"a {kind} without a number"
-        if kind == "proposal" and number != self.proposals:
-            return f"proposal {number} stands where proposal {self.proposals} is due"
-        if kind == "score" and number not in self._waiting:
-            there = 0 <= number < self.proposals
-            return f"a score for proposal {number}, which {'has one' if there else 'does not exist'}"
-        return ""
+        if kind == "proposal":
+            due = self.proposals
+            return "" if number == due else f"proposal {number} stands where proposal {due} is due"
+        if number in self._waiting:
+            return ""
+        there = 0 <= number < self.proposals
+        return f"a score for proposal {number}, which {'has one' if there else 'does not exist'}"
 
     def pack(self) -> Record:
         """As plain values for msgpack; `records` apart."""
@@ -117,10 +118,11 @@ class Contents:
     def take(self, record: Record) -> None:
         """Count a record that is in its place."""
         self.records += 1
-        if record["kind"] == "proposal":
+        kind = record["kind"]
+        if kind == "proposal":
             self.proposals += 1
             self._waiting.add(record["number"])
-        elif record["kind"] == "score":
+        elif kind == "score":
             self.scores += 1
             self.statuses[str(record.get("status", ""))] += 1
             self._waiting.remove(record["number"])
@@ -281,7 +283,7 @@ class Run:
         """The newest checkpoint that checks, where it says what the journal holds."""
         for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
             with contextlib.suppress(RunCorrupt):  # said by whoever wants its state
-                checkpoint = read_checkpoint(self.folder / name, self.header)
+                checkpoint = read_checkpoint(self.folder / name, self.header, archive=False)
                 if checkpoint is not None:
                     return checkpoint if "journal" in checkpoint else None
         return None
@@ -496,15 +498,15 @@ class Run:
         self._kept = len(archive), zlib.crc32(archive[size:], crc)
         return {"size": self._kept[0], "crc": self._kept[1]}
 
-    def load_checkpoint(self) -> Checkpoint | None:
-        """The newest checkpoint that checks, None where there is none.
+    def load_checkpoint(self, *, archive: bool = True) -> Checkpoint | None:
+        """The newest checkpoint that checks, None where there is none. archive: whether its state has that.
 
         One that does not check is named in the log, and the one before is taken: journal and older state hold all.
         Raises RunCorrupt where a checkpoint reflects more than the journal holds: then acknowledged scores are gone.
         """
         for name in (CHECKPOINT_FILE, PREVIOUS_FILE):
             try:
-                checkpoint = read_checkpoint(self.folder / name, self.header)
+                checkpoint = read_checkpoint(self.folder / name, self.header, archive=archive)
             except RunCorrupt as error:
                 what = str(error).removesuffix(framing.ADVICE)
                 log.warning("%s; going on from the one before it, or from the journal alone", what)
@@ -518,8 +520,8 @@ class Run:
                     f"{self.folder / JOURNAL_FILE}: it ends at offset {size}, but {name} reflects it up to "
                     f"{checkpoint['offset']}: records are missing; restore the journal from a copy"
                 )
-            if (archive := checkpoint.get("archive")) is not None:
-                self._kept = archive["size"], archive["crc"]
+            if (kept := checkpoint.get("archive")) is not None:
+                self._kept = kept["size"], kept["crc"]
             standing = checkpoint.get("standing", {})
             return Checkpoint(checkpoint["state"], checkpoint["offset"], name == CHECKPOINT_FILE, standing)
         return None
@@ -584,8 +586,11 @@ def _is_header(header: Any) -> TypeGuard[Record]:
         return False
 
 
-def read_checkpoint(path: Path, header: Record) -> dict[str, Any] | None:
-    """The checkpoint's record; None where there is no file. Raises RunCorrupt where it does not check or fit."""
+def read_checkpoint(path: Path, header: Record, *, archive: bool = True) -> dict[str, Any] | None:
+    """The checkpoint's record; None where there is no file. Raises RunCorrupt where it does not check or fit.
+
+    archive: whether its state is to have what lies in the archive's file, which is checked in any case.
+    """
     try:
         with path.open("rb") as file:
             framing.read_preamble(file, path, CHECKPOINT)
@@ -605,11 +610,11 @@ def read_checkpoint(path: Path, header: Record) -> dict[str, Any] | None:
         raise corrupt(path, PREAMBLE, "not a checkpoint's record")
     if record["header"] != header:
         raise corrupt(path, PREAMBLE, "the checkpoint belongs to another run")
-    if (archive := record.get("archive")) is not None:
-        kept = (content(path.with_name(ARCHIVE_FILE)) or b"")[: archive.get("size", 0)]
-        if (len(kept), zlib.crc32(kept)) != (archive.get("size"), archive.get("crc")):
+    if (stated := record.get("archive")) is not None:
+        kept = (content(path.with_name(ARCHIVE_FILE)) or b"")[: stated.get("size", 0)]
+        if (len(kept), zlib.crc32(kept)) != (stated.get("size"), stated.get("crc")):
             raise corrupt(path, PREAMBLE, f"{ARCHIVE_FILE} beside it is not what it goes with")
-        record["state"]["archive"] = kept
+        record["state"]["archive"] = kept if archive else b""
     return dict(record)
 
 

@@ -115,12 +115,12 @@ class Report:
 
     @cached_property
     def state(self) -> Mapping[str, Any]:
-        """The newest checkpoint's state but the archive: tallies and the policy's table. Empty where none checks."""
+        """The newest checkpoint's state: tallies and the policy's table. Empty where there is none that checks."""
         try:
-            found = Run.open(self.run.folder).load_checkpoint()
+            found = Run.open(self.run.folder).load_checkpoint(archive=False)
         except RunCorrupt:
             return {}  # the page says that there is no checkpoint to read
-        return {name: value for name, value in found.state.items() if name != "archive"} if found else {}
+        return found.state if found else {}
 
     @cached_property
     def sample(self) -> tuple[Sample, str]:
