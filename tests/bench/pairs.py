@@ -4,6 +4,9 @@ CHECKOUT: a folder with the other commit, as `git worktree add --detach CHECKOUT
 a process that stays, and they take turns, so that what else the machine does meets both. Prints the processor time of
 one evaluation, sample, offspring or key in each, and the paired ratios: their median and quartiles. Both have to make
 the same candidates. Meant for a quiet machine: at a load of 10 pairs of one commit differ by a fifth.
+
+Of large trees it is a whole run in one process, over expressions of about 900 nodes and 1,000 at the most; the fitness
+itself is not counted, nor are the first 300 evaluations.
 """
 
 from __future__ import annotations
@@ -28,6 +31,11 @@ op: "none" -> none | "skip_connect" -> skip | "nor_conv_1x1" -> conv1 | "nor_con
 """
 COUNTS = {"aging": 2000, "random": 2000, "samples": 20000, "offspring": 6000, "text keys": 20000}
 COUNTS |= {"samples of einspace": 300, "offspring of einspace": 300, "canonical keys of einspace": 300}
+COUNTS |= {"large trees": 700}
+BEGINNING = 300  # evaluations of a run over large trees that are not counted
+SIZED = """def fitness(text, derivation, seed):
+    return -abs(derivation.size - 900) + seed % 1000 / 2000
+"""
 MUTATIONS = ("change_choice", "insert_around", "redraw", "remove_node", "repeat_block", "swap_subtrees")
 
 
@@ -101,6 +109,8 @@ def measured(what: str, seed: int, count: int) -> tuple[float, str]:
     there, rng = opened(name), np.random.default_rng(seed)
     if kind in ("aging", "random"):
         return loop(there, kind, seed, count)
+    if kind == "large trees":
+        return large_trees(seed, count)
     drawn = [there.draw(rng) for _ in range(1 if kind == "samples" else 100)]
     # A space remembers what it has read, so that every tree is asked about once.
     asked = [there.draw(rng) for _ in range(count)] if "keys" in kind else []
@@ -139,6 +149,56 @@ def loop(there: Any, strategy: str, seed: int, count: int) -> tuple[float, str]:
         search.tell(proposal.number, fitness)
         took += time.process_time() - begun
     return 1e6 * took / count, digest_of(said)
+
+
+def large_trees(seed: int, count: int) -> tuple[float, str]:
+    """A run with its journal, logs and checkpoints; what it takes to begin and to end is left out."""
+    import json
+    import tempfile
+
+    from evosearch import engine
+    from evosearch.architecture import Limits
+    from evosearch.config import Config
+    from evosearch.search import SearchSettings
+    from evosearch.tasks.function import FunctionTask
+    from evosearch.workers import WorkerSettings
+
+    evaluate, at, inside = FunctionTask.evaluate, [], 0.0
+
+    def timed(*arguments: Any) -> Any:
+        nonlocal inside
+        at.append(time.process_time() - inside)
+        begun = time.process_time()
+        try:
+            return evaluate(*arguments)
+        finally:
+            inside += time.process_time() - begun
+
+    class Silent:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *told: None
+
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "sized_trees.py").write_text(SIZED, encoding="utf-8")
+        sys.path.insert(0, folder)
+        config = Config(
+            grammar=str(Path(__file__).with_name("symbolic.lark")),
+            task="sized_trees:fitness",
+            seed=seed,
+            limits=Limits(max_nodes=1_000),
+            search=SearchSettings(budget=BEGINNING + count),
+            workers=WorkerSettings(pool="inline"),
+        )
+        gc.collect()
+        FunctionTask.evaluate = timed  # type: ignore[method-assign]
+        try:
+            engine.start(config, Path(folder, "run"), Silent())
+        finally:
+            FunctionTask.evaluate = evaluate  # type: ignore[method-assign]
+            sys.path.remove(folder)
+            sys.modules.pop("sized_trees", None)
+        lines = Path(folder, "run", "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
+    return 1e6 * (at[-1] - at[BEGINNING]) / (count - 1), digest_of([json.loads(line)["text"] for line in lines])
 
 
 def opened(name: str) -> Any:
