@@ -190,7 +190,7 @@ def large_trees(seed: int, count: int) -> tuple[float, str]:
             workers=WorkerSettings(pool="inline"),
         )
         gc.collect()
-        FunctionTask.evaluate = timed  # type: ignore[method-assign]
+        FunctionTask.evaluate = timed  # type: ignore[method-assign, assignment]
         try:
             engine.start(config, Path(folder, "run"), Silent())
         finally:
