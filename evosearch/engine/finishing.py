@@ -49,7 +49,7 @@ HELD_OUT = 0.4  # of the time that is left, for what is judged on held-out data;
 SPARE = 1.2  # on what trainings are estimated to take
 SHARE = 0.6  # of the whole time, at the most, kept back for this phase
 SHORTEST = 0.6  # of a schedule, that a last training on everything may be cut to
-LONGEST = 1.5  # times a schedule, that one on everything may be, where there is time for it
+LONGEST = 2.0  # times a schedule, that one on everything may be, where there is time for it
 FILLED = 0.95  # of the time that is left, for what fills it
 FEW = 3  # trainings one after the other, for which it matters whether their sum fills the time
 STARTING = 10.0  # seconds before the search ends, in which the processes for this phase start beside it
@@ -140,7 +140,6 @@ class Finishing:
         if not weights:  # nobody looked: the longer schedule where there is time for it, or for most of it
             needed = (SHORTEST if self.final.augment else 1.0) * self._estimate(first[0], True)
             weights = {Way(0, longest if self.clock() + needed <= self.until else short): 1.0}
-        weights = self._filling(weights)
         return self._joined(self._on_everything(weights), weights, figures)
 
     # -- the trainings
@@ -260,28 +259,12 @@ class Finishing:
         self._train(turns(), True, self.until, 0 if timed else len(weights), found)
         return found
 
-    def _filling(self, weights: dict[Way, float]) -> dict[Way, float]:
-        """Schedules by which few long trainings fill the time that is left; the same where there is time for many.
-
-        Only where examples are moved, and so a longer training learns more rather than knows them by heart.
-        """
-        lengths = {way.epochs for way in weights}
-        if not math.isfinite(self.until) or not self.final.augment or len(lengths) > 1:
-            return weights
-        needed = max(self._corrected(self._estimate(way, True)) for way in weights)
-        rounds = max(1, round((self.until - self.clock()) / needed)) if needed > 0 else math.inf  # nobody knows
-        if rounds > FEW:
-            return weights
-        scale = FILLED * (self.until - self.clock()) / (rounds * needed)
-        epochs = max(1, round(min(max(scale, SHORTEST), LONGEST) * lengths.pop()))
-        return {Way(way.candidate, epochs): weight for way, weight in weights.items()}
-
     def _train(self, ways: Iterator[Way], whole: bool, ends: float, planned: int, found: list[Observation]) -> None:
         """Trainings of these ways, as many as are done by then; the first one in any case where all is trained on.
 
         found: gets those that went well, in the order in which they were begun; `ways` may look at it.
         """
-        out: dict[int, tuple[Way, int, float]] = {}
+        out: dict[int, tuple[Way, int, float, int]] = {}
         until = self.until if whole or not math.isfinite(ends) else (ends + self.until) / 2
         seeds = Counter(one.way for one in found)
         done, over = 0, False
@@ -295,8 +278,8 @@ class Finishing:
                     over = True
                     break
                 seed = evaluation_seed(self.final.seed, self._key(way), repeat=seeds[way])
-                out[self.number] = (way, seed, estimate * share)
                 recipe = replace(self._recipe(way, share), folds=self.folds, stop="off")
+                out[self.number] = (way, seed, estimate * share, recipe.epochs)
                 one, brief = self.finalists[way.candidate], Training(recipe, whole, until)
                 repeat = 0 if whole else seeds[way]
                 self.pool.submit(workers.Job(self.number, one.text, one.key, seed, brief, repeat=repeat))
@@ -306,26 +289,34 @@ class Finishing:
             if not out:
                 return
             for number, score in self.pool.wait(LOOK):
-                way, seed, estimate = out.pop(number)
+                way, seed, estimate, planned_epochs = out.pop(number)
                 done += 1
                 if score.status == "ok":
                     found.append(Observation(number, way, seed, score))
                     found.sort(key=lambda one: one.number)
                     if estimate > 0:
-                        self.pace.append(score.seconds / estimate)
+                        done_of_it = score.metrics.get("epochs", planned_epochs) / planned_epochs
+                        self.pace.append(score.seconds / (estimate * done_of_it))
                 else:
                     self.errors.append(f"{score.key[:8]}: {score.error or score.status}")
 
     def _share(self, estimate: float, ends: float, whole: bool, surely: bool) -> float:
         """How much of a training's schedule there is time for: all of it, on everything most of it, or none.
 
-        surely: it is trained in any case.
+        Where examples are moved, and so a longer training learns more rather than knows them by heart, few on
+        everything fill the time: the last ones are planned longer than they will be, and find in their first steps
+        where they have to end. surely: it is trained in any case.
         """
         left, needed = ends - self.clock(), self._corrected(estimate)
-        if surely or needed <= left:
-            return 1.0
-        share = left / needed if whole and needed else 0.0
-        return share if share >= SHORTEST else 0.0
+        share = left / needed if needed > 0 else math.inf  # nobody knows
+        if not surely and share < (SHORTEST if whole else 1.0):
+            return 0.0
+        if not whole or not self.final.augment or math.isinf(share):
+            return 1.0 if surely else min(share, 1.0)
+        rounds = max(1, round(share))
+        if rounds == 1 or self.settings.members == 1 or (share < LONGEST and not self.pace):
+            return LONGEST  # one round is surer than two of which the second may not fit
+        return min(max(FILLED * share / rounds, SHORTEST), LONGEST) if rounds <= FEW else 1.0
 
     def _tell(self, text: str, surely: bool) -> None:
         """What is new, now and then."""
@@ -491,7 +482,7 @@ class Finishing:
             "seed": score.seed,
             "device": self.device,
             "torch": torch.__version__,
-            "recipe": asdict(self._recipe(whole[0].way)),
+            "recipe": asdict(replace(self._recipe(whole[0].way), epochs=max(1, round(score.metrics["epochs"])))),
             "held_out": figures,
         }
         mirrored = self.final.mirrored
