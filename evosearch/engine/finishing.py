@@ -137,9 +137,9 @@ class Finishing:
             first.append(Way(1, short))  # for the process that would wait for the longest one
         held = self._held_out(first)
         weights, figures = self._choice(held)
-        if not weights:  # nobody looked: the longer schedule where there is time for it, or for most of it
-            needed = (SHORTEST if self.final.augment else 1.0) * self._estimate(first[0], True)
-            weights = {Way(0, longest if self.clock() + needed <= self.until else short): 1.0}
+        if not weights:  # nobody looked: the longer schedule where there is time for it, or it ends where it has to
+            fits = self.final.augment or self.clock() + self._estimate(first[0], True) <= self.until
+            weights = {Way(0, longest if fits else short): 1.0}
         return self._joined(self._on_everything(weights), weights, figures)
 
     # -- the trainings
@@ -273,7 +273,8 @@ class Finishing:
             while not over and len(out) < self.pool.size:
                 way = next(ways, None)
                 estimate = 0.0 if way is None else self._estimate(way, whole)
-                share = self._share(estimate, ends, whole, whole and not out and not done)
+                surely = whole and not done and (not out or bool(self.final.augment))
+                share = self._share(estimate, ends, whole, surely)
                 if way is None or not share:
                     over = True
                     break
