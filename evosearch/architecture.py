@@ -20,6 +20,7 @@ from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.layers.liveness import peak_scalars
 from evosearch.layers.modifiers import named
 from evosearch.layers.node import Node
+from evosearch.recent import Recent
 from evosearch.sampler import Sampler, SamplingStats, TooLarge, flatten
 
 if TYPE_CHECKING:
@@ -36,8 +37,9 @@ if TYPE_CHECKING:
 USUAL_INPUT: Mapping[str, Shape] = {"image": (3, 32, 32), "column": (64, 192), "vector": (64,)}
 
 MAX_DRAWS = 10_000  # samples drawn in search of one within the limits (docs/design.md, section 9)
+SHALLOW = 20  # nodes on a path up to which reading needs no more of Python's stack than there is
 MAX_NESTING = 10_000  # nodes on a path; beyond, the C stack of some Python versions would not hold the reading
-MAX_READ = 100_000  # nodes remembered between readings
+MAX_READ = 8_000  # nodes in each generation of those remembered between readings
 MAX_WALKED = 32  # nodes up to which all sites of a language without shapes are found at once, and remembered
 MAX_SITED = 256  # derivations whose sites are remembered: parents are chosen again and again
 MAX_RENDERED = 256  # derivations whose text is remembered: of each draft it is asked for its key, figures and proposal
@@ -256,8 +258,11 @@ class Space:
             max_depth=self.limits.max_depth,
         )
         self._make = make
-        self._bound: dict[Derivation, tuple[Layer, tuple[Derivation, ...]]] = {}
-        self._nodes: dict[tuple[Derivation, Shape], Node] = {}
+        self._known_places: dict[Alternative, tuple[tuple[int, ...], tuple[int, ...]] | None] = {}
+        self._layers: Recent[tuple[Any, ...], Layer] = Recent(MAX_READ)
+        self._bound: Recent[Derivation, tuple[Layer, tuple[Derivation, ...]]] = Recent(MAX_READ)
+        # By the id of a derivation, which its node holds: tuples of numbers alone are none of the garbage collector's.
+        self._nodes: Recent[tuple[int, Shape], Node] = Recent(MAX_READ)
         self._sites: dict[Derivation, tuple[Site, ...]] = {}
         self._focus: tuple[Derivation | None, tuple[Site, ...]] = (None, ())
         self._rendered: dict[Derivation, str] = {}
@@ -372,6 +377,41 @@ class Space:
             return False
         return True
 
+    def replaced(self, derivation: Derivation, path: tuple[int, ...], new: Derivation) -> Derivation | None:
+        """A derivation of this space with `new` at a path; None where it does not fit.
+
+        Most often that shows near the place: so the layers around it are read from the inside out, each at the shape
+        that it had, at which it would be read first in the whole.
+        """
+        around = self._around(derivation, path)
+        end = len(path)
+        for at, place, node in reversed(around):
+            new, end = place.replace(path[at:end], new), at
+            try:
+                if self.node(new, node.inputs).output == node.output:
+                    break
+            except ShapeError:
+                return None
+        child = derivation.replace(path[:end], new)
+        return child if self.fits(child) else None
+
+    def _around(self, derivation: Derivation, path: tuple[int, ...]) -> list[tuple[int, Derivation, Node]]:
+        """The layers on a path below the root, as far as they can be told: (length of its path, derivation, node)."""
+        if self.input is None:
+            return []
+        found: list[tuple[int, Derivation, Node]] = []
+        place, node = derivation, self.node(derivation, self.input)
+        for at, index in enumerate(path, 1):
+            alternative = place.alternative
+            place = place.parts[index]
+            if alternative.layer is not None:
+                places = self._places(alternative)
+                if places is None or index not in places[1] or (slot := places[1].index(index)) not in node.slots:
+                    break
+                node = node.parts[node.slots.index(slot)]
+                found.append((at, place, node))
+        return found
+
     def within(self, architecture: Architecture) -> str | None:
         """The name of the limit that the architecture exceeds, or None."""
         if architecture.derivation.size > self.limits.max_nodes:
@@ -383,18 +423,17 @@ class Space:
 
     def node(self, derivation: Derivation, shape: Shape) -> Node:
         """The typed tree of a derivation of any part rule at an input shape; raises ShapeError."""
-        if len(self._nodes) > MAX_READ:
-            self._nodes.clear()
-            self._bound.clear()
-        found = self._nodes.get((derivation, shape))
+        found = self._nodes.get((id(derivation), shape))
         if found is not None:
             return found
+        if derivation.depth < SHALLOW:
+            return self._read(derivation, shape)
         with deep_recursion(derivation.depth):
             return self._read(derivation, shape)
 
     def _read(self, derivation: Derivation, x: Shape) -> Node:
-        key = (derivation, x)
-        found = self._nodes.get(key)
+        key = (id(derivation), x)
+        found = self._nodes[key]
         if found is not None:
             return found
         layer, parts = self.bound(derivation)
@@ -425,15 +464,34 @@ class Space:
 
     def bound(self, derivation: Derivation) -> tuple[Layer, tuple[Derivation, ...]]:
         """The layer that a derivation stands for, with its arguments, and the derivations of its parts."""
-        found = self._bound.get(derivation)
-        if found is None:
-            core = derivation
-            while core.alternative.layer is None:
-                core = core.parts[0]
-            arguments, parts = flatten(core.alternative, core.tokens, core.parts, self.sampler.kinds, self._make)
-            found = self._make(core.alternative, tuple(arguments)), tuple(parts)
-            self._bound[derivation] = found
-        return found
+        core = derivation
+        while core.alternative.layer is None:
+            core = core.parts[0]
+        alternative, tokens, below = core.alternative, core.tokens, core.parts
+        places = self._places(alternative)
+        if places is None:
+            found = self._bound[core]
+            if found is None:
+                arguments, parts = flatten(alternative, tokens, below, self.sampler.kinds, self._make)
+                found = self._bound[core] = self._make(alternative, tuple(arguments)), tuple(parts)
+            return found
+        words, layers = places
+        if not words:
+            return self._make(alternative, tokens), below
+        key = (alternative, tokens, *[below[place] for place in words])
+        layer = self._layers[key]
+        if layer is None:
+            arguments, _ = flatten(alternative, tokens, below, self.sampler.kinds, self._make)
+            layer = self._layers[key] = self._make(alternative, tuple(arguments))
+        return layer, tuple([below[place] for place in layers])
+
+    def _places(self, alternative: Alternative) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+        """Which of an alternative's rules stand for words and which for one layer each; None where one is spliced."""
+        if alternative not in self._known_places:
+            kinds = [self.sampler.kinds[rule] for rule in alternative.rules]
+            words, layers = (tuple([at for at, kind in enumerate(kinds) if kind == one]) for one in ("word", "part"))
+            self._known_places[alternative] = None if "splice" in kinds else (words, layers)
+        return self._known_places[alternative]
 
     def sites(self, derivation: Derivation) -> Sequence[Site]:
         """Every place where a layer stands, the root first, in preorder.

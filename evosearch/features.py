@@ -12,11 +12,12 @@ from __future__ import annotations
 import itertools
 import math
 import zlib
-from array import array
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from evosearch.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 HASHED = 256  # columns of what stands where, and again of what stands at which depth
 SMALL = 60  # nodes of sub-trees whose columns are remembered together: of larger ones they would be too many
-REMEMBERED, ENTRY = 60_000_000, 300  # bytes of what is remembered, and of an entry beside its columns
+REMEMBERED = 4_000  # sub-trees, and kinds of nodes, in each generation of those whose columns are remembered
 SUBSETS = 6  # operations of a graph up to which paths are measured over every subset of them, as GRAF does
 COSTS = ("params", "flops", "activations", "modules")
 
@@ -56,28 +57,22 @@ class Features:
         for alternative, (_, kinds) in self._graphs.items():
             names += [f"{alternative.layer}: {name}" for name in _path_names(kinds)]
         self.names = tuple(names)
-        self._of_node: dict[Derivation, tuple[int, ...]] = {}
-        self._of_small: dict[tuple[Derivation, int], array[int]] = {}
-        self._remembered = 0  # bytes of these two, about
-        self._at_depth: dict[tuple[Alternative, int], int] = {}
+        self._of_node: Recent[tuple[Any, ...], bytes] = Recent(REMEMBERED)
+        self._of_small: Recent[tuple[Derivation, int], bytes] = Recent(REMEMBERED)
 
     def __call__(self, derivation: Derivation) -> Row:
         """The figures of one derivation. Raises ShapeError where it does not fit the input shape."""
-        if self._remembered > REMEMBERED:
-            self._of_small.clear()
-            self._of_node.clear()
-            self._remembered = 0
-        found = array("I")
+        found: list[bytes] = []
         stack = [(derivation, 0)]
         while stack:
             node, depth = stack.pop()
             if node.size <= SMALL:
-                found += self._of_sub_tree(node, depth)
+                found.append(self._of_sub_tree(node, depth))
                 continue
-            found.extend(self._of(node, depth))
+            found.append(self._of(node, depth))
             depth += node.alternative.layer is not None
             stack += [(part, depth) for part in node.parts]
-        row = np.bincount(np.frombuffer(found, dtype=found.typecode), minlength=len(self.names)).astype(np.float32)
+        row = np.bincount(np.frombuffer(b"".join(found), np.uint32), minlength=len(self.names)).astype(np.float32)
         row[self._rest] = math.log2(derivation.size)
         row[self._rest + 1] = math.log2(derivation.depth)
         at = self._rest + 2
@@ -92,33 +87,31 @@ class Features:
             at += width
         return row
 
-    def _of_sub_tree(self, node: Derivation, depth: int) -> array[int]:
-        """The columns in which a small sub-tree counts, each as often as it does: offspring share most of theirs."""
-        found = self._of_small.get((node, depth))
+    def _of_sub_tree(self, node: Derivation, depth: int) -> bytes:
+        """The columns in which a small sub-tree counts, each as often as it does: offspring share most of theirs.
+
+        As bytes, which the collection of garbage has no need to look at.
+        """
+        found = self._of_small[node, depth]
         if found is None:
-            found = array("I", self._of(node, depth))
-            below = depth + (node.alternative.layer is not None)
-            for part in node.parts:
-                found += self._of_sub_tree(part, below)
+            found = self._of(node, depth)
+            if node.parts:
+                below = depth + (node.alternative.layer is not None)
+                found = b"".join([found, *[self._of_sub_tree(part, below) for part in node.parts]])
             self._of_small[node, depth] = found
-            self._remembered += ENTRY + len(found) * found.itemsize
         return found
 
-    def _of(self, node: Derivation, depth: int) -> tuple[int, ...]:
+    def _of(self, node: Derivation, depth: int) -> bytes:
         """The columns in which one node counts. depth: layers around it."""
-        alternative, level = node.alternative, depth.bit_length()
-        columns = self._of_node.get(node)
-        if columns is None:
-            columns = self._of_node[node] = self._columns_of(node)
-            self._remembered += ENTRY
-        column = self._at_depth.get((alternative, level))
-        if column is None:
-            text = f"{alternative.rule} {alternative.index} {level}"
-            column = self._at_depth[alternative, level] = self._deep + _hashed(text)
-        return (*columns, column)
+        level = depth.bit_length()
+        key = (node.alternative, node.tokens, level, *[part.alternative for part in node.parts])
+        found = self._of_node[key]
+        if found is None:
+            found = self._of_node[key] = np.array(self._columns_of(node, level), np.uint32).tobytes()
+        return found
 
-    def _columns_of(self, node: Derivation) -> tuple[int, ...]:
-        """Of the alternative, of its words, and of what stands in each of its places."""
+    def _columns_of(self, node: Derivation, level: int) -> tuple[int, ...]:
+        """Of the alternative, also at its depth, of its words, and of what stands in each of its places."""
         alternative = node.alternative
         here = f"{alternative.rule} {alternative.index}"
         columns = [self._columns[alternative]]
@@ -126,6 +119,7 @@ class Features:
             columns.append(self._placed + _hashed(f"{here} word {slot} {_bucket(text, self.space, name)}"))
         for slot, part in enumerate(node.parts):
             columns.append(self._placed + _hashed(f"{here} {slot} {part.rule} {part.alternative.index}"))
+        columns.append(self._deep + _hashed(f"{here} {level}"))
         return tuple(columns)
 
     def _logs(self, derivation: Derivation) -> list[float]:

@@ -37,6 +37,7 @@ from evosearch.errors import ShapeError
 from evosearch.grammar.core import Alternative, Derivation, Grammar, SymbolKind
 from evosearch.layers.base import Layer, Shape, Want, Word, matches, show
 from evosearch.layers.vocabulary import word_rules
+from evosearch.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 MAX_TEMPLATES = 500  # ways to fill an alternative's words that are enumerated; beyond, a sample of 64 stands for them
 MAX_PLAN_RUNS = 256  # runs of a rule in search of a plan; einspace's need 81 at most
-MAX_CACHED = 300_000  # shapes remembered before the caches are emptied
+MAX_CACHED = 4_000  # shapes remembered in each generation of a memory
 FRESH_TRIES = 4  # random fillings of an endless alternative that are tried before its representatives
 
 Plan = tuple[Shape, ...]
@@ -238,10 +239,10 @@ class Sampler:
         self.kinds = kinds(grammar, classes) if classes else dict.fromkeys(grammar.rules, "word")
         every = [alternative for alternatives in grammar.rules.values() for alternative in alternatives]
         self.fixed = {one: Derivation(one) for one in every if not one.terminals and not one.rules}
-        self._templates: dict[Skeleton, Template] = {}
-        self.planless: dict[tuple[Template, Shape, Want], None] = {}
-        self._reach: dict[tuple[str, Shape], dict[Shape, None]] = {}
-        self._reach_by_height: dict[tuple[str, Shape, int], dict[Shape, None]] = {}
+        self._templates: Recent[Skeleton, Template] = Recent(MAX_CACHED)
+        self._planless: Recent[tuple[Shape, Want], set[Template]] = Recent(MAX_CACHED // 4)
+        self._reach: Recent[tuple[str, Shape], dict[Shape, None]] = Recent(MAX_CACHED)
+        self._reach_by_height: Recent[tuple[str, Shape, int], dict[Shape, None]] = Recent(MAX_CACHED)
         self._weigh({}, {})
 
     def reweighed(self, weights: Mapping[Alternative, float], terminals: Mapping[str, Terminal]) -> Sampler:
@@ -271,8 +272,8 @@ class Sampler:
         self._templates_by_axes: dict[tuple[Alternative, int, int | None], Categorical] = {}
         self._leaf_templates: dict[str, list[tuple[Template, Derivation, float]]] = {}
         self._words: dict[str, list[tuple[Derivation, float]] | None] = {}
-        self._leaves: dict[tuple[str, Shape], list[tuple[Derivation, Shape, float]]] = {}
-        self._fitting_leaves: dict[tuple[str, Shape, Want], Categorical] = {}
+        self._leaves: Recent[tuple[str, Shape], tuple[Shape | None, ...]] = Recent(MAX_CACHED)
+        self._fitting_leaves: Recent[tuple[str, Shape, Want], Categorical] = Recent(MAX_CACHED)
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
@@ -283,11 +284,6 @@ class Sampler:
 
         Raises ShapeError where none fits, TooLarge where it takes more than `max_nodes` draws.
         """
-        caches: list[dict[Any, Any]] = [self._templates, self._leaves, self._fitting_leaves]
-        caches += [self.planless, self._reach, self._reach_by_height]
-        for cache in caches:
-            if len(cache) > MAX_CACHED:
-                cache.clear()
         drawing = _Drawing(self, rng, max_nodes or self.max_nodes)
         collecting = gc.isenabled()
         gc.disable()  # drawing makes many small objects and no cycles: collecting them took four fifths of the time
@@ -360,7 +356,7 @@ class Sampler:
         return self.weights.get(alternative, alternative.weight)
 
     def template(self, skeleton: Skeleton) -> Template:
-        found = self._templates.get(skeleton)
+        found = self._templates[skeleton]
         if found is None:
             arguments, _ = flatten(*skeleton, self.kinds, self.make)
             layer = self.make(skeleton.alternative, tuple(arguments))
@@ -457,26 +453,34 @@ class Sampler:
 
     # -- what is worked out once for a shape ----------------------------------------------------------------------
 
-    def leaves(self, rule: str, shape: Shape) -> list[tuple[Derivation, Shape, float]]:
-        """The rule's alternatives without parts that fit at a shape: (derivation, output shape, weight)."""
+    def leaves(self, rule: str, shape: Shape) -> tuple[Shape | None, ...]:
+        """The output shapes at a shape of what `leaf_templates` has; None for one that does not fit."""
         key = (rule, shape)
-        found = self._leaves.get(key)
+        found = self._leaves[key]
         if found is None:
-            found = self._leaves[key] = []
-            for template, derivation, weight in self.leaf_templates(rule):
+            outputs: list[Shape | None] = []
+            for template, _, _ in self.leaf_templates(rule):
                 try:
-                    found.append((derivation, template.layer.shape(shape), weight))
-                except ShapeError:
-                    continue  # not an accident: this is how a rule says that it does not fit
+                    outputs.append(template.layer.shape(shape))
+                except ShapeError:  # not an accident: this is how a rule says that it does not fit
+                    outputs.append(None)
+            found = self._leaves[key] = tuple(outputs)
         return found
 
     def fitting_leaves(self, rule: str, shape: Shape, want: Want) -> Categorical:
-        """(derivation, output shape) of the leaves that fit at a shape and give `want`."""
+        """The leaves that fit at a shape and give `want`, as their places in `leaf_templates`.
+
+        Places, as tuples of numbers are none of the garbage collector's: most shapes are met and never seen again.
+        """
         key = (rule, shape, want)
-        found = self._fitting_leaves.get(key)
+        found = self._fitting_leaves[key]
         if found is None:
-            fitting = [leaf for leaf in self.leaves(rule, shape) if want is None or leaf[1] == want]
-            found = self._fitting_leaves[key] = Categorical.of((leaf[:2], leaf[2]) for leaf in fitting)
+            templates = self.leaf_templates(rule)
+            found = self._fitting_leaves[key] = Categorical.of(
+                (at, templates[at][2])
+                for at, output in enumerate(self.leaves(rule, shape))
+                if output is not None and (want is None or output == want)
+            )
         return found
 
     def leaf_templates(self, rule: str) -> list[tuple[Template, Derivation, float]]:
@@ -497,7 +501,7 @@ class Sampler:
     def reach(self, rule: str, shape: Shape) -> dict[Shape, None]:
         """The output shapes of the shortest derivations of `rule` that fit at `shape`, in a fixed order."""
         key = (rule, shape)
-        found = self._reach.get(key)
+        found = self._reach[key]
         if found is None:
             shortest = self.heights[rule]
             found = {}
@@ -511,12 +515,12 @@ class Sampler:
 
     def _reach_within(self, rule: str, shape: Shape, height: int) -> dict[Shape, None]:
         key = (rule, shape, height)
-        known = self._reach_by_height.get(key)
+        known = self._reach_by_height[key]
         if known is not None:
             return known
         found: dict[Shape, None] = {}
         if height > 0:
-            found.update((output, None) for _, output, _ in self.leaves(rule, shape))
+            found.update((output, None) for output in self.leaves(rule, shape) if output is not None)
         for alternative in self.alternatives[rule].items:
             compiled = self.compiled(alternative)
             if compiled.height > height:
@@ -536,12 +540,20 @@ class Sampler:
 
         start: a random number in [0, 1): where among all plans to begin.
         """
-        key = (template, shape, want)
-        if key in self.planless:
+        planless = self.planless(shape, want)
+        if template in planless:
             return None
         found, seen_all = self._run_plans(template, shape, want, start, self.reach)
         if seen_all:  # else another start might find one: what is remembered must not change what is drawn
-            self.planless[key] = None
+            planless.add(template)
+        return found
+
+    def planless(self, shape: Shape, want: Want) -> set[Template]:
+        """The templates that are known to have no plan at a shape, for a wanted output."""
+        key = (shape, want)
+        found = self._planless[key]
+        if found is None:
+            found = self._planless[key] = set()
         return found
 
     def _run_plans(
@@ -710,7 +722,9 @@ class _Drawing:
                 fitting = sampler.fitting_leaves(rule, x, want)
                 self.left -= 1
                 if fitting.items:
-                    return fitting.draw(self.rng)  # type: ignore[no-any-return]
+                    at = fitting.draw(self.rng)
+                    output = sampler.leaves(rule, x)[at] if want is None else want
+                    return sampler.leaf_templates(rule)[at][1], output  # type: ignore[return-value]
                 choices = Categorical.of(pair for pair in choices.pairs() if not sampler.compiled(pair[0]).simple)
             else:
                 drawn = self.alternative(alternative, x, want, depth)
@@ -747,14 +761,14 @@ class _Drawing:
         """One of the templates, by weight among those that fit; None where none does."""
         # As `templates.draw` and `Sampler.plan` do it, and written out: it is done hundreds of times for one network.
         items, cumulative = templates
-        random, planless, last = self.rng.random, self.sampler.planless, len(items) - 1
+        random, planless, last = self.rng.random, self.sampler.planless(x, want), len(items) - 1
         unfit: dict[Template, None] = {}
         for _ in items:
             template = items[min(bisect_right(cumulative, random() * cumulative[-1]), last) if last else 0]
             if template in unfit:
                 continue
             start = random()
-            if (template, x, want) not in planless:
+            if template not in planless:
                 drawn = self.template(template, x, want, depth, start)
                 if drawn is not None:
                     return drawn

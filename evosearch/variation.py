@@ -584,7 +584,7 @@ def narrowed(parent: Derivation, space: Space, rng: np.random.Generator) -> Deri
         for variant in islice(variants(node, space, rng), NARROWED_VARIANTS):
             if variant.alternative is not node.alternative:
                 continue
-            child = parent.replace(path, variant)
-            if space.fits(child) and space.read(child).cost.params < before:
+            child = space.replaced(parent, path, variant)
+            if child is not None and space.read(child).cost.params < before:
                 return child
     return None

@@ -16,6 +16,7 @@ from evosearch.cost import Cost
 from evosearch.errors import ArchitectureError, LayerError, ShapeError
 from evosearch.layers.base import Leaf, Shape
 from evosearch.layers.library.mean_linear import MeanLinear
+from evosearch.variation import choices, shuffled, variants
 from tests.spaces import SHAPES, samples, seed, space, with_head
 
 if TYPE_CHECKING:
@@ -131,6 +132,20 @@ def test_replacing_a_site_by_one_of_the_same_shapes_keeps_the_whole_valid() -> N
             if new is not None:
                 child = architecture.derivation.replace(site.path, new)
                 assert there.node(child, (3, 32, 32)).output == architecture.output
+
+
+@pytest.mark.parametrize("name", sorted(SHAPES))
+def test_a_change_of_one_choice_is_read_from_the_inside_out_as_it_is_as_a_whole(name: str) -> None:
+    there, rng = space(name), np.random.default_rng(0)
+    whole = Space(there.grammar, there.vocabulary, there.input)  # with memories of its own
+    fitting = []
+    for derivation in (there.draw(rng) for _ in range(12)):
+        for path, node in shuffled(choices(derivation, there), rng):
+            for variant in variants(node, there, rng):
+                child = derivation.replace(path, variant)
+                fitting.append(whole.fits(child))
+                assert there.replaced(derivation, path, variant) is (child if fitting[-1] else None)
+    assert any(fitting)
 
 
 def test_deep_seeds_are_redrawn_with_more_than_single_layers() -> None:

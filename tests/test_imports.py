@@ -33,7 +33,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("plugins",),
     ("executed",),
     ("ensemble",),
-    ("paths", "cost", "text", "moments", "watch", "ranges"),
+    ("paths", "cost", "text", "moments", "watch", "ranges", "recent"),
     ("errors",),
 )
 LEVEL: Mapping[str, int] = {name: level for level, line in enumerate(LINES) for name in line}

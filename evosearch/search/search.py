@@ -30,6 +30,7 @@ from evosearch.errors import CandidateRefused, ConfigError, ShapeError, SpaceExh
 from evosearch.evaluation.measures import objective
 from evosearch.individual import Individual, fitness_class
 from evosearch.moments import deviation, mean
+from evosearch.recent import Weighed
 from evosearch.score import Score, evaluation_seed
 from evosearch.search import adaptive
 from evosearch.search import strategy as strategies
@@ -51,9 +52,9 @@ if TYPE_CHECKING:
 
 STATE_VERSION = 1
 PROPOSING, SURVIVING, FITTING = 0, 1, 2  # ids of the random streams; part of what a journal's replay depends on
-# Derivations whose key is remembered, so that a duplicate is recognised without reading it again; and nodes of these in
-# all, since trees of a thousand nodes hold some 20 kB each.
-REMEMBERED, NODES = 16_384, 2_000_000
+# Nodes of the derivations whose keys are remembered, so that a duplicate is recognised without reading it again: nearly
+# all of these come back soon or never, and what is held is what the collection of garbage goes through.
+REMEMBERED = 50_000
 
 
 class Search:
@@ -95,8 +96,7 @@ class Search:
         self.evaluated = 0  # scores told
         self.exhausted = ""
         self._identify = identify
-        self._identities: dict[Derivation, tuple[str, str | None]] = {}
-        self._nodes = 0  # of these
+        self._identities: Weighed[Derivation, tuple[str, str | None]] = Weighed(REMEMBERED, lambda one: one.size)
         self._archive = Archive()
         self.rungs = Rungs(settings, self._archive) if settings.rungs else None
         self._inflight: dict[int, InFlight] = {}
@@ -492,12 +492,8 @@ class Search:
         return Draft(candidate, key, known)
 
     def _identity(self, derivation: Derivation) -> tuple[str, str | None]:
-        found = self._identities.get(derivation)
+        found = self._identities[derivation]
         if found is None:
-            if len(self._identities) >= REMEMBERED or self._nodes >= NODES:
-                self._identities.clear()
-                self._nodes = 0
-            self._nodes += derivation.size
             found = self._identities[derivation] = self._identify(self.space, derivation)
         return found
 

@@ -29,7 +29,7 @@ def change_choice(parent: Derivation, space: Space, rng: np.random.Generator) ->
     """
     for path, node in islice(shuffled(choices(parent, space), rng), NODES):
         for variant in islice(variants(node, space, rng), VARIANTS):
-            child = parent.replace(path, variant)
-            if space.fits(child):
+            child = space.replaced(parent, path, variant)
+            if child is not None:
                 return child
     return None
