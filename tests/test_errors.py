@@ -256,6 +256,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("workers/executor.py", "ExecutorPool._after", "WorkerError"),
         ("workers/executor.py", "ExecutorPool._score", "WorkerError"),
         ("workers/executor.py", "slots", "ConfigError"),
+        ("workers/executor.py", "ExecutorPool._send", "WorkerError"),
         ("workers/parcel.py", "opened", "WorkerError"),
         ("workers/parcel.py", "put", "WorkerError"),
     ],

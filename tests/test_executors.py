@@ -99,6 +99,55 @@ def test_a_worker_that_dies_costs_its_candidates_one_more_try(settings: configur
     assert equal_journals(Run.open(tmp_path / "here"), Run.open(tmp_path / "there"))
 
 
+class Breaking(ThreadPoolExecutor):
+    """Breaks while it is asked for the third time, as a process pool does whose pipes another thread closes."""
+
+    opened = 0
+    asked = 0
+
+    def __init__(self, sound: bool) -> None:
+        super().__init__(2)
+        self.sound = sound
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        self.asked += 1
+        if not self.sound and self.asked >= 3:
+            raise ValueError("bad value(s) in fds_to_keep")
+        return super().submit(call, *arguments, **named)
+
+
+def breaking() -> Executor:
+    """The first one breaks."""
+    Breaking.opened += 1
+    return Breaking(sound=Breaking.opened > 1)
+
+
+class Closed(ThreadPoolExecutor):
+    """An executor that takes nothing."""
+
+    def submit(self, call: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+def closed() -> Executor:
+    return Closed(1)
+
+
+def test_an_executor_that_breaks_while_it_is_asked_is_opened_anew(
+    settings: configuration.Config, tmp_path: Path
+) -> None:
+    engine.start(settings, tmp_path / "here", Silent())
+    Breaking.opened = 0
+    engine.start(on(settings, f"{__name__}:breaking"), tmp_path / "there", Silent())
+    assert Breaking.opened == 2
+    assert equal_journals(Run.open(tmp_path / "here"), Run.open(tmp_path / "there"))
+
+
+def test_an_executor_that_takes_no_jobs_at_all_is_told(settings: configuration.Config, tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match="takes no jobs, opened anew neither: RuntimeError: cannot schedule"):
+        engine.start(on(settings, f"{__name__}:closed"), tmp_path / "there", Silent())
+
+
 def test_a_run_resumes_on_another_executor(settings: configuration.Config, tmp_path: Path) -> None:
     engine.start(settings, tmp_path / "here", Silent())
     half = settings.model_copy(update={"search": settings.search.__class__(**{**vars(settings.search), "budget": 30})})

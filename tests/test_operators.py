@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random  # noqa: TID251 - to see that what draws from it leaves it alone
 import re
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from evosearch.architecture import Limits, Space
 from evosearch.errors import OperatorError
 from evosearch.grammar.core import Derivation
 from evosearch.individual import Individual, fitness_class
-from evosearch.operators import Operator
+from evosearch.operators import Operator, seeded_random, seeded_selection
 from evosearch.search import Search, SearchSettings, identify
 
 EXPRESSIONS = """
@@ -340,3 +341,16 @@ def test_ten_thousand_offspring_on_einspace_are_valid_at_the_first_try() -> None
         assert all(space.fits(child) and child is not parent for parent, child in made)
         assert all(space.parse(space.render(child)) is child for _, child in made[::10])
         assert asked <= 1.25 * 5_000
+
+
+def test_what_draws_from_the_global_random_is_seeded_and_it_is_left_alone() -> None:
+    random.seed(3)
+    before = random.getstate()
+    with seeded_random(np.random.default_rng(1)):
+        first = [random.random() for _ in range(3)]
+    with seeded_random(np.random.default_rng(1)):
+        assert [random.random() for _ in range(3)] == first
+    with seeded_selection(np.random.default_rng(1)) as selection:
+        assert [selection.random.random() for _ in range(3)] == first
+    assert selection.random is random
+    assert random.getstate() == before

@@ -147,6 +147,15 @@ def test_naswot_counts_where_two_examples_agree() -> None:
     assert value("naswot", twice) == WORST
 
 
+@pytest.mark.parametrize(
+    ("figure", "wanted"),
+    [(10**400, -WORST), (-(10**400), WORST), (math.inf, -WORST), (-math.inf, WORST), (math.nan, WORST), (3, 3.0)],
+)
+def test_figures_beyond_all_floats_have_a_value(small: Probe, figure: float, wanted: float) -> None:
+    proxy: Any = lambda _: figure  # noqa: E731 - what a person's own proxy may give
+    assert measured({"own": proxy}, small) == {"own": wanted}
+
+
 def test_jacobians_of_a_linear_network_are_all_alike_and_of_orthogonal_inputs_not() -> None:
     """One correlation matrix of ones, with eigenvalues n and zeros; and the identity's."""
     linear = nn.Linear(8, 1, bias=False)

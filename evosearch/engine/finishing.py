@@ -48,7 +48,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 HELD_OUT = 0.4  # of the time that is left, for what is judged on held-out data; more where the rest needs less
 SPARE = 1.2  # on what trainings are estimated to take
 SHARE = 0.6  # of the whole time, at the most, kept back for this phase
-SHORTEST = 0.6  # of a schedule, that a last training on everything may be cut to
+SHORTEST = 0.6  # of a schedule, that a further training on everything may be cut to
 LONGEST = 2.0  # times a schedule, that one on everything may be, where there is time for it
 FILLED = 0.95  # of the time that is left, for what fills it
 FEW = 3  # trainings one after the other, for which it matters whether their sum fills the time
@@ -334,10 +334,17 @@ class Finishing:
     def _recipe(self, way: Way, share: float = 1.0) -> Recipe:
         """How a way trains its candidate, which may have a say in it: epochs are those of one that has none.
 
-        share: of the epochs, where there is no time for all of them.
+        share: of the epochs, where there is no time for all of them, or for more; the warm-up's share of them stays.
         """
-        epochs = max(1, math.floor(way.epochs * share))
-        return replace(self.final, epochs=epochs).lasting(self.spec.recipe, self.finalists[way.candidate].trained_with)
+        epochs = max(1, math.floor(way.epochs * share + 1e-9))
+        warmup = self.final.warmup * epochs / way.epochs if share != 1 else self.final.warmup
+        return replace(self.final, epochs=epochs, warmup=warmup).lasting(
+            self.spec.recipe, self.finalists[way.candidate].trained_with
+        )
+
+    def _trained(self, one: Observation) -> float:
+        """Which share of its schedule a training came to, in whole epochs."""
+        return round(one.score.metrics["epochs"]) / self._recipe(one.way).epochs
 
     def _estimate(self, way: Way, whole: bool) -> float:
         """Seconds of a training, from what the search took."""
@@ -483,7 +490,7 @@ class Finishing:
             "seed": score.seed,
             "device": self.device,
             "torch": torch.__version__,
-            "recipe": asdict(replace(self._recipe(whole[0].way), epochs=max(1, round(score.metrics["epochs"])))),
+            "recipe": asdict(self._recipe(whole[0].way, self._trained(whole[0]))),
             "held_out": figures,
         }
         mirrored = self.final.mirrored

@@ -201,7 +201,7 @@ class _Fit:
 
     def __post_init__(self) -> None:
         self.curve: list[float] = []
-        self.planned = 0  # steps of the whole schedule
+        self.planned = self.asked = 0  # steps of the schedule: for which there is time, and those that were asked for
         self.timed = (0, 0.0)  # the step from which steps are timed, and when it began
         self.network: nn.Module | None = None
         self.targets: Array | None = None
@@ -243,7 +243,7 @@ class _Fit:
             rule = named(self.recipe.rule)(network, learning)
             step = Step(network, batches, rule, self.recipe, self.device)
             epochs, metric, loss = self.recipe.epochs, math.nan, math.nan
-            self.planned = batches.steps * epochs
+            self.planned = self.asked = batches.steps * epochs
             dropping = dropped(network, self.recipe.dropout)
             for epoch in range(epochs):
                 rule.begin(epoch)
@@ -297,7 +297,8 @@ class _Fit:
     def _shorten(self, at: int, judging: float) -> None:
         """Plan no more steps than there is time for, as the steps so far tell; looked at after 1, 2, 4, ... of them.
 
-        The first two are not counted: memory is taken and kernels are chosen in them.
+        The first two are not counted: memory is taken and kernels are chosen in them. What one slow step has taken
+        away, the next look gives back.
         """
         now = self.clock()
         if at == UNTIMED - 1:
@@ -309,7 +310,7 @@ class _Fit:
             return
         each = (now - self.timed[1]) / taken
         left = self.finish_by - now - JUDGING * judging * each
-        self.planned = min(self.planned, at + 1 + max(0, int(left / max(each, 1e-9))))
+        self.planned = min(self.asked, at + 1 + max(0, int(left / max(each, 1e-9))))
 
     def _evaluate(self, network: nn.Module, judged: Batches) -> tuple[float, float]:
         """The task's metric and the mean loss over all examples of the split."""

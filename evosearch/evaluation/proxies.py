@@ -143,6 +143,14 @@ def _loss(task: Task, recipe: Recipe, out: Tensor, y: Tensor) -> Tensor:
     return loss
 
 
+def _float(value: Any) -> float:
+    """A figure as a float; a whole number beyond all floats is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(math.inf, value > 0 or -1)
+
+
 def measured(proxies: Mapping[str, Operator], at: Probe) -> dict[str, float]:
     """Each proxy's figure. What is infinitely low or no number, as a singular matrix makes it, is WORST.
 
@@ -153,7 +161,7 @@ def measured(proxies: Mapping[str, Operator], at: Probe) -> dict[str, float]:
     figures = {}
     for name, proxy in proxies.items():
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            value = float(proxy(at))
+            value = _float(proxy(at))
         figures[name] = max(value, WORST) if value > -math.inf else WORST
         if value == math.inf:
             figures[name] = -WORST

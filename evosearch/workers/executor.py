@@ -94,7 +94,10 @@ class ExecutorPool:
             log.warning("the executor broke (%s); another one is opened", one_line(error))
             self._executor.shutdown(wait=False)
             self._executor = self._open()
-            future = self._executor.submit(remote.evaluate, asked, sent)
+            try:
+                future = self._executor.submit(remote.evaluate, asked, sent)
+            except (OSError, RuntimeError, ValueError) as again:
+                raise WorkerError(f"the executor takes no jobs, opened anew neither: {one_line(again)}") from again
         self._futures.add(future)
         future.add_done_callback(partial(self._done, job.number))
 
