@@ -22,7 +22,8 @@ from evosearch.score import evaluation_seed
 from evosearch.search import Proposal, Search, SearchSettings
 from evosearch.store.run import Run
 from evosearch.tasks.share import share_of, share_rows
-from tests.chaos.sessions import child, killed, logged, session
+from tests.chaos.sessions import child, config, killed, logged, session
+from tests.chaos.sessions import words as table_of_words
 from tests.journals import journal_digest
 from tests.searching import run_out
 from tests.watch import Silent
@@ -276,3 +277,21 @@ def test_rungs_of_real_trainings_are_the_same_after_kills_and_with_more_workers(
     assert lengths == ({0.25: 1, 0.5: 2, 1.0: 4} if shorten == "epochs" else dict.fromkeys(lengths, 4))
     assert len(lengths) > 1
     assert found.metrics["test"]["accuracy"] > 0.5
+
+
+@pytest.mark.slow
+def test_screening_rungs_and_learning_are_the_same_with_four_workers(tmp_path: Path) -> None:
+    """Workers in processes of their own, whose scores come in whatever order: the journal of one worker."""
+    table = table_of_words(tmp_path / "table", letters=4)
+    used = {"rungs": [0.1, 0.3], "grow": True, "learn": 15, "screen": 6, "surrogate": "ridge", "lookahead": 8}
+    digests = []
+    for workers in (1, 4):
+        usual = config(table, 120, 0, **used)
+        pool = replace(usual.workers, pool="processes", workers=workers)
+        session(usual.model_copy(update={"workers": pool}), tmp_path / str(workers))
+        digests.append(journal_digest(Run.open(tmp_path / str(workers))))
+    records = list(Run.open(tmp_path / "4").records())
+    assert sum("expected" in record for record in records) > 20
+    scored = [record["number"] for record in records if record["kind"] == "score"]
+    assert scored != sorted(scored)
+    assert digests[0] == digests[1]
