@@ -47,7 +47,8 @@ def row(arch: str) -> dict[str, Any]:
 
 def log_ranks(columns: Sequence[Values]) -> Values:
     """Of each cell the sum of the logarithms of its ranks as shares of all (AZ-NAS, Lee and Ham 2024)."""
-    return np.sum([np.log(rankdata(column) / len(column)) for column in columns], axis=0)
+    total: Values = np.sum([np.log(rankdata(column) / len(column)) for column in columns], axis=0)
+    return total
 
 
 def within_bands(worth: Values, accuracy: Values, sizes: Values) -> str:
