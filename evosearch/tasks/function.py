@@ -98,7 +98,12 @@ class FunctionTask:
         values: dict[str, float] = {}
         plain: set[str] = set()
         for name, value in given:
-            if (number := _number(value)) is None or not name:
+            try:
+                number = _number(value)
+            except OverflowError:
+                beyond = f"{name}: {_shown(value)} is beyond what a floating-point number holds"
+                return self._failed(key, seed, "crashed", beyond, started)
+            if number is None or not name:
                 raise self._wrong(f"{_shown(value)}{f' for {name!r}' if named else ''}")
             if name.lstrip("+-") in plain:
                 raise self._wrong(f"two values for {name.lstrip('+-')!r}")
@@ -257,7 +262,7 @@ def reads_second(function: Callable[..., Any]) -> bool:
 
 
 def _number(value: Any) -> float | None:
-    """The number that a function gave, infinite beyond the doubles; None where it gave another thing."""
+    """The number that a function gave; None where it gave another thing. Raises OverflowError beyond the doubles."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     imaginary = isinstance(value, numbers.Complex) and not isinstance(value, numbers.Real)
     if isinstance(value, str | bytes) or imaginary or kind in ("U", "S", "c"):
@@ -265,7 +270,7 @@ def _number(value: Any) -> float | None:
     try:
         return float(value)
     except OverflowError:
-        return math.inf
+        raise
     except Exception:  # noqa: BLE001 - what it gave is an object of a person's, or of a library that they use
         return None
 
