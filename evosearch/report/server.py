@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
         return "evolve"
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: a page asks every second."""
+        """Nothing: a page asks twice a second."""
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)

@@ -1,7 +1,7 @@
 "use strict";
-// A page that `evolve watch` serves asks its server every second for the parts that are new, and puts them in place.
+// A page that `evolve watch` serves asks its server twice a second for the parts that are new, and puts them in place.
 (() => {
-  const EVERY = 1000, PATIENCE = 15000;  // milliseconds
+  const EVERY = 500, PATIENCE = 15000;  // milliseconds
   const said = document.getElementById("live"), main = document.getElementById("main");
   let { begun, version, scored } = page.data.live;
   const waiting = new Map();  // parts that came while somebody was marking text in those that stand there
