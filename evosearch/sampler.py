@@ -723,8 +723,9 @@ class _Drawing:
                 self.left -= 1
                 if fitting.items:
                     at = fitting.draw(self.rng)
-                    output = sampler.leaves(rule, x)[at] if want is None else want
-                    return sampler.leaf_templates(rule)[at][1], output  # type: ignore[return-value]
+                    output = sampler.leaves(rule, x)[at]
+                    assert output is not None  # it fits
+                    return sampler.leaf_templates(rule)[at][1], output
                 choices = Categorical.of(pair for pair in choices.pairs() if not sampler.compiled(pair[0]).simple)
             else:
                 drawn = self.alternative(alternative, x, want, depth)

@@ -292,6 +292,8 @@ def test_few_long_trainings_fill_the_time_where_examples_are_moved(
     finished, pool = finish(monkeypatch, tmp_path, each=8.0, told=told, until=until, augment=("noise",))
     assert finished.network is not None
     assert (0.9 if told <= 8.0 else 0.79) * until <= pool.now <= until
+    if told == 8.0:
+        assert sum(job.brief.whole for job in pool.jobs) == (4 if until == 80.0 else 2)
     lengths = [member["epochs"] for member in finished.metrics.get("members", [finished.metrics["recipe"]])]
     if told == 8.0:
         assert 0.6 * 30 <= min(lengths) <= max(lengths) <= 2 * 30 or until < 20.0
