@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -210,3 +212,22 @@ def test_the_report_says_what_each_rule_would_have_saved_and_cost(tmp_path: Path
     page = write_report(tmp_path / "run").read_text()
     assert f"{saved:,} ({100 * saved / sum(map(len, lines)):.0f} %)" in page
     assert happened(run) is None
+
+
+def test_behind_a_warm_up_the_first_fit_loads_nothing() -> None:
+    """On a live page it would be some score's second."""
+    script = """
+import sys
+from evosearch.evaluation import stopping
+from evosearch.report.stopping import warm_up
+warm_up()
+before = set(sys.modules)
+for name in stopping.bundled():
+    known = stopping.known(stopping.find(name))
+    for at in range(50):
+        known.add((at / 50, at % 7, at % 11))
+    assert known.brief()
+print(sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

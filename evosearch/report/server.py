@@ -27,6 +27,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from evosearch.errors import EvosearchError, RunError
 from evosearch.report.following import Clock, Following, Listing, address
+from evosearch.report.stopping import warm_up
 from evosearch.text import clean
 
 LOCAL = "127.0.0.1"
@@ -76,6 +77,11 @@ class Server(ThreadingHTTPServer):
         """As HTTPServer's, without asking the network for this machine's name."""
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = self.host, int(self.server_address[1])
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """As HTTPServer's; beside it is loaded what the first fit of a part would keep a page waiting for."""
+        threading.Thread(target=warm_up, daemon=True).start()
+        super().serve_forever(poll_interval)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke is no matter; anything else is said in one line."""

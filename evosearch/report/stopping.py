@@ -71,6 +71,17 @@ def replayed(run: RunReading) -> list[Saved]:
     return [_replayed(run, name, trained, sign) for name in stopping.bundled()]
 
 
+def warm_up() -> None:
+    """Have every bundled rule learn from made-up curves: a first fit loads libraries, and no page waits for that."""
+    for name in stopping.bundled():
+        rule = stopping.find(name)
+        assert rule is not None, "a bundled rule is there"
+        known = stopping.known(rule)
+        for at in range(2 * LEAST):
+            known.add((at % 7, at % 5, at % 3))
+        known.brief()
+
+
 def _replayed(run: RunReading, name: str, trained: Sequence[tuple[Candidate, tuple[float, ...]]], sign: int) -> Saved:
     rule = stopping.find(name)
     assert rule is not None, "a bundled rule is there"
