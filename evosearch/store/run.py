@@ -269,7 +269,7 @@ class Run:
             start = 0
             if reflected is not None:
                 found = hashed(file, reflected["offset"])
-                if found.digest() == reflected["journal"]["digest"]:
+                if found.digest() == reflected["journal"].get("digest"):
                     self.contents = Contents.unpack(reflected["journal"], reflected["records"])
                     self._bytes, self.end = found, reflected["offset"]
                     start = self.end
