@@ -74,7 +74,9 @@ def check_plugin(operators: Operators, operator: Operator, space: Space) -> None
             _check(operators, operator, space)
         except EvosearchError:
             raise
-        except Exception as error:  # whatever a plug-in raises, or makes of what it gave, is a promise broken
+        except (
+            Exception
+        ) as error:  # a plug-in is a person's code: what it raises, or what its values do to us, is its own
             raise _broken(operator, f"raised {said(error)}") from error
         if random.getstate() == before:
             return
@@ -440,7 +442,7 @@ def _compare(name: str, node: Node) -> None:
             saved = [_saved(module.train(), x.clone().requires_grad_(trained)) for trained in (True, False)]
     except EvosearchError:
         raise
-    except Exception as error:  # what runs here is the code that a layer wrote, and that may raise anything
+    except Exception as error:  # what runs is text that a layer wrote, a person's own too: no error is ruled out
         raise LayerError(f"{at}: its network does not run: {said(error)}") from error
     params = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
     for what, stated, counted in (

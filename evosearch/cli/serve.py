@@ -64,7 +64,7 @@ def serve(
         except BrokenPipeError:
             output.warn("stdout was closed before stdin was; what was told is kept")
             return FAILED
-        except Exception as error:  # told to who reads JSON alone, and raised again for `main` to end with
+        except Exception as error:  # ends nothing: who reads JSON alone is told, and `main` gets it as it is
             output.json_line({"error": {"kind": "internal", "message": f"{type(error).__name__}: {error}"}})
             raise
 

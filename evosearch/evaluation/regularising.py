@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import nn
+
+
+class DropsPaths(Protocol):
+    """What a class of a written source is where its residual parts may be passed by."""
+
+    drop_path: float
 
 
 def dropped(network: nn.Module, share: float) -> Callable[[], None]:
@@ -28,4 +34,4 @@ def drop_paths(network: nn.Module, rate: float) -> None:
     """Set the probability by which an example passes a residual part by; the source's classes have it as a number."""
     for module in network.modules():
         if hasattr(type(module), "drop_path"):
-            module.drop_path = rate  # type: ignore[assignment]  # torch's types of a module's attributes leave out numbers
+            cast("DropsPaths", module).drop_path = rate

@@ -27,7 +27,7 @@ def teacher_of(file: str, device: str) -> nn.Module:
 
     try:
         program = torch.export.load(file).module()
-    except Exception as error:  # noqa: BLE001 - a damaged file makes torch's reader raise whatever it trips over
+    except Exception as error:  # noqa: BLE001 - torch's reader has no error of its own (BadZipFile, ValueError, ...)
         raise ConfigError(f"recipe.teacher: {file} is no exported program: {type(error).__name__}: {error}") from None
     return program.to(device)
 

@@ -163,7 +163,7 @@ def _alone(whole: Architecture, node: Node, format: str, beside: Path) -> bool:
     part = Architecture(node, node.inputs, "", whole.derivation)
     try:
         _written(Original(part, network.build(part).eval(), None), format, beside)
-    except Exception:  # noqa: BLE001 - as in _attempt; that it fails is the answer, the reason was told there
+    except Exception:  # noqa: BLE001 - exporters have no common base; that one fails is the answer
         return False
     return True
 
