@@ -12,13 +12,15 @@ from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from evosearch.errors import ConfigError
-from evosearch.evaluation.crossing import folds_of, judged
+from evosearch.evaluation.crossing import folds_of, judged, judged_rows
 from evosearch.evaluation.fit import train
 from evosearch.evaluation.measures.piece import Piece
 from evosearch.evaluation.measures.robustness import Robustness
 from evosearch.evaluation.recipe import Recipe, check
 from evosearch.tasks import Split, Task, make_task
 from evosearch.tasks import metrics as measured
+from evosearch.tasks.assemble import Part, assemble
+from evosearch.tasks.base import Reading, TaskSettings
 from evosearch.tasks.folds import fold_rows
 from evosearch.tasks.noise import error_of_folds, standard_error
 
@@ -79,6 +81,35 @@ def test_a_score_over_folds_is_what_the_folds_say_one_by_one(kind: str) -> None:
         mine = task.kind.denormalise(task, found.outputs[rows])
         theirs = part.kind.denormalise(part, alone[number].outputs)  # type: ignore[arg-type]
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_of_the_first_folds_outputs_are_for_their_rows_alone(first: int) -> None:
+    """As the whole has them there; a repeat has another seed and the same rows, or its outputs would not compare."""
+    task, recipe = blobs(), replace(QUICK, folds=4)
+    rows = judged_rows(task, 4, first)
+    assert sorted(rows) == list(rows) == sorted(np.concatenate(fold_rows(task, 4)[:first]))
+    whole, part = judged(perceptron, task, recipe, seed=7), judged(perceptron, task, recipe, seed=7, first=first)
+    assert whole.outputs is not None
+    assert part.outputs is not None
+    np.testing.assert_array_equal(part.outputs, whole.outputs[rows])
+    again = judged(perceptron, task, recipe, seed=8, first=first, repeat=1)
+    assert again.fold is part.fold
+    assert math.isfinite(part.score.metrics[f"{task.metric}_se"])
+    y = np.concatenate([task.train.y, task.validation.y])[rows]
+    if first == 1:
+        assert part.metric == pytest.approx(task.judge(y, part.outputs))
+
+
+def test_folds_have_no_more_of_the_validation_rows_than_chance_gives_them() -> None:
+    """Rows that were drawn by the same seed as the split itself; 400 rows a fold, 80 of them validation rows."""
+    rng = np.random.default_rng(3)
+    x, y = rng.standard_normal((2400, 2)).astype(np.float32), rng.integers(0, 2, 2400)
+    task = assemble("made", {"train": Part(x, y, "x", "y")}, Reading(TaskSettings(validation=1 / 6, test=1 / 6)))
+    known = len(task.train)  # validation rows come behind
+    shared = [(chosen >= known).mean() for chosen in fold_rows(task, 5)]
+    assert task.drawn
+    assert all(abs(share - 0.2) < 0.06 for share in shared)  # three standard errors
 
 
 def test_a_figure_that_not_every_fold_has_is_left_out() -> None:

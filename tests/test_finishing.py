@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,7 @@ from evosearch.results import Finished
 from evosearch.score import Score
 from evosearch.search import Proposal
 from evosearch.tasks import Task
+from evosearch.tasks.folds import fold_rows
 from evosearch.workers import Job
 from tests.spaces import headed, samples, space
 from tests.test_engine import Watching
@@ -198,6 +200,8 @@ class Simulated:
         took = self.each * recipe.epochs / 10
         if job.brief.whole:
             took = min(took, job.brief.finish_by - self.now)  # its schedule is shortened
+        else:
+            took *= job.brief.first or recipe.folds
         self.jobs.append(job)
         self.out.append((self.now + took, job, took))
 
@@ -210,15 +214,23 @@ class Simulated:
         self.out.remove((ends, job, took))
         if job.number in self.broken or (not job.brief.whole and self.now > job.brief.finish_by):
             return [(job.number, Score(job.key, "timeout", error="too slow", seed=job.seed))]
-        split = self.task.test_split() if job.brief.whole else self.task.validation
+        y = self.task.test_split().y if job.brief.whole else self.judged(job)
         rng = np.random.default_rng(job.number)
         noise = self.noise.get(job.brief.recipe.epochs, 1.0)
-        out = np.eye(2)[split.y] + noise * rng.standard_normal((len(split), 2))
+        out = np.eye(2)[y] + noise * rng.standard_normal((len(y), 2))
         state = {f"{STATE}{k}": v for k, v in self.module(job).items()}
         save_file({OUTPUTS: torch.from_numpy(out.astype(np.float32)), **state}, self.folder / name_of(job.number))
-        accuracy = self.task.judge(split.y, out)
+        accuracy = self.task.judge(y, out)
         metrics = {"epochs": 10 * took / self.each, "accuracy_se": 0.06}
         return [(job.number, Score(job.key, "ok", {"accuracy": accuracy}, metrics, seconds=took, seed=job.seed))]
+
+    def judged(self, job: Job) -> Any:
+        """The targets of the rows that a held-out training stands for."""
+        folds = job.brief.recipe.folds
+        if folds == 1:
+            return self.task.validation.y
+        y = np.concatenate([self.task.train.y, self.task.validation.y])
+        return y[np.sort(np.concatenate(fold_rows(self.task, folds)[: job.brief.first or folds]))]
 
     def module(self, job: Job) -> dict[str, torch.Tensor]:
         from evosearch import network
@@ -233,10 +245,15 @@ class Simulated:
 def finish(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, each: float, told: float, until: float, size: int = 2,
     members: int = 0, broken: Sequence[int] = (), augment: tuple[str, ...] = (), noise: Mapping[int, float] = {},
+    drawn: bool = False,
 ) -> tuple[Finished, Simulated]:  # fmt: skip
-    """each: seconds of ten epochs. told: as many as were estimated. noise: of a network's outputs, by its epochs."""
+    """each: seconds of ten epochs. told: as many as were estimated. noise: of a network's outputs, by its epochs.
+    drawn: whether the validation split was drawn from the rows to train on; else it is a person's own.
+    """
     task = tasks.load(str(points(tmp_path)))
     assert isinstance(task, Task)
+    assert task.drawn
+    task = replace(task, drawn=drawn)
     pool = Simulated(task, size, each, broken, noise)
     monkeypatch.setattr(workers, "open_pool", lambda *_: pool)
     finalists = [headed(one, 2) for one in samples("mlp", 3, shape=(2,))]
@@ -261,10 +278,11 @@ def finish(
 @pytest.mark.parametrize("off", [0.3, 1.0, 3.0], ids="estimated-{}-fold".format)
 @pytest.mark.parametrize("until", [5.0, 30.0, 100.0, 400.0])
 @pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("drawn", [False, True], ids=["own split", "drawn anew"])
 def test_it_is_done_by_its_time_and_has_something(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, off: float, until: float, size: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, off: float, until: float, size: int, drawn: bool
 ) -> None:
-    finished, pool = finish(monkeypatch, tmp_path, each=4.0, told=4.0 / off, until=until, size=size)
+    finished, pool = finish(monkeypatch, tmp_path, each=4.0, told=4.0 / off, until=until, size=size, drawn=drawn)
     assert finished.network is not None
     assert pool.now <= until + 0.5
     whole = [job for job in pool.jobs if job.brief.whole]
@@ -273,6 +291,27 @@ def test_it_is_done_by_its_time_and_has_something(
         assert len({job.key for job in pool.jobs}) == 3
         assert finished.metrics["held_out"]["ensemble"] >= finished.metrics["held_out"]["single"]
         assert pool.now > 0.5 * until or len(whole) == MOST
+
+
+@pytest.mark.parametrize(("until", "parts"), [(60.0, 1), (200.0, 2), (600.0, 4)])
+def test_a_drawn_split_is_drawn_anew_in_as_many_parts_as_there_is_time_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, until: float, parts: int
+) -> None:
+    """The search chose on the validation split: the rows of its networks' last comparison are others."""
+    _, pool = finish(monkeypatch, tmp_path, each=2.0, told=2.0, until=until, size=1, drawn=True)
+    held_out = [job for job in pool.jobs if not job.brief.whole]
+    assert {job.brief.recipe.folds for job in held_out} == {4}
+    assert {job.brief.first or 4 for job in held_out} == {1, parts}
+    if parts > 1:  # every candidate is looked at on as many rows
+        assert len({job.key for job in held_out if (job.brief.first or 4) == parts}) == 3
+    rows, known = len(pool.judged(held_out[-1])), len(pool.task.validation)
+    assert rows == parts * known
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_split_of_one_s_own_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, drawn: bool) -> None:
+    _, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=1000.0, drawn=drawn)
+    assert {job.brief.recipe.folds for job in pool.jobs} == ({4} if drawn else {1})
 
 
 def test_where_nothing_could_be_looked_at_a_schedule_that_fits_is_taken(
@@ -386,3 +425,5 @@ def test_no_more_time_is_kept_back_than_can_be_used() -> None:
     assert 0.2 * PLANNED / 2 < wanted(0.1, 0.1, 600, 0, 2) < 0.2 * MOST / 2
     assert wanted(100, 120, 600, 0, 2) == pytest.approx(0.6 * 600)
     assert 220 <= wanted(100, 120, 600, 1, 1) <= 0.6 * 600
+    assert wanted(1, 1, 600, 0, 2, parts=5) > wanted(1, 1, 600, 0, 2) + 5
+    assert wanted(100, 120, 600, 0, 2, parts=5) == pytest.approx(0.6 * 600)

@@ -6,6 +6,10 @@
    epochs are tried, and three times as many again, or else a third, while that is better. Every training has a seed of
    its own, and folds of its own where there are some; which candidate has the next one follows from the expected regret
    (`engine.regret`) until that is below what the examples can tell, then each has its turn.
+
+   The best of many that were judged on the same rows was the luckiest with them too. So with a time, where these rows
+   were drawn at random, others are drawn: one part of that size to find how long to train, and to compare candidates as
+   many, up to all rows, as there is time for.
 2. On everything. What was chosen is trained on train and validation together, in as many seeds as there is time for;
    a candidate's weight is spread evenly over its seeds. The result is tested once.
 
@@ -29,6 +33,7 @@ from evosearch import network, workers
 from evosearch.engine import regret
 from evosearch.ensemble import Ensemble, EnsembleSettings, select
 from evosearch.evaluation.calibration import scaled
+from evosearch.evaluation.crossing import judged_rows
 from evosearch.evaluation.final import TrainerSpec, Training, read
 from evosearch.results import Finished, joined
 from evosearch.score import evaluation_seed
@@ -57,6 +62,8 @@ TELL = 3.0  # seconds between two tellings of how far it is
 LOOK = 0.5  # seconds between two looks at the clock
 STEP = 3  # times as many epochs are tried next, or a third, as long as that is better
 SURELY = 0.5  # standard errors of the difference, that another number of epochs has to be better by
+LOOKS = 6  # held-out trainings on each part of the rows that choosing a length and a candidate takes
+LARGEST = 256 * 2**20  # bytes of examples of which every process may hold further copies
 MOST = 25  # networks in an ensemble: more take long to ask, and give next to nothing
 PLANNED = 16  # networks that time is kept back for; where trainings turn out faster there are more, up to MOST
 
@@ -100,7 +107,7 @@ class Finishing:
     errors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.folds = self.spec.recipe.folds
+        self.folds, self.first = self.spec.recipe.folds, 0  # held-out trainings: the first so many folds, 0: all
         self.pace: list[float] = []  # seconds that trainings took, as a multiple of the estimate
         self.number = 0
         self.length = 0  # epochs by which the first candidate came out best, once that is known
@@ -135,8 +142,8 @@ class Finishing:
         first = list(dict.fromkeys((Way(0, longest), Way(0, short))))
         if math.isfinite(self.until) and self.settings.members != 1 and len(self.finalists) > 1 and len(first) > 1:
             first.append(Way(1, short))  # for the process that would wait for the longest one
-        held = self._held_out(first)
-        weights, figures = self._choice(held)
+        held, before = self._held_out(first)
+        weights, figures = self._choice(held, before)
         if not weights:  # nobody looked: the longer schedule where there is time for it, or it ends where it has to
             fits = self.final.augment or self.clock() + self._estimate(first[0], True) <= self.until
             weights = {Way(0, longest if fits else short): 1.0}
@@ -144,8 +151,10 @@ class Finishing:
 
     # -- the trainings
 
-    def _held_out(self, first: list[Way]) -> list[Observation]:
-        """Trainings whose outputs on held-out examples say what to make of the candidates."""
+    def _held_out(self, first: list[Way]) -> tuple[list[Observation], list[Observation]]:
+        """Trainings whose outputs on held-out examples say what to make of the candidates; and those of before that
+        stand for fewer examples, where how long to train was found.
+        """
         members, ends = self.settings.members, math.inf
         self.pace.clear()
         if math.isfinite(self.until):
@@ -153,19 +162,34 @@ class Finishing:
             whole = SPARE * self._estimate(first[0], True) * (members or PLANNED) / self.pool.size
             ends = max(self.clock() + HELD_OUT * left, self.until - whole)
             if self._estimate(first[0], False) > HELD_OUT * left:
-                return []  # no time to look: the schedule on everything is as long as the time allows
+                return [], []  # no time to look: the schedule on everything is as long as the time allows
+            if (folds := parts(self.task, self.folds)) > 1:
+                self.folds, self.first = folds, 1
         found: list[Observation] = []
         self._train(iter(first), False, ends, len(first), found)
         own = [one for one in found if not one.way.candidate]
         if not own:
-            return found
+            return found, []
         self.length = max((self._value(one), one.way.epochs) for one in own)[1]  # of equal ones the longer
         timed = math.isfinite(self.until)
+        before: list[Observation] = []
         if timed:
             self._lengthen(found, ends)
+            taken = self._parts(ends) if self.first else 1
+            if taken > 1:
+                self.first, before, found = taken % self.folds, found, []
         more = members - len(first) if members > 1 or not timed else MOST - len(found)
         self._train(self._looks(found, self.length, more), False, ends, members if members > 1 else 0, found)
-        return found
+        if before and not found:  # all that was begun failed
+            self.first, before, found = 1, [], before
+        return found, before
+
+    def _parts(self, ends: float) -> int:
+        """On how many parts of the rows every candidate can be looked at once by then, trained as long as is best."""
+        candidates = range(min(self.settings.candidates, len(self.finalists)))
+        once = sum(self._corrected(self._estimate(Way(number, self.length), False)) for number in candidates)
+        fitting = (ends - self.clock()) * self.pool.size / (SPARE * once) if once > 0 else 1.0
+        return min(math.floor(fitting), self.folds)
 
     def _lengthen(self, found: list[Observation], ends: float) -> None:
         """More epochs than were tried, or else fewer, as long as that is better on held-out examples and in time."""
@@ -281,7 +305,7 @@ class Finishing:
                 seed = evaluation_seed(self.final.seed, self._key(way), repeat=seeds[way])
                 recipe = replace(self._recipe(way, share), folds=self.folds, stop="off")
                 out[self.number] = (way, seed, estimate * share, recipe.epochs)
-                one, brief = self.finalists[way.candidate], Training(recipe, whole, until)
+                one, brief = self.finalists[way.candidate], Training(recipe, whole, until, self.first)
                 repeat = 0 if whole else seeds[way]
                 self.pool.submit(workers.Job(self.number, one.text, one.key, seed, brief, repeat=repeat))
                 self.number += 1
@@ -348,10 +372,11 @@ class Finishing:
 
     def _estimate(self, way: Way, whole: bool) -> float:
         """Seconds of a training, from what the search took."""
-        took = self.seconds[way.candidate] * way.epochs / self.spec.recipe.epochs
-        if whole:
-            took = took / self.folds / share_of_rows(self.task, self.folds)
-        return took
+        took, searched = self.seconds[way.candidate] * way.epochs / self.spec.recipe.epochs, self.spec.recipe.folds
+        if (whole, self.folds) == (False, searched):
+            return took
+        took = took / searched / share_of_rows(self.task, searched)
+        return took if whole else took * (self.first or self.folds) * share_of_rows(self.task, self.folds)
 
     def _corrected(self, estimate: float) -> float:
         """The estimate, by what trainings took since."""
@@ -363,18 +388,21 @@ class Finishing:
         """Of the examples that networks were judged on."""
         if self.folds < 2:
             return self.task.validation.y
-        return np.concatenate([self.task.train.y, self.task.validation.y])
+        y = np.concatenate([self.task.train.y, self.task.validation.y])
+        return y[judged_rows(self.task, self.folds, self.first)]
 
     def _value(self, one: Observation) -> float:
         """By the metric; larger is better."""
         return self.task.measure.sign * one.score.objectives[self.task.metric]
 
-    def _choice(self, held: list[Observation]) -> tuple[dict[Way, float], dict[str, Any]]:
-        """The weight of each way, the best single one's first, and what held-out data said of them."""
+    def _choice(self, held: list[Observation], before: list[Observation]) -> tuple[dict[Way, float], dict[str, Any]]:
+        """The weight of each way, the best single one's first, and what held-out data said of them. before: trainings
+        that stand for fewer examples; they say how long to train alone.
+        """
         if not self.length:
             return {}, {}
         epochs = self.length
-        all_of_them, held = held, [one for one in held if one.way.epochs == epochs]
+        all_of_them, held = [*before, *held], [one for one in held if one.way.epochs == epochs]
         y, sign, averaging = self._targets(), self.task.measure.sign, self.task.kind.averaging
         outputs = [read(self.folder, one.number)[0] for one in held]
         looks = self._values(held, epochs, len(self.finalists))
@@ -397,8 +425,8 @@ class Finishing:
         mean = sum(w * averaging.to_average(out) for w, out in zip(weights, outputs, strict=True))
         joint = averaging.to_outputs(np.asarray(mean, outputs[0].dtype))
         by_length = {
-            way.epochs: _mean(one.score.objectives[self.task.metric] for one in all_of_them if one.way == way)
-            for way in sorted({one.way for one in all_of_them if not one.way.candidate})
+            way.epochs: _mean(one.score.objectives[self.task.metric] for one in before or all_of_them if one.way == way)
+            for way in sorted({one.way for one in before or all_of_them if not one.way.candidate})
         }
         figures = {
             "networks": len(all_of_them),
@@ -521,13 +549,24 @@ class Finishing:
         return Finished(ensemble, module, test, metrics)
 
 
-def wanted(held_out: float, whole: float, total: float, members: int, size: int) -> float:
+def wanted(held_out: float, whole: float, total: float, members: int, size: int, parts: int = 1) -> float:
     """Seconds to keep back for all this, of the time given in total.
 
     held_out, whole: of one training by the final recipe, judged by the search's scheme, and on everything. members: as
-    in EnsembleSettings. size: trainings at a time.
+    in EnsembleSettings. size: trainings at a time. parts: of the rows on which candidates are judged, as `parts` says.
     """
-    return min(SPARE * (held_out + whole) * math.ceil((members or PLANNED) / size), SHARE * total)
+    planned = members or PLANNED
+    looks = max(planned, LOOKS * parts if parts > 1 else 0)
+    return min(SPARE * (held_out * math.ceil(looks / size) + whole * math.ceil(planned / size)), SHARE * total)
+
+
+def parts(task: Task, folds: int) -> int:
+    """Of how many equal parts of the rows each may stand for the one that a search of so many folds judged by: 1 where
+    it is a person's own, or so large that no further copies are made, or where the search judged by all rows.
+    """
+    if folds > 1 or not task.drawn or task.train.x.nbytes > LARGEST:
+        return 1
+    return max(2, round((len(task.train) + len(task.validation)) / len(task.validation)))
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -551,4 +590,4 @@ def _turns(candidates: int, count: int) -> Iterator[int]:
             yield candidate
 
 
-__all__ = ["STARTING", "Finishing", "Observation", "Way", "share_of_rows", "wanted"]
+__all__ = ["STARTING", "Finishing", "Observation", "Way", "parts", "share_of_rows", "wanted"]

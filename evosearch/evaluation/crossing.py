@@ -1,4 +1,7 @@
-"""k-fold cross-validation: a candidate is trained once for each fold, and judged on the rows it was not trained on."""
+"""k-fold cross-validation: a candidate is trained once for each fold, and judged on the rows it was not trained on.
+
+Of the folds the first few alone may be taken: a hold-out of as many rows, of which nothing was chosen before.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +29,20 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_made: weakref.WeakKeyDictionary[Split, dict[tuple[int, int], tuple[Task, ...]]] = weakref.WeakKeyDictionary()
+_made: weakref.WeakKeyDictionary[Split, dict[tuple[int, int, int], tuple[Task, ...]]] = weakref.WeakKeyDictionary()
 
 
-def folds_of(task: Task, count: int, seed: int = 0) -> tuple[Task, ...]:
-    """The folds of a task, made once for all candidates of a process."""
-    kept = _made.setdefault(task.train, {})
-    if (count, seed) not in kept:
-        kept[count, seed] = tuple(fold(task, number, count, seed) for number in range(count))
-    return kept[count, seed]
+def folds_of(task: Task, count: int, seed: int = 0, first: int = 0) -> tuple[Task, ...]:
+    """The folds of a task, or the first few of them, made once for all candidates of a process."""
+    kept, taken = _made.setdefault(task.train, {}), first or count
+    if (count, seed, taken) not in kept:
+        kept[count, seed, taken] = tuple(fold(task, number, count, seed) for number in range(taken))
+    return kept[count, seed, taken]
+
+
+def judged_rows(task: Task, count: int, first: int = 0) -> Array:
+    """Row numbers of train and validation together, train first, rising: those of the first few folds, 0: of all."""
+    return np.sort(np.concatenate(fold_rows(task, count)[: first or count]))
 
 
 def judged(
@@ -50,6 +58,7 @@ def judged(
     rule: StopRule | None = None,
     brief: Any = None,
     repeat: int = 0,
+    first: int = 0,
     begin: Callable[[nn.Module, int], None] | None = None,
     keep: Callable[[nn.Module, int], None] | None = None,
     parent: Callable[[int], nn.Module | None] | None = None,
@@ -57,10 +66,11 @@ def judged(
 ) -> Trained:
     """A candidate's score by the recipe's validation scheme: on the held-out part, or over `recipe.folds` folds.
 
-    repeat: of the same candidate; each has folds of its own. Other arguments as of `train`. Of folds: the metric is the
-    mean over them, with its standard error; the curve is the mean of theirs; `outputs` are those for every row of train
-    and validation (train first) by the network that was not trained on it; the network is the last fold's. A stop rule
-    is asked in the first fold alone, and a fold that fails ends the rest.
+    repeat: of the same candidate; each has folds of its own. first: so many of the folds alone, the same ones for every
+    repeat; 0: all. Other arguments as of `train`. Of folds: the metric is the mean over them, with its standard error;
+    the curve is the mean of theirs; `outputs` are those for every row of these folds, in the order of train and
+    validation together, by the network that was not trained on it; the network is the last fold's. A stop rule is asked
+    in the first fold alone, and a fold that fails ends the rest.
     begin, keep: called with each fold's network when it was made, and when it was trained well. parent: of a fold, the
     network whose weights it begins with.
     """
@@ -84,9 +94,10 @@ def judged(
         return trained_on(task, 0, seed, rule)
     begun = clock()
     found: list[Trained] = []
-    rows = fold_rows(task, recipe.folds, repeat)
+    parts = folds_of(task, recipe.folds, 0 if first else repeat, first)
+    rows = fold_rows(task, recipe.folds, 0 if first else repeat)
     outputs: Array | None = None
-    for number, part in enumerate(folds_of(task, recipe.folds, repeat)):
+    for number, part in enumerate(parts):
         one = trained_on(part, number, (seed + number) % 2**63, rule if number == 0 else None)
         if one.score.status != "ok" or one.outputs is None:
             score = replace(one.score, seed=seed, seconds=clock() - begun)
@@ -96,8 +107,10 @@ def judged(
             outputs = np.empty((sum(map(len, rows)), *out.shape[1:]), out.dtype)
         outputs[rows[number]] = out
         found.append(one)
+    if outputs is not None and first:
+        outputs = outputs[judged_rows(task, recipe.folds, first)]
     mean = _mean(found, task.metric, outputs, seed, clock() - begun)
-    return mean._replace(fold=folds_of(task, recipe.folds, repeat)[-1])
+    return mean._replace(fold=parts[-1])
 
 
 def _mean(found: list[Trained], metric: str, outputs: Array | None, seed: int, seconds: float) -> Trained:
@@ -108,7 +121,8 @@ def _mean(found: list[Trained], metric: str, outputs: Array | None, seed: int, s
     shared = [n for n in first.metrics if all(n in s.metrics for s in scores)]
     metrics = {n: float(np.mean([s.metrics[n] for s in scores])) for n in shared}
     values = [one.metric for one in found]
-    metrics[f"{metric}_se"] = error_of_folds(values)
+    if len(values) > 1:  # one fold says its error itself, by its rows
+        metrics[f"{metric}_se"] = error_of_folds(values)
     if "seconds" in objectives:
         objectives["seconds"] = seconds
     curve = tuple(float(value) for value in np.mean([s.curve for s in scores], axis=0))
@@ -116,4 +130,4 @@ def _mean(found: list[Trained], metric: str, outputs: Array | None, seed: int, s
     return Trained(score, found[-1].network, "", float(np.mean(values)), outputs)
 
 
-__all__ = ["folds_of", "judged"]
+__all__ = ["folds_of", "judged", "judged_rows"]

@@ -30,13 +30,15 @@ OUTPUTS, STATE = "outputs", "state."  # in the file of a training
 class Training:
     """What a job of the final phase is: its `brief`.
 
-    whole: trained on train and validation together and tested; else by the recipe's validation scheme. finish_by: a
-    time.monotonic() by which a schedule on the whole is shortened to end, and by which any other is given up.
+    whole: trained on train and validation together and tested; else by the recipe's validation scheme, of its folds the
+    first `first`, 0: all. finish_by: a time.monotonic() by which a schedule on the whole is shortened to end, and by
+    which any other is given up.
     """
 
     recipe: Recipe
     whole: bool
     finish_by: float = math.inf
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Trainer:
         what: dict[str, Any] = {"device": device, "seed": job.seed, "key": job.key, "cost": architecture.cost}
         what["finish_by" if training.whole else "deadline"] = training.finish_by
         if not training.whole:
-            what["repeat"] = job.repeat
+            what |= {"repeat": job.repeat, "first": training.first}
         train = final_train if training.whole else judged
         trained = train(lambda: built(architecture, training.recipe), self.task, training.recipe, **what)
         if trained.score.status != "ok" or trained.network is None or trained.outputs is None:

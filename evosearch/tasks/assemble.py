@@ -104,6 +104,7 @@ def assemble(
         notes=told,
         pixels=pixels,
         size=settings.size if pixels else 0,
+        drawn="validation" in missing,
     )
 
 

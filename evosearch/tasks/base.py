@@ -167,6 +167,7 @@ class Task:
     notes: what its reader has to tell, a line each.
     pixels: how image files are read, as `evosearch.tasks.images` calls it; empty where examples are no such files.
     size: of a side to which these are scaled, 0: as they are.
+    drawn: whether the validation split was drawn at random from the rows to train on, so that another draw is as good.
     """
 
     name: str
@@ -190,6 +191,7 @@ class Task:
     notes: tuple[str, ...]
     pixels: str
     size: int
+    drawn: bool
     _test: Split = field(repr=False)
 
     def test_split(self) -> Split:
@@ -280,6 +282,7 @@ def make_task(
     notes: Sequence[str] = (),
     pixels: str = "",
     size: int = 0,
+    drawn: bool = False,
 ) -> Task:
     """A task from its three splits: constants from the train split, digest over all of it.
 
@@ -323,6 +326,7 @@ def make_task(
         notes=tuple(notes),
         pixels=pixels,
         size=size,
+        drawn=drawn,
         _test=test,
     )
 
