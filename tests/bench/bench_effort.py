@@ -26,7 +26,7 @@ SEEDS = (0, 1, 2)
 EPOCHS, CANDIDATES = 9, 60  # of the search that trains every candidate in whole
 LIMITS: Mapping[str, dict[str, Any]] = {
     "digits": {"limits.max_params": 60_000, "limits.max_flops": 5_000_000},
-    "fashion_mnist": {"limits.max_params": 100_000, "limits.max_flops": 20_000_000},
+    "fashion_mnist": {"limits.max_params": 60_000, "limits.max_flops": 4_000_000},
 }
 RUNGS = {"search.rungs": [1 / 9, 1 / 3], "search.eta": 3}
 OFTEN = {"search.budget": 4 * CANDIDATES + CANDIDATES // 3}  # evaluations on three rungs that take about as many epochs

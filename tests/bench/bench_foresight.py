@@ -39,7 +39,7 @@ CASES: Mapping[str, tuple[str, dict[str, Any]]] = {
     ),
     "tiny_cnn on fashion_mnist": (
         "fashion_mnist",
-        {"grammar": "tiny_cnn", "limits.max_params": 100_000, "limits.max_flops": 20_000_000},
+        {"grammar": "tiny_cnn", "limits.max_params": 60_000, "limits.max_flops": 4_000_000},
     ),
 }
 

@@ -28,7 +28,7 @@ POPULATION, EPOCHS, CHILD = 20, 6, 2
 CANDIDATES = 60  # from nothing; with inheritance as many more as these epochs allow
 LIMITS: dict[str, dict[str, Any]] = {
     "digits": {"limits.max_params": 60_000, "limits.max_flops": 5_000_000},
-    "fashion_mnist": {"limits.max_params": 100_000, "limits.max_flops": 20_000_000},
+    "fashion_mnist": {"limits.max_params": 60_000, "limits.max_flops": 4_000_000},
 }
 ARMS = ("off", "parent", "rungs", "rungs, going on")
 RUNGS: dict[str, Any] = {"search.rungs": [CHILD / EPOCHS]}  # one in three goes on
