@@ -175,6 +175,7 @@ class Finishing:
         before: list[Observation] = []
         if timed:
             self._lengthen(found, ends)
+            ends = max(ends, self.until - self._whole())
             taken = self._parts(ends) if self.first else 1
             if taken > 1:
                 self.first, before, found = taken % self.folds, found, []
@@ -186,10 +187,19 @@ class Finishing:
 
     def _parts(self, ends: float) -> int:
         """On how many parts of the rows every candidate can be looked at once by then, trained as long as is best."""
-        candidates = range(min(self.settings.candidates, len(self.finalists)))
-        once = sum(self._corrected(self._estimate(Way(number, self.length), False)) for number in candidates)
+        once = sum(self._each(False))
         fitting = (ends - self.clock()) * self.pool.size / (SPARE * once) if once > 0 else 1.0
         return min(math.floor(fitting), self.folds)
+
+    def _whole(self) -> float:
+        """Seconds that trainings on everything are planned to take, whichever candidates they will be of."""
+        each = self._each(True)
+        return SPARE * sum(each) / len(each) * (self.settings.members or PLANNED) / self.pool.size
+
+    def _each(self, whole: bool) -> list[float]:
+        """Seconds of a training of each candidate, as long as is best."""
+        candidates = range(min(self.settings.candidates, len(self.finalists)))
+        return [self._corrected(self._estimate(Way(number, self.length), whole)) for number in candidates]
 
     def _lengthen(self, found: list[Observation], ends: float) -> None:
         """More epochs than were tried, or else fewer, as long as that is better on held-out examples and in time."""
