@@ -202,7 +202,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
         speed = Speed(facts.speed, math.inf)
     for_final = facts.seconds * FINAL_SHARE
     for_search = max(facts.seconds - for_final - START_UP, facts.seconds * 0.1)
-    slot = for_search * facts.cores / (FEWEST_OF_FEW if few else FEWEST)  # seconds that one candidate may take
+    slot = for_search * min(facts.cores / (FEWEST_OF_FEW if few else FEWEST), 1)  # seconds that one candidate may take
 
     wanted = _epochs(rows, batch, rules)
     known = _seeds(facts, rules)
