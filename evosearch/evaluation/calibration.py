@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evosearch.tasks.metrics import temperature
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -79,26 +81,6 @@ def brier(probabilities: Array, y: Array) -> float:
 def log_loss(probabilities: Array, y: Array) -> float:
     """Mean negative logarithm, in nats, of the right class's probability."""
     return float(-np.log(np.clip(probabilities[np.arange(len(y)), y], LEAST, None)).mean())
-
-
-def temperature(logits: Array, y: Array) -> float:
-    """The number by which logits (N, classes) are divided so that their log loss is least, between 0.05 and 20.
-
-    It changes no prediction (Guo et al. 2017, section 4.2). The log loss is that of (N + 1) / (N + classes) for the
-    right class and 1 / (N + classes) for each other one, or few answers that are all right would make it sure of
-    everything (Platt 1999, section 2.2).
-    """
-    from scipy.optimize import minimize_scalar
-
-    centred = logits.astype(np.float64) - logits.max(1, keepdims=True)
-    rows, classes = centred.shape
-    wanted = (centred[np.arange(rows), y] * rows + centred.sum(1)) / (rows + classes)
-
-    def loss(log_temperature: float) -> float:
-        scaled = centred * np.exp(-log_temperature)
-        return float((np.log(np.exp(scaled).sum(1)) - wanted * np.exp(-log_temperature)).mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
 def scaled(logits: Array, y: Array, probabilities: Callable[[Array], Array]) -> dict[str, float]:

@@ -26,12 +26,15 @@ class Metric:
     sign: 1 where larger is better, -1 where smaller is.
     value: (targets, out) -> float; see the module's docstring.
     error: whether 1 - value is an error rate, which is an objective too then, under the name `error`.
+    finer: (targets, out) -> (N,) float64, how good each answer is, larger is better, where `value` counts right and
+        wrong answers alone: its mean tells two networks apart by fewer examples. None where nothing does.
     """
 
     name: str
     sign: Literal[1, -1]
     value: Callable[[Array, Array], float]
     error: bool = False
+    finer: Callable[[Array, Array], Array] | None = None
 
 
 def metric_of(metrics: Sequence[Metric], kind: str, name: str = "") -> Metric:
@@ -115,6 +118,37 @@ def log_loss(y: Array, out: Array) -> float:
 
     shares = _probabilities(out)
     return float("nan") if np.isnan(shares).any() else float(reference(y, shares, labels=np.arange(out.shape[1])))
+
+
+def log_likelihood(y: Array, out: Array) -> Array:
+    """(N,): the log of the probability of the true class, at the temperature at which its mean is largest (Guo et al.
+    2017, arXiv 1706.04599): how sure a network is in the mean is not held against it. -inf where an output is infinite.
+    """
+    if not np.isfinite(out).all():
+        return np.full(len(y), -np.inf)
+    cooled = (out.astype(np.float64) - out.max(1, keepdims=True)) / temperature(out, y)
+    found: Array = cooled[np.arange(len(y)), y] - np.log(np.exp(cooled).sum(1))
+    return found
+
+
+def temperature(logits: Array, y: Array) -> float:
+    """The number by which logits (N, classes) are divided so that their log loss is least, between 0.05 and 20.
+
+    It changes no prediction (Guo et al. 2017, section 4.2). The log loss is that of (N + 1) / (N + classes) for the
+    right class and 1 / (N + classes) for each other one, or few answers that are all right would make it sure of
+    everything (Platt 1999, section 2.2).
+    """
+    from scipy.optimize import minimize_scalar
+
+    centred = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    rows, classes = centred.shape
+    wanted = (centred[np.arange(rows), y] * rows + centred.sum(1)) / (rows + classes)
+
+    def loss(log_temperature: float) -> float:
+        scaled = centred * np.exp(-log_temperature)
+        return float((np.log(np.exp(scaled).sum(1)) - wanted * np.exp(-log_temperature)).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
 def _probabilities(out: Array) -> Array:
