@@ -323,6 +323,24 @@ def test_where_nothing_could_be_looked_at_a_schedule_that_fits_is_taken(
     assert {job.brief.recipe.epochs for job in pool.jobs if job.brief.whole} == {10}
 
 
+@pytest.mark.parametrize("each", [1.0, 4.0, 100.0], ids="{} s".format)
+def test_where_the_search_trained_nothing_a_short_training_says_how_long_one_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, each: float
+) -> None:
+    """Else a held-out training takes all of the time, and what is trained on everything has none."""
+    finished, pool = finish(monkeypatch, tmp_path, each=each, told=0.0, until=60.0, drawn=True)
+    held_out = [job for job in pool.jobs if not job.brief.whole]
+    whole = [job for job in pool.jobs if job.brief.whole]
+    assert held_out[0].brief.recipe.epochs == 1
+    assert held_out[0].brief.finish_by == 30.0  # by then it is given up
+    assert finished.network is not None
+    assert pool.now <= 60.0
+    assert (len(held_out) > 1) == (each < 100.0)
+    assert len(whole) > 2 if each == 1.0 else len(whole) <= 4
+    lengths = [member["epochs"] for member in finished.metrics.get("members", [finished.metrics["recipe"]])]
+    assert max(lengths) == pytest.approx({1.0: 30.0, 4.0: 30.0, 100.0: 5.0}[each], abs=0.5)
+
+
 @pytest.mark.parametrize("told", [4.0, 8.0, 12.0], ids="{} s estimated".format)
 @pytest.mark.parametrize("until", [8.0, 16.0, 24.0, 28.0, 39.0, 45.0, 60.0, 80.0])
 def test_few_long_trainings_fill_the_time_where_examples_are_moved(

@@ -62,6 +62,7 @@ TELL = 3.0  # seconds between two tellings of how far it is
 LOOK = 0.5  # seconds between two looks at the clock
 STEP = 3  # times as many epochs are tried next, or a third, as long as that is better
 SURELY = 0.5  # standard errors of the difference, that another number of epochs has to be better by
+MEASURED = 16  # of the final epochs, that a training has which only says how long one takes
 LOOKS = 6  # held-out trainings on each part of the rows that choosing a length and a candidate takes
 LARGEST = 256 * 2**20  # bytes of examples of which every process may hold further copies
 MOST = 25  # networks in an ensemble: more take long to ask, and give next to nothing
@@ -138,6 +139,8 @@ class Finishing:
         """The network or ensemble. Its `network` is None where no training went well."""
         self.finalists, self.seconds, self.until, self.given = finalists, seconds, until, given
         self.begun = self.clock()
+        if math.isfinite(until) and not any(seconds):
+            self._measure()
         longest, short = self.final.epochs, min(self.final.epochs, self.spec.recipe.epochs)
         first = list(dict.fromkeys((Way(0, longest), Way(0, short))))
         if math.isfinite(self.until) and self.settings.members != 1 and len(self.finalists) > 1 and len(first) > 1:
@@ -151,6 +154,16 @@ class Finishing:
 
     # -- the trainings
 
+    def _measure(self) -> None:
+        """What trainings take, where the search trained none of its candidates itself: by a short one of the first, in
+        half of the time at the most.
+        """
+        way, found = Way(0, max(1, self.final.epochs // MEASURED)), list[Observation]()
+        self._train(iter([way]), False, self.clock(), 1, found)
+        for one in found:
+            took = one.score.seconds * self.spec.recipe.epochs / way.epochs
+            self.seconds = [took * _size(other) / _size(self.finalists[0]) for other in self.finalists]
+
     def _held_out(self, first: list[Way]) -> tuple[list[Observation], list[Observation]]:
         """Trainings whose outputs on held-out examples say what to make of the candidates; and those of before that
         stand for fewer examples, where how long to train was found.
@@ -161,7 +174,7 @@ class Finishing:
             left = self.until - self.clock()
             whole = SPARE * self._estimate(first[0], True) * (members or PLANNED) / self.pool.size
             ends = max(self.clock() + HELD_OUT * left, self.until - whole)
-            if self._estimate(first[0], False) > HELD_OUT * left:
+            if not 0 < self._estimate(first[0], False) <= HELD_OUT * left:
                 return [], []  # no time to look: the schedule on everything is as long as the time allows
             if (folds := parts(self.task, self.folds)) > 1:
                 self.folds, self.first = folds, 1
@@ -309,7 +322,7 @@ class Finishing:
                 estimate = 0.0 if way is None else self._estimate(way, whole)
                 surely = whole and not done and (not out or bool(self.final.augment))
                 share = self._share(estimate, ends, whole, surely)
-                if way is None or not share:
+                if way is None or not share or (whole and done and not estimate and math.isfinite(ends)):
                     over = True
                     break
                 seed = evaluation_seed(self.final.seed, self._key(way), repeat=seeds[way])
@@ -612,6 +625,11 @@ def parts(task: Task, folds: int) -> int:
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
     return sum(found) / len(found)
+
+
+def _size(one: Architecture) -> int:
+    """What a training's time grows with."""
+    return one.cost.flops + one.cost.activations + 1
 
 
 def share_of_rows(task: Task, folds: int) -> float:
