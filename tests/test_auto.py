@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evosearch import config as configuration
@@ -72,6 +72,9 @@ def test_a_plan_is_done_in_its_time(facts: Facts) -> None:
 
 @settings(max_examples=50, deadline=None)
 @given(FACTS, st.floats(1.5, 10))
+@example(  # with so many cores a candidate was given several times what the whole search has
+    Facts((1990, 4), rows=41, outputs=10, classes=True, images=True, device="cpu", cores=41, seconds=60.0), 2.43
+)
 def test_more_time_is_used(facts: Facts, times: float) -> None:
     """For the same networks and trainings more candidates; left to itself, at least as much of everything at once."""
     more_facts = replace(facts, seconds=facts.seconds * times)

@@ -23,7 +23,7 @@ from evosearch import engine, tasks, workers
 from evosearch.cli import DONE, main
 from evosearch.engine import regret
 from evosearch.engine.contenders import contenders
-from evosearch.engine.finishing import MOST, PLANNED, Finishing, Way, _turns, wanted
+from evosearch.engine.finishing import MOST, PLANNED, Finishing, Way, _turns, drawn_parts, wanted
 from evosearch.ensemble import EnsembleSettings
 from evosearch.errors import ConfigError
 from evosearch.evaluation.final import OUTPUTS, STATE, name_of
@@ -33,7 +33,7 @@ from evosearch.individual import Individual, fitness_class
 from evosearch.results import Finished
 from evosearch.score import Score
 from evosearch.search import Proposal
-from evosearch.tasks import Task
+from evosearch.tasks import Split, Task
 from evosearch.tasks.folds import fold_rows
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.workers import Job
@@ -67,7 +67,7 @@ def ensemble(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         patch.setenv("EVOSEARCH_CACHE", str(tmp_path_factory.mktemp("ledger")))
         folder = tmp_path_factory.mktemp("runs")
         watching = Watching()
-        summary = engine.start(settings(folder, recipe__folds=request.param), folder / "whole", watching)
+        summary = engine.start(settings(folder, recipe__folds=request.param, seed=3), folder / "whole", watching)
         assert not [note for note in watching.notes if "failed" in note]
         return folder / "whole", summary
 
@@ -294,19 +294,84 @@ def test_it_is_done_by_its_time_and_has_something(
         assert pool.now > 0.5 * until or len(whole) == MOST
 
 
-@pytest.mark.parametrize(("until", "parts"), [(60.0, 1), (200.0, 2), (600.0, 4)])
+def parts_of(job: Job) -> int:
+    """Of how many parts of the rows a held-out training is judged on."""
+    return int(job.brief.first or job.brief.recipe.folds)
+
+
+@pytest.mark.parametrize("members", [0, 2, 4, 5])
+@pytest.mark.parametrize(
+    ("size", "until", "parts"),
+    [(1, 60.0, 1), (1, 200.0, 2), (1, 600.0, 4), (2, 300.0, 4), (8, 120.0, 4), (16, 60.0, 3)],
+)
 def test_a_drawn_split_is_drawn_anew_in_as_many_parts_as_there_is_time_for(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, until: float, parts: int
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int, until: float, parts: int, members: int
 ) -> None:
-    """The search chose on the validation split: the rows of its networks' last comparison are others."""
-    _, pool = finish(monkeypatch, tmp_path, each=2.0, told=2.0, until=until, size=1, drawn=True)
+    """The search chose on the validation split; its networks are compared on rows drawn anew, all on as many."""
+    finished, pool = finish(
+        monkeypatch, tmp_path, each=2.0, told=2.0, until=until, size=size, members=members, drawn=True
+    )
     held_out = [job for job in pool.jobs if not job.brief.whole]
     assert {job.brief.recipe.folds for job in held_out} == {4}
-    assert {job.brief.first or 4 for job in held_out} == {1, parts}
-    if parts > 1:  # every candidate is looked at on as many rows
-        assert len({job.key for job in held_out if (job.brief.first or 4) == parts}) == 3
-    rows, known = len(pool.judged(held_out[-1])), len(pool.task.validation)
-    assert rows == parts * known
+    if members == 0:
+        assert {parts_of(job) for job in held_out} == {1, parts}
+    most = max(map(parts_of, held_out))
+    if most > 1:
+        assert len({job.key for job in held_out if parts_of(job) == most}) == 3
+        assert len(finished.metrics["held_out"]["looks"]) == 3
+    assert len(pool.judged(held_out[-1])) == parts_of(held_out[-1]) * len(pool.task.validation)
+    assert pool.now <= until
+
+
+def test_where_no_training_on_many_parts_goes_well_those_on_one_have_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=300.0, drawn=True)
+    many = [job.number for job in pool.jobs if not job.brief.whole and parts_of(job) > 1]
+    finished, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=300.0, drawn=True, broken=many)
+    assert finished.network is not None
+    later = [job for job in pool.jobs if job.number > max(many) and not job.brief.whole]
+    assert {parts_of(job) for job in later} == {1}
+    assert len(finished.metrics["held_out"]["looks"]) == 3
+
+
+def test_those_that_are_told_apart_are_the_ensemble(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Finishing, "_told_apart", lambda *_: (2, {2}))
+    monkeypatch.setattr(Finishing, "_with_unseen", lambda _, chosen, *__: chosen)
+    finished, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=60.0, noise=dict.fromkeys(range(999), 0.0))
+    assert (
+        finished.metrics["key"] == sorted({job.key for job in pool.jobs}, key=[job.key for job in pool.jobs].index)[2]
+    )
+    assert {job.key for job in pool.jobs if job.brief.whole} == {finished.metrics["key"]}
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_a_single_network_is_trained_in_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int, drawn: bool
+) -> None:
+    _, pool = finish(
+        monkeypatch, tmp_path, each=2.0, told=2.0, until=100.0, size=size, members=1, drawn=drawn,
+        noise={10: 2.0, 30: 1.0, 90: 2.0},
+    )  # fmt: skip
+    assert [job.brief.recipe.epochs for job in pool.jobs if job.brief.whole] == [30]
+
+
+@pytest.mark.parametrize(
+    ("share", "folds", "drawn", "width", "parts"),
+    [
+        (0.2, 1, True, 2, 4), (0.45, 1, True, 2, 2), (0.02, 1, True, 2, 5), (0.2, 3, True, 2, 1),
+        (0.2, 1, False, 2, 1), (0.2, 1, True, 2**21, 1),
+    ],
+)  # fmt: skip
+def test_parts_are_about_as_large_as_the_validation_split(
+    share: float, folds: int, drawn: bool, width: int, parts: int
+) -> None:
+    """A fifth of the rows is for the test; nothing is copied that is a person's own, or large."""
+    validation = round(100 * share)
+    x = np.broadcast_to(np.float32(0), (80 - validation, width))
+    task: Any = SimpleNamespace(train=Split(x, x[:, 0]), validation=range(validation), drawn=drawn)
+    assert drawn_parts(task, folds) == parts
 
 
 @pytest.mark.parametrize("drawn", [False, True])

@@ -376,7 +376,7 @@ def summary_data(summary: Summary) -> dict[str, Any]:
 
 def _validation(summary: Summary) -> str:
     """The winner's fitness, and what it came to when it was not chosen for it: the rest of its lead was luck."""
-    again = "" if summary.again is None else f"; {summary.again:.4f} when trained again by another seed"
+    again = "" if summary.again is None else f"; {summary.again:.4f} when trained again, unchosen"
     return f"{figure(summary.fitness)}{again}"
 
 

@@ -64,7 +64,8 @@ STEP = 3  # times as many epochs are tried next, or a third, as long as that is 
 SURELY = 0.5  # standard errors of the difference, that another number of epochs has to be better by
 MEASURED = 16  # of the final epochs, that a training has which only says how long one takes
 LOOKS = 6  # held-out trainings on each part of the rows that choosing a length and a candidate takes
-LARGEST = 256 * 2**20  # bytes of examples of which every process may hold further copies
+MOST_PARTS = 5  # of which each process holds the rows of all others
+LARGEST = 512 * 2**20  # bytes of such copies that a process may hold
 MOST = 25  # networks in an ensemble: more take long to ask, and give next to nothing
 PLANNED = 16  # networks that time is kept back for; where trainings turn out faster there are more, up to MOST
 
@@ -78,12 +79,13 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True)
 class Observation:
-    """One training that went well. number: of its job."""
+    """One training that went well. number: of its job. first: of the folds that it was judged on, as of `Training`."""
 
     number: int
     way: Way
     seed: int
     score: Score
+    first: int = 0
 
 
 @dataclass
@@ -145,8 +147,7 @@ class Finishing:
         first = list(dict.fromkeys((Way(0, longest), Way(0, short))))
         if math.isfinite(self.until) and self.settings.members != 1 and len(self.finalists) > 1 and len(first) > 1:
             first.append(Way(1, short))  # for the process that would wait for the longest one
-        held, before = self._held_out(first)
-        weights, figures = self._choice(held, before)
+        weights, figures = self._choice(self._held_out(first))
         if not weights:  # nobody looked: the longer schedule where there is time for it, or it ends where it has to
             fits = self.final.augment or self.clock() + self._estimate(first[0], True) <= self.until
             weights = {Way(0, longest if fits else short): 1.0}
@@ -164,50 +165,62 @@ class Finishing:
             took = one.score.seconds * self.spec.recipe.epochs / way.epochs
             self.seconds = [took * _size(other) / _size(self.finalists[0]) for other in self.finalists]
 
-    def _held_out(self, first: list[Way]) -> tuple[list[Observation], list[Observation]]:
-        """Trainings whose outputs on held-out examples say what to make of the candidates; and those of before that
-        stand for fewer examples, where how long to train was found.
-        """
-        members, ends = self.settings.members, math.inf
+    def _held_out(self, first: list[Way]) -> list[Observation]:
+        """Trainings whose outputs on held-out examples say how long to train, and what to make of the candidates."""
+        ends, found = math.inf, list[Observation]()
         self.pace.clear()
         if math.isfinite(self.until):
-            left = self.until - self.clock()
-            whole = SPARE * self._estimate(first[0], True) * (members or PLANNED) / self.pool.size
-            ends = max(self.clock() + HELD_OUT * left, self.until - whole)
+            left, one = self.until - self.clock(), self._estimate(first[0], True)
+            ends = max(self.clock() + HELD_OUT * left, self.until - SPARE * one * self._rounds())
             if not 0 < self._estimate(first[0], False) <= HELD_OUT * left:
-                return [], []  # no time to look: the schedule on everything is as long as the time allows
-            if (folds := parts(self.task, self.folds)) > 1:
+                return []  # no time to look: the schedule on everything is as long as the time allows
+            if (folds := drawn_parts(self.task, self.folds)) > 1:
                 self.folds, self.first = folds, 1
-        found: list[Observation] = []
         self._train(iter(first), False, ends, len(first), found)
         own = [one for one in found if not one.way.candidate]
-        if not own:
-            return found, []
-        self.length = max((self._value(one), one.way.epochs) for one in own)[1]  # of equal ones the longer
-        timed = math.isfinite(self.until)
-        before: list[Observation] = []
-        if timed:
-            self._lengthen(found, ends)
-            ends = max(ends, self.until - self._whole())
-            taken = self._parts(ends) if self.first else 1
-            if taken > 1:
-                self.first, before, found = taken % self.folds, found, []
-        more = members - len(first) if members > 1 or not timed else MOST - len(found)
-        self._train(self._looks(found, self.length, more), False, ends, members if members > 1 else 0, found)
-        if before and not found:  # all that was begun failed
-            self.first, before, found = 1, [], before
-        return found, before
+        if own:
+            self.length = max((self._value(one), one.way.epochs) for one in own)[1]  # of equal ones the longer
+            if math.isfinite(self.until):
+                self._lengthen(found, ends)
+                each = self._each(True)
+                ends = max(ends, self.until - SPARE * sum(each) / len(each) * self._rounds())
+            self._compare(found, ends, len(first))
+        return found
+
+    def _compare(self, found: list[Observation], ends: float, begun: int) -> None:
+        """Looks at the candidates, trained as long as is best: on as many parts of the rows as there is time for, where
+        they are drawn anew. begun: trainings before these, that count as the ensemble's where their number is given.
+        """
+        members, timed, alike = self.settings.members, math.isfinite(self.until), self.first
+        parts = self._parts(ends) if alike else 1
+        if parts > 1:
+            self.first = parts % self.folds
+        for _ in range(2):
+            more = MOST - len(self._alike(found))
+            if members > 1 or not timed:
+                more = max(members, len(self._each(False))) if self.first != alike else members - begun
+            self._train(self._looks(found, self.length, more), False, ends, members if members > 1 else 0, found)
+            if self._alike(found):
+                return
+            self.first = alike  # no training on so many parts went well: those on one have to do
+
+    def _alike(self, found: list[Observation]) -> list[Observation]:
+        """Those that compare: trained as long as is best, and judged on the rows that candidates are compared on."""
+        return [one for one in found if (one.way.epochs, one.first) == (self.length, self.first)]
 
     def _parts(self, ends: float) -> int:
-        """On how many parts of the rows every candidate can be looked at once by then, trained as long as is best."""
-        once = sum(self._each(False))
-        fitting = (ends - self.clock()) * self.pool.size / (SPARE * once) if once > 0 else 1.0
-        return min(math.floor(fitting), self.folds)
+        """On how many parts of the rows every candidate can be looked at once by then, trained as long as is best.
 
-    def _whole(self) -> float:
-        """Seconds that trainings on everything are planned to take, whichever candidates they will be of."""
-        each = self._each(True)
-        return SPARE * sum(each) / len(each) * (self.settings.members or PLANNED) / self.pool.size
+        By what jobs one after the other on several processes take at the most (Graham 1969, Bounds on multiprocessing
+        timing anomalies): one of several parts is one job.
+        """
+        each, size = self._each(False), self.pool.size
+        takes = SPARE * (sum(each) / size + max(each) * (1 - 1 / size))
+        return min(math.floor((ends - self.clock()) / takes), self.folds) if takes > 0 else 1
+
+    def _rounds(self) -> int:
+        """Trainings on everything that are planned one after the other."""
+        return math.ceil((self.settings.members or PLANNED) / self.pool.size)
 
     def _each(self, whole: bool) -> list[float]:
         """Seconds of a training of each candidate, as long as is best."""
@@ -261,26 +274,26 @@ class Finishing:
         turns = _turns(candidates, count)
         begun: Counter[int] = Counter()
         for _ in range(count):
-            looks = self._values(found, epochs, candidates)
+            looks = self._values(found, candidates)
             known = [values for values in looks if values]
             todo = next(turns)
             if math.isfinite(self.until) and known:
                 fresh = [number for number, values in enumerate(looks) if not values and not begun[number]]
-                deviation = regret.noise(known, self._error(found))
+                deviation = regret.noise(known, self._error(self._alike(found)))
                 if fresh:
                     todo = fresh[0]
-                elif all(looks) and regret.expected(looks, deviation) > regret.SHARE * self._error(found):
+                elif all(looks) and regret.expected(looks, deviation) > regret.SHARE * self._error(self._alike(found)):
                     todo = regret.next_look(looks, deviation)
                 elif all(looks) and self.settings.members == 1:
                     return  # more of them would choose no better, and nothing else is made of them
             begun[todo] += 1
             yield Way(todo, epochs)
 
-    def _values(self, held: list[Observation], epochs: int, candidates: int) -> list[list[float]]:
-        """What each candidate came to by so many epochs, larger is better."""
+    def _values(self, found: list[Observation], candidates: int) -> list[list[float]]:
+        """What each candidate came to, larger is better."""
         looks: list[list[float]] = [[] for _ in range(candidates)]
-        for one in held:
-            if one.way.epochs == epochs and one.way.candidate < candidates:
+        for one in self._alike(found):
+            if one.way.candidate < candidates:
                 looks[one.way.candidate].append(self._value(one))
         return looks
 
@@ -340,7 +353,7 @@ class Finishing:
                 way, seed, estimate, planned_epochs = out.pop(number)
                 done += 1
                 if score.status == "ok":
-                    found.append(Observation(number, way, seed, score))
+                    found.append(Observation(number, way, seed, score, self.first))
                     found.sort(key=lambda one: one.number)
                     if estimate > 0:
                         done_of_it = score.metrics.get("epochs", planned_epochs) / planned_epochs
@@ -418,17 +431,14 @@ class Finishing:
         """By the metric; larger is better."""
         return self.task.measure.sign * one.score.objectives[self.task.metric]
 
-    def _choice(self, held: list[Observation], before: list[Observation]) -> tuple[dict[Way, float], dict[str, Any]]:
-        """The weight of each way, the best single one's first, and what held-out data said of them. before: trainings
-        that stand for fewer examples; they say how long to train alone.
-        """
+    def _choice(self, found: list[Observation]) -> tuple[dict[Way, float], dict[str, Any]]:
+        """The weight of each way, the best single one's first, and what held-out data said of them."""
         if not self.length:
             return {}, {}
-        epochs = self.length
-        all_of_them, held = [*before, *held], [one for one in held if one.way.epochs == epochs]
+        epochs, held = self.length, self._alike(found)
         y, sign, averaging = self._targets(), self.task.measure.sign, self.task.kind.averaging
         outputs = [read(self.folder, one.number)[0] for one in held]
-        looks = self._values(held, epochs, len(self.finalists))
+        looks = self._values(held, len(self.finalists))
         error = self._error(held)
         deviation = regret.noise([values for values in looks if values], error)
         leader = self._preferred(looks, deviation)
@@ -448,15 +458,17 @@ class Finishing:
                 chosen[one.way] = chosen.get(one.way, 0.0) + weight
         mean = sum(w * averaging.to_average(out) for w, out in zip(weights, outputs, strict=True))
         joint = averaging.to_outputs(np.asarray(mean, outputs[0].dtype))
+        compared = [one for one in found if not one.way.candidate and one.first == found[0].first]  # by length
         by_length = {
-            way.epochs: _mean(one.score.objectives[self.task.metric] for one in before or all_of_them if one.way == way)
-            for way in sorted({one.way for one in before or all_of_them if not one.way.candidate})
+            way.epochs: _mean(one.score.objectives[self.task.metric] for one in compared if one.way == way)
+            for way in sorted({one.way for one in compared})
         }
         figures = {
-            "networks": len(all_of_them),
+            "networks": len(found),
             "epochs": {str(length): value for length, value in by_length.items()},
             "winner": self.finalists[0].key,
             "again": by_length.get(self.spec.recipe.epochs),
+            "other_rows": self.folds != self.spec.recipe.folds,
             "looks": {self.finalists[number].key: len(values) for number, values in enumerate(looks) if values},
             "regret": regret.expected([values for values in looks if values], deviation),
             "single": sign * _mean(looks[single]),
@@ -512,6 +524,8 @@ class Finishing:
         means = {number: float(values.mean()) for number, values in of_rows.items()}
 
         def is_behind(number: int, other: int) -> bool:
+            if not np.isfinite(means[number]):
+                return means[other] > means[number]
             apart = of_rows[other] - of_rows[number]
             return bool(apart.mean() > apart.std() / math.sqrt(len(apart)))
 
@@ -606,20 +620,22 @@ def wanted(held_out: float, whole: float, total: float, members: int, size: int,
     """Seconds to keep back for all this, of the time given in total.
 
     held_out, whole: of one training by the final recipe, judged by the search's scheme, and on everything. members: as
-    in EnsembleSettings. size: trainings at a time. parts: of the rows on which candidates are judged, as `parts` says.
+    in EnsembleSettings. size: trainings at a time. parts: of the rows, as `drawn_parts` has them.
     """
     planned = members or PLANNED
     looks = max(planned, LOOKS * parts if parts > 1 else 0)
     return min(SPARE * (held_out * math.ceil(looks / size) + whole * math.ceil(planned / size)), SHARE * total)
 
 
-def parts(task: Task, folds: int) -> int:
-    """Of how many equal parts of the rows each may stand for the one that a search of so many folds judged by: 1 where
-    it is a person's own, or so large that no further copies are made, or where the search judged by all rows.
+def drawn_parts(task: Task, folds: int) -> int:
+    """Of how many equal parts of the rows each may stand for the one that a search of so many folds judged by, about as
+    large as that one: 1 where it is a person's own, or where the search judged by all rows, or where the parts would be
+    so large that no copies are made.
     """
-    if folds > 1 or not task.drawn or task.train.x.nbytes > LARGEST:
+    if folds > 1 or not task.drawn:
         return 1
-    return max(2, round((len(task.train) + len(task.validation)) / len(task.validation)))
+    parts = min(max(2, round((len(task.train) + len(task.validation)) / len(task.validation))), MOST_PARTS)
+    return parts if parts * task.train.x.nbytes <= LARGEST else 1
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -648,4 +664,4 @@ def _turns(candidates: int, count: int) -> Iterator[int]:
             yield candidate
 
 
-__all__ = ["STARTING", "Finishing", "Observation", "Way", "parts", "share_of_rows", "wanted"]
+__all__ = ["STARTING", "Finishing", "Observation", "Way", "drawn_parts", "share_of_rows", "wanted"]

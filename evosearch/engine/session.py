@@ -19,7 +19,7 @@ from evosearch.config import NO_END
 from evosearch.engine import timing
 from evosearch.engine.contenders import contenders
 from evosearch.engine.curves import Curves
-from evosearch.engine.finishing import STARTING, Finishing, parts, share_of_rows, wanted
+from evosearch.engine.finishing import STARTING, Finishing, drawn_parts, share_of_rows, wanted
 from evosearch.engine.lineage import PARENT, Lineages
 from evosearch.engine.replay import NOTHING, Saved
 from evosearch.engine.timing import TimeBudget
@@ -410,7 +410,7 @@ class Session:
         folds = config.recipe.folds
         whole = took / folds / share_of_rows(self.setup.task, folds)
         size = self.pool.size if self.pool else 1
-        return wanted(took, whole, self.time.total, self._members(), size, parts(self.setup.task, folds))
+        return wanted(took, whole, self.time.total, self._members(), size, drawn_parts(self.setup.task, folds))
 
     def _took(self, key: str) -> float:
         """Seconds of a candidate's evaluation; where another run paid for it, those of the slowest, to be safe."""

@@ -16,7 +16,7 @@ import numpy as np
 from evosearch.cost import Cost
 from evosearch.evaluation.fit import Trained, train
 from evosearch.tasks.folds import fold, fold_rows
-from evosearch.tasks.noise import error_of_folds
+from evosearch.tasks.noise import error_of_folds, standard_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,15 +29,20 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_made: weakref.WeakKeyDictionary[Split, dict[tuple[int, int, int], tuple[Task, ...]]] = weakref.WeakKeyDictionary()
+_made: weakref.WeakKeyDictionary[Split, dict[tuple[int, int], tuple[Task, ...]]] = weakref.WeakKeyDictionary()
 
 
 def folds_of(task: Task, count: int, seed: int = 0, first: int = 0) -> tuple[Task, ...]:
-    """The folds of a task, or the first few of them, made once for all candidates of a process."""
+    """The folds of a task, or the first few of them, made once for all candidates of a process: those of one count and
+    seed at a time, as each holds a copy of its rows.
+    """
     kept, taken = _made.setdefault(task.train, {}), first or count
-    if (count, seed, taken) not in kept:
-        kept[count, seed, taken] = tuple(fold(task, number, count, seed) for number in range(taken))
-    return kept[count, seed, taken]
+    made = kept.get((count, seed), ())
+    if len(made) < taken:
+        kept.clear()
+        made += tuple(fold(task, number, count, seed) for number in range(len(made), taken))
+        kept[count, seed] = made
+    return made if len(made) == taken else made[:taken]
 
 
 def judged_rows(task: Task, count: int, first: int = 0) -> Array:
@@ -107,10 +112,14 @@ def judged(
             outputs = np.empty((sum(map(len, rows)), *out.shape[1:]), out.dtype)
         outputs[rows[number]] = out
         found.append(one)
-    if outputs is not None and first:
-        outputs = outputs[judged_rows(task, recipe.folds, first)]
+    if outputs is None or not first:
+        return _mean(found, task.metric, outputs, seed, clock() - begun)._replace(fold=parts[-1])
+    judged_on = judged_rows(task, recipe.folds, first)
+    outputs, y = outputs[judged_on], np.concatenate([task.train.y, task.validation.y])[judged_on]
     mean = _mean(found, task.metric, outputs, seed, clock() - begun)
-    return mean._replace(fold=parts[-1])
+    # Of a few parts, which are the same for all candidates, it is the rows that decide, as of one part alone.
+    errors = {f"{task.metric}_se": standard_error(task.judge, y, outputs)}
+    return mean._replace(fold=parts[-1], score=replace(mean.score, metrics={**mean.score.metrics, **errors}))
 
 
 def _mean(found: list[Trained], metric: str, outputs: Array | None, seed: int, seconds: float) -> Trained:
@@ -121,8 +130,7 @@ def _mean(found: list[Trained], metric: str, outputs: Array | None, seed: int, s
     shared = [n for n in first.metrics if all(n in s.metrics for s in scores)]
     metrics = {n: float(np.mean([s.metrics[n] for s in scores])) for n in shared}
     values = [one.metric for one in found]
-    if len(values) > 1:  # one fold says its error itself, by its rows
-        metrics[f"{metric}_se"] = error_of_folds(values)
+    metrics[f"{metric}_se"] = error_of_folds(values)
     if "seconds" in objectives:
         objectives["seconds"] = seconds
     curve = tuple(float(value) for value in np.mean([s.curve for s in scores], axis=0))

@@ -217,7 +217,7 @@ def beside_random(
     """What as many samples of the grammar as a run drew come to, and how much of the winner's lead is noise, in words.
 
     The best of the samples is selected as the winner is, so that its lead over it is fair but for the number of
-    candidates; what the winner loses when another seed trains it, unchosen, is the noise in it.
+    candidates; what the winner loses when another seed trains it, unchosen, on the same rows is the noise in it.
 
     best: of the samples. winner, key: the fitness of the search's best candidate, and its key. sign: as an Objective's.
     metrics: best/metrics.json.
@@ -229,8 +229,8 @@ def beside_random(
     lead = sign * (winner - best) if winner is not None else 0.0
     if lead <= 0:
         return f"{text}; nothing that was found is better"
-    if winner is None or again is None or held_out.get("winner", key) != key:
-        return text
+    if winner is None or again is None or held_out.get("winner", key) != key or held_out.get("other_rows"):
+        return text  # on other rows every network has another figure
     noise = sign * (winner - again)
     return f"{text}; of the winner's lead of {lead:.4f} {max(noise, 0.0):.4f} is noise: what it loses by another seed"
 

@@ -3,11 +3,11 @@
     python -m tests.bench.bench_recipe [SETS]
     python -m tests.bench.bench_recipe --task FILE --grammar tables --time 2m --set recipe.epochs=8
 
-A row of JSON for each (data set, seed, arm) in recipe.jsonl, or in FILE.recipe.jsonl, appended as it is measured; what
-has a row is not measured again. Then the table, in Markdown: the mean difference of the test metric (joint less fixed)
-with its 95 % interval by Student's t over the seeds. Both arms have the same data, limits and time, one worker, and one
-recipe, which is also what a joint sentence starts from in all that it does not say; what they end with is tested once.
-One core, on which nothing else runs.
+A row of JSON for each (data set, grammar, time, seed, arm) in recipe.jsonl, or in FILE.recipe.jsonl, appended as it is
+measured; what has a row is not measured again. Then the table, in Markdown: the mean difference of the test metric
+(joint less fixed) with its 95 % interval by Student's t over the seeds. Both arms have the same data, limits and time,
+one worker, and one recipe, which is also what a joint sentence starts from in all that it does not say; what they end
+with is tested once. One core, on which nothing else runs.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from scipy.stats import t
 
@@ -78,20 +79,21 @@ def joint_grammar(name: str, folder: Path) -> Path:
     return made
 
 
-def measured(cases: Mapping[str, Settings], name: str, seed: int, arm: str) -> dict[str, Any]:
-    """One search: the test metric of the best single network."""
+def measured(cases: Mapping[str, Settings], name: str, grammar: str, time: str, seed: int, arm: str) -> dict[str, Any]:
+    """One search: the test metric of the best single network. No score is known that another arm has paid for."""
     case = cases[name]
-    with tempfile.TemporaryDirectory() as place:
-        os.environ["EVOSEARCH_CACHE"] = place  # no score that another arm has paid for
+    with tempfile.TemporaryDirectory() as place, mock.patch.dict(os.environ, EVOSEARCH_CACHE=place):
         task = case.get("task") or str(sets.load(name, seed, Path(place) / "data").file)
-        grammar = case["grammar"]
-        if arm == "joint":
-            grammar = str(joint_grammar(grammar, Path(place)))
-        given = {**SAME, **case, "grammar": grammar, "task": task, "seed": seed}
+        searched = str(joint_grammar(grammar, Path(place))) if arm == "joint" else grammar
+        given = {**SAME, **case, "grammar": searched, "task": task, "seed": seed}
         summary = engine.start(configuration.load(None, given), Path(place) / "run", Silent())
         (metric, value), *_ = summary.test_metric.items()
-        row = {"set": name, "seed": seed, "arm": arm, "time": case["time"], "metric": metric, "test": value}
-        return {**row, "candidates": summary.evaluated, "best": summary.best_text}
+        row = {"set": name, "grammar": grammar, "time": time, "seed": seed, "arm": arm}
+        return {**row, "metric": metric, "test": value, "candidates": summary.evaluated, "best": summary.best_text}
+
+
+def _key(case: Settings, name: str) -> dict[str, Any]:
+    return {"set": name, "grammar": case["grammar"], "time": case["time"]}
 
 
 def interval(joint: Sequence[float], fixed: Sequence[float]) -> tuple[float, float]:
@@ -107,7 +109,8 @@ def table(cases: Mapping[str, Settings], rows: list[dict[str, Any]]) -> Iterator
     yield "| set | time | seeds | joint | fixed | joint less fixed | candidates, joint and fixed |"
     yield "|---|---|---|---|---|---|---|"
     for name, case in cases.items():
-        found = {arm: {row["seed"]: row for row in rows if (row["set"], row["arm"]) == (name, arm)} for arm in ARMS}
+        mine = [row for row in rows if _key(case, name).items() <= row.items()]
+        found = {arm: {row["seed"]: row for row in mine if row["arm"] == arm} for arm in ARMS}
         pairs = sorted(found["joint"].keys() & found["fixed"].keys())
         if not pairs:
             continue
@@ -134,7 +137,7 @@ def main() -> None:
         own = dict(configuration.parse_setting(one) for one in given.set)
         cases = {given.task: {"grammar": given.grammar, "time": given.time, "task": given.task, **own}}
         file, names = Path(f"{given.task}.recipe.jsonl"), [given.task]
-    keys = ({"set": name, "seed": seed, "arm": arm} for seed in SEEDS for name in names for arm in ARMS)
+    keys = ({**_key(cases[name], name), "seed": seed, "arm": arm} for seed in SEEDS for name in names for arm in ARMS)
     print("\n".join(table(cases, completed(keys, functools.partial(measured, cases), file))))
 
 
