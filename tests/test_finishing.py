@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from evosearch import engine, tasks, workers
 from evosearch.cli import DONE, main
 from evosearch.engine import regret
 from evosearch.engine.contenders import contenders
-from evosearch.engine.finishing import MOST, PLANNED, Finishing, Way, _turns, drawn_parts, wanted
+from evosearch.engine.finishing import MOST, PLANNED, Finishing, Observation, Way, _turns, drawn_parts, wanted
 from evosearch.ensemble import EnsembleSettings
 from evosearch.errors import ConfigError
 from evosearch.evaluation.final import OUTPUTS, STATE, name_of
@@ -216,7 +217,7 @@ class Simulated:
         if job.number in self.broken or (not job.brief.whole and self.now > job.brief.finish_by):
             return [(job.number, Score(job.key, "timeout", error="too slow", seed=job.seed))]
         y = self.task.test_split().y if job.brief.whole else self.judged(job)
-        rng = np.random.default_rng(job.number)
+        rng = np.random.default_rng(0 if self.noise else job.number)  # as much noise, the same answers
         noise = self.noise.get(job.brief.recipe.epochs, 1.0)
         out = np.eye(2)[y] + noise * rng.standard_normal((len(y), 2))
         state = {f"{STATE}{k}": v for k, v in self.module(job).items()}
@@ -412,7 +413,8 @@ def test_few_long_trainings_fill_the_time_where_examples_are_moved(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, until: float, told: float
 ) -> None:
     """Thirty epochs on everything take 24 seconds, two trainings at a time, whatever was estimated."""
-    finished, pool = finish(monkeypatch, tmp_path, each=8.0, told=told, until=until, augment=("noise",))
+    noise = dict.fromkeys((10, 30, 90), 1.0)
+    finished, pool = finish(monkeypatch, tmp_path, each=8.0, told=told, until=until, augment=("noise",), noise=noise)
     assert finished.network is not None
     assert (0.9 if told <= 8.0 else 0.79) * until <= pool.now <= until
     if told == 8.0:
@@ -452,7 +454,8 @@ def test_a_single_network_is_looked_at_in_both_lengths_and_trained_once(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """And its rivals until what one may lose by taking it is less than the examples can tell."""
-    finished, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=100.0, members=1)
+    noise = dict.fromkeys((10, 30, 90), 1.0)
+    finished, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=100.0, members=1, noise=noise)
     assert [job.brief.whole for job in pool.jobs[:2]] == [False, False]
     assert [job.brief.whole for job in pool.jobs].count(True) == 1
     assert pool.jobs[-1].brief.whole
@@ -503,12 +506,35 @@ def test_networks_that_are_as_often_right_are_told_apart_by_how_likely_they_hold
         outputs.append(np.stack([-sign * margin, sign * margin], 1) / 2)
         assert task.measure.value(y, outputs[-1]) == 0.75
     phase: Any = SimpleNamespace(task=task, given=set(given), _targets=lambda: y)
+    phase._of_rows = lambda out: Finishing._of_rows(phase, out)
     held: Any = [SimpleNamespace(way=Way(number, 3)) for number in range(3)]
     assert Finishing._told_apart(phase, held, outputs, {0, 1, 2}, 0) == (preferred, as_good)
     regression: Any = SimpleNamespace(
         task=SimpleNamespace(measure=BUNDLED.named("regression").metrics[0]), _targets=lambda: y
     )
     assert Finishing._told_apart(regression, held, outputs, {0, 2}, 2) == (2, {0, 2})
+
+
+def test_a_length_is_better_by_how_likely_the_truth_is_held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both lengths are as often right; the longer one is surer where it is right, and no surer where it is wrong."""
+    y = np.arange(400) % 2
+    right = np.where(np.arange(400) % 5 > 0, 1.0, -1.0) * np.where(y == 1, 1.0, -1.0)
+    margins = {1: 1.0, 2: np.where(np.arange(400) % 5 > 0, 2.0, 1.0)}
+    outputs = {number: np.stack([-right * margin, right * margin], 1) for number, margin in margins.items()}
+    kind = BUNDLED.named("classification")
+    phase: Any = SimpleNamespace(folder=tmp_path, _targets=lambda: y)
+    phase.task = SimpleNamespace(measure=kind.metrics[0], kind=kind, judge=kind.metrics[0].value)
+    for name in ("_of_rows", "_apart", "_ahead", "_is_better", "_best_length"):
+        setattr(phase, name, functools.partial(getattr(Finishing, name), phase))
+    for number, out in outputs.items():
+        save_file({OUTPUTS: torch.from_numpy(out)}, tmp_path / name_of(number))
+    found: Any = [Observation(number, Way(0, 10 * number), 0, Score("", "ok")) for number in outputs]
+    assert phase._best_length(found) == phase._best_length(found[::-1]) == 20
+    assert phase._is_better(found, 20, 10)
+    assert not phase._is_better(found, 10, 20)
+    phase.task.measure = replace(kind.metrics[0], finer=None)
+    assert phase._best_length(found) == 20  # of equal ones the longer
+    assert not phase._is_better(found, 20, 10)
 
 
 def test_candidates_that_nobody_had_time_to_look_at_have_their_share(

@@ -179,7 +179,7 @@ class Finishing:
         self._train(iter(first), False, ends, len(first), found)
         own = [one for one in found if not one.way.candidate]
         if own:
-            self.length = max((self._value(one), one.way.epochs) for one in own)[1]  # of equal ones the longer
+            self.length = self._best_length(own)
             if math.isfinite(self.until):
                 self._lengthen(found, ends)
                 each = self._each(True)
@@ -248,15 +248,35 @@ class Finishing:
     def _is_better(self, found: list[Observation], epochs: int, than: int) -> bool:
         """Whether so many epochs made the first candidate better than others did, as far as the same examples tell."""
 
-        def outputs(epochs: int) -> Array | None:
-            first = next((one for one in found if one.way == (0, epochs)), None)
-            return None if first is None else read(self.folder, first.number)[0]
-
-        new, old = outputs(epochs), outputs(than)
+        new, old = (next((one for one in found if one.way == (0, length)), None) for length in (epochs, than))
         if new is None or old is None:
             return False
-        ahead, error = self._ahead(new, old)
+        ahead, error = self._apart(new, old)
         return ahead > SURELY * error
+
+    def _best_length(self, own: Sequence[Observation]) -> int:
+        """The epochs of the best of the first candidate's trainings; of equal ones the longer."""
+        best = own[0]
+        for one in own[1:]:
+            if (self._apart(one, best)[0], one.way.epochs) > (0.0, best.way.epochs):
+                best = one
+        return best.way.epochs
+
+    def _apart(self, one: Observation, other: Observation) -> tuple[float, float]:
+        """By how much a training came out better than another one, on the same held-out examples, and its standard
+        error: by what tells networks apart with the fewest examples.
+        """
+        outputs = [read(self.folder, each.number)[0] for each in (one, other)]
+        rows = [self._of_rows(out) for out in outputs]
+        if rows[0] is None or rows[1] is None:
+            return self._ahead(outputs[0], outputs[1])
+        apart = rows[0] - rows[1]
+        return float(apart.mean()), float(apart.std() / math.sqrt(len(apart)))
+
+    def _of_rows(self, out: Array) -> Array | None:
+        """(N,): how good each answer is, where the metric has something that is finer than itself."""
+        finer, task = self.task.measure.finer, self.task
+        return None if finer is None else finer(self._targets(), task.kind.denormalise(task, out))
 
     def _ahead(self, one: Array, other: Array) -> tuple[float, float]:
         """By how much outputs are better than others on the same held-out examples, and its standard error."""
@@ -513,13 +533,12 @@ class Finishing:
         On 10,000 rows of Adult the log loss tells two of the known networks apart by 5 and 8 standard errors, the
         accuracy by 2 and 3.
         """
-        task, finer, y = self.task, self.task.measure.finer, self._targets()
-        if finer is None or len(as_good) == 1:
+        if self.task.measure.finer is None or len(as_good) == 1:
             return leader, as_good
         looks: dict[int, list[Array]] = {number: [] for number in sorted(as_good)}
         for one, out in zip(held, outputs, strict=True):
-            if one.way.candidate in as_good:
-                looks[one.way.candidate].append(finer(y, task.kind.denormalise(task, out)))
+            if one.way.candidate in as_good and (rows := self._of_rows(out)) is not None:
+                looks[one.way.candidate].append(rows)
         of_rows = {number: np.mean(found, axis=0) for number, found in looks.items()}
         means = {number: float(values.mean()) for number, values in of_rows.items()}
 
