@@ -37,7 +37,8 @@ What single runs of 2026-11-28 say, one draw of each data set on two shared core
 held-out choices and ensembles; random search has samples where evolution begins with seeds. On Fashion-MNIST that is
 worth 0.07, since three minutes have time for three samples; on Adult, ArrowHead and diabetes 0.001 to 0.022, within the
 noise of one draw; on digits, wine and breast cancer nothing (on Adult and breast cancer evolution was measured anew,
-with finalists compared on rows drawn anew and by the log likelihood; random search was not); on ItalyPowerDemand random search is 0.008 ahead. The
+with finalists compared on rows drawn anew and by the log likelihood; random search was not); on ItalyPowerDemand
+random search is 0.008 ahead. The
 winner was a seed on seven of the eight data sets, the neighbour of one on wine. In minutes, what is earned comes from
 the seeds, their recipe and the ensemble. Evolution earns where samples are poor: with einspace, from samples alone
 and half of the digits held out for the test (`make demo`), the best of 20 samples has 0.9136 on validation, and what
