@@ -327,10 +327,10 @@ def _conflict(
         return None
     analysis = LALR_Analyzer(ParserConf(rules, {}, ["r0"]))
     analysis.compute_lr0_states()
-    # Lark leaves these three steps without types; its own compute_lalr goes on to raise at the first conflict
-    analysis.compute_reads_relations()  # type: ignore[no-untyped-call]
-    analysis.compute_includes_lookback()  # type: ignore[no-untyped-call]
-    analysis.compute_lookaheads()  # type: ignore[no-untyped-call]
+    # Step by step: Lark's own compute_lalr goes on to raise at the first conflict.
+    analysis.compute_reads_relations()  # type: ignore[no-untyped-call]  # Lark gives this step no types
+    analysis.compute_includes_lookback()  # type: ignore[no-untyped-call]  # nor this one
+    analysis.compute_lookaheads()  # type: ignore[no-untyped-call]  # nor this one
     conflicts: list[tuple[Alternative, Alternative, str]] = []
     for state in analysis.lr0_itemsets:
         for token, reduced in state.lookaheads.items():
