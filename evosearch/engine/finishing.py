@@ -40,7 +40,7 @@ from evosearch.score import evaluation_seed
 from evosearch.tasks.noise import standard_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from evosearch.architecture import Architecture
     from evosearch.evaluation.evaluators import Spec
@@ -501,10 +501,12 @@ class Finishing:
     def _preferred(self, looks: Sequence[Sequence[float]], deviation: float) -> int:
         """The candidate with the best mean; a known network where the best one is no better by more than the noise."""
         means = {number: _mean(values) for number, values in enumerate(looks) if values}
-        best = max(means, key=means.__getitem__)
-        known = max((number for number in means if number in self.given), key=means.__getitem__, default=best)
-        noise = deviation * math.sqrt(1 / len(looks[best]) + 1 / len(looks[known]))
-        return best if best in self.given or means[best] - means[known] > noise else known
+
+        def is_behind(number: int, other: int) -> bool:
+            noise = deviation * math.sqrt(1 / len(looks[number]) + 1 / len(looks[other]))
+            return means[other] - means[number] > noise
+
+        return _known_first(means, self.given, is_behind)
 
     def _as_good(
         self, held: list[Observation], outputs: list[Array], looks: Sequence[Sequence[float]], single: int
@@ -548,10 +550,7 @@ class Finishing:
             apart = of_rows[other] - of_rows[number]
             return bool(apart.mean() > apart.std() / math.sqrt(len(apart)))
 
-        best = max(means, key=means.__getitem__)
-        known = max((number for number in means if number in self.given), key=means.__getitem__, default=best)
-        if best not in self.given and not is_behind(known, best):
-            best = known
+        best = _known_first(means, self.given, is_behind)
         return best, {number for number in as_good if number == best or not is_behind(number, best)}
 
     def _with_unseen(self, chosen: dict[Way, float], looks: Sequence[Sequence[float]], epochs: int) -> dict[Way, float]:
@@ -660,6 +659,13 @@ def drawn_parts(task: Task, folds: int) -> int:
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
     return sum(found) / len(found)
+
+
+def _known_first(means: Mapping[int, float], given: Collection[int], is_behind: Callable[[int, int], bool]) -> int:
+    """The best candidate; the best known one in its place, unless that is behind it by more than the noise."""
+    best = max(means, key=means.__getitem__)
+    known = max((number for number in means if number in given), key=means.__getitem__, default=best)
+    return best if best in given or is_behind(known, best) else known
 
 
 def _size(one: Architecture) -> int:
