@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evosearch import config as configuration
 from evosearch import grammar, paths
-from evosearch.auto import Facts, facts_of, fitting, mirror, plan
+from evosearch.auto import Facts, facts_of, fitting, mirror, plan, scales
 from evosearch.auto.plan import RULES
 from evosearch.errors import ConfigError
 from evosearch.evaluation import recipe
@@ -163,9 +163,32 @@ def test_few_rows_begin_with_every_good_network_that_there_is_time_for() -> None
     """And these are trained for as long as is good, though there are not six candidates then."""
     long_series: dict[str, Any] = {"shape": (427, 1), "rows": 200, "outputs": 6, "classes": True, "cores": 2}
     found = plan(Facts(seconds=180, **long_series)).settings()
-    assert found["seeds"] == ("series_inception", "series_resnet")
+    assert found["seeds"] == ("series_inception", "series_resnet", "series_strided")
     assert found["recipe.epochs"] == plan(Facts(seconds=3600, **long_series)).settings()["recipe.epochs"]
     assert len(plan(Facts(seconds=20, **long_series)).settings()["seeds"]) == 1
+
+
+def test_series_of_scales_far_apart_are_each_read_by_their_own() -> None:
+    """Waves as loud as 1, 2, ... 100, some of them whispered: one in ten is 10 or less, one in ten 90 or more."""
+    wave = np.tile([1.0, -1.0], 20)[:, None]  # its deviation is 1
+
+    def task(x: np.ndarray[Any, Any]) -> Task:
+        parts = [Split(part, np.arange(len(part)) % 2) for part in (x, x[:20], x[:20])]
+        return make_task("made", *parts, kind="classification", images=False)
+
+    loud = np.arange(1, 102)[:, None, None] * wave + 1000
+    whispered = np.where(np.arange(101)[:, None, None] < 50, loud / 1e6, loud)
+    still = np.where(np.arange(101)[:, None, None] < 50, 0, loud)
+    assert scales.apart(task(loud)) == pytest.approx(91 / 11)
+    assert scales.apart(task(whispered)) == pytest.approx(91 / 11 * 1e6)
+    assert scales.apart(task(np.concatenate([whispered, loud], axis=2))) == pytest.approx(91 / 11 * 1e6)
+    assert scales.apart(task(still)) == np.inf
+    assert scales.apart(task(still * 0)) == 1
+    for x, own in ((loud, False), (whispered, True), (still, True)):
+        begun = plan(facts_of(task(x), cores=2)).settings()["seeds"]
+        assert begun
+        assert all(name.startswith("series_z_") == own for name in begun)
+    assert facts_of(_task("classification", 5)).scales == 1
 
 
 def test_what_is_given_is_kept_and_not_chosen() -> None:
@@ -187,7 +210,7 @@ def test_rules_are_there_for_every_mode_and_name_what_exists() -> None:
     for mode, rules in RULES.items():
         read = grammar.load(paths.find("grammars", rules.grammar, ".lark"))
         assert read.input == mode
-        for name in rules.seeds:
+        for name in (*rules.seeds, *rules.scaled, *rules.others):
             grammar.parse(read, paths.read_arch(paths.find("grammars/seeds", name, ".arch")))
 
 

@@ -97,6 +97,7 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ),
     *(("group_norm", (3,), shape) for shape in ((5, 6), (6, 4, 5))),
     *(("instance_norm", (), shape) for shape in ((5, 6), (6, 4, 5))),
+    *(("z_normalise", (), shape) for shape in ((9, 1), (9, 2))),
     ("grn", (), (6, 4, 5)),
     ("conv_free", (8, 3), (6, 5, 7)),
     ("conv_free", (8, 3, 2, 2, 2, 1), (6, 9, 7)),
@@ -582,6 +583,21 @@ def test_the_cosine_mix_is_scipys() -> None:
 def test_the_fourier_mix_is_numpys() -> None:
     module, x = double(word("fourier_mix"), (5, 6)), torch.randn(2, 5, 6, dtype=torch.float64)
     torch.testing.assert_close(module(x), torch.from_numpy(np.fft.fft2(x.numpy()).real), rtol=0, atol=1e-4)
+
+
+def test_z_normalised_series_are_scipys() -> None:
+    """Whatever their scales; beside them their means and deviations. A series that stands still stays finite."""
+    from scipy.stats import zscore
+
+    module, x = double(word("z_normalise"), (9, 2)), torch.randn(4, 9, 2, dtype=torch.float64)
+    x = x * 10.0 ** torch.arange(-3, 1)[:, None, None] + torch.randn(4, 1, 2, dtype=torch.float64)
+    given = x.numpy()
+    mean, deviation = (np.repeat(figure(given, 1, keepdims=True), 9, axis=1) for figure in (np.mean, np.std))
+    expected = np.concatenate([zscore(given, axis=1), np.arcsinh(mean), np.log10(deviation)], axis=2)
+    np.testing.assert_allclose(module(x).numpy(), expected, rtol=0, atol=1e-9)
+    still = module(torch.full_like(x, 5)).numpy()
+    np.testing.assert_allclose(still[..., :2], 0, atol=1e-9)
+    np.testing.assert_allclose(still[..., 4:], -6)  # the least that counts as a deviation
 
 
 def test_an_adaptive_fourier_layer_is_a_loop_over_frequencies() -> None:

@@ -24,7 +24,8 @@ class Facts:
 
     shape: of one example. rows: examples that may be trained on, validation among them. outputs: classes, or numbers
     to predict; classes: which of the two. images: whether the examples are some that may be shifted. mirror: what of
-    their meaning their mirror images keep, from 0 to 1 (`auto.mirror`).
+    their meaning their mirror images keep, from 0 to 1 (`auto.mirror`). scales: of series, how many times the deviation
+    of some is that of others (`auto.scales`).
     seconds: for all of it, search and final training. columns: of a table. fast_bfloat16: whether the processor
     multiplies it faster. speed: FLOPs a second of a training on one core (or GPU) where that has been measured; 0 where
     not.
@@ -36,6 +37,7 @@ class Facts:
     classes: bool
     images: bool = False
     mirror: float = 1.0
+    scales: float = 1.0
     device: str = "cpu"
     cores: int = 1
     seconds: float = 600.0
@@ -44,7 +46,7 @@ class Facts:
     speed: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 4), ("outputs", 1), ("cores", 1), ("seconds", 1), ("speed", 0)):
+        for name, least in (("rows", 4), ("outputs", 1), ("cores", 1), ("seconds", 1), ("speed", 0), ("scales", 1)):
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
 
@@ -56,7 +58,7 @@ class Facts:
 
 def facts_of(task: Task, *, device: str = "cpu", cores: int = 0, seconds: float = 600.0, speed: float = 0.0) -> Facts:
     """The facts of a task on this machine. cores: 0 for all that this process may use."""
-    from evosearch.auto import mirror
+    from evosearch.auto import mirror, scales
     from evosearch.space import table_of
 
     return Facts(
@@ -66,6 +68,7 @@ def facts_of(task: Task, *, device: str = "cpu", cores: int = 0, seconds: float 
         classes=task.kind.classes,
         images=task.images,
         mirror=mirror.kept(task) if task.images else 1.0,
+        scales=scales.apart(task) if mode(task.input_shape) == "column" else 1.0,
         device=device,
         cores=cores or len(os.sched_getaffinity(0)),
         seconds=seconds,
