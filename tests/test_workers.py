@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -32,7 +33,7 @@ from evosearch.workers import (
     open_pool,
     seats,
 )
-from evosearch.workers.processes import ProcessPool
+from evosearch.workers.processes import REFUSED, ProcessPool
 from evosearch.workers.records import contained, keep
 from tests.chaos.faults import FaultyDisk
 from tests.conftest import ROOT
@@ -280,6 +281,31 @@ def test_mistakes_of_the_run_are_raised_and_not_blamed_on_candidates() -> None:
         pool.submit(Job(0, "fine", "0" * 32))
         with pytest.raises(WorkerError, match=r"exit code 3.*the disk is on fire"):
             pool.wait(30)
+
+
+@pytest.mark.parametrize(("error", "times"), [(errno.EAGAIN, 2), (errno.EAGAIN, 9), (errno.ENOENT, 9)])
+def test_a_start_that_the_system_refuses_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: int, times: int
+) -> None:
+    """A machine with no process left just now ends no run; one that never has any, or no Python, is an error."""
+    opened, refusals = subprocess.Popen, [OSError(error, os.strerror(error))] * times
+
+    def popen(*arguments: Any, **settings: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return opened(*arguments, **settings)
+
+    monkeypatch.setattr("evosearch.workers.processes.subprocess.Popen", popen)
+    monkeypatch.setattr("evosearch.workers.processes.PAUSE", 0.01)
+    with ProcessPool(Accidents(), WorkerSettings(workers=1, device="cpu")) as pool:
+        if times == 2:
+            assert [score.status for score in answers(pool, ["fine"], 30)] == ["ok"]
+            assert caplog.text.count("could not be started") == 2
+        else:
+            pool.submit(Job(0, "fine", "0" * 32))
+            with pytest.raises(WorkerError, match=f"no worker could be started: .*{os.strerror(error)}"):
+                pool.wait(30)
+            assert len(refusals) == times - (1 if error == errno.ENOENT else REFUSED)
 
 
 def test_inline_pool_answers_and_keeps_logs(tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ SHOT_STARTS = 10  # the same where something outside ends them, which may stop d
 # What a worker runs. It finds modules where this process does, from the first import on: evosearch in a checkout, a
 # person's own function, and nothing in the current folder that this process would not take from there (hence -P).
 SERVE = "import sys; sys.path[:] = sys.argv[2:]; from evosearch.workers.serve import main; main(int(sys.argv[1]))"
+REFUSED = 5  # times in a row that the system may refuse to start a process: no memory or no process left just now
+PAUSE = 1.0  # seconds until it is asked again
 OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -200,19 +202,16 @@ class _Watcher:
         self._shared.held = sum(worker.held for worker in self._workers)
 
     def _start(self, seat: int) -> None:
-        ours, theirs = socket.socketpair()
         path = self._folder / f"{seat}-{time.monotonic_ns()}.log"
-        with path.open("a+b") as output:  # readable too: the worker sends what a candidate printed
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-u", "-c", SERVE, str(theirs.fileno()), *map(str, sys.path)],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is for this process; and what a candidate starts can be ended with it
-            )
-        theirs.close()
-        connection = Connection(ours.detach())
+        for refused in range(1, REFUSED + 1):
+            try:
+                process, connection = _opened(path)
+                break
+            except OSError as error:
+                if refused == REFUSED or isinstance(error, FileNotFoundError):  # where there is none, none will be
+                    raise WorkerError(f"no worker could be started: {error}") from error
+                log.warning("a worker could not be started (%s); the next try is in %g s", error, PAUSE)
+                time.sleep(PAUSE)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died already; _bury says so
             connection.send((self._spec, self._resources[seat]))
         worker = _Worker(seat, self._resources[seat], process, connection, path, time.monotonic())
@@ -312,6 +311,21 @@ class _Watcher:
     def _answer(self, number: int, score: Score, output: str) -> None:
         keep(self._candidates, score, output)
         self._shared.results.put((number, score))
+
+
+def _opened(path: Path) -> tuple[subprocess.Popen[bytes], Connection]:
+    """A worker's process, whose output goes to that file, and the way to it. Raises OSError."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, path.open("a+b") as output:  # readable too: the worker sends what a candidate printed
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-u", "-c", SERVE, str(theirs.fileno()), *map(str, sys.path)],
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is for this process; and what a candidate starts can be ended with it
+        )
+        return process, Connection(ours.detach())
 
 
 def _kill(worker: _Worker) -> None:
