@@ -17,6 +17,7 @@ import typer
 
 from evosearch.cli import DONE, FAILED, INTERRUPTED, USAGE, main, output
 from evosearch.cli.commands import tree
+from evosearch.cli.search import print_summary
 from evosearch.config import Config
 from evosearch.cost import Cost
 from evosearch.errors import RunError, SpaceExhausted
@@ -111,6 +112,23 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EVOSEARCH_RUNS", raising=False)
     return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("fitness", "again", "said"),
+    [
+        (0.9512, None, "0.9512"),
+        (0.9512, 0.94, "0.9512; 0.9400 when trained again, unchosen"),
+        (None, 0.55, "no candidate was done within the search; 0.5500 in a training after it"),
+        (None, None, "no candidate was done within the search"),
+    ],
+)
+def test_the_end_says_what_validation_came_to(
+    tmp_path: Path, capsys: Capture, fitness: float | None, again: float | None, said: str
+) -> None:
+    print_summary(replace(summary(tmp_path), fitness=fitness, again=again))
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("validation"))
+    assert line.split(maxsplit=1)[1].strip() == said
 
 
 # --- help ------------------------------------------------------------------------------------------------------------
