@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import subprocess
 import sys
 from collections import deque
@@ -181,6 +182,23 @@ def test_known_networks_are_compared_by_evaluations_as_long_as_the_leader_s() ->
     assert {one.key for one in found} == {best, went_on, begun}
     assert found[0].key == best
     assert known == [1, 2]
+
+
+def test_a_sample_with_every_answer_right_on_seven_rows_is_compared_with_the_known_networks() -> None:
+    """Its own standard error is none: theirs says how little seven rows tell."""
+    there = space("mlp", (2,))
+    drawn = {there.read(one).key: one for one in (there.draw(np.random.default_rng(seed)) for seed in range(9))}
+    lucky, good, bad = list(drawn)[:3]
+    records: list[dict[str, Any]] = []
+    for number, (key, right) in enumerate({lucky: 7, good: 6, bad: 3}.items()):
+        accuracy = right / 7
+        score = Score(key, "ok", {"accuracy": accuracy}, {"accuracy_se": math.sqrt(accuracy * (1 - accuracy) / 6)})
+        records += [{"kind": "proposal", "number": number}, {"kind": "score", "number": number, **score.pack()}]
+    leader = Individual(drawn[lucky], lucky, there.render(drawn[lucky]), fitness_class(1)((1.0,)), (), "sample", 0)
+    given = [drawn[good], drawn[bad]]
+    found, known = contenders([leader], given, [], records, objective("accuracy"), there)
+    assert [one.key for one in found] == [lucky, good]
+    assert known == [1]
 
 
 # --- time, with a clock of the test's own ----------------------------------------------------------------------------

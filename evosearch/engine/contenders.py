@@ -64,24 +64,26 @@ def _scored(
     objective: Objective,
     space: Space,
 ) -> tuple[dict[str, Individual], float]:
-    """The known networks with a score, each as it was evaluated furthest; and the standard error of the leader's."""
+    """The known networks with a score, each as it was evaluated furthest; and the standard error of a score: the
+    largest of the leader's and theirs, since one that has every answer right has none of its own.
+    """
     seeds: dict[str, Individual] = {}
     shares: dict[int, float] = {}
-    error = 0.0
+    errors: dict[str, float] = {}
     for record in records:
         if record["kind"] == "proposal":
             shares[record["number"]] = record.get("fidelity", FULL)
         if record["kind"] != "score" or record["status"] != "ok":
             continue
         key, share = record["key"], shares[record["number"]]
-        if key == leader.key and share == leader.fidelity:
+        if (key == leader.key or key in known) and share == leader.fidelity:
             told = record["metrics"].get(f"{objective.name}_se", 0.0)
-            error = told if math.isfinite(told) else 0.0
+            errors[key] = told if math.isfinite(told) else 0.0
         if key in known and (key not in seeds or share > seeds[key].fidelity):
             value = (objective.sign * Score.unpack(record).figures[objective.name],)
             text, fitness = space.render(known[key]), fitness_class(1)(value)
             seeds[key] = Individual(known[key], key, text, fitness, (), SEED, record["number"], fidelity=share)
-    return seeds, error
+    return seeds, max(errors.values(), default=0.0)
 
 
 __all__ = ["contenders"]
