@@ -191,6 +191,19 @@ def test_series_of_scales_far_apart_are_each_read_by_their_own() -> None:
     assert facts_of(_task("classification", 5)).scales == 1
 
 
+def test_thousands_of_columns_begin_with_what_has_few_weights() -> None:
+    """19 million weights behind the bins of 2,308 columns take a step a fifth of a second; and where there are more
+    columns than rows, plain numbers are better whatever the time.
+    """
+    wide: dict[str, Any] = {"shape": (2308,), "outputs": 4, "classes": True, "cores": 2}
+    wide["columns"] = columns_of(np.random.default_rng(0).normal(size=(63, 2308)))
+    assert plan(Facts(rows=63, seconds=3600, **wide)).settings()["seeds"] == ("tables_plain",)
+    assert plan(Facts(rows=63, seconds=60, **wide)).settings()["recipe.folds"] == 5
+    found = plan(Facts(rows=3000, seconds=60, **wide)).settings()["seeds"]
+    assert "tables_plain" in found
+    assert "tables_bins" not in found
+
+
 def test_what_is_given_is_kept_and_not_chosen() -> None:
     facts = Facts(shape=(14,), rows=3000, outputs=2, classes=True)
     found = plan(facts, {"recipe.epochs": 7, "grammar": "mlp", "search.budget": 9})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import lzma
+import math
 import os
 import shutil
 import struct
@@ -29,7 +30,7 @@ from evosearch.evaluation.recipe import Recipe
 from evosearch.tasks import Split, Task, TaskSettings, load, make_task
 from evosearch.tasks.assemble import Part, assemble
 from evosearch.tasks.base import Reading, cut
-from evosearch.tasks.encode import encode
+from evosearch.tasks.encode import encode, written
 from evosearch.tasks.encode import number as number_of
 from evosearch.tasks.folds import fold, fold_rows
 from evosearch.tasks.images import files_below
@@ -1297,3 +1298,45 @@ def test_a_class_may_be_called_as_a_split_is_in_capitals(tmp_path: Path) -> None
         for n in range(6):
             Image.fromarray(np.full((8, 8), 40 * number + n, np.uint8)).save(tmp_path / name / f"{n}.png")
     assert task_of(tmp_path).outputs == 3
+
+
+CELL = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            "1",
+            "-0.5",
+            ".5",
+            "5.",
+            "1e3",
+            "1e999",
+            "007",
+            "1_0",
+            "nan",
+            "inf",
+            "1,5",
+            " 1",
+            "1\n2",
+            "\n",
+            "１",
+            "+3",
+            "e5",
+        ]
+    ),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers().map(str),
+    st.text(max_size=3),
+    st.none(),
+    st.floats(),
+)
+
+
+@given(st.lists(CELL, max_size=6))
+def test_a_column_that_is_read_at_once_is_what_its_cells_are_one_by_one(cells: list[Any]) -> None:
+    """Where each is a text that writes a finite number and nothing else; all others are left to be read one by one."""
+    values = [number_of(cell) if isinstance(cell, str) and cell == cell.strip(" \t") else None for cell in cells]
+    plain = all(value is not None and math.isfinite(value) for value in values)
+    found = written(cells)
+    assert (found is not None) == plain
+    if plain:
+        assert found.tolist() == values

@@ -67,17 +67,20 @@ class Plan:
 
 
 class Speed(NamedTuple):
-    """FLOPs of forward and backward a second, and scalars kept for the backward pass a second: the time that a training
-    takes is the sum of both, since narrow layers spend theirs on memory.
+    """FLOPs of forward and backward a second, scalars kept for the backward pass a second, and weights, beyond those
+    that a cache holds, that a step moves a second: the time that a training takes is the sum of the three, since narrow
+    layers spend theirs on memory, and those behind thousands of columns on their weights.
     """
 
     flops: float
     scalars: float
+    weights: float = 1e8
 
-    def seconds(self, architecture: Architecture) -> float:
-        """Of one example, forward and backward."""
+    def seconds(self, architecture: Architecture, batch: int) -> float:
+        """Of one example, forward and backward, and of its share in a step."""
         cost = architecture.cost
-        return FORWARD_AND_BACKWARD * max(cost.flops, 1) / self.flops + cost.activations / self.scalars
+        shown = FORWARD_AND_BACKWARD * max(cost.flops, 1) / self.flops + cost.activations / self.scalars
+        return shown + max(cost.params - CACHED, 0) / self.weights / batch
 
 
 @dataclass(frozen=True)
@@ -162,8 +165,9 @@ RULES: Mapping[str, _Rules] = {
     ),
 }
 
-GPU = Speed(5e11, 1e10)  # small networks; not measured
+GPU = Speed(5e11, 1e10, 1e10)  # small networks; not measured
 BFLOAT16 = Speed(4e11, 5.5e8)  # images, where the processor multiplies it; 12.4 s in place of 24
+CACHED = 1_000_000  # weights that take a step no time of their own: what was measured has them in
 OVERHEAD = 0.5  # seconds for a candidate besides its training: building it, judging it, handing it over
 FORWARD_AND_BACKWARD = 3  # times the FLOPs of forward
 START_UP = 8.0  # seconds until the first candidate is trained: processes, libraries, data
@@ -175,6 +179,7 @@ SEEDS_OF_FEW = 0.8  # of the search's time, that the seeds may take where there 
 FEWEST_OF_FEW = 6  # candidates where there are few rows: to judge each well is worth more than to judge many
 FOLDED = 40  # candidates that there have to be time for where many rows are judged by folds
 FOLDS = (5, 3, 1)  # as many as leave each training half of its epochs
+PLAIN = "tables_plain"
 PLAIN_ROWS = 1000  # below which numbers are best left as they are: 0.495 against 0.471 (r2, diabetes, 442 rows)
 APART = 10.0  # times the deviation of some series may be that of others, before each is read by its own scale
 MIRRORED = 0.5  # of their meaning, that mirror images have to keep; Fashion-MNIST's keep 0.72, MNIST's 0.36
@@ -203,7 +208,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     bfloat16 = facts.mode == "image" and (facts.fast_bfloat16 or facts.device != "cpu")
     speed = GPU if facts.device != "cpu" else BFLOAT16 if bfloat16 else rules.speed
     if facts.speed:
-        speed = Speed(facts.speed, math.inf)
+        speed = Speed(facts.speed, math.inf, math.inf)
     for_final = facts.seconds * FINAL_SHARE
     for_search = max(facts.seconds - for_final - START_UP, facts.seconds * 0.1)
     slot = for_search * min(facts.cores / (FEWEST_OF_FEW if few else FEWEST), 1)  # seconds that one candidate may take
@@ -317,9 +322,16 @@ def _seeds(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
         good = {name: found[name] for name in found if least <= places[name] <= most}
         nearest = min(found, key=lambda name: abs(math.log(max(places[name], 1) / 6)))
         return good or {nearest: found[nearest]}
+    if _is_wide(facts) and PLAIN in found:
+        return {PLAIN: found[PLAIN]}
     if facts.mode == "vector" and facts.rows < PLAIN_ROWS:
-        return dict(sorted(found.items(), key=lambda item: item[0] != "tables_plain"))
+        return dict(sorted(found.items(), key=lambda item: item[0] != PLAIN))
     return found
+
+
+def _is_wide(facts: Facts) -> bool:
+    """Whether a table has more columns than rows: what takes each apart into many numbers knows the rows by heart."""
+    return facts.mode == "vector" and facts.rows < facts.shape[0]
 
 
 def _others(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
@@ -352,7 +364,7 @@ def _last_places(architecture: Architecture) -> int:
 
 def _seconds(architecture: Architecture, rows: int, batch: int, speed: Speed) -> float:
     """Of one epoch on one core; an incomplete last batch is left out of it."""
-    return (rows // batch * batch or rows) * speed.seconds(architecture)
+    return (rows // batch * batch or rows) * speed.seconds(architecture, batch)
 
 
 def _batch(rows: int, rules: _Rules) -> int:
@@ -370,7 +382,7 @@ def _epochs(rows: int, batch: int, rules: _Rules) -> int:
 def _limit(slot: float, epochs: int, rows: int, batch: int, speed: Speed, like: Architecture) -> int:
     """FLOPs with which a training takes twice the seconds of a slot, to two digits, of a network like this one."""
     shown = rows // batch * batch or rows
-    flops = 2 * slot / (epochs * shown) * max(like.cost.flops, 1) / speed.seconds(like)
+    flops = 2 * slot / (epochs * shown) * max(like.cost.flops, 1) / speed.seconds(like, batch)
     digits = 10 ** max(math.floor(math.log10(flops)) - 1, 0)
     return max(int(flops // digits * digits), 1000)
 
@@ -435,6 +447,8 @@ def _why_seeds(facts: Facts, chosen: list[str], fitting_ones: Mapping[str, Archi
         return f"good networks to start from, {own}as large as the time allows; {len(fitting_ones)} fit the examples"
     if own:
         return f"good networks to start from, {own.removesuffix('; ')}"
+    if _is_wide(facts):
+        return f"plain numbers, of which there are more columns than the {facts.rows:,} rows"
     if facts.mode == "vector" and facts.rows < PLAIN_ROWS:
         return f"good networks to start from; plain numbers first, for {facts.rows:,} rows"
     return "good networks to start from; better than what a short search finds from nothing"

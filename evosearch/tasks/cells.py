@@ -15,7 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from evosearch.errors import TaskError
-from evosearch.tasks.encode import missing, number, titles
+from evosearch.tasks.encode import missing, number, titles, written
 from evosearch.tasks.sources import opened
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def _has_header(rows: Sequence[list[str]]) -> bool:
     first, rest = rows[0], rows[1:1000]
     if counted(first) and not (first[0] and len(first) <= FEW_COLUMNS and _are_whole(rest)):
         return True
-    numeric = [sum(_is_number(row[index]) for row in rest) > len(rest) / 2 for index in range(len(first))]
+    numeric = [_are_numbers([row[index] for row in rest]) for index in range(len(first))]
     if any(numeric):
         return any(
             numbers and not _is_number(cell) and not missing(cell) for cell, numbers in zip(first, numeric, strict=True)
@@ -245,6 +245,11 @@ def _has_header(rows: Sequence[list[str]]) -> bool:
     if not rest:
         return False
     return all(cell not in {row[index] for row in rows[1:]} for index, cell in enumerate(first))
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether more than half of them are."""
+    return bool(cells) and (written(cells) is not None or sum(map(_is_number, cells)) > len(cells) / 2)
 
 
 def _is_number(cell: str) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.cells import Cells, place, read, with_commas
-from evosearch.tasks.encode import ORDERS, RowError, days, encode, missing, number
+from evosearch.tasks.encode import ORDERS, RowError, days, encode, missing, number, written
 from evosearch.tasks.kinds import are_classes, looks
 from evosearch.tasks.labels import MOST_CLASSES
 from evosearch.tasks.rows import PRECISION
@@ -128,10 +128,11 @@ def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) 
     cells, name = table.column(index), table.names[index]
     if words:
         return _categories(table, index, notes, said=True)
-    known = [cell for cell in cells if not missing(cell)]
+    at_once = written(cells)
+    known = [cell for cell in cells if not missing(cell)] if at_once is None else cells
     decimal = _decimal(table, index, known, notes)
     coded = _coded(known)
-    numbers = [number(cell, decimal) for cell in known]
+    numbers = [number(cell, decimal) for cell in known] if at_once is None else at_once.tolist()
     if known and not coded and None not in numbers:
         values = np.array(numbers, np.float64)
         _require_apart(table, index, values)
@@ -166,7 +167,7 @@ def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) 
 
 def _coded(cells: Sequence[str]) -> bool:
     """Whether a column's numbers are names, since one of them begins with a nought."""
-    return any(CODE.fullmatch(cell.lstrip("+-")) for cell in cells)
+    return any(CODE.fullmatch(cell.lstrip("+-")) for cell in {cell for cell in cells if cell[:1] in "0+-"})
 
 
 def _are_digits(cells: Sequence[str]) -> bool:
