@@ -77,7 +77,9 @@ class Engine:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     interrupt: bool = False
 
-    def start(self, config: Config, folder: Path, watch: Any, why: Sequence[str] = (), task: Any = None) -> Summary:
+    def start(
+        self, config: Config, folder: Path, watch: Any, why: Sequence[str] = (), task: Any = None, began: float = 0
+    ) -> Summary:
         self.calls.append(("start", config))
         return self._search(folder, watch)
 

@@ -118,6 +118,14 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     assert more[:length] == expected[:length]
 
 
+def test_what_reading_the_data_took_is_part_of_the_time(tmp_path: Path) -> None:
+    """A command that began a minute before has used a minute, as the journal tells whoever resumes the run."""
+    table, now = words(tmp_path / "table", letters=5), time.monotonic()
+    settings = _config(table, time="10m", **{"search.budget": 20})
+    engine.start(settings, tmp_path / "run", Silent(), began=now - 60)
+    assert 60 < used_seconds(Run.open(tmp_path / "run").records()) < 60 + time.monotonic() - now
+
+
 def test_a_run_that_is_killed_and_goes_on_has_the_first_candidates_of_any_other(tmp_path: Path) -> None:
     """Killed as a machine dies, with proposals under way; what it was at work before counts as used."""
     table = words(tmp_path / "table", letters=5)

@@ -78,9 +78,20 @@ class Speed(NamedTuple):
 
     def seconds(self, architecture: Architecture, batch: int) -> float:
         """Of one example, forward and backward, and of its share in a step."""
+        shown, weights = self._parts(architecture, batch)
+        return shown + max(weights - CACHED / self.weights / batch, 0)
+
+    def growth(self, architecture: Architecture, batch: int, seconds: float) -> float:
+        """How many times as large a network like this one may be, to take so many seconds."""
+        shown, weights = self._parts(architecture, batch)
+        free = CACHED / self.weights / batch
+        return seconds / shown if weights * seconds / shown <= free else (seconds + free) / (shown + weights)
+
+    def _parts(self, architecture: Architecture, batch: int) -> tuple[float, float]:
+        """Seconds of an example for what it takes by itself, and its share of a step for all weights."""
         cost = architecture.cost
         shown = FORWARD_AND_BACKWARD * max(cost.flops, 1) / self.flops + cost.activations / self.scalars
-        return shown + max(cost.params - CACHED, 0) / self.weights / batch
+        return shown, cost.params / self.weights / batch
 
 
 @dataclass(frozen=True)
@@ -382,7 +393,7 @@ def _epochs(rows: int, batch: int, rules: _Rules) -> int:
 def _limit(slot: float, epochs: int, rows: int, batch: int, speed: Speed, like: Architecture) -> int:
     """FLOPs with which a training takes twice the seconds of a slot, to two digits, of a network like this one."""
     shown = rows // batch * batch or rows
-    flops = 2 * slot / (epochs * shown) * max(like.cost.flops, 1) / speed.seconds(like, batch)
+    flops = max(like.cost.flops, 1) * speed.growth(like, batch, 2 * slot / (epochs * shown))
     digits = 10 ** max(math.floor(math.log10(flops)) - 1, 0)
     return max(int(flops // digits * digits), 1000)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -119,6 +120,7 @@ def run(
     as_json: ResultJsonOption = False,
 ) -> int:
     """Search for a network: evolve, train, test, save."""
+    began = monotonic()  # reading the data is part of a run's time
     from evosearch import config as configuration
     from evosearch.cli.runs import folder_of
 
@@ -160,7 +162,7 @@ def run(
     why = () if quiet or as_json else found.choices
 
     def begin(folder: Path, watch: LiveView | PlainView) -> Summary:
-        return engine.start(resolved, folder, watch, why, found.task)
+        return engine.start(resolved, folder, watch, why, found.task, began)
 
     return begun(runs, resolved, name, quiet, as_json, begin)
 

@@ -44,12 +44,20 @@ if TYPE_CHECKING:
     from evosearch.watch import Summary, Watch
 
 
-def start(config: Config, folder: Path, watch: Watch, why: Sequence[str] = (), task: AnyTask | None = None) -> Summary:
+def start(
+    config: Config,
+    folder: Path,
+    watch: Watch,
+    why: Sequence[str] = (),
+    task: AnyTask | None = None,
+    began: float | None = None,
+) -> Summary:
     """A new run in `folder`, to its end. Raises EvosearchError; where nothing could begin, no folder is left.
 
-    why: what is to be told of the configuration, a line each. task: the config's, where it is loaded already.
+    why: what is to be told of the configuration, a line each. task: the config's, where it is loaded already. began: a
+    time.monotonic() from which the run's time counts; now by default.
     """
-    began = time.monotonic()
+    began = time.monotonic() if began is None else began
     return begin(prepare(config, task=task), folder, watch, began, why)
 
 
