@@ -251,6 +251,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("workers/processes.py", "ProcessPool.wait", "result"),
         ("workers/processes.py", "_Watcher._bury", "WorkerError"),
         ("workers/processes.py", "_Watcher._hear", "WorkerError"),
+        ("workers/processes.py", "_Watcher._start", "WorkerError"),
     ],
     "an executor whose workers fail; tests/test_executors.py": [
         ("workers/executor.py", "ExecutorPool._after", "WorkerError"),

@@ -43,5 +43,5 @@ class ZNormalise(WrittenLeaf):
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         build.helper(SOURCE)
-        extra = size(node.inputs) + 4 * width(node.inputs)
+        extra = 2 * size(node.inputs) + 5 * width(node.inputs)
         return build.line("z_normalised({})", x, shape=node.output, extra=extra)
