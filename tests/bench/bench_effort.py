@@ -1,7 +1,7 @@
 """Rungs and stop rules against training every candidate in whole, by the epochs that all trainings take together.
 
-`python -m tests.bench.bench_effort [SETS]`: a row of JSON for each (data set, seed, arm) in effort.jsonl, appended as
-it is measured; what has a row is not measured again. Then the table, in Markdown. One core, one worker.
+`python -m tests.bench.bench_effort [SETS] [ARMS]`: a row of JSON for each (data set, seed, arm) in effort.jsonl, appended
+as it is measured; what has a row is not measured again. Then the table, in Markdown. One core, one worker.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or list(LIMITS)
-    keys = ({"set": name, "seed": seed, "arm": arm} for seed in SEEDS for name in wanted for arm in ARMS)
+    names, arms = ([one for one in known if one in sys.argv[1:]] or list(known) for known in (LIMITS, ARMS))
+    keys = ({"set": name, "seed": seed, "arm": arm} for seed in SEEDS for name in names for arm in arms)
     print("\n".join(table(completed(keys, measured, FILE))))
 
 
