@@ -600,6 +600,14 @@ def test_z_normalised_series_are_scipys() -> None:
     np.testing.assert_allclose(still[..., 4:], -6)  # the least that counts as a deviation
 
 
+def test_series_that_stand_still_pass_finite_gradients_through_a_z_normalisation() -> None:
+    """As those of a ReLU do that is never active, where the layer stands behind others."""
+    x = torch.zeros(4, 9, 2, dtype=torch.float64, requires_grad=True)
+    double(word("z_normalise"), (9, 2))(x).square().sum().backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+
+
 def test_an_adaptive_fourier_layer_is_a_loop_over_frequencies() -> None:
     """With numpy's transform and complex numbers."""
     c, h, w, blocks, threshold = 4, 5, 6, 2, 0.01

@@ -17,7 +17,7 @@ def z_normalised(x):
     """Each series less its mean and over its standard deviation, beside it asinh of the one and log10 of the other."""
     mean = x.mean(dim=1, keepdim=True)
     x = x - mean
-    deviation = x.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-6)
+    deviation = x.square().mean(dim=1, keepdim=True).clamp_min(1e-12).sqrt()
     scales = torch.cat([mean.asinh(), deviation.log10()], dim=2)
     return torch.cat([x / deviation, scales.expand(-1, x.shape[1], -1)], dim=2)
 '''
