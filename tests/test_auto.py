@@ -16,7 +16,7 @@ from evosearch.auto import Facts, facts_of, fitting, mirror, plan, scales
 from evosearch.auto.plan import RULES
 from evosearch.errors import ConfigError
 from evosearch.evaluation import recipe
-from evosearch.layers.columns import columns_of
+from evosearch.layers.columns import QUANTILES, Columns, columns_of
 from evosearch.space import open_space
 from evosearch.tasks import Split, Task, load, make_task
 
@@ -168,7 +168,7 @@ def test_few_rows_begin_with_every_good_network_that_there_is_time_for() -> None
     assert len(plan(Facts(seconds=20, **long_series)).settings()["seeds"]) == 1
 
 
-def test_series_of_scales_far_apart_are_each_read_by_their_own() -> None:
+def test_series_of_scales_far_apart_are_each_read_by_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waves as loud as 1, 2, ... 100, some of them whispered: one in ten is 10 or less, one in ten 90 or more."""
     wave = np.tile([1.0, -1.0], 20)[:, None]  # its deviation is 1
 
@@ -190,6 +190,14 @@ def test_series_of_scales_far_apart_are_each_read_by_their_own() -> None:
         assert all(name.startswith("series_z_") == own for name in begun)
     assert facts_of(_task("classification", 5)).scales == 1
 
+    fixed = np.repeat(np.random.default_rng(0).normal(size=(101, 1, 1)), 50, axis=1)  # as an age beside each series
+    assert fixed.std(axis=1).max() > 0  # by rounding
+    assert scales.apart(task(fixed)) == 1
+    x = (loud * 1000).astype(np.int32)
+    whole = scales.apart(task(x))
+    monkeypatch.setattr(scales, "SCALARS", 7 * x[0].size)
+    assert scales.apart(task(x)) == whole == pytest.approx(91 / 11)
+
 
 def test_thousands_of_columns_begin_with_what_has_few_weights() -> None:
     """19 million weights behind the bins of 2,308 columns take a step a fifth of a second; and where there are more
@@ -202,6 +210,15 @@ def test_thousands_of_columns_begin_with_what_has_few_weights() -> None:
     found = plan(Facts(rows=3000, seconds=60, **wide)).settings()["seeds"]
     assert "tables_plain" in found
     assert "tables_bins" not in found
+
+
+def test_a_table_is_wide_by_its_columns_and_not_by_their_words() -> None:
+    """Two columns of 60 words each are two; and of a wide one no column is made many numbers by tokens either."""
+    table: dict[str, Any] = {"rows": 80, "outputs": 2, "classes": True, "cores": 2, "seconds": 3600}
+    words = Columns((120,), (tuple(range(QUANTILES + 1)),), tuple(range(120)), (60, 60))
+    assert len(plan(Facts(shape=(121,), columns=words, **table)).settings()["seeds"]) > 1
+    wide = columns_of(np.random.default_rng(0).normal(size=(80, 100)))
+    assert plan(Facts(shape=(100,), columns=wide, **table)).settings()["seeds"] == ("tables_plain",)
 
 
 def test_what_is_given_is_kept_and_not_chosen() -> None:

@@ -342,13 +342,17 @@ def _seeds(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
 
 def _is_wide(facts: Facts) -> bool:
     """Whether a table has more columns than rows: what takes each apart into many numbers knows the rows by heart."""
-    return facts.mode == "vector" and facts.rows < facts.shape[0]
+    table = facts.columns  # in which all words of a column are one category
+    columns = facts.shape[0] if table is None else len(table.numbers) + len(table.parted)
+    return facts.mode == "vector" and facts.rows < columns
 
 
 def _others(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
     """Those of further kinds that fit the examples."""
     if facts.mode == "image" and facts.device == "cpu":
         return {}  # depthwise convolutions in bfloat16 take a processor as long as dense ones with ten times the FLOPs
+    if _is_wide(facts):
+        return {}
     found = _read(rules.others, facts, rules)
     if facts.mode == "image":
         return {name: one for name, one in found.items() if LAST_PLACES[0] <= _last_places(one) <= LAST_PLACES[1]}
