@@ -201,6 +201,25 @@ def test_a_sample_with_every_answer_right_on_seven_rows_is_compared_with_the_kno
     assert known == [1]
 
 
+def test_a_known_network_that_came_to_nothing_does_not_make_all_others_as_good_as_the_leader() -> None:
+    """Its R2 is far below 0, and so large is its standard error that everything would be within it."""
+    there = space("mlp", (2,))
+    drawn = {there.read(one).key: one for one in (there.draw(np.random.default_rng(seed)) for seed in range(9))}
+    best, poor, good, lost = list(drawn)[:4]
+    records: list[dict[str, Any]] = []
+    ranked = []
+    for number, (key, r2, error) in enumerate(
+        [(best, 0.9, 0.02), (poor, 0.3, 0.05), (good, 0.87, 0.02), (lost, -21.0, 10.0)]
+    ):
+        score = Score(key, "ok", {"r2": r2}, {"r2_se": error})
+        records += [{"kind": "proposal", "number": number}, {"kind": "score", "number": number, **score.pack()}]
+        text, fitness = there.render(drawn[key]), fitness_class(1)((r2,))
+        ranked.append(Individual(drawn[key], key, text, fitness, (), "sample", number))
+    found, known = contenders(ranked[:2], [drawn[good], drawn[lost]], [], records, objective("r2"), there)
+    assert [one.key for one in found] == [best, good]
+    assert known == [1]
+
+
 # --- time, with a clock of the test's own ----------------------------------------------------------------------------
 
 

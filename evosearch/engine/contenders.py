@@ -42,7 +42,7 @@ def contenders(
     assert isinstance(leader, Individual), "nobody is compared with what has no score"
     known = {space.read(one).key: one for one in given}
     seeds: dict[str, Individual | Proposal] = {one.key: one for one in under_way if one.key in known}
-    scored, error = _scored(known, leader, records, objective, space)
+    scored, errors = _scored(known, leader, records, objective, space)
     seeds |= {key: one for key, one in scored.items() if key not in seeds}
 
     def behind(one: Individual | Proposal) -> float:
@@ -50,8 +50,14 @@ def contenders(
             return 0.0
         return leader.values[0] - one.values[0] if one.fidelity == leader.fidelity else math.inf
 
-    front = [one for one in finalists if behind(one) <= error]
-    near = sorted((one for one in seeds.values() if behind(one) <= SEED_ERRORS * error), key=behind)
+    def error(one: Individual | Proposal) -> float:
+        """The larger of the leader's and its own: every answer right has none, on however few rows; and what came to
+        nothing has a large one, which says nothing of the others.
+        """
+        return max(errors.get(leader.key, 0.0), errors.get(one.key, 0.0))
+
+    front = [one for one in finalists if behind(one) <= error(one)]
+    near = sorted((one for one in seeds.values() if behind(one) <= SEED_ERRORS * error(one)), key=behind)
     mixed = {one.key: one for pair in itertools.zip_longest(front, near) for one in pair if one is not None}
     found = list(mixed.values())
     return found, [place for place, one in enumerate(found) if one.key in known]
@@ -63,9 +69,9 @@ def _scored(
     records: Iterable[Mapping[str, Any]],
     objective: Objective,
     space: Space,
-) -> tuple[dict[str, Individual], float]:
-    """The known networks with a score, each as it was evaluated furthest; and the standard error of a score: the
-    largest of the leader's and theirs, since one that has every answer right has none of its own.
+) -> tuple[dict[str, Individual], dict[str, float]]:
+    """The known networks with a score, each as it was evaluated furthest; and by their keys the standard errors of
+    scores that compare with the leader's.
     """
     seeds: dict[str, Individual] = {}
     shares: dict[int, float] = {}
@@ -76,14 +82,14 @@ def _scored(
         if record["kind"] != "score" or record["status"] != "ok":
             continue
         key, share = record["key"], shares[record["number"]]
-        if (key == leader.key or key in known) and share == leader.fidelity:
+        if share == leader.fidelity:
             told = record["metrics"].get(f"{objective.name}_se", 0.0)
             errors[key] = told if math.isfinite(told) else 0.0
         if key in known and (key not in seeds or share > seeds[key].fidelity):
             value = (objective.sign * Score.unpack(record).figures[objective.name],)
             text, fitness = space.render(known[key]), fitness_class(1)(value)
             seeds[key] = Individual(known[key], key, text, fitness, (), SEED, record["number"], fidelity=share)
-    return seeds, max(errors.values(), default=0.0)
+    return seeds, errors
 
 
 __all__ = ["contenders"]
