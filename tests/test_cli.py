@@ -117,18 +117,20 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("fitness", "again", "said"),
+    ("evaluated", "fitness", "again", "said"),
     [
-        (0.9512, None, "0.9512"),
-        (0.9512, 0.94, "0.9512; 0.9400 when trained again, unchosen"),
-        (None, 0.55, "no candidate was done within the search; 0.5500 in a training after it"),
-        (None, None, "no candidate was done within the search"),
+        (10, 0.9512, None, "0.9512"),
+        (10, 0.9512, 0.94, "0.9512; 0.9400 when trained again, unchosen"),
+        (10, None, None, "this network was not done within the search"),
+        (0, None, 0.55, "no candidate was done within the search; 0.5500 in a training after it"),
+        (0, None, None, "no candidate was done within the search"),
     ],
 )
 def test_the_end_says_what_validation_came_to(
-    tmp_path: Path, capsys: Capture, fitness: float | None, again: float | None, said: str
+    tmp_path: Path, capsys: Capture, evaluated: int, fitness: float | None, again: float | None, said: str
 ) -> None:
-    print_summary(replace(summary(tmp_path), fitness=fitness, again=again))
+    """A known network that was still under way may win over candidates that have a score."""
+    print_summary(replace(summary(tmp_path), evaluated=evaluated, fitness=fitness, again=again))
     (line,) = (line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("validation"))
     assert line.split(maxsplit=1)[1].strip() == said
 
