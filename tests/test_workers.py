@@ -308,6 +308,23 @@ def test_a_start_that_the_system_refuses_is_tried_again(
             assert len(refusals) == times - (1 if error == errno.ENOENT else REFUSED)
 
 
+def test_a_pool_whose_workers_are_refused_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C waits for no next try."""
+    asked = threading.Event()
+
+    def popen(*_: Any, **__: Any) -> Any:
+        asked.set()
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr("evosearch.workers.processes.subprocess.Popen", popen)
+    monkeypatch.setattr("evosearch.workers.processes.PAUSE", 60.0)
+    pool = ProcessPool(Accidents(), WorkerSettings(workers=1, device="cpu"))
+    assert asked.wait(10)
+    began = time.monotonic()
+    pool.close()
+    assert time.monotonic() - began < 10
+
+
 def test_inline_pool_answers_and_keeps_logs(tmp_path: Path) -> None:
     """The pool in this process answers one job for each wait, and keeps what failed."""
     pool = open_pool(Accidents(), WorkerSettings(pool="inline", device="cpu"), tmp_path)

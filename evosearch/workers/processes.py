@@ -211,7 +211,7 @@ class _Watcher:
                 if refused == REFUSED or isinstance(error, FileNotFoundError):  # where there is none, none will be
                     raise WorkerError(f"no worker could be started: {error}") from error
                 log.warning("a worker could not be started (%s); the next try is in %g s", error, PAUSE)
-                time.sleep(PAUSE)
+                self._shared.closing.wait(PAUSE)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died already; _bury says so
             connection.send((self._spec, self._resources[seat]))
         worker = _Worker(seat, self._resources[seat], process, connection, path, time.monotonic())
