@@ -1,7 +1,7 @@
 """Rungs and stop rules against training every candidate in whole, by the epochs that all trainings take together.
 
-`python -m tests.bench.bench_effort [SETS] [ARMS]`: a row of JSON for each (data set, seed, arm) in effort.jsonl, appended
-as it is measured; what has a row is not measured again. Then the table, in Markdown. One core, one worker.
+`python -m tests.bench.bench_effort [SETS] [ARMS]`: a row of JSON for each (data set, seed, arm) in effort.jsonl,
+appended as it is measured; what has a row is not measured again. Then the table, in Markdown. One core, one worker.
 """
 
 from __future__ import annotations
