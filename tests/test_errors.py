@@ -245,6 +245,9 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
     "a search that ends before its target leads there; tests/test_refinement.py": [
         ("engine/session.py", "Session._finalists", "RunError"),
     ],
+    "a run that came to the end of its time leads there; tests/test_timing.py": [
+        ("engine/lifecycle.py", "resume", "UsageError"),
+    ],
     "two processes at one moment; tests/test_runs.py": [("store/run.py", "_refuse_existing", "RunExists")],
     "a worker process that cannot start takes seconds to be given up; tests/test_workers.py": [
         ("workers/processes.py", "ProcessPool.wait", "self._failed"),

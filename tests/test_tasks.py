@@ -1340,3 +1340,21 @@ def test_a_column_that_is_read_at_once_is_what_its_cells_are_one_by_one(cells: l
     assert (found is not None) == plain
     if plain:
         assert found.tolist() == values
+
+
+def test_many_columns_are_told_in_a_few_lines(tmp_path: Path) -> None:
+    """What is said of each is said of five, and how many more; a name that is not there brings those like it."""
+    file = tmp_path / "wide.csv"
+    names = [f"gene {number}" for number in range(100)]
+    rows = [["" if (row + place) % 9 == 0 else str(row * place % 7 + 0.5) for place in range(100)] for row in range(40)]
+    lines = [",".join([*names, "ill or not"]), *(",".join([*row, "ny"[at % 2]]) for at, row in enumerate(rows))]
+    file.write_text("\n".join(lines))
+    task = load(str(file))
+    assert isinstance(task, Task)
+    said = [line for line in task.summary() if "its mean instead" in line]
+    assert len(said) == 6
+    assert said[-1].startswith("95 more columns like these: 'column 'gene 0' lacks ")
+    with pytest.raises(TaskError, match=r"no column 'ill_or_not'; did you mean 'ill or not'\?$"):
+        load(str(file), TaskSettings(target="ill_or_not"))
+    with pytest.raises(TaskError, match=r"no column 'weight'; there are 101, from 'gene 0' to 'ill or not'$"):
+        load(str(file), TaskSettings(target="weight"))

@@ -109,6 +109,11 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     assert first == expected[: len(first)]
     assert used_seconds(Run.open(folder).records()) <= time.monotonic() - began
 
+    before = {file.name: file.read_bytes() for file in (folder / "best").iterdir()}
+    for _ in range(2):
+        with pytest.raises(UsageError, match="is finished, and its time is used; --time gives it more"):
+            engine.resume(folder, Silent())
+    assert {file.name: file.read_bytes() for file in (folder / "best").iterdir()} == before
     with pytest.raises(UsageError, match=r"0\.6s already"):
         engine.resume(folder, Silent(), time="0.5s")
     engine.resume(folder, Silent(), time="1.2s")

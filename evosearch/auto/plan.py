@@ -403,7 +403,7 @@ def _limit(slot: float, epochs: int, rows: int, batch: int, speed: Speed, like: 
 
 
 def _validation(facts: Facts, folds: int, share: float) -> Choice:
-    held = f"{round(share * facts.rows):,} of {facts.rows:,} rows, by class at random"
+    held = f"{round(share * facts.rows):,} of {facts.rows:,} rows, {'by class ' if facts.classes else ''}at random"
     if folds > 1:
         return Choice(
             Validation(folds, share), f"{facts.rows:,} rows: {folds} folds, fixed before the search, for less noise"

@@ -32,7 +32,7 @@ def contenders(
 ) -> tuple[list[Individual | Proposal], list[int]]:
     """Finalists that are as good as the first one but for noise, and between them the networks that the run began with,
     scored or under way: of many candidates within the noise the luckiest lead, and those were good before. The best
-    first; and the places of known networks.
+    first, the best known one before it where it is as good but for noise; and the places of known networks.
 
     A figure of a shorter evaluation compares with no other: whoever has one alone is behind.
 
@@ -58,6 +58,8 @@ def contenders(
 
     front = [one for one in finalists if behind(one) <= error(one)]
     near = sorted((one for one in seeds.values() if behind(one) <= SEED_ERRORS * error(one)), key=behind)
+    if near and isinstance(near[0], Individual):  # where there is no time to compare, a known network is what is left
+        front, near = near, front
     mixed = {one.key: one for pair in itertools.zip_longest(front, near) for one in pair if one is not None}
     found = list(mixed.values())
     return found, [place for place, one in enumerate(found) if one.key in known]

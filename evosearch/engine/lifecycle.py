@@ -173,6 +173,10 @@ def resume(
     log: as in Config; the run's own where it is None. task: where its data lies, or its function is, now.
     """
     changes = Changes(budget, time, workers, device, layers, operators, log, task, executor)
+    if budget is None and time is None and (folder / "best" / "metrics.json").is_file():
+        with Run.open(folder) as run:
+            if timing.is_over(run.records()):  # in no time at all a final training comes to nothing
+                raise UsageError(f"{folder} is finished, and its time is used; --time gives it more")
     with reopened(folder, watch, changes) as session:
         return session.go_on()
 

@@ -72,3 +72,14 @@ def used_seconds(records: Iterable[Mapping[str, Any]]) -> float:
             total += max(float(now) - last, 0.0)
             last = float(now)
     return total
+
+
+def is_over(records: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a session behind these journal records came to the end of its time, with nothing begun or given since."""
+    over = False
+    for record in records:
+        if record["kind"] != "note" or "time" in record or "budget" in record:
+            over = False
+        elif "closed" in record:
+            over = True
+    return over

@@ -6,6 +6,7 @@ row that the model is ever given, is made numbers by that same description.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections import Counter
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from evosearch.tasks.base import Array, Reading, Task, Value
 
 MOST_WORDS = 1000  # a column of more different words is an identifier, or text
+LISTED = 20  # columns that an error names
+ALIKE = 5  # notes that say the same of columns
+LACKS, COMMAS = ": its mean instead", " has a comma before its decimals"
 CODE = re.compile(r"0[0-9]+", re.ASCII)  # 007 is a name, no number
 PERIODS = (365.2425, 7.0, 1.0)  # days of a year, a week, a day
 MANY_WORDS = 20  # of which a column says perhaps nothing, where they are as many as half of its rows
@@ -66,6 +70,8 @@ def load_csv(path: Path, reading: Reading) -> Task:
     if not inputs:
         raise TaskError(f"{path}: no column is left beside the target '{train.names[target]}'")
     columns = [_column(train, index, notes, words=index in words) for index in inputs]
+    for ending in (LACKS, COMMAS):
+        notes = _gathered(notes, ending)
     goal = _target(train, target, reading, notes, words=target in words)
     parts = {}
     for title, table in tables.items():
@@ -91,8 +97,27 @@ def load_csv(path: Path, reading: Reading) -> Task:
 
 def _index(table: Cells, name: str) -> int:
     if (index := place(table.names, name)) is None:
-        raise TaskError(f"{table.path}: no column '{name}'; there are {', '.join(table.names)}")
+        raise TaskError(f"{table.path}: no column '{name}'; {_there(name, table.names)}")
     return index
+
+
+def _there(name: str, names: Sequence[str]) -> str:
+    """The columns that there are; of more than a person would read those that are called alike."""
+    if len(names) <= LISTED:
+        return f"there are {', '.join(names)}"
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if near:
+        return f"did you mean {' or '.join(repr(one) for one in near)}?"
+    return f"there are {len(names)}, from '{names[0]}' to '{names[-1]}'"
+
+
+def _gathered(notes: list[str], ending: str) -> list[str]:
+    """The notes, but of those that end alike the first few, and how many more there are."""
+    alike = [note for note in notes if note.endswith(ending)]
+    if len(alike) <= ALIKE:
+        return notes
+    more = f"{len(alike) - ALIKE} more columns like these: '{alike[0]}'"
+    return [note for note in notes if note not in alike[ALIKE:]] + [more]
 
 
 def _decimal(table: Cells, index: int, known: Sequence[str], notes: list[str]) -> str:
@@ -109,7 +134,7 @@ def _decimal(table: Cells, index: int, known: Sequence[str], notes: list[str]) -
         return "."
     if all(GROUPED.fullmatch(cell) for cell in commas):
         raise _grouped(table, index, commas[0])
-    notes.append(f"column '{table.names[index]}' has a comma before its decimals")
+    notes.append(f"column '{table.names[index]}'{COMMAS}")
     return ","
 
 
@@ -223,7 +248,7 @@ def _keep(name: str) -> str:
 def _lacking(name: str, cells: Sequence[str], known: Sequence[str], notes: list[str]) -> bool:
     """Whether some of a column's values are missing, which is noted."""
     if len(known) < len(cells):
-        notes.append(f"column '{name}' lacks {len(cells) - len(known)} of {len(cells)} values: its mean instead")
+        notes.append(f"column '{name}' lacks {len(cells) - len(known)} of {len(cells)} values{LACKS}")
     return len(known) < len(cells)
 
 
