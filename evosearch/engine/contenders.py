@@ -57,7 +57,9 @@ def contenders(
         return max(errors.get(leader.key, 0.0), errors.get(one.key, 0.0))
 
     front = [one for one in finalists if behind(one) <= error(one)]
-    near = sorted((one for one in seeds.values() if behind(one) <= SEED_ERRORS * error(one)), key=behind)
+    order = {key: place for place, key in enumerate(known)}  # as they were given, of equal ones
+    near = [one for one in seeds.values() if behind(one) <= SEED_ERRORS * error(one)]
+    near.sort(key=lambda one: (behind(one), order[one.key]))
     if near and isinstance(near[0], Individual):  # where there is no time to compare, a known network is what is left
         front, near = near, front
     mixed = {one.key: one for pair in itertools.zip_longest(front, near) for one in pair if one is not None}
