@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -156,69 +156,73 @@ def test_what_is_no_number_of_networks_is_refused() -> None:
             EnsembleSettings(**{name: -1})
 
 
+@dataclass
+class Evaluated:
+    """A journal's records, and networks by number; `scored` adds a score of one."""
+
+    objective: str
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.space = space("mlp", (2,))
+        drawn = (self.space.draw(np.random.default_rng(seed)) for seed in range(9))
+        self.networks = list({self.space.read(one).key: one for one in drawn}.items())
+
+    def scored(self, network: int, value: float, error: float, fidelity: float = 1.0) -> Individual:
+        (key, derivation), number = self.networks[network], len(self.records) // 2
+        score = Score(key, "ok", {self.objective: value}, {f"{self.objective}_se": error})
+        self.records.append({"kind": "proposal", "number": number, "fidelity": fidelity})
+        self.records.append({"kind": "score", "number": number, **score.pack()})
+        text, fitness = self.space.render(derivation), fitness_class(1)((value,))
+        return Individual(derivation, key, text, fitness, (), "sample", number, fidelity=fidelity)
+
+    def compared(
+        self, finalists: Sequence[Individual], given: Sequence[int], under_way: Sequence[int] = ()
+    ) -> tuple[list[int], list[int]]:
+        """The networks in their order, and the places of known ones."""
+        waiting = [
+            Proposal(9, derivation, key, self.space.render(derivation), (), "early_exit", 0)
+            for key, derivation in (self.networks[one] for one in under_way)
+        ]
+        seeds = [self.networks[one][1] for one in given]
+        found, known = contenders(finalists, seeds, waiting, self.records, objective(self.objective), self.space)
+        keys = [key for key, _ in self.networks]
+        return [keys.index(one.key) for one in found], known
+
+
 def test_known_networks_are_compared_by_evaluations_as_long_as_the_leader_s() -> None:
     """One that was left on a lower rung is behind, whatever its figure there; so is a finalist."""
-    there = space("mlp", (2,))
-    drawn = {there.read(one).key: one for one in (there.draw(np.random.default_rng(seed)) for seed in range(9))}
-    best, other, left, went_on, begun = list(drawn)[:5]
-    records: list[dict[str, Any]] = []
-
-    def scored(key: str, fidelity: float, accuracy: float) -> Individual:
-        number = len(records) // 2
-        score = Score(key, "ok", {"accuracy": accuracy}, {"accuracy_se": 0.02})
-        records.append({"kind": "proposal", "number": number, "fidelity": fidelity})
-        records.append({"kind": "score", "number": number, **score.pack()})
-        fitness = fitness_class(1)((accuracy,))
-        text = there.render(drawn[key])
-        return Individual(drawn[key], key, text, fitness, (), "sample", number, fidelity=fidelity)
-
-    scored(left, 0.5, 0.99)
-    scored(went_on, 0.5, 0.2)
-    scored(went_on, 1.0, 0.87)
-    finalists = [scored(best, 1.0, 0.9), scored(other, 0.5, 0.95)]
-    waiting = Proposal(9, drawn[begun], begun, there.render(drawn[begun]), (), "early_exit", 0)
-    given = [drawn[left], drawn[went_on], drawn[begun]]
-    found, known = contenders(finalists, given, [waiting], records, objective("accuracy"), there)
-    assert {one.key for one in found} == {best, went_on, begun}
-    assert found[0].key == best
-    assert known == [1, 2]
+    best, other, left, went_on, begun = range(5)
+    run = Evaluated("accuracy")
+    run.scored(left, 0.99, 0.02, 0.5)
+    run.scored(went_on, 0.2, 0.02, 0.5)
+    run.scored(went_on, 0.87, 0.02)
+    finalists = [run.scored(best, 0.9, 0.02), run.scored(other, 0.95, 0.02, 0.5)]
+    assert run.compared(finalists, [left, went_on, begun], [begun]) == ([went_on, best, begun], [0, 2])
 
 
 def test_a_sample_with_every_answer_right_on_seven_rows_is_compared_with_the_known_networks() -> None:
-    """Its own standard error is none: theirs says how little seven rows tell."""
-    there = space("mlp", (2,))
-    drawn = {there.read(one).key: one for one in (there.draw(np.random.default_rng(seed)) for seed in range(9))}
-    lucky, quick, good, bad = list(drawn)[:4]
-    records: list[dict[str, Any]] = []
-    for number, (key, right) in enumerate({lucky: 7, quick: 6, good: 6, bad: 3}.items()):
-        accuracy = right / 7
-        score = Score(key, "ok", {"accuracy": accuracy}, {"accuracy_se": math.sqrt(accuracy * (1 - accuracy) / 6)})
-        records += [{"kind": "proposal", "number": number}, {"kind": "score", "number": number, **score.pack()}]
-    leader = Individual(drawn[lucky], lucky, there.render(drawn[lucky]), fitness_class(1)((1.0,)), (), "sample", 0)
-    given = [drawn[good], drawn[quick], drawn[bad]]
-    found, known = contenders([leader], given, [], records, objective("accuracy"), there)
-    # Known ones first, since there may be no time to compare them; of equal ones not the one that was done first.
-    assert [one.key for one in found] == [good, lucky, quick]
-    assert known == [0, 2]
+    """Its own standard error is none: theirs says how little seven rows tell. They go first, since there may be no time
+    to compare them; of equal ones not the one that was done first, and not one that is not done.
+    """
+    lucky, quick, good, bad, begun = range(5)
+    run = Evaluated("accuracy")
+    leader, *_ = (
+        run.scored(network, right / 7, math.sqrt(right / 7 * (1 - right / 7) / 6))
+        for network, right in ((lucky, 7), (quick, 6), (good, 6), (bad, 3))
+    )
+    assert run.compared([leader], [good, quick, bad]) == ([good, lucky, quick], [0, 2])
+    assert run.compared([leader], [begun, good, quick, bad], [begun]) == ([good, lucky, begun, quick], [0, 2, 3])
 
 
 def test_a_known_network_that_came_to_nothing_does_not_make_all_others_as_good_as_the_leader() -> None:
     """Its R2 is far below 0, and so large is its standard error that everything would be within it."""
-    there = space("mlp", (2,))
-    drawn = {there.read(one).key: one for one in (there.draw(np.random.default_rng(seed)) for seed in range(9))}
-    best, poor, good, lost = list(drawn)[:4]
-    records: list[dict[str, Any]] = []
-    ranked = []
-    for number, (key, r2, error) in enumerate(
-        [(best, 0.9, 0.02), (poor, 0.3, 0.05), (good, 0.87, 0.02), (lost, -21.0, 10.0)]
-    ):
-        score = Score(key, "ok", {"r2": r2}, {"r2_se": error})
-        records += [{"kind": "proposal", "number": number}, {"kind": "score", "number": number, **score.pack()}]
-        text, fitness = there.render(drawn[key]), fitness_class(1)((r2,))
-        ranked.append(Individual(drawn[key], key, text, fitness, (), "sample", number))
-    found, known = contenders(ranked[:2], [drawn[good], drawn[lost]], [], records, objective("r2"), there)
-    assert [one.key for one in found] == [good, best]
-    assert known == [0]
+    best, poor, good, lost = range(4)
+    run = Evaluated("r2")
+    ranked = [run.scored(best, 0.9, 0.02), run.scored(poor, 0.3, 0.05)]
+    run.scored(good, 0.87, 0.02)
+    run.scored(lost, -21.0, 10.0)
+    assert run.compared(ranked, [good, lost]) == ([good, best], [0])
 
 
 # --- time, with a clock of the test's own ----------------------------------------------------------------------------

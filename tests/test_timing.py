@@ -110,9 +110,9 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     assert used_seconds(Run.open(folder).records()) <= time.monotonic() - began
 
     before = {file.name: file.read_bytes() for file in (folder / "best").iterdir()}
-    for _ in range(2):
-        with pytest.raises(UsageError, match="is finished, and its time is used; --time gives it more"):
-            engine.resume(folder, Silent())
+    for budget in (None, None, 10**9):
+        with pytest.raises(UsageError, match=r"is finished; --time gives it more$"):
+            engine.resume(folder, Silent(), budget=budget)
     assert {file.name: file.read_bytes() for file in (folder / "best").iterdir()} == before
     with pytest.raises(UsageError, match=r"0\.6s already"):
         engine.resume(folder, Silent(), time="0.5s")
@@ -121,6 +121,14 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     assert len(more) > len(first)
     length = min(len(more), len(expected))
     assert more[:length] == expected[:length]
+
+
+def test_a_run_that_ended_by_its_budget_has_time_left_for_a_larger_one(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    engine.start(_config(words(tmp_path / "table", letters=5), time="10m", **{"search.budget": 20}), folder, Silent())
+    with pytest.raises(UsageError, match=r"is finished; --time gives it more, and so does --budget$"):
+        engine.resume(folder, Silent())
+    assert engine.resume(folder, Silent(), budget=30).evaluated == 30
 
 
 def test_what_reading_the_data_took_is_part_of_the_time(tmp_path: Path) -> None:

@@ -60,10 +60,9 @@ def contenders(
     order = {key: place for place, key in enumerate(known)}  # as they were given, of equal ones
     near = [one for one in seeds.values() if behind(one) <= SEED_ERRORS * error(one)]
     near.sort(key=lambda one: (behind(one), order[one.key]))
-    if near and isinstance(near[0], Individual):  # where there is no time to compare, a known network is what is left
-        front, near = near, front
-    mixed = {one.key: one for pair in itertools.zip_longest(front, near) for one in pair if one is not None}
-    found = list(mixed.values())
+    first = [one for one in near if isinstance(one, Individual)][:1]  # what is kept where there is no time to compare
+    mixed = itertools.chain(first, *itertools.zip_longest(front, near))
+    found = list({one.key: one for one in mixed if one is not None}.values())
     return found, [place for place, one in enumerate(found) if one.key in known]
 
 

@@ -478,16 +478,12 @@ class Finishing:
                 chosen[one.way] = chosen.get(one.way, 0.0) + weight
         mean = sum(w * averaging.to_average(out) for w, out in zip(weights, outputs, strict=True))
         joint = averaging.to_outputs(np.asarray(mean, outputs[0].dtype))
-        compared = [one for one in found if not one.way.candidate and one.first == found[0].first]  # by length
-        by_length = {
-            way.epochs: _mean(one.score.objectives[self.task.metric] for one in compared if one.way == way)
-            for way in sorted({one.way for one in compared})
-        }
+        lengths, again = self._by_length(found, 0), self._by_length(found, single)
         figures = {
             "networks": len(found),
-            "epochs": {str(length): value for length, value in by_length.items()},
-            "winner": self.finalists[0].key,
-            "again": by_length.get(self.spec.recipe.epochs),
+            "epochs": {str(length): value for length, value in lengths.items()},
+            "winner": self.finalists[single].key,
+            "again": again.get(self.spec.recipe.epochs),
             "other_rows": self.folds != self.spec.recipe.folds,
             "looks": {self.finalists[number].key: len(values) for number, values in enumerate(looks) if values},
             "regret": regret.expected([values for values in looks if values], deviation),
@@ -497,6 +493,14 @@ class Finishing:
             **(scaled(joint, y, averaging.to_average) if self.task.kind.classes and joint.ndim == 2 else {}),
         }
         return self._with_unseen(chosen, looks, epochs), figures
+
+    def _by_length(self, found: Sequence[Observation], candidate: int) -> dict[int, float]:
+        """What a candidate came to by epochs, on the rows on which the length was found."""
+        own = [one for one in found if (one.way.candidate, one.first) == (candidate, found[0].first)]
+        return {
+            way.epochs: _mean(one.score.objectives[self.task.metric] for one in own if one.way == way)
+            for way in sorted({one.way for one in own})
+        }
 
     def _preferred(self, looks: Sequence[Sequence[float]], deviation: float) -> int:
         """The candidate with the best mean; a known network where the best one is no better by more than the noise."""

@@ -173,12 +173,23 @@ def resume(
     log: as in Config; the run's own where it is None. task: where its data lies, or its function is, now.
     """
     changes = Changes(budget, time, workers, device, layers, operators, log, task, executor)
-    if budget is None and time is None and (folder / "best" / "metrics.json").is_file():
-        with Run.open(folder) as run:
-            if timing.is_over(run.records()):  # in no time at all a final training comes to nothing
-                raise UsageError(f"{folder} is finished, and its time is used; --time gives it more")
+    if time is None and (folder / "best" / "metrics.json").is_file():
+        _require_unfinished(folder, budget)
     with reopened(folder, watch, changes) as session:
         return session.go_on()
+
+
+def _require_unfinished(folder: Path, budget: int | None) -> None:
+    """Raise UsageError for a run that came to the end of its time and gets none: a final training in what is left of it
+    would put a network of a few steps in the place of the one that there is.
+    """
+    with Run.open(folder) as run:
+        if not timing.is_over(run.records()):
+            return
+        total = configuration.seconds(longest_time(run))
+        spent = total - timing.used_seconds(run.records()) < timing.LEAST * total
+    if budget is None or spent:
+        raise UsageError(f"{folder} is finished; --time gives it more{'' if spent else ', and so does --budget'}")
 
 
 @contextlib.contextmanager

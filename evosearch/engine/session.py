@@ -497,9 +497,8 @@ class Session:
             fitness = {"fitness": self._fitness_of(best), "metric": self.setup.task.metric, "baseline": baseline}
             fitness["baseline_name"] = self.setup.task.kind.baseline_name
             single = dict(trained.metrics.get("single", {}).get("test", {}))
-            held_out = trained.metrics.get("held_out", {})
-            if best is finalists[0] and held_out and self.search.objectives[0].name == self.setup.task.metric:
-                again = held_out["again"] if held_out["winner"] == best.key else None
+            if self.search.objectives[0].name == self.setup.task.metric:
+                again = trained.metrics.get("held_out", {}).get("again")
             joined = len(trained.metrics.get("members", ()))
             self.run.write_best(files(trained, self.setup.task, fitness))
         else:

@@ -75,7 +75,7 @@ def used_seconds(records: Iterable[Mapping[str, Any]]) -> float:
 
 
 def is_over(records: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether a session behind these journal records came to the end of its time, with nothing begun or given since."""
+    """Whether a session behind these journal records came to its end, with nothing begun or given since."""
     over = False
     for record in records:
         if record["kind"] != "note" or "time" in record or "budget" in record:
