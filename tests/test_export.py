@@ -550,6 +550,7 @@ def test_eight_bits_lose_at_most_half_a_point_of_digits(tmp_path: Path) -> None:
     for name in ("onnx", "onnx-int8"):
         made[name] = export(original, name, tmp_path / f"{name}.onnx")
         judged[name] = task.judge(y, FORMATS[name].read(original, made[name].path)(x))
+    print(f"{judged}, {made['onnx-int8'].size / made['onnx'].size:.3f} of the size", end=" ")
     assert judged["onnx"] - judged["onnx-int8"] <= 0.005
     assert made["onnx-int8"].size <= 0.3 * made["onnx"].size
     fused = {f"its numbers in floats, digits x{batch}" for batch in (1, 5)}

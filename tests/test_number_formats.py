@@ -196,6 +196,7 @@ def test_signal_to_noise_is_what_was_found_by_simulation(drawn: str, int8: float
             return on_floats(x, torch.tensor(limit / largest), dtype, largest)
 
         found[expected] = signal_to_noise(x, rounded)
+    print(f"{drawn}: " + ", ".join(f"{measured:.2f} ({expected})" for expected, measured in found.items()), end=" dB ")
     for expected, measured in found.items():
         assert measured >= expected - (0.6 if drawn == "student" else 0.3)
         assert drawn != "gaussian" or measured <= expected + 0.3
@@ -307,4 +308,5 @@ def test_digits_are_learned_in_a_format(format: str, lost: float) -> None:
         scores = [train(partial(network.build, one), digits(), DIGITS, seed=s).metric for s in range(3)]
         values[one.text] = float(np.mean(scores))
     plain, formatted = values.values()
+    print(f"{format}: {formatted:.4f}, plain {plain:.4f}", end=" ")
     assert formatted >= plain - lost

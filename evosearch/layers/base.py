@@ -72,8 +72,8 @@ def canonical_argument(argument: object) -> object:
 
 
 def _values(of: object) -> tuple[object, ...]:
-    """The fields of a word or layer. Each is a dataclass by contract, which a base that is none cannot say to mypy."""
-    return tuple(getattr(of, field.name) for field in fields(of))  # type: ignore[arg-type]
+    """What a word or layer was made with: a dataclass by contract, which a base that is none cannot say to mypy."""
+    return tuple(getattr(of, field.name) for field in fields(of) if field.init)  # type: ignore[arg-type]
 
 
 class _Named:

@@ -42,9 +42,6 @@ class ReadsTable(Leaf):
     def given(self, columns: Columns) -> Shape:
         """What it gives for such columns; a size of 0 where there is nothing to read."""
 
-    def arguments(self) -> tuple[object, ...]:
-        return super().arguments()[1:]
-
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         return axes == 1 and want_axes in (None, self.axes)
 
