@@ -99,7 +99,8 @@ class _Rules:
     """What was measured to be good for one mode of input.
 
     grammar: by name. seeds: by name, the best first. scaled: those in their place where the examples' scales lie far
-    apart. others: of further kinds, begun with where one fits beside the others; nothing else is planned by them.
+    apart. spare: those of both for where none of the others fits the time.
+    others: of further kinds, begun with where one fits beside the others; nothing else is planned by them.
     steps: of a candidate's training at least, so that few rows are seen often enough. epochs: at least, so that many
     are. most: epochs at most. longer: the final training's epochs, as a multiple; half of it where examples could be
     moved and may not. batches: the smallest and largest batch. speed: on one core of x86-64 (AVX-512, shared with
@@ -118,6 +119,7 @@ class _Rules:
     speed: Speed
     what: str
     scaled: tuple[str, ...] = ()
+    spare: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     share: int = 8
     smoothing: float = 0.0
@@ -147,6 +149,7 @@ RULES: Mapping[str, _Rules] = {
         "series",
         ("series_inception", "series_resnet", "series_strided"),
         scaled=("series_z_inception", "series_z_resnet", "series_z_strided"),
+        spare=("series_strided", "series_z_strided"),
         steps=300,
         epochs=6,
         most=400,
@@ -233,7 +236,8 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     fit = [name for name in seeds if one_epoch[name] * wanted <= SHORTER * slot]
     good = _within(whole, for_search, SEEDS_OF_FEW * for_search * facts.cores) if few else []
     fit = good or fit  # with few rows a good network is worth more than many that nobody knows
-    chosen = fit or sorted(seeds, key=one_epoch.__getitem__)[:1]
+    fit = fit or sorted(seeds, key=one_epoch.__getitem__)[:1]
+    chosen = [name for name in fit if name not in rules.spare] or fit
     slowest = max((one_epoch[name] for name in chosen), default=slot / wanted)
     most_folds = slot if few else for_search * facts.cores / FOLDED  # seconds for one candidate
     folds = next(n for n in FOLDS if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
