@@ -28,6 +28,7 @@ from evosearch.space import space_of
 from evosearch.store.ledger import known_as
 from evosearch.tasks import DirectTask, Task
 from evosearch.tasks.kinds import named
+from evosearch.tasks.shared import Sharing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -191,7 +192,14 @@ class Setup:
             evaluator=config.evaluator,
             head=config.head,
             hardware=config.hardware,
+            shared=self._sharing.shared if self._sharing else None,
         )
+
+    @cached_property
+    def _sharing(self) -> Sharing | None:
+        """Holds the task's data for the workers here; None where there are none, or no data."""
+        here = not self.elsewhere and self.worker_settings.pool == "processes"
+        return Sharing(self.task) if here and isinstance(self.task, Task) else None
 
 
 def prepare(

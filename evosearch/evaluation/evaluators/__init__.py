@@ -6,6 +6,7 @@ direct     asks the task itself: a function, or a table of recorded figures
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,10 @@ from evosearch.tasks.kinds import named
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from evosearch.tasks import AnyTask
+    from evosearch.tasks.kinds import Kinds
+    from evosearch.tasks.shared import SharedTask
+
 
 def evaluator(context: EvaluationContext, own: Callable[[EvaluationContext], Evaluator] | None = None) -> Evaluator:
     """The evaluator of the context's task: a person's own, or by training a network, or by the task itself."""
@@ -41,7 +46,8 @@ class Spec:
     grammar: the grammar file. search_path: folders named for grammars. layers: files of the user's own layers.
     folder: the run's; empty where there is none. signs: the search's objectives, names to 1 or -1.
     operators: folders of the user's own plug-ins. evaluator, head: of those, by name; empty for the usual ones.
-    hardware: how what is measured of hardware is measured.
+    hardware: how what is measured of hardware is measured. shared: the task as another process of this machine has read
+    it; None where it is to be read.
     """
 
     grammar: str
@@ -57,10 +63,11 @@ class Spec:
     evaluator: str = ""
     head: str = ""
     hardware: HardwareSettings = field(default_factory=HardwareSettings)
+    shared: SharedTask | None = None
 
     def build(self, resources: Resources) -> Evaluator:
         own = plugins.find(self.operators)
-        task = load(self.task, self.data, named(own.own("kind"), self.data.kind))
+        task = self._task(named(own.own("kind"), self.data.kind))
         if not isinstance(task, Task | DirectTask):
             raise TaskError(f"task {task.name} neither has data to train on nor scores candidates itself")
         head = own.get("head", self.head).function if self.head else None
@@ -73,6 +80,12 @@ class Spec:
         found = evaluator(context, own.get("evaluator", self.evaluator).function if self.evaluator else None)
         found.prepare(Path(self.folder) if self.folder else None)
         return found
+
+    def _task(self, kinds: Kinds) -> AnyTask:
+        if self.shared is not None:
+            with contextlib.suppress(OSError):  # it cannot be reached from here
+                return self.shared.task(kinds)
+        return load(self.task, self.data, kinds)
 
 
 __all__ = ["Spec", "evaluator"]

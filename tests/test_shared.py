@@ -1,0 +1,129 @@
+"""A task that one process has read is there for the others of its machine, and nowhere when they are gone."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import sys
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evosearch import tasks
+from evosearch.evaluation.evaluators import Spec
+from evosearch.evaluation.recipe import Recipe
+from evosearch.tasks import Task, TaskSettings
+from evosearch.tasks.base import _digest
+from evosearch.tasks.kinds import BUNDLED
+from evosearch.tasks.shared import SPLITS, SharedTask, Sharing
+from evosearch.workers import Job, Resources, WorkerSettings, open_pool
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each process reads the data itself")
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    rng, file = np.random.default_rng(0), tmp_path / "table.csv"
+    lines = [f"{rng.normal():.3f},{rng.choice(['red', 'blue'])},2024-01-{n % 28 + 1:02},{n % 3}" for n in range(120)]
+    file.write_text("\n".join(["size,colour,day,goal", *lines]) + "\n")
+    return file
+
+
+def loaded(spec: str, **settings: object) -> Task:
+    task = tasks.load(spec, TaskSettings(**settings))  # type: ignore[arg-type] # settings of several types
+    assert isinstance(task, Task)
+    return task
+
+
+def shared(sharing: Sharing) -> SharedTask:
+    assert sharing.shared is not None
+    return sharing.shared
+
+
+def digest_of(there: SharedTask) -> tuple[str, list[str]]:
+    """Of the arrays as they are here."""
+    task = there.task(BUNDLED)
+    splits = task.train, task.validation, task.test_split()
+    return _digest(task.kind.name, task.metric, task.labels, splits), task.summary()
+
+
+@pytest.mark.parametrize("spec", ["digits", "table", "regression"])
+def test_another_process_has_the_same_task(spec: str, table: Path) -> None:
+    task = loaded("digits") if spec == "digits" else loaded(str(table), kind="auto" if spec == "table" else spec)
+    sharing = Sharing(task)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(digest_of, (shared(sharing),)) == (task.digest, task.summary())
+
+
+def test_every_field_is_the_same(table: Path) -> None:
+    task = loaded(str(table))
+    sharing = Sharing(task)
+    there = shared(sharing).task(BUNDLED)
+    for one in dataclasses.fields(Task):
+        mine, other = getattr(task, one.name), getattr(there, one.name)
+        if one.name in SPLITS:
+            assert (mine.x.dtype, mine.y.dtype) == (other.x.dtype, other.y.dtype)
+            assert (mine.x == other.x).all()
+            assert (mine.y == other.y).all()
+        elif isinstance(mine, np.ndarray):
+            assert mine.dtype == other.dtype
+            assert (mine == other).all()
+        elif one.name == "kind":
+            assert type(mine) is type(other)
+        else:
+            assert mine == other
+
+
+def test_what_one_process_writes_to_the_arrays_no_other_sees() -> None:
+    task = loaded("digits")
+    sharing = Sharing(task)
+    first, second = shared(sharing).task(BUNDLED), shared(sharing).task(BUNDLED)
+    first.train.x[:] = 7
+    assert (second.train.x == task.train.x).all()
+
+
+def test_the_file_has_no_name_and_is_gone_with_its_holder() -> None:
+    sharing = Sharing(loaded("digits"))
+    there = shared(sharing)
+    assert "(deleted)" in str(Path(there.path).readlink())
+    del sharing
+    with pytest.raises(FileNotFoundError):
+        there.task(BUNDLED)
+    with tempfile.TemporaryFile() as other:  # has the number that is free now
+        assert Path(there.path).name == str(other.fileno())
+        with pytest.raises(FileNotFoundError, match="another file"):
+            there.task(BUNDLED)
+
+
+def test_a_full_disk_leaves_the_data_to_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> object:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert Sharing(loaded("digits")).shared is None
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_worker_takes_the_task_from_there_or_reads_it(table: Path, tmp_path: Path, reachable: bool) -> None:
+    """With the file gone it can only have been taken; with the holder gone only have been read."""
+    sharing = Sharing(loaded(str(table)))
+    there = shared(sharing)
+    if reachable:
+        table.unlink()
+    else:
+        del sharing
+    grammar = str(ROOT / "grammars" / "mlp.lark")
+    spec = Spec(grammar, str(table), recipe=Recipe(epochs=1, batch=16), shared=there)
+    with closing(open_pool(spec, WorkerSettings(workers=1), tmp_path / "candidates")) as pool:
+        pool.submit(Job(0, "linear(16)", "0" * 32))
+        ((_, score),) = pool.wait()
+    assert score.status == "ok", score.error
+
+
+def test_a_spec_without_it_reads_the_data(table: Path) -> None:
+    spec = Spec(str(ROOT / "grammars" / "mlp.lark"), str(table))
+    assert spec.build(Resources()).digest
