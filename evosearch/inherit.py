@@ -83,7 +83,7 @@ def inherit(parent: Architecture, weights: Weights, child: Architecture, fresh: 
                         found[name] = _scaled(name, found[name], action.factor)
                 continue
             for old, new in _pairs(action, weights, found):
-                found[new], overlap = _overlap(weights[old], found[new], action.blocks)
+                found[new], overlap = _overlap(_folded(weights[old], found[new]), found[new], action.blocks)
                 copied += overlap
     return Inherited(found, copied, sum(value.numel() for value in found.values()))
 
@@ -133,7 +133,10 @@ def _use(node: Node, path: Path, names: Mapping[Path, tuple[str, ...]]) -> Use:
         while copy == 0 or (*path, (index, copy)) in names:
             parts.append(_use(part, (*path, (index, copy)), names))
             copy += 1
-    return Use(node, names.get(path, ()), tuple(parts))
+    own = names.get(path, ())
+    if own and len(parts) == 1 and parts[0].node.cost.params and not any(one.names for one in parts[0].series):
+        parts[0].names, own = own, ()  # a layer and its part are one module, which has the part's weights
+    return Use(node, own, tuple(parts))
 
 
 # --- alignment ------------------------------------------------------------------------------------------------------
@@ -375,9 +378,20 @@ def _pairs(pair: _Pair, weights: Weights, fresh: Weights) -> list[tuple[str, str
         for name in fresh:
             if name == other or name.startswith(f"{other}."):
                 twin = one + name.removeprefix(other)
-                if twin in weights and weights[twin].dim() == fresh[name].dim():
+                if twin in weights and _folded(weights[twin], fresh[name]).dim() == fresh[name].dim():
                     found.append((twin, name))
     return found
+
+
+def _folded(old: Tensor, fresh: Tensor) -> Tensor:
+    """The old weights of a convolution as those of the linear layer of its windows, where the fresh ones are such, and
+    the other way about; others as they are.
+    """
+    if (old.dim(), fresh.dim()) == (4, 2):
+        return old.flatten(1)
+    if (old.dim(), fresh.dim()) == (2, 4) and old.shape[1] % fresh.shape[2:].numel() == 0:
+        return old.reshape(len(old), -1, *fresh.shape[2:])
+    return old
 
 
 def _tensors(use: Use, fresh: Weights) -> list[str]:

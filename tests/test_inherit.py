@@ -127,6 +127,19 @@ def test_growth_that_no_layer_sees_keeps_the_function(parent: str, child: str) -
     assert begun(before, after)[0] < EXACT
 
 
+def test_a_linear_layer_of_windows_passes_its_weights_on_where_it_is_a_convolution() -> None:
+    """im2col, linear, col2im is built as one module; with a residual more it is not."""
+    alone = read("route(im2col3s1,linear(256),col2im)", (3, 8, 8), "einspace")
+    body = "seq(linear(256),branch(clone2,seq(identity,norm),identity,add))"
+    deeper = read(f"route(im2col3s1,{body},col2im)", (3, 8, 8), "einspace")
+    assert inherit.preserves(alone, deeper)
+    difference, taken = begun(alone, deeper)
+    assert difference < EXACT
+    assert taken.copied == alone.cost.params
+    _, taken = begun(deeper, alone)
+    assert taken.copied == alone.cost.params
+
+
 @pytest.mark.parametrize(
     ("parent", "child"),
     [
