@@ -111,29 +111,24 @@ def preserves(parent: Architecture, child: Architecture) -> bool:
 
 def _line(architecture: Architecture) -> list[Use]:
     """Stem, steps and head as one series."""
-    return [one for node, names in network.places(architecture) for one in _use(node, (), _by_prefix(names)).series]
+    return [one for there in network.places(architecture) for one in _use(there.root, (), there).series]
 
 
-def _by_prefix(names: Mapping[Path, Sequence[str]]) -> dict[Path, tuple[str, ...]]:
-    """The names at each path, and the paths above them with none."""
-    found: dict[Path, tuple[str, ...]] = {}
-    for path, there in names.items():
-        found[path] = (*found.get(path, ()), *there)
-        for length in range(len(path)):
-            found.setdefault(path[:length], ())
-    return found
-
-
-def _use(node: Node, path: Path, names: Mapping[Path, tuple[str, ...]]) -> Use:
-    """The tree below a node. A part that a layer writes several times is there as often."""
+def _use(node: Node, path: Path, there: network.Places) -> Use:
+    """The tree below a node. A part that a layer writes several times is there as often, and what it writes besides its
+    parts behind them, where that has weights.
+    """
     inside = node.layer.inside(node.inputs)
     parts: list[Use] = []
-    for index, part in enumerate((inside,) if inside is not None else node.parts):
+    inner = [inside] if inside is not None else list(node.parts)
+    while (beside := there.nodes.get((*path, (len(inner), 0)))) is not None:
+        inner.append(beside)
+    for index, part in enumerate(inner):
         copy = 0
-        while copy == 0 or (*path, (index, copy)) in names:
-            parts.append(_use(part, (*path, (index, copy)), names))
+        while copy == 0 or (*path, (index, copy)) in there.nodes:
+            parts.append(_use(part, (*path, (index, copy)), there))
             copy += 1
-    own = names.get(path, ())
+    own = tuple(there.names.get(path, ()))
     if own and len(parts) == 1 and parts[0].node.cost.params and not any(one.names for one in parts[0].series):
         parts[0].names, own = own, ()  # a layer and its part are one module, which has the part's weights
     return Use(node, own, tuple(parts))

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from evosearch.ensemble import Ensemble
 from evosearch.errors import EvosearchError, ExportError, LayerError, UsageError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from evosearch.architecture import Architecture
-    from evosearch.layers.builder import Path
+    from evosearch.layers.builder import Origin, Path
     from evosearch.layers.modifiers import Modifier
     from evosearch.layers.node import Layer
     from evosearch.layers.shapes import Shape
@@ -151,11 +151,18 @@ def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.
     return found
 
 
-def places(architecture: Architecture) -> list[tuple[Node, dict[Path, list[str]]]]:
-    """Of stem, tree and head, whichever there are: the submodules and parameters that each use of a layer added.
-
-    The names are those of the module of `build`.
+class Places(NamedTuple):
+    """The uses of layers in one tree of a network. root: its own. names: the submodules and parameters that each added,
+    as the module of `build` calls them. nodes: of those with names, and of all above them but the root.
     """
+
+    root: Node
+    names: dict[Path, list[str]]
+    nodes: dict[Path, Node]
+
+
+def places(architecture: Architecture) -> list[Places]:
+    """Of stem, tree and head, whichever there are."""
     nodes = _nodes(architecture)
     builder = Builder(repeated=repeated(nodes))
     x = builder.start(architecture.input)
@@ -163,10 +170,14 @@ def places(architecture: Architecture) -> list[tuple[Node, dict[Path, list[str]]
     for node in nodes:
         known = len(builder.origins)
         x = write(node, x, builder)
-        names: dict[Path, list[str]] = {}
+        there = Places(node, {}, {})
         for name, origin in itertools.islice(builder.origins.items(), known, None):
-            names.setdefault(origin.path(), []).append(name)
-        found.append((node, names))
+            there.names.setdefault(origin.path(), []).append(name)
+            at: Origin | None = origin
+            while at is not None and at.node is not None:
+                there.nodes[at.path()] = cast("Node", at.node)
+                at = at.above
+        found.append(there)
     return found
 
 

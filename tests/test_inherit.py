@@ -127,6 +127,16 @@ def test_growth_that_no_layer_sees_keeps_the_function(parent: str, child: str) -
     assert begun(before, after)[0] < EXACT
 
 
+@pytest.mark.parametrize("block", ["basic(16,1)", "basic(48,2)", "bottleneck(8,1)", "regnet(48,2,16,0.25)"])
+def test_the_projection_beside_a_block_passes_its_weights_on(block: str) -> None:
+    """It is no part of the block's tree, but what the block writes besides."""
+    before = read(f"conv(32,3,1);{block}", (3, 8, 8), "convnets")
+    after = read(f"conv(32,3,1);repeat(2,convnext(3));{block}", (3, 8, 8), "convnets")
+    difference, taken = begun(before, after)
+    assert difference < EXACT
+    assert taken.copied >= before.cost.params
+
+
 def test_a_linear_layer_of_windows_passes_its_weights_on_where_it_is_a_convolution() -> None:
     """im2col, linear, col2im is built as one module; with a residual more it is not."""
     alone = read("route(im2col3s1,linear(256),col2im)", (3, 8, 8), "einspace")

@@ -86,13 +86,15 @@ class Working(NamedTuple):
 class Origin(NamedTuple):
     """A use of a layer in the typed tree.
 
-    above: the use that it is a part of, None at the root. part: its place among that node's parts. copy: a layer may
-    write a part several times; which of them it is.
+    above: the use that it is a part of, None at the root. part: its place among that node's parts, behind them where a
+    layer writes what is none of these. copy: a layer may write a part several times; which of them it is. node: what is
+    used, a Node; None at the root.
     """
 
     above: Origin | None
     part: int
     copy: int
+    node: object = None
 
     def path(self) -> Path:
         found, at = [], self
@@ -103,7 +105,9 @@ class Origin(NamedTuple):
 
     def below(self, place: Origin) -> Origin:
         """The same use, of a tree that is the only part of the use `place`."""
-        return Origin(place, 0, 0) if self.above is None else Origin(self.above.below(place), self.part, self.copy)
+        if self.above is None:
+            return Origin(place, 0, 0)
+        return Origin(self.above.below(place), self.part, self.copy, self.node)
 
 
 ROOT = Origin(None, 0, 0)

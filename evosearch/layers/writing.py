@@ -26,7 +26,7 @@ def write(root: Node, x: str, build: Builder) -> str:
             build.place = top.place
             if (asked := top.next()) is not None:
                 part, x = asked
-                build.place = Origin(top.place, *top.use(part))
+                build.place = Origin(top.place, *top.use(part), part)
                 stack.append(_Open(part, x, build))
                 continue
             stack.pop()
