@@ -49,6 +49,11 @@ class Use:
         return f"{self.node.layer!r}({','.join(part.signature for part in self.parts)})"
 
     @property
+    def is_named(self) -> bool:
+        """Whether it or anything below it added a submodule or parameter."""
+        return bool(self.names) or any(part.is_named for part in self.parts)
+
+    @property
     def series(self) -> list[Use]:
         """What is computed one after the other, nested series laid flat."""
         if not isinstance(self.node.layer, Series):
@@ -71,7 +76,7 @@ def inherit(parent: Architecture, weights: Weights, child: Architecture, fresh: 
     other buffers pass on as weights do. For trees nested deeper than Python can hold: raises ArchitectureError.
     """
     found = {name: value.clone() for name, value in fresh.items()}
-    copied = 0
+    copied: dict[str, int] = {}
     with deep_recursion(parent.derivation.depth + child.derivation.depth):
         for action in _aligned(_line(parent), _line(child)):
             if isinstance(action, _Narrowed):
@@ -83,9 +88,9 @@ def inherit(parent: Architecture, weights: Weights, child: Architecture, fresh: 
                         found[name] = _scaled(name, found[name], action.factor)
                 continue
             for old, new in _pairs(action, weights, found):
-                found[new], overlap = _overlap(_folded(weights[old], found[new]), found[new], action.blocks)
-                copied += overlap
-    return Inherited(found, copied, sum(value.numel() for value in found.values()))
+                own = _folded(weights[old], found[new])
+                found[new], copied[new] = _overlap(own, found[new], action.blocks, _passes(action.child))
+    return Inherited(found, sum(copied.values()), sum(value.numel() for value in found.values()))
 
 
 def preserves(parent: Architecture, child: Architecture) -> bool:
@@ -118,18 +123,17 @@ def _use(node: Node, path: Path, there: network.Places) -> Use:
     """The tree below a node. A part that a layer writes several times is there as often, and what it writes besides its
     parts behind them, where that has weights.
     """
-    inside = node.layer.inside(node.inputs)
+    inside, used = node.layer.inside(node.inputs), there.below.get(path, {})
+    inner = dict(enumerate((inside,) if inside is not None else node.parts))
+    inner |= {index: used[index, 0] for index, _ in sorted(used) if index not in inner}
     parts: list[Use] = []
-    inner = [inside] if inside is not None else list(node.parts)
-    while (beside := there.nodes.get((*path, (len(inner), 0)))) is not None:
-        inner.append(beside)
-    for index, part in enumerate(inner):
+    for index, part in inner.items():
         copy = 0
-        while copy == 0 or (*path, (index, copy)) in there.nodes:
+        while copy == 0 or (index, copy) in used:
             parts.append(_use(part, (*path, (index, copy)), there))
             copy += 1
     own = tuple(there.names.get(path, ()))
-    if own and len(parts) == 1 and parts[0].node.cost.params and not any(one.names for one in parts[0].series):
+    if own and len(parts) == 1 and parts[0].node.cost.params == node.cost.params and not parts[0].is_named:
         parts[0].names, own = own, ()  # a layer and its part are one module, which has the part's weights
     return Use(node, own, tuple(parts))
 
@@ -357,7 +361,10 @@ def _blocks(uses: Sequence[Use]) -> Iterator[int]:
     for use in uses:
         yield blocks
         layer = _layer(use)
-        blocks = blocks * layer.channel_copies if isinstance(layer, Leaf) and not use.node.cost.params else 1
+        if isinstance(layer, Leaf) and (not use.node.cost.params or layer.channelwise(use.node.inputs)):
+            blocks *= layer.channel_copies
+        else:
+            blocks = 1
 
 
 # --- tensors --------------------------------------------------------------------------------------------------------
@@ -373,9 +380,14 @@ def _pairs(pair: _Pair, weights: Weights, fresh: Weights) -> list[tuple[str, str
         for name in fresh:
             if name == other or name.startswith(f"{other}."):
                 twin = one + name.removeprefix(other)
-                if twin in weights and _folded(weights[twin], fresh[name]).dim() == fresh[name].dim():
+                if twin in weights and _are_alike(_folded(weights[twin], fresh[name]), fresh[name]):
                     found.append((twin, name))
     return found
+
+
+def _are_alike(old: Tensor, fresh: Tensor) -> bool:
+    """Whether one may pass on to the other; whole numbers are counts, or places in a tensor of one size."""
+    return old.shape == fresh.shape if not fresh.is_floating_point() else old.dim() == fresh.dim()
 
 
 def _folded(old: Tensor, fresh: Tensor) -> Tensor:
@@ -422,24 +434,26 @@ def _scaled(name: str, value: Tensor, factor: float) -> Tensor:
     return value if name.endswith(("running_mean", "running_var")) else value * factor
 
 
-def _overlap(old: Tensor, fresh: Tensor, blocks: int) -> tuple[Tensor, int]:
+def _overlap(old: Tensor, fresh: Tensor, blocks: int = 1, channelwise: bool = False) -> tuple[Tensor, int]:
     """The fresh tensor with what overlaps of the old one, and how many scalars that is.
 
     Axis 0 counts outputs, axis 1 inputs, both from the first on; further axes are a kernel's, from its centre. The old
-    outputs do not see new inputs, nor what is new around their kernels. blocks: in which the inputs stand.
+    outputs do not see new inputs, nor what is new around their kernels. blocks: in which the inputs stand; where each
+    channel passes by itself, they are the outputs too.
     """
     if old.shape == fresh.shape:
         return old.to(fresh.dtype).clone(), old.numel()
+    axis = 0 if channelwise else 1
+    if blocks > 1 and fresh.dim() > axis and fresh.shape[axis] % blocks == 0 and old.shape[axis] % blocks == 0:
+        parts = [_overlap(*both) for both in zip(old.chunk(blocks, axis), fresh.chunk(blocks, axis), strict=True)]
+        import torch
+
+        return torch.cat([part for part, _ in parts], dim=axis), sum(count for _, count in parts)
     if fresh.dim() < 2:
         count = min(old.numel(), fresh.numel())
         result = fresh.clone()
         result[:count] = old[:count].to(fresh.dtype)
         return result, count
-    if blocks > 1 and fresh.shape[1] % blocks == 0 and old.shape[1] % blocks == 0:
-        parts = [_overlap(*both, 1) for both in zip(old.chunk(blocks, 1), fresh.chunk(blocks, 1), strict=True)]
-        import torch
-
-        return torch.cat([part for part, _ in parts], dim=1), sum(count for _, count in parts)
     kept, taken = [], []
     for axis, (was, now) in enumerate(zip(old.shape, fresh.shape, strict=True)):
         count, centred = min(was, now), axis > 1

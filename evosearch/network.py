@@ -153,12 +153,13 @@ def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.
 
 class Places(NamedTuple):
     """The uses of layers in one tree of a network. root: its own. names: the submodules and parameters that each added,
-    as the module of `build` calls them. nodes: of those with names, and of all above them but the root.
+    as the module of `build` calls them. below: the nodes that a use uses, of those with names and all above them, by
+    (part, copy).
     """
 
     root: Node
     names: dict[Path, list[str]]
-    nodes: dict[Path, Node]
+    below: dict[Path, dict[tuple[int, int], Node]]
 
 
 def places(architecture: Architecture) -> list[Places]:
@@ -172,11 +173,12 @@ def places(architecture: Architecture) -> list[Places]:
         x = write(node, x, builder)
         there = Places(node, {}, {})
         for name, origin in itertools.islice(builder.origins.items(), known, None):
-            there.names.setdefault(origin.path(), []).append(name)
+            path = origin.path()
+            there.names.setdefault(path, []).append(name)
             at: Origin | None = origin
-            while at is not None and at.node is not None:
-                there.nodes[at.path()] = cast("Node", at.node)
-                at = at.above
+            while at is not None and path and path[-1] not in (used := there.below.setdefault(path[:-1], {})):
+                used[path[-1]] = cast("Node", at.node)
+                path, at = path[:-1], at.above
         found.append(there)
     return found
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 PRESERVING = ("deepen", "duplicate", "grow")
 LARGEST = 1_000_000  # parameters of a parent that is built here
 EXACT = 1e-9
+BLOCKS = "tdnn(32,3);blocks(res2(32,3,2),res2(32,3,3));"
 
 
 def weights(architecture: Architecture, seed: int) -> tuple[torch.nn.Module, dict[str, torch.Tensor]]:
@@ -97,9 +98,9 @@ def test_offspring_of_a_preserving_mutation_compute_what_their_parents_do(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESERVING)
-@pytest.mark.parametrize("grammar", [grammar for grammar, shape in SHAPES.items() if len(shape) != 2])
+@pytest.mark.parametrize("grammar", SHAPES)
 def test_no_offspring_of_200_parents_of_a_grammar_differs(name: str, grammar: str) -> None:
-    shape = SHAPES[grammar] if len(SHAPES[grammar]) == 1 or grammar == "nasbench201" else (3, 32, 32)
+    shape = (3, 32, 32) if len(SHAPES[grammar]) == 3 else SHAPES[grammar]
     there = space(grammar, shape)
     for parent, made in offspring(there, name, 200):
         assert begun(headed(there.read(parent), 5), headed(there.read(made), 5))[0] < EXACT
@@ -127,6 +128,19 @@ def test_growth_that_no_layer_sees_keeps_the_function(parent: str, child: str) -
     assert begun(before, after)[0] < EXACT
 
 
+@pytest.mark.parametrize("grammar", SHAPES)
+def test_a_copy_has_all_weights_of_the_original(grammar: str) -> None:
+    """Whatever its layers write: convolutions in place of windows, projections, the operations of a cell."""
+    there, rng = space(grammar), np.random.default_rng(3)
+    drawn = [one for one in (there.read(there.draw(rng)) for _ in range(6)) if one.cost.params <= LARGEST]
+    for sample in drawn[:3]:
+        architecture = headed(sample, 5)
+        difference, taken = begun(architecture, architecture)
+        assert difference == 0
+        assert taken.copied == taken.of
+    assert drawn or grammar == "ofa_mbv3"  # all of its networks are larger
+
+
 @pytest.mark.parametrize("block", ["basic(16,1)", "basic(48,2)", "bottleneck(8,1)", "regnet(48,2,16,0.25)"])
 def test_the_projection_beside_a_block_passes_its_weights_on(block: str) -> None:
     """It is no part of the block's tree, but what the block writes besides."""
@@ -135,6 +149,26 @@ def test_the_projection_beside_a_block_passes_its_weights_on(block: str) -> None
     difference, taken = begun(before, after)
     assert difference < EXACT
     assert taken.copied >= before.cost.params
+
+
+@pytest.mark.parametrize(
+    ("grammar", "parent", "child"),
+    [
+        ("sequence", "conv(64,9,2);highway(glu(32))", "conv(64,9,2);res(glu(32));highway(glu(32))"),
+        ("tdnn", BLOCKS + "join(96);relu;meanmax;bn;linear(64);bn", BLOCKS + "join(384);relu;meanmax;bn;linear(64);bn"),
+    ],
+)
+def test_a_mutation_of_a_series_keeps_the_function(grammar: str, parent: str, child: str) -> None:
+    """A layer that keeps its own module beside its part's; a norm of means and maxima, which are two blocks."""
+    before, after = (read(text, SHAPES[grammar], grammar) for text in (parent, child))
+    assert inherit.preserves(before, after)
+    assert begun(before, after)[0] < EXACT
+
+
+def test_places_in_a_tensor_do_not_pass_to_one_of_another_size() -> None:
+    text = "patches(16,2);ln;swin(2,{},2);merge;pooled(2,2)"
+    before, after = (read(text.format(window), (3, 56, 56), "hybrid") for window in (7, 4))
+    assert begun(before, after)[1].copied
 
 
 def test_a_linear_layer_of_windows_passes_its_weights_on_where_it_is_a_convolution() -> None:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import multiprocessing
 import sys
 import tempfile
 from contextlib import closing
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from evosearch import tasks
+from evosearch import plugins, tasks
 from evosearch.evaluation.evaluators import Spec
 from evosearch.evaluation.recipe import Recipe
 from evosearch.tasks import Task, TaskSettings
 from evosearch.tasks.base import _digest
-from evosearch.tasks.kinds import BUNDLED
+from evosearch.tasks.kinds import BUNDLED, named
 from evosearch.tasks.shared import SPLITS, SharedTask, Sharing
 from evosearch.workers import Job, Resources, WorkerSettings, open_pool
 from tests.conftest import ROOT
@@ -46,7 +49,7 @@ def shared(sharing: Sharing) -> SharedTask:
 
 def digest_of(there: SharedTask) -> tuple[str, list[str]]:
     """Of the arrays as they are here."""
-    task = there.task(BUNDLED)
+    task = there.task(BUNDLED[there.kind])
     splits = task.train, task.validation, task.test_split()
     return _digest(task.kind.name, task.metric, task.labels, splits), task.summary()
 
@@ -62,7 +65,7 @@ def test_another_process_has_the_same_task(spec: str, table: Path) -> None:
 def test_every_field_is_the_same(table: Path) -> None:
     task = loaded(str(table))
     sharing = Sharing(task)
-    there = shared(sharing).task(BUNDLED)
+    there = shared(sharing).task(BUNDLED["classification"])
     for one in dataclasses.fields(Task):
         mine, other = getattr(task, one.name), getattr(there, one.name)
         if one.name in SPLITS:
@@ -81,7 +84,7 @@ def test_every_field_is_the_same(table: Path) -> None:
 def test_what_one_process_writes_to_the_arrays_no_other_sees() -> None:
     task = loaded("digits")
     sharing = Sharing(task)
-    first, second = shared(sharing).task(BUNDLED), shared(sharing).task(BUNDLED)
+    first, second = shared(sharing).task(BUNDLED["classification"]), shared(sharing).task(BUNDLED["classification"])
     first.train.x[:] = 7
     assert (second.train.x == task.train.x).all()
 
@@ -92,19 +95,60 @@ def test_the_file_has_no_name_and_is_gone_with_its_holder() -> None:
     assert "(deleted)" in str(Path(there.path).readlink())
     del sharing
     with pytest.raises(FileNotFoundError):
-        there.task(BUNDLED)
+        there.task(BUNDLED["classification"])
     with tempfile.TemporaryFile() as other:  # has the number that is free now
         assert Path(there.path).name == str(other.fileno())
         with pytest.raises(FileNotFoundError, match="another file"):
-            there.task(BUNDLED)
+            there.task(BUNDLED["classification"])
 
 
-def test_a_full_disk_leaves_the_data_to_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full() -> object:
-        raise OSError(28, "No space left on device")
+def test_a_full_disk_leaves_the_data_to_each_process_and_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def full() -> Full:
+        opened.append(Full())
+        return opened[-1]
 
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     assert Sharing(loaded("digits")).shared is None
+    assert opened[0].closed
+
+
+def test_little_of_it_crosses_to_a_worker(tmp_path: Path) -> None:
+    """As much as a socket takes at once, however wide the table is: nobody waits until the worker reads."""
+    file, columns = tmp_path / "wide.csv", range(500)
+    rows = [
+        ",".join([*(f"a word {number % 7} of {column}" for column in columns), str(number % 2)]) for number in range(60)
+    ]
+    file.write_text("\n".join([",".join([*(f"column {column}" for column in columns), "goal"]), *rows]) + "\n")
+    sharing = Sharing(loaded(str(file)))
+    assert len(ForkingPickler.dumps(shared(sharing))) < 10_000
+
+
+def test_a_kind_of_one_s_own_is_the_one_that_was_asked_for(table: Path, tmp_path: Path) -> None:
+    """Whatever it says that it is called."""
+    (tmp_path / "kind").mkdir()
+    (tmp_path / "kind" / "other.py").write_text(
+        "from evosearch.tasks.kinds.regression import Regression\n\n\n"
+        "class Other(Regression):\n    '''Of a loss that fails.'''\n\n"
+        "    def loss(self, out, y, recipe):\n        raise RuntimeError('own loss')\n"
+    )
+    settings = TaskSettings(kind="other")
+    own = plugins.find((str(tmp_path),))
+    task = tasks.load(str(table), settings, named(own.own("kind"), "other"))
+    assert isinstance(task, Task)
+    sharing = Sharing(task)
+    grammar = str(ROOT / "grammars" / "mlp.lark")
+    recipe = Recipe(epochs=1, batch=16)
+    spec = Spec(grammar, str(table), recipe=recipe, data=settings, operators=(str(tmp_path),), shared=shared(sharing))
+    with closing(open_pool(spec, WorkerSettings(workers=1), tmp_path / "candidates")) as pool:
+        pool.submit(Job(0, "linear(16)", "0" * 32))
+        ((_, score),) = pool.wait()
+    assert "own loss" in score.error
 
 
 @pytest.mark.parametrize("reachable", [True, False])

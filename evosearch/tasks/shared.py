@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -17,9 +19,10 @@ from evosearch.tasks.base import Split, Task
 
 if TYPE_CHECKING:
     from evosearch.tasks.base import Array
-    from evosearch.tasks.kinds import Kinds
+    from evosearch.tasks.kinds import Kind
 
 SPLITS = ("train", "validation", "_test")
+CONSTANTS = ("mean", "std", "target_mean", "target_std")
 ALIGNED = 64  # bytes, at multiples of which an array begins
 
 
@@ -34,30 +37,38 @@ class Place:
 
 @dataclass(frozen=True)
 class SharedTask:
-    """A task in plain values, which cross to another process; its examples and targets lie in a file.
+    """Where a task lies, in a few plain values, which cross to another process.
 
-    begins: the file's first bytes, as no other's. splits: places of x and y, for each of SPLITS. rest: the other fields
-    of Task, aside from the kind, by name.
+    begins: the file's first bytes, with which no other begins. kind: its name. splits: places of x and y, for each of
+    SPLITS. constants: for each of CONSTANTS. rest: the other fields of Task by name, as JSON.
     """
 
     path: str
     begins: bytes
     kind: str
     splits: tuple[tuple[Place, Place], ...]
-    rest: Mapping[str, Any]
+    constants: tuple[Place, ...]
+    rest: Place
 
-    def task(self, kinds: Kinds) -> Task:
-        """The task itself. Its arrays are read as they are needed, and what is written to them stays in this process.
+    def task(self, kind: Kind) -> Task:
+        """The task itself, of the kind that its process gave it. Its arrays are read as they are needed, and what is
+        written to them stays in this process.
 
         Raises OSError where the file cannot be reached from here.
         """
-        parts: dict[str, Any] = {}
-        with Path(self.path).open("rb") as file:
+        path = Path(self.path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no file any more")
+        with path.open("rb") as file:
             if file.read(len(self.begins)) != self.begins:
-                raise FileNotFoundError(f"{self.path}: another file by now")
+                raise FileNotFoundError(f"{path}: another file by now")
+            found: dict[str, Any] = json.loads(_mapped(file, self.rest).tobytes())
+            found = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
             for name, (x, y) in zip(SPLITS, self.splits, strict=True):
-                parts[name] = Split(_mapped(file, x), _mapped(file, y))
-        return Task(kind=kinds[self.kind], **parts, **self.rest)
+                found[name] = Split(_mapped(file, x), _mapped(file, y))
+            for name, place in zip(CONSTANTS, self.constants, strict=True):
+                found[name] = _mapped(file, place)
+        return Task(kind=kind, **found)
 
 
 class Sharing:
@@ -69,18 +80,35 @@ class Sharing:
         self.shared: SharedTask | None = None
         if sys.platform != "linux":
             return
-        try:
-            begins = uuid.uuid4().bytes
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - open for as long as this object is there
-            self._file.write(begins)
-            splits = [getattr(task, name) for name in SPLITS]
-            places = tuple((_written(self._file, split.x), _written(self._file, split.y)) for split in splits)
-            self._file.flush()
-        except OSError:  # as a full disk: each process reads the data for itself then
-            return
-        rest = {one.name: getattr(task, one.name) for one in fields(Task) if one.name not in ("kind", *SPLITS)}
-        path = f"/proc/{os.getpid()}/fd/{self._file.fileno()}"
-        self.shared = SharedTask(path, begins, task.kind.name, places, rest)
+        # For a full disk, or labels that JSON has no word for: each process reads the data for itself then.
+        with contextlib.suppress(OSError, TypeError), contextlib.ExitStack() as stack:
+            file = stack.enter_context(tempfile.TemporaryFile())
+            self.shared = _filled(file, task)
+            stack.pop_all()
+            self._file = file  # open for as long as this object is there
+
+
+def _filled(file: IO[bytes], task: Task) -> SharedTask:
+    """Where a task lies in the file, once it is written there."""
+    begins = uuid.uuid4().bytes
+    file.write(begins)
+    splits = [getattr(task, name) for name in SPLITS]
+    places = tuple((_written(file, split.x), _written(file, split.y)) for split in splits)
+    constants = tuple(_written(file, getattr(task, name)) for name in CONSTANTS)
+    others = {one.name for one in fields(Task)} - {"kind", *SPLITS, *CONSTANTS}
+    rest = json.dumps({name: getattr(task, name) for name in sorted(others)}, default=_plain)
+    text = _written(file, np.frombuffer(rest.encode(), np.uint8))
+    file.flush()
+    return SharedTask(f"/proc/{os.getpid()}/fd/{file.fileno()}", begins, task.kind.name, places, constants, text)
+
+
+def _plain(value: object) -> Any:
+    """What JSON does not know by itself: a column's description, and numpy's scalars."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no plain value")
 
 
 def _written(file: IO[bytes], array: Array) -> Place:
@@ -91,4 +119,6 @@ def _written(file: IO[bytes], array: Array) -> Place:
 
 
 def _mapped(file: IO[bytes], place: Place) -> Array:
+    if 0 in place.shape:
+        return np.empty(place.shape, place.dtype)
     return np.asarray(np.memmap(file, place.dtype, "c", place.offset, place.shape))

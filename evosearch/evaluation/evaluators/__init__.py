@@ -84,7 +84,7 @@ class Spec:
     def _task(self, kinds: Kinds) -> AnyTask:
         if self.shared is not None:
             with contextlib.suppress(OSError):  # it cannot be reached from here
-                return self.shared.task(kinds)
+                return self.shared.task(kinds.named(self.shared.kind if self.data.kind == "auto" else self.data.kind))
         return load(self.task, self.data, kinds)
 
 
