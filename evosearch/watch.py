@@ -48,8 +48,8 @@ class Summary:
     fitness: the best candidate's on the validation split; None where the time was over before any had a score.
     test_metric: of the final network, by metric name; empty where the task has no network.
     baseline: likewise, of a linear model on the same splits; baseline_name: what it is, in words.
-    again: the best candidate's fitness when it was trained as before by another seed, which nobody chose; with a time
-        on other rows, where the validation rows were drawn at random.
+    again: the best candidate's fitness when it was trained as before by another seed; with a time on other rows, where
+        the validation rows were drawn at random.
     failed_key: of a candidate that failed as most did; empty where none failed in this session.
     at_random: in words, what as many samples of the grammar as the run drew came to; empty where it drew none.
     networks: in the ensemble that is kept, 0 where a single one is; single: the test metric of its best member.

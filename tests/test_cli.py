@@ -120,7 +120,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("evaluated", "fitness", "again", "said"),
     [
         (10, 0.9512, None, "0.9512"),
-        (10, 0.9512, 0.94, "0.9512; 0.9400 when trained again, unchosen"),
+        (10, 0.9512, 0.94, "0.9512; 0.9400 when trained again"),
         (10, None, None, "this network was not done within the search"),
         (0, None, 0.55, "no candidate was done within the search; 0.5500 in a training after it"),
         (0, None, None, "no candidate was done within the search"),

@@ -137,7 +137,7 @@ def test_it_is_exported_from_its_folder(ensemble: tuple[Path, engine.Summary], t
 def test_what_is_said_of_the_winner_carries_its_error(
     ensemble: tuple[Path, engine.Summary], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Beside its fitness: the standard error, and what it came to when nobody chose it."""
+    """Beside its fitness: the standard error, and what it came to when it was trained again."""
     folder, summary = ensemble
     assert main(["best", str(folder), "--json"]) == DONE
     best = json.loads(capsys.readouterr().out)

@@ -126,8 +126,9 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
 def test_a_run_that_ended_by_its_budget_has_time_left_for_a_larger_one(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     engine.start(_config(words(tmp_path / "table", letters=5), time="10m", **{"search.budget": 20}), folder, Silent())
-    with pytest.raises(UsageError, match=r"is finished; --time gives it more, and so does --budget$"):
-        engine.resume(folder, Silent())
+    for same in (None, 20):
+        with pytest.raises(UsageError, match=r"is finished; --time gives it more, and so does --budget$"):
+            engine.resume(folder, Silent(), budget=same)
     assert engine.resume(folder, Silent(), budget=30).evaluated == 30
 
 

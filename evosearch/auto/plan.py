@@ -99,7 +99,7 @@ class _Rules:
     """What was measured to be good for one mode of input.
 
     grammar: by name. seeds: by name, the best first. scaled: those in their place where the examples' scales lie far
-    apart. spare: those of both for where none of the others fits the time.
+    apart. spare: of these, those that are kept for where none of the others fits the time.
     others: of further kinds, begun with where one fits beside the others; nothing else is planned by them.
     steps: of a candidate's training at least, so that few rows are seen often enough. epochs: at least, so that many
     are. most: epochs at most. longer: the final training's epochs, as a multiple; half of it where examples could be

@@ -44,7 +44,7 @@ def best(run: Annotated[str, RUN_ARGUMENT], as_json: JsonOption = False) -> int:
             ("validation", figure(found["fitness"]) + ("" if found["se"] is None else f" ± {found['se']:.4f}")),
             (
                 "trained again",
-                "" if found["again"] is None else f"{found['again']:.4f} on held-out data, unchosen",
+                "" if found["again"] is None else f"{found['again']:.4f} on held-out data",
             ),
             ("at random", found["at_random"]),
             *((f"test {name}", f"{value:.4f}") for name, value in found["test"].items()),

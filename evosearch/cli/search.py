@@ -377,12 +377,12 @@ def summary_data(summary: Summary) -> dict[str, Any]:
 
 
 def _validation(summary: Summary) -> str:
-    """The winner's fitness, and what it came to when it was not chosen for it: the rest of its lead was luck."""
+    """The winner's fitness, and what it came to when it was trained again."""
     if summary.fitness is None:
         again = "" if summary.again is None else f"; {summary.again:.4f} in a training after it"
         none = "this network was not" if summary.evaluated else "no candidate was"
         return f"{none} done within the search{again}"
-    again = "" if summary.again is None else f"; {summary.again:.4f} when trained again, unchosen"
+    again = "" if summary.again is None else f"; {summary.again:.4f} when trained again"
     return f"{figure(summary.fitness)}{again}"
 
 

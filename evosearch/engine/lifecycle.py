@@ -187,8 +187,10 @@ def _require_unfinished(folder: Path, budget: int | None) -> None:
         if not timing.is_over(run.records()):
             return
         total = configuration.seconds(longest_time(run))
-        spent = total - timing.used_seconds(run.records()) < timing.LEAST * total
-    if budget is None or spent:
+        trained = json.loads((folder / "best" / "metrics.json").read_bytes()).get("seconds", 0.0)
+        spent = total - timing.used_seconds(run.records()) < max(timing.LEAST * total, trained)
+        known = max(largest_budget(run), sum(record["kind"] == "score" for record in run.records()))
+    if spent or budget is None or budget <= known:
         raise UsageError(f"{folder} is finished; --time gives it more{'' if spent else ', and so does --budget'}")
 
 

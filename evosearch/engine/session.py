@@ -498,7 +498,8 @@ class Session:
             fitness["baseline_name"] = self.setup.task.kind.baseline_name
             single = dict(trained.metrics.get("single", {}).get("test", {}))
             if self.search.objectives[0].name == self.setup.task.metric:
-                again = trained.metrics.get("held_out", {}).get("again")
+                held_out = trained.metrics.get("held_out", {})
+                again = held_out["again"] if held_out.get("winner") == best.key else None
             joined = len(trained.metrics.get("members", ()))
             self.run.write_best(files(trained, self.setup.task, fitness))
         else:

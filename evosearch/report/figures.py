@@ -217,7 +217,7 @@ def beside_random(
     """What as many samples of the grammar as a run drew come to, and how much of the winner's lead is noise, in words.
 
     The best of the samples is selected as the winner is, so that its lead over it is fair but for the number of
-    candidates; what the winner loses when another seed trains it, unchosen, on the same rows is the noise in it.
+    candidates; what the winner loses when another seed trains it on the same rows is the noise in it.
 
     best: of the samples. winner, key: the fitness of the search's best candidate, and its key. sign: as an Objective's.
     metrics: best/metrics.json.

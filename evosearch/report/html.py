@@ -125,7 +125,7 @@ def cards(report: Report) -> Iterator[str]:
         if (error := run.standard_error(report.winner)) is not None:
             found = f"± {exact(error)}; {found}"
         if (again := run.trained_again()) is not None:
-            found = f"{found}; trained again, unchosen, {exact(again)}"
+            found = f"{found}; trained again {exact(again)}"
         if random := figures.at_random(run):
             found = f"{found}; {escape(random)}"
         yield card(f"{escape(report.metric).capitalize()} in the search", exact(value), found)
