@@ -186,11 +186,13 @@ def _require_unfinished(folder: Path, budget: int | None) -> None:
     with Run.open(folder) as run:
         if not timing.is_over(run.records()):
             return
+        evaluated = sum(record["kind"] == "score" for record in run.records())
+        had = max(largest_budget(run), recorded(run).search.budget)
         total = configuration.seconds(longest_time(run))
         trained = json.loads((folder / "best" / "metrics.json").read_bytes()).get("seconds", 0.0)
-        spent = total - timing.used_seconds(run.records()) < max(timing.LEAST * total, trained)
-        known = max(largest_budget(run), sum(record["kind"] == "score" for record in run.records()))
-    if spent or budget is None or budget <= known:
+        left = total - timing.used_seconds(run.records())
+        spent = evaluated < had or left < max(timing.LEAST * total, trained)
+    if spent or budget is None or budget <= had:
         raise UsageError(f"{folder} is finished; --time gives it more{'' if spent else ', and so does --budget'}")
 
 

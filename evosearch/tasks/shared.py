@@ -50,24 +50,25 @@ class SharedTask:
     constants: tuple[Place, ...]
     rest: Place
 
-    def task(self, kind: Kind) -> Task:
-        """The task itself, of the kind that its process gave it. Its arrays are read as they are needed, and what is
-        written to them stays in this process.
-
-        Raises OSError where the file cannot be reached from here.
+    def task(self, kind: Kind) -> Task | None:
+        """The task itself, of the kind that its process gave it; None where the file cannot be reached from here. Its
+        arrays are read as they are needed, and what is written to them stays in this process.
         """
         path = Path(self.path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no file any more")
-        with path.open("rb") as file:
-            if file.read(len(self.begins)) != self.begins:
-                raise FileNotFoundError(f"{path}: another file by now")
-            found: dict[str, Any] = json.loads(_mapped(file, self.rest).tobytes())
-            found = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-            for name, (x, y) in zip(SPLITS, self.splits, strict=True):
-                found[name] = Split(_mapped(file, x), _mapped(file, y))
-            for name, place in zip(CONSTANTS, self.constants, strict=True):
-                found[name] = _mapped(file, place)
+        with contextlib.suppress(OSError):
+            if not path.is_file():  # a pipe that has the number now would be waited for
+                return None
+            with path.open("rb") as file:
+                return self._read(file, kind) if file.read(len(self.begins)) == self.begins else None
+        return None
+
+    def _read(self, file: IO[bytes], kind: Kind) -> Task:
+        found: dict[str, Any] = json.loads(_mapped(file, self.rest).tobytes())
+        found = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+        for name, (x, y) in zip(SPLITS, self.splits, strict=True):
+            found[name] = Split(_mapped(file, x), _mapped(file, y))
+        for name, place in zip(CONSTANTS, self.constants, strict=True):
+            found[name] = _mapped(file, place)
         return Task(kind=kind, **found)
 
 

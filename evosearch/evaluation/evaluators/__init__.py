@@ -6,7 +6,6 @@ direct     asks the task itself: a function, or a table of recorded figures
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,13 +22,13 @@ from evosearch.evaluation.recipe import Recipe
 from evosearch.space import space_of
 from evosearch.tasks import DirectTask, Task, TaskSettings, load
 from evosearch.tasks.kinds import named
+from evosearch.tasks.shared import SharedTask  # noqa: TC001 - a parcel's Spec is read by its fields' types
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from evosearch.tasks import AnyTask
     from evosearch.tasks.kinds import Kinds
-    from evosearch.tasks.shared import SharedTask
 
 
 def evaluator(context: EvaluationContext, own: Callable[[EvaluationContext], Evaluator] | None = None) -> Evaluator:
@@ -82,10 +81,10 @@ class Spec:
         return found
 
     def _task(self, kinds: Kinds) -> AnyTask:
+        task = None
         if self.shared is not None:
-            with contextlib.suppress(OSError):  # it cannot be reached from here
-                return self.shared.task(kinds.named(self.shared.kind if self.data.kind == "auto" else self.data.kind))
-        return load(self.task, self.data, kinds)
+            task = self.shared.task(kinds.named(self.shared.kind if self.data.kind == "auto" else self.data.kind))
+        return load(self.task, self.data, kinds) if task is None else task
 
 
 __all__ = ["Spec", "evaluator"]
