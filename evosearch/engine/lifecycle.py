@@ -184,13 +184,14 @@ def _require_unfinished(folder: Path, budget: int | None) -> None:
     would put a network of a few steps in the place of the one that there is.
     """
     with Run.open(folder) as run:
-        if not timing.is_over(run.records()):
+        records = list(run.records())
+        if not timing.is_over(records):
             return
-        evaluated = sum(record["kind"] == "score" for record in run.records())
+        evaluated = sum(record["kind"] == "score" for record in records)
         had = max(largest_budget(run), recorded(run).search.budget)
         total = configuration.seconds(longest_time(run))
         trained = json.loads((folder / "best" / "metrics.json").read_bytes()).get("seconds", 0.0)
-        left = total - timing.used_seconds(run.records())
+        left = total - timing.used_seconds(records)
         spent = evaluated < had or left < max(timing.LEAST * total, trained)
     if spent or budget is None or budget <= had:
         raise UsageError(f"{folder} is finished; --time gives it more{'' if spent else ', and so does --budget'}")
