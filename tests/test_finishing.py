@@ -33,7 +33,7 @@ from evosearch.evaluation.measures import objective
 from evosearch.evaluation.recipe import Recipe
 from evosearch.individual import Individual, fitness_class
 from evosearch.results import Finished
-from evosearch.score import Score
+from evosearch.score import Score, evaluation_seed
 from evosearch.search import Proposal
 from evosearch.tasks import Split, Task
 from evosearch.tasks.folds import fold_rows
@@ -317,6 +317,17 @@ def finish(
         return phase.run(finalists, [told] * 3, until), pool
     finally:
         phase.close()
+
+
+def test_no_held_out_training_is_one_of_the_search_once_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where both recipes are one, as for tables, it had its seed and folds: the luckiest stayed as lucky."""
+    _, pool = finish(monkeypatch, tmp_path, each=4.0, told=4.0, until=100.0)
+    held_out = [job for job in pool.jobs if not job.brief.whole]
+    assert len(held_out) > 3
+    for job in held_out:
+        assert job.repeat > 0
+        assert job.seed != evaluation_seed(Recipe().seed, job.key)
+    assert len({job.seed for job in held_out}) == len(held_out)
 
 
 @pytest.mark.parametrize("off", [0.3, 1.0, 3.0], ids="estimated-{}-fold".format)

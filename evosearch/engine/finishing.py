@@ -358,12 +358,14 @@ class Finishing:
                 if way is None or not share or (whole and done and not estimate and math.isfinite(ends)):
                     over = True
                     break
-                seed = evaluation_seed(self.final.seed, self._key(way), repeat=seeds[way])
+                # Of held-out trainings the search may have done the first, bit for bit, and chosen by what it came to.
+                repeat = seeds[way] + (not whole)
+                seed = evaluation_seed(self.final.seed, self._key(way), repeat=repeat)
                 recipe = replace(self._recipe(way, share), folds=self.folds, stop="off")
                 out[self.number] = (way, seed, estimate * share, recipe.epochs)
                 one, brief = self.finalists[way.candidate], Training(recipe, whole, until, self.first)
-                repeat = 0 if whole else seeds[way]
-                self.pool.submit(workers.Job(self.number, one.text, one.key, seed, brief, repeat=repeat))
+                folds = 0 if whole else repeat
+                self.pool.submit(workers.Job(self.number, one.text, one.key, seed, brief, repeat=folds))
                 self.number += 1
                 seeds[way] += 1
             self._tell(f"{stage}, {done}{f' of {planned}' if planned else ''} done", done in (0, planned))
