@@ -310,6 +310,8 @@ def test_a_summary_says_what_was_made_of_the_data(tmp_path: Path) -> None:
     assert "classification of 'label' by accuracy: 2 classes (n, y)" in said
     assert "examples of 4 numbers from 1 columns of numbers and 1 of words" in said
     assert "36 rows to train on, 12 to judge on, 12 to test" in said
+    by_folds = table_of(tmp_path / "folds.csv", PLAIN).summary(folds=5)
+    assert "48 rows to train and judge on by 5 folds, 12 to test" in by_folds[1]
     assert "no validation or test split: cut from the train rows by seed 0" in said
 
 

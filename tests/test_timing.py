@@ -111,7 +111,7 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
 
     before = {file.name: file.read_bytes() for file in (folder / "best").iterdir()}
     for budget in (None, None, 10**9):
-        with pytest.raises(UsageError, match=r"is finished; --time gives it more$"):
+        with pytest.raises(UsageError, match=r"is finished; a longer time gives it more$"):
             engine.resume(folder, Silent(), budget=budget)
     assert {file.name: file.read_bytes() for file in (folder / "best").iterdir()} == before
     with pytest.raises(UsageError, match=r"0\.6s already"):
@@ -127,7 +127,7 @@ def test_a_run_that_ended_by_its_budget_has_time_left_for_a_larger_one(tmp_path:
     folder = tmp_path / "run"
     engine.start(_config(words(tmp_path / "table", letters=5), time="10m", **{"search.budget": 20}), folder, Silent())
     for same in (None, 20):
-        with pytest.raises(UsageError, match=r"is finished; --time gives it more, and so does --budget$"):
+        with pytest.raises(UsageError, match=r"is finished; a longer time, or a larger budget, gives it more$"):
             engine.resume(folder, Silent(), budget=same)
     assert engine.resume(folder, Silent(), budget=30).evaluated == 30
 

@@ -61,7 +61,7 @@ def chosen(path: Path | None, overrides: Mapping[str, Any] | None = None, usual:
         return Chosen(known, task)
     keys = configuration.flat(given)
     if named and any(key in keys for key in OWN_RECIPE):
-        return Chosen(known, task, tuple(task.summary()))
+        return Chosen(known, task, tuple(task.summary(known.recipe.folds)))
     said = {key: value for key, value in usual.items() if not named and not any(s in keys for s in SIZE)}
     keys = {**said, **keys}
     planned = _planned(task, known, keys)
@@ -75,7 +75,7 @@ def chosen(path: Path | None, overrides: Mapping[str, Any] | None = None, usual:
     if config.data != known.data:  # another share of the rows may have been chosen to judge on
         task = task_of(config, own)
         assert isinstance(task, Task)
-    return Chosen(config, task, tuple(task.summary()), tuple(lines))
+    return Chosen(config, task, tuple(task.summary(config.recipe.folds)), tuple(lines))
 
 
 def _left_out(keys: Mapping[str, Any], named: bool) -> tuple[str, ...]:

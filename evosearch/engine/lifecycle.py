@@ -145,7 +145,7 @@ def begun(setup: Setup, folder: Path, watch: Watch, began: float | None = None) 
     with Run.create(folder, header=header, files=files) as run:
         watch.started({"run": folder, **_facts(setup)})
         if isinstance(setup.task, Task):
-            watch.described(setup.task.summary())
+            watch.described(setup.task.summary(setup.config.recipe.folds))
         if first is not None:
             run.append_proposal(first.pack())
         yield Session(setup, search, run, watch, logs, _time_of(config, 0.0, began))
@@ -194,7 +194,7 @@ def _require_unfinished(folder: Path, budget: int | None) -> None:
         left = total - timing.used_seconds(records)
         spent = evaluated < had or left < max(timing.LEAST * total, trained)
     if spent or budget is None or budget <= had:
-        raise UsageError(f"{folder} is finished; --time gives it more{'' if spent else ', and so does --budget'}")
+        raise UsageError(f"{folder} is finished; a longer time{'' if spent else ', or a larger budget,'} gives it more")
 
 
 @contextlib.contextmanager

@@ -207,8 +207,11 @@ class Task:
         """The metric itself."""
         return metric_of(self.kind.metrics, self.kind.name, self.metric)
 
-    def summary(self) -> list[str]:
-        """What was made of the data, in lines: kind, metric, classes, shape and rows first, then its reader's notes."""
+    def summary(self, folds: int = 1) -> list[str]:
+        """What was made of the data, in lines: kind, metric, classes, shape and rows first, then its reader's notes.
+
+        folds: that candidates are judged by, as in `recipe.folds`; of all rows but those to test.
+        """
         shown = ", ".join(self.labels[:8]) + (", ..." if len(self.labels) > 8 else "")
         goal = (
             f"{self.outputs} classes ({shown})"
@@ -218,8 +221,11 @@ class Task:
             else f"{self.outputs} numbers"
         )
         of = f" of '{self.target}'" if self.target else ""
+        train, held_out, test = (len(split) for split in (self.train, self.validation, self._test))
         rows = (
-            f"{len(self.train):,} rows to train on, {len(self.validation):,} to judge on, {len(self._test):,} to test"
+            f"{train:,} rows to train on, {held_out:,} to judge on, {test:,} to test"
+            if folds == 1
+            else f"{train + held_out:,} rows to train and judge on by {folds} folds, {test:,} to test"
         )
         shape = "x".join(map(str, self.input_shape))
         table = ""
