@@ -110,9 +110,9 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     assert used_seconds(Run.open(folder).records()) <= time.monotonic() - began
 
     before = {file.name: file.read_bytes() for file in (folder / "best").iterdir()}
-    for budget in (None, None, 10**9):
+    for budget, same in ((None, None), (None, None), (10**9, None), (None, "0.6s")):
         with pytest.raises(UsageError, match=r"is finished; a longer time gives it more$"):
-            engine.resume(folder, Silent(), budget=budget)
+            engine.resume(folder, Silent(), budget=budget, time=same)
     assert {file.name: file.read_bytes() for file in (folder / "best").iterdir()} == before
     with pytest.raises(UsageError, match=r"0\.6s already"):
         engine.resume(folder, Silent(), time="0.5s")

@@ -173,14 +173,14 @@ def resume(
     log: as in Config; the run's own where it is None. task: where its data lies, or its function is, now.
     """
     changes = Changes(budget, time, workers, device, layers, operators, log, task, executor)
-    if time is None and (folder / "best" / "metrics.json").is_file():
-        _require_unfinished(folder, budget)
+    if (folder / "best" / "metrics.json").is_file():
+        _require_unfinished(folder, budget, time)
     with reopened(folder, watch, changes) as session:
         return session.go_on()
 
 
-def _require_unfinished(folder: Path, budget: int | None) -> None:
-    """Raise UsageError for a run that came to the end of its time and gets none: a final training in what is left of it
+def _require_unfinished(folder: Path, budget: int | None, time: str | None) -> None:
+    """Raise UsageError for a run that came to the end of its time and gets no more: a final training in what is left
     would put a network of a few steps in the place of the one that there is.
     """
     with Run.open(folder) as run:
@@ -190,6 +190,8 @@ def _require_unfinished(folder: Path, budget: int | None) -> None:
         evaluated = sum(record["kind"] == "score" for record in records)
         had = max(largest_budget(run), recorded(run).search.budget)
         total = configuration.seconds(longest_time(run))
+        if time is not None and configuration.seconds(time) != total:
+            return  # more of it, or less, which is refused
         trained = json.loads((folder / "best" / "metrics.json").read_bytes()).get("seconds", 0.0)
         left = total - timing.used_seconds(records)
         spent = evaluated < had or left < max(timing.LEAST * total, trained)
