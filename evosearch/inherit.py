@@ -25,6 +25,7 @@ from evosearch import network
 from evosearch.architecture import Architecture, deep_recursion
 from evosearch.layers import residuals
 from evosearch.layers.base import Derived, Leaf, Series, width
+from evosearch.layers.builder import is_progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,11 +38,14 @@ Weights = Mapping[str, "Tensor"]
 
 @dataclass(eq=False)
 class Use:
-    """A use of a layer in a network. names: the submodules and parameters that it added, in order. parts: below it."""
+    """A use of a layer in a network. names: the submodules and parameters that it added, in order. parts: below it.
+    computed: among the network's names, those of tensors that follow from their layers.
+    """
 
     node: Node
     names: tuple[str, ...]
     parts: tuple[Use, ...]
+    computed: frozenset[str]
 
     @cached_property
     def signature(self) -> str:
@@ -73,7 +77,8 @@ def inherit(parent: Architecture, weights: Weights, child: Architecture, fresh: 
     """The child's weights, from its parent's where they are alike and `fresh` elsewhere.
 
     weights: the parent's state dict; fresh: the child's, newly initialised; neither is changed. Running statistics and
-    other buffers pass on as weights do. For trees nested deeper than Python can hold: raises ArchitectureError.
+    what is drawn at random pass on as weights do, what layers compute between equal ones alone. For trees nested deeper
+    than Python can hold: raises ArchitectureError.
     """
     found = {name: value.clone() for name, value in fresh.items()}
     copied: dict[str, int] = {}
@@ -90,7 +95,7 @@ def inherit(parent: Architecture, weights: Weights, child: Architecture, fresh: 
             for old, new in _pairs(action, weights, found):
                 own = _folded(weights[old], found[new])
                 found[new], copied[new] = _overlap(own, found[new], action.blocks, _passes(action.child))
-    return Inherited(found, sum(copied.values()), sum(value.numel() for value in found.values()))
+    return Inherited(found, sum(copied.values()), sum(v.numel() for name, v in found.items() if not is_progress(name)))
 
 
 def preserves(parent: Architecture, child: Architecture) -> bool:
@@ -135,7 +140,7 @@ def _use(node: Node, path: Path, there: network.Places) -> Use:
     own = tuple(there.names.get(path, ()))
     if own and len(parts) == 1 and parts[0].node.cost.params == node.cost.params and not parts[0].is_named:
         parts[0].names, own = own, ()  # a layer and its part are one module, which has the part's weights
-    return Use(node, own, tuple(parts))
+    return Use(node, own, tuple(parts), there.computed)
 
 
 # --- alignment ------------------------------------------------------------------------------------------------------
@@ -375,8 +380,10 @@ def _pairs(pair: _Pair, weights: Weights, fresh: Weights) -> list[tuple[str, str
     old, new = pair.parent.names, pair.child.names
     if len(old) != len(new):
         return []
-    found = []
+    found, equal = [], pair.parent.node.layer == pair.child.node.layer
     for one, other in zip(old, new, strict=True):
+        if other in pair.child.computed and not equal:
+            continue
         for name in fresh:
             if name == other or name.startswith(f"{other}."):
                 twin = one + name.removeprefix(other)

@@ -154,12 +154,13 @@ def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.
 class Places(NamedTuple):
     """The uses of layers in one tree of a network. root: its own. names: the submodules and parameters that each added,
     as the module of `build` calls them. below: the nodes that a use uses, of those with names and all above them, by
-    (part, copy).
+    (part, copy). computed: of these names, those of tensors that follow from their layers.
     """
 
     root: Node
     names: dict[Path, list[str]]
     below: dict[Path, dict[tuple[int, int], Node]]
+    computed: frozenset[str]
 
 
 def places(architecture: Architecture) -> list[Places]:
@@ -171,7 +172,7 @@ def places(architecture: Architecture) -> list[Places]:
     for node in nodes:
         known = len(builder.origins)
         x = write(node, x, builder)
-        there = Places(node, {}, {})
+        there = Places(node, {}, {}, frozenset(builder.computed))
         for name, origin in itertools.islice(builder.origins.items(), known, None):
             path = origin.path()
             there.names.setdefault(path, []).append(name)

@@ -24,6 +24,7 @@ from evosearch.evaluation.job import EvaluationContext, Job, Resources
 from evosearch.evaluation.lineage import FOLDER
 from evosearch.evaluation.recipe import Recipe
 from evosearch.evaluation.rules import built, load_plain, plain_state
+from evosearch.layers import vocabulary
 from evosearch.report.html import write_report
 from evosearch.score import Score
 from evosearch.search import Proposal, Search, SearchSettings
@@ -169,6 +170,51 @@ def test_places_in_a_tensor_do_not_pass_to_one_of_another_size() -> None:
     text = "patches(16,2);ln;swin(2,{},2);merge;pooled(2,2)"
     before, after = (read(text.format(window), (3, 56, 56), "hybrid") for window in (7, 4))
     assert begun(before, after)[1].copied
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [
+        ("bins(8);kan(32,5,3)", "bins(16);kan(32,5,3)"),
+        ("plain;kan(32,3,3)", "plain;kan(32,5,3)"),
+        ("plain;kan(32,5,3)", "plain;kan(32,5,2)"),
+        ("plain;kan(32,5,2)", "plain;kan(32,3,3)"),  # of one size
+        ("plain;rbf(32,4)", "plain;rbf(32,8)"),
+        ("plain;kan(32,5,3)", "plain;kan(64,5,3)"),
+    ],
+)
+def test_what_a_layer_computes_is_its_own(parent: str, child: str) -> None:
+    before, after = read(parent, (6,), "tabular"), read(child, (6,), "tabular")
+    module, fresh = weights(after, 1)
+    taken = begun(before, after)[1]
+    made = dict(module.named_buffers())
+    assert made
+    assert taken.copied
+    for name in made:
+        assert torch.equal(taken.weights[name], fresh[name]), name
+
+
+def test_a_projection_that_nobody_trains_passes_on_as_weights_do() -> None:
+    before, after = (read(f"lift({width});dense(16,relu,0.1)", (6,), "tabular") for width in (128, 256))
+    assert inherit.preserves(before, after)
+    assert begun(before, after)[0] < EXACT
+
+
+def test_what_several_layers_share_belongs_to_none_of_them(tmp_path: Path) -> None:
+    """The share of training that is done, once for all norms that ask for it: also where another one comes first."""
+    file = tmp_path / "norms.lark"
+    file.write_text(
+        "// input: vector\n"
+        'start: step (";" step)* -> chain\n'
+        '?step: "linear" "(" WIDTH ")" -> linear | "prepbn" -> prepbn | "res" "(" start ")" -> residual\n'
+        'WIDTH: "8" | "16"\n'
+    )
+    own = grammar.load(file)
+    there = Space(own, vocabulary(own), (8,))
+    texts = ("linear(16);prepbn;linear(16)", "linear(16);res(prepbn;linear(16));prepbn;linear(16)")
+    before, after = (headed(there.read(there.parse(text)), 5) for text in texts)
+    assert inherit.preserves(before, after)
+    assert begun(before, after)[0] < EXACT
 
 
 def test_a_linear_layer_of_windows_passes_its_weights_on_where_it_is_a_convolution() -> None:

@@ -30,7 +30,8 @@ from evosearch.engine.replay import (
 from evosearch.engine.session import Session
 from evosearch.engine.setup import prepare
 from evosearch.engine.timing import TimeBudget
-from evosearch.errors import ArchitectureError, UsageError
+from evosearch.errors import ArchitectureError, RunCorrupt, UsageError
+from evosearch.report.reading import metrics_of
 from evosearch.space import described
 from evosearch.store.run import Run
 from evosearch.tasks import Task
@@ -173,8 +174,7 @@ def resume(
     log: as in Config; the run's own where it is None. task: where its data lies, or its function is, now.
     """
     changes = Changes(budget, time, workers, device, layers, operators, log, task, executor)
-    if (folder / "best" / "metrics.json").is_file():
-        _require_unfinished(folder, budget, time)
+    _require_unfinished(folder, budget, time)
     with reopened(folder, watch, changes) as session:
         return session.go_on()
 
@@ -183,6 +183,12 @@ def _require_unfinished(folder: Path, budget: int | None, time: str | None) -> N
     """Raise UsageError for a run that came to the end of its time and gets no more: a final training in what is left
     would put a network of a few steps in the place of the one that there is.
     """
+    try:
+        metrics = metrics_of(folder)
+    except RunCorrupt:
+        metrics = {"seconds": math.inf}  # what it took is not known; more time writes it anew
+    if not metrics:
+        return
     with Run.open(folder) as run:
         records = list(run.records())
         if not timing.is_over(records):
@@ -192,9 +198,8 @@ def _require_unfinished(folder: Path, budget: int | None, time: str | None) -> N
         total = configuration.seconds(longest_time(run))
         if time is not None and configuration.seconds(time) != total:
             return  # more of it, or less, which is refused
-        trained = json.loads((folder / "best" / "metrics.json").read_bytes()).get("seconds", 0.0)
         left = total - timing.used_seconds(records)
-        spent = evaluated < had or left < max(timing.LEAST * total, trained)
+        spent = evaluated < had or left < max(timing.LEAST * total, metrics.get("seconds", 0.0))
     if spent or budget is None or budget <= had:
         raise UsageError(f"{folder} is finished; a longer time{'' if spent else ', or a larger budget,'} gives it more")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from evosearch.evaluation.averaging import averaged
 from evosearch.evaluation.failures import Stopped, one_line
 from evosearch.evaluation.optimizers import optimizer_of
+from evosearch.layers.builder import is_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ class Step:
         self.network, self.rule, self.recipe, self.device, self.batches = network, rule, recipe, device, batches
         self.optimizer = optimizer_of(network, recipe, device)
         self.average = averaged(network, recipe.ema)
-        self._progress = [b for name, b in network.named_buffers() if name.rpartition(".")[2] == "progress"]
+        self._progress = [tensor for name, tensor in network.named_buffers() if is_progress(name)]
         self.graph_failed = False
         self._graph: torch.cuda.CUDAGraph | None = None
         self._graphable = device.startswith("cuda") and batches.resident and rule.captured and not recipe.drop_path

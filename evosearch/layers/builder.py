@@ -68,6 +68,7 @@ class _Line:
     inside: int = 0  # scalars that a block's class holds at the most, its input aside
 
 
+PROGRESS = "progress"
 Path: TypeAlias = "tuple[tuple[int, int], ...]"  # of a use of a layer: (part, copy) of each use from the root down
 
 
@@ -113,6 +114,11 @@ class Origin(NamedTuple):
 ROOT = Origin(None, 0, 0)
 
 
+def is_progress(name: str) -> bool:
+    """Whether a tensor of a network's state is what `Builder.progress` speaks of: no weight, and no layer's own."""
+    return name.rpartition(".")[2] == PROGRESS
+
+
 class Outlined(NamedTuple):
     """What a class of its own says: the lines of a block, from the variable `start` to `end`."""
 
@@ -127,7 +133,8 @@ class Outlined(NamedTuple):
 class Builder:
     """What layers write their code into. Variables are opaque until the whole is written.
 
-    modules: attribute name -> the code that makes it, buffers among them.
+    modules: attribute name -> the code that makes it, buffers among them. computed: the buffers that follow from their
+    layers, those inside a block's class too.
     owned: attribute name -> own layer that has only a `module`. helpers: functions and module classes that the lines
     use, name -> source.
     repeated: (layer, input shape) of the blocks that get a class of their own. outlined: these classes, by that and
@@ -139,6 +146,7 @@ class Builder:
 
     modules: dict[str, str] = field(default_factory=dict)
     buffers: set[str] = field(default_factory=set)
+    computed: set[str] = field(default_factory=set)
     owned: dict[str, tuple[ModuleLayer, Shape]] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
     outlined: dict[tuple[object, ...], Outlined] = field(default_factory=dict)
@@ -195,10 +203,17 @@ class Builder:
             self._learned.add(f"self.{attribute}")
         return f"self.{attribute}"
 
-    def buffer(self, code: str, name: str) -> str:
-        """Adds a tensor made by `code` that is saved with the weights and not trained; returns as `module` does."""
+    def buffer(self, code: str, name: str, *, drawn: bool = False) -> str:
+        """Adds a tensor made by `code` that is saved with the weights and not trained; returns as `module` does.
+
+        drawn: at random, so that it passes on from parent to child as weights do. What is computed passes on between
+        equal layers alone.
+        """
         attribute = self.module(code, name, trained=False)
-        self.buffers.add(attribute.removeprefix("self."))
+        plain = attribute.removeprefix("self.")
+        self.buffers.add(plain)
+        if not drawn:
+            self.computed.add(plain)
         return attribute
 
     def progress(self) -> str:
@@ -206,10 +221,11 @@ class Builder:
 
         A training sets every buffer of this name (see `evaluation.step`); in a module that nobody trains it is 1.
         """
-        if "progress" not in self.modules:
-            self.module("torch.ones(())", "progress", trained=False, numbered=False)
-            self.buffers.add("progress")
-        return "self.progress"
+        if PROGRESS not in self.modules:
+            self.module("torch.ones(())", PROGRESS, trained=False, numbered=False)
+            self.buffers.add(PROGRESS)
+            del self.origins[PROGRESS]  # it belongs to all layers that ask for it
+        return f"self.{PROGRESS}"
 
     def penalty(self, x: str, code: str, *, extra: int = 0) -> str:
         """Has training lower a scalar beside the loss: `code`, with `x` put into its braces.
@@ -302,6 +318,7 @@ class Builder:
         attribute = module.removeprefix("self.")
         for below, origin in inner.origins.items():
             self.origins[f"{attribute}.{below}"] = origin.below(self.place)
+        self.computed |= {f"{attribute}.{below}" for below in inner.computed}
         ends = {start: "in", end: "out"} if start != end else {start: "in"}
         kept = {variable: side for variable, side in ends.items() if variable in inner._kept}
         extra = inner.held() - sum(math.prod(inner._shapes[variable]) for variable in kept)

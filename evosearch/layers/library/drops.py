@@ -56,5 +56,5 @@ class FixedLinear(Projection):
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         d = node.inputs[-1]
-        weight = build.buffer(f"torch.randn({self.width}, {d}) * {d} ** -0.5", "projection")
+        weight = build.buffer(f"torch.randn({self.width}, {d}) * {d} ** -0.5", "projection", drawn=True)
         return build.line(f"F.linear({{0}}, {weight}.to({{0}}.dtype))", x, shape=node.output)

@@ -232,7 +232,7 @@ class RandomFeatures(WrittenLeaf):
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         build.helper(SNNK)
         m = self.features
-        fixed = build.buffer(f"orthogonal_rows({m}, {node.inputs[-1]})", "features")
+        fixed = build.buffer(f"orthogonal_rows({m}, {node.inputs[-1]})", "features", drawn=True)
         weight = _weight(build, self.width, m, "weight")
         inner = (*node.inputs[:-1], m)
         x = build.line(
