@@ -6,6 +6,7 @@ terminals, and which tokens run together when no white space stands between them
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -326,11 +327,8 @@ def _conflict(
     except LarkError:  # what Lark refuses without its tables is no conflict of theirs
         return None
     analysis = LALR_Analyzer(ParserConf(rules, {}, ["r0"]))
-    analysis.compute_lr0_states()
-    # Step by step: Lark's own compute_lalr goes on to raise at the first conflict.
-    analysis.compute_reads_relations()  # type: ignore[no-untyped-call]  # Lark gives this step no types
-    analysis.compute_includes_lookback()  # type: ignore[no-untyped-call]  # nor this one
-    analysis.compute_lookaheads()  # type: ignore[no-untyped-call]  # nor this one
+    with contextlib.suppress(LarkError):  # its last step, which says which lookaheads collide; all are known by then
+        analysis.compute_lalr()  # type: ignore[no-untyped-call]  # Lark gives it no types
     conflicts: list[tuple[Alternative, Alternative, str]] = []
     for state in analysis.lr0_itemsets:
         for token, reduced in state.lookaheads.items():
