@@ -18,7 +18,7 @@ from evosearch.errors import ConfigError
 from evosearch.evaluation import recipe
 from evosearch.layers.columns import QUANTILES, Columns, columns_of
 from evosearch.space import open_space
-from evosearch.tasks import Split, Task, load, make_task
+from evosearch.tasks import Split, Task, TaskSettings, load, make_task
 
 SHAPES: st.SearchStrategy[tuple[int, ...]] = st.one_of(
     st.tuples(st.integers(1, 3), st.integers(6, 128), st.integers(6, 128)),
@@ -127,6 +127,20 @@ def test_a_task_says_its_facts() -> None:
     table = facts_of(_task("regression", 5))
     assert table.columns is not None
     assert table.columns.numbers == (0, 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.45])
+def test_reasons_count_the_rows_that_there_are_to_judge_on(share: float) -> None:
+    cut, brought = load("digits", TaskSettings(validation=share)), _task("classification", 5)
+    assert isinstance(cut, Task)
+    for task, drawn in ((cut, "at random"), (brought, "as the data set has them")):
+        given = {"data.validation": share, "recipe.folds": 1}
+        made = plan(facts_of(task, share=share, cores=2), given)
+        assert made.validation.reason.startswith(
+            f"{len(task.validation):,} of {len(task.train) + len(task.validation):,} rows"
+        )
+        assert drawn in made.validation.reason
+        assert f"of {len(task.train):,} rows" in made.choices["recipe.batch"].reason
 
 
 @pytest.mark.parametrize(("classes", "side"), [(True, 12), (True, 96), (False, 12), (False, 40)])

@@ -22,10 +22,12 @@ FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16")  # processors that multiply bfloat16
 class Facts:
     """All that a plan depends on; equal facts make equal plans.
 
-    shape: of one example. rows: examples that may be trained on, validation among them. outputs: classes, or numbers
-    to predict; classes: which of the two. images: whether the examples are some that may be shifted. mirror: what of
-    their meaning their mirror images keep, from 0 to 1 (`auto.mirror`). scales: of series, how many times the deviation
-    of some is that of others (`auto.scales`).
+    shape: of one example. rows: examples that may be trained on, validation among them. whole: rows of which a share is
+    held out to judge on, those for the test among them where they are cut from the same; 0: rows. held: rows that the
+    data set itself has to judge on; 0: none. outputs: classes, or numbers to predict; classes: which of the two.
+    images: whether the examples are some that may be shifted. mirror: what of their meaning their mirror images keep,
+    from 0 to 1 (`auto.mirror`). scales: of series, how many times the deviation of some is that of others
+    (`auto.scales`).
     seconds: for all of it, search and final training. columns: of a table. fast_bfloat16: whether the processor
     multiplies it faster. speed: FLOPs a second of a training on one core (or GPU) where that has been measured; 0 where
     not.
@@ -35,6 +37,8 @@ class Facts:
     rows: int
     outputs: int
     classes: bool
+    whole: int = 0
+    held: int = 0
     images: bool = False
     mirror: float = 1.0
     scales: float = 1.0
@@ -56,14 +60,20 @@ class Facts:
         return mode(self.shape)
 
 
-def facts_of(task: Task, *, device: str = "cpu", cores: int = 0, seconds: float = 600.0, speed: float = 0.0) -> Facts:
-    """The facts of a task on this machine. cores: 0 for all that this process may use."""
+def facts_of(
+    task: Task, *, share: float = 0.2, device: str = "cpu", cores: int = 0, seconds: float = 600.0, speed: float = 0.0
+) -> Facts:
+    """The facts of a task on this machine. share: `data.validation`, by which its rows to judge on were cut where the
+    data set has none. cores: 0 for all that this process may use.
+    """
     from evosearch.auto import mirror, scales
     from evosearch.space import table_of
 
     return Facts(
         shape=task.input_shape,
         rows=len(task.train) + len(task.validation),
+        whole=round(len(task.validation) / share) if task.drawn else 0,
+        held=0 if task.drawn else len(task.validation),
         outputs=task.outputs,
         classes=task.kind.classes,
         images=task.images,

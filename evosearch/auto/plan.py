@@ -216,8 +216,10 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     grammar = str(given.get("grammar", rules.grammar))
     _check_grammar(grammar, facts)
     few = facts.rows < FEW_ROWS
-    share = 0.2 if facts.rows < 50_000 else 10_000 / facts.rows
-    rows = round(facts.rows * (1 - share))
+    everything = facts.whole or facts.rows
+    share = float(given.get("data.validation", 0.2 if facts.rows < 50_000 else 10_000 / everything))
+    held = facts.held or round(share * everything)
+    rows = facts.rows - held
     batch = int(given.get("recipe.batch", _batch(rows, rules)))
     bfloat16 = facts.mode == "image" and (facts.fast_bfloat16 or facts.device != "cpu")
     speed = GPU if facts.device != "cpu" else BFLOAT16 if bfloat16 else rules.speed
@@ -262,7 +264,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
             chosen.append(name)
             seeds[name] = other
     most_flops = max([most_flops, *(2 * seeds[name].cost.flops for name in chosen)])  # what is begun with is within it
-    validation = _validation(facts, folds, share)
+    validation = _validation(facts, folds, share, held)
 
     choices = {
         "grammar": Choice(grammar, f"the examples are {rules.what} ({show(facts.shape)})"),
@@ -406,14 +408,14 @@ def _limit(slot: float, epochs: int, rows: int, batch: int, speed: Speed, like: 
     return max(int(flops // digits * digits), 1000)
 
 
-def _validation(facts: Facts, folds: int, share: float) -> Choice:
-    held = f"{round(share * facts.rows):,} of {facts.rows:,} rows, {'by class ' if facts.classes else ''}at random"
+def _validation(facts: Facts, folds: int, share: float, held: int) -> Choice:
+    drawn = "as the data set has them" if facts.held else f"{'by class ' if facts.classes else ''}at random"
     if folds > 1:
         return Choice(
             Validation(folds, share), f"{facts.rows:,} rows: {folds} folds, fixed before the search, for less noise"
         )
     few = "; too few to judge well by, recipe.folds = 5 takes five times as long" if facts.rows < FEW_ROWS else ""
-    return Choice(Validation(1, share), held + few)
+    return Choice(Validation(1, share), f"{held:,} of {facts.rows:,} rows, {drawn}{few}")
 
 
 def _precision(facts: Facts, bfloat16: bool) -> tuple[str, str]:

@@ -35,7 +35,7 @@ def files(task: str, given: Mapping[str, Any]) -> dict[str, str]:
     found = tasks.load(config.task, config.data)
     if not isinstance(found, Task):
         raise UsageError(f"--task {task}: no data to train on; `evolve init` alone writes a config to start from")
-    made = plan(facts_of(found, seconds=SECONDS), given)
+    made = plan(facts_of(found, share=config.data.validation, seconds=SECONDS), given)
     choices = dict(made.choices)
     name = str(given["grammar"] if "grammar" in given else choices["grammar"].value)
     told = "".join(f"# {line}\n" for line in found.summary(made.validation.value.folds))

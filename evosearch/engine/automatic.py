@@ -94,5 +94,5 @@ def _planned(task: Task, known: Config, keys: Mapping[str, Any]) -> Plan:
     device = workers.devices(known.workers)[0]
     seconds = {"seconds": max(1.0, configuration.seconds(str(keys["time"])))} if "time" in keys else {}
     cores = 1 if known.workers.pool == "inline" else known.workers.workers or workers.cores()
-    facts = facts_of(task, device=device, cores=cores, **seconds)
+    facts = facts_of(task, share=known.data.validation, device=device, cores=cores, **seconds)
     return plan(facts, {key: value for key, value in keys.items() if key != "time"})
