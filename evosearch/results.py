@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from evosearch.architecture import Architecture, Space
     from evosearch.evaluation.recipe import Recipe
     from evosearch.plugins import Operators
+    from evosearch.score import Score
     from evosearch.tasks import Task
 
 MEMBERS_FILE, DATA_FILE = "ensemble.json", "data.json"
@@ -56,13 +57,18 @@ def load(weights=None):
 
 @dataclass(frozen=True)
 class Finished:
-    """A final training: the network where it went well, else the error. test: metric on the held-out split, by name."""
+    """A final training: the network where it went well, else the error.
+
+    test: metric on the held-out split, by name. cut: the share of its schedule that there was time for, of an ensemble
+    the best single one's; 1 where all of it was done.
+    """
 
     architecture: Architecture | Ensemble
     network: nn.Module | None
     test: Mapping[str, float]
     metrics: Mapping[str, Any]
     error: str = ""
+    cut: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -124,16 +130,21 @@ class Final:
             "torch": torch.__version__,
             "recipe": asdict(recipe),
         }
-        error = score.error or score.status
+        error, cut = score.error or score.status, share_done(score, recipe)
         if trained.network is None or not self.recipe.mirrored:
-            return Finished(architecture, trained.network, test, metrics, error)
+            return Finished(architecture, trained.network, test, metrics, error, cut)
         both = Ensemble((architecture,), (1.0,), self.task.kind.averaging, mirrored=True)
         metrics["cost"] = both.cost.pack()
-        return Finished(both, joined(both, [trained.network.state_dict()]), test, metrics, error)
+        return Finished(both, joined(both, [trained.network.state_dict()]), test, metrics, error, cut)
 
     def baseline(self) -> dict[str, float]:
         """A linear model on the same splits: what the network has to beat. Empty where one would take too long."""
         return linear_baseline(self.task)
+
+
+def share_done(score: Score, recipe: Recipe) -> float:
+    """The share of a recipe's epochs that a training came to."""
+    return float(score.metrics.get("epochs", recipe.epochs)) / recipe.epochs
 
 
 def joined(ensemble: Ensemble, states: Sequence[Mapping[str, Any]]) -> nn.Module:

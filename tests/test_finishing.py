@@ -439,8 +439,18 @@ def test_where_nothing_could_be_looked_at_a_schedule_that_fits_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Thirty epochs would take 15 seconds; ten, by which the search judged, fit."""
-    _, pool = finish(monkeypatch, tmp_path, each=5.0, told=5.0, until=10.0)
+    finished, pool = finish(monkeypatch, tmp_path, each=5.0, told=5.0, until=10.0)
     assert {job.brief.recipe.epochs for job in pool.jobs if job.brief.whole} == {10}
+    assert finished.cut == 1
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_it_says_what_share_of_the_schedule_there_was_time_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, size: int
+) -> None:
+    """Ten epochs would take a hundred seconds, and there are ten."""
+    finished, _ = finish(monkeypatch, tmp_path, each=100.0, told=100.0, until=10.0, size=size)
+    assert finished.cut == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("each", [1.0, 4.0, 100.0], ids="{} s".format)

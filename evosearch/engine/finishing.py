@@ -35,7 +35,7 @@ from evosearch.ensemble import Ensemble, EnsembleSettings, select
 from evosearch.evaluation.calibration import scaled
 from evosearch.evaluation.crossing import judged_rows
 from evosearch.evaluation.final import TrainerSpec, Training, read
-from evosearch.results import Finished, joined
+from evosearch.results import Finished, joined, share_done
 from evosearch.score import evaluation_seed
 from evosearch.tasks.noise import standard_error
 
@@ -598,7 +598,7 @@ class Finishing:
             }
             for one, share in zip(whole, shares, strict=True)
         ]
-        first = self.finalists[whole[0].way.candidate]
+        first, cut = self.finalists[whole[0].way.candidate], share_done(score, self._recipe(whole[0].way))
         single = {task.metric: score.objectives[task.metric]}
         metrics: dict[str, Any] = {
             "key": first.key,
@@ -616,13 +616,13 @@ class Finishing:
         if len(whole) == 1 and not mirrored:
             module = network.build(first)
             module.load_state_dict(read_back[0][1])
-            return Finished(first, module.eval(), single, metrics)
+            return Finished(first, module.eval(), single, metrics, cut=cut)
         architectures = tuple(self.finalists[one.way.candidate] for one in whole)
         ensemble = Ensemble(architectures, shares, averaging, mirrored)
         module = joined(ensemble, [state for _, state in read_back])
         metrics["cost"] = ensemble.cost.pack()
         if len(whole) == 1:
-            return Finished(ensemble, module, single, metrics)
+            return Finished(ensemble, module, single, metrics, cut=cut)
         mean = sum(w * averaging.to_average(out) for w, (out, _) in zip(shares, read_back, strict=True))
         out = averaging.to_outputs(np.asarray(mean, read_back[0][0].dtype))
         test = {task.metric: task.judge(y, out)}
@@ -637,7 +637,7 @@ class Finishing:
             },
             "members": members,
         }
-        return Finished(ensemble, module, test, metrics)
+        return Finished(ensemble, module, test, metrics, cut=cut)
 
 
 def wanted(held_out: float, whole: float, total: float, members: int, size: int, parts: int = 1) -> float:

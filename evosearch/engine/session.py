@@ -56,6 +56,7 @@ WAIT = 0.5  # seconds; how often progress is told while nothing comes in
 SHOWN = 0.1  # seconds between two tellings of progress at the least
 RECENT = 40  # scores shown as a sparkline
 FINALISTS = 5  # individuals tried for best/, where the final training of a better one fails
+SHORT = 0.5  # of a final training done, below which it is said that time was short
 
 
 class Aside:
@@ -493,6 +494,11 @@ class Session:
             config = self.setup.config
             final = Final(self.setup.task, config.final, config.recipe, self.setup.final_device, config.workers.threads)
             best, trained = self._trained(final, finalists)
+            if trained.cut < SHORT:
+                self.watch.note(
+                    f"the time was over when {trained.cut:.2g} of the final training was done, so the network is "
+                    "trained too little; a longer --time gives a better one"
+                )
             test, baseline = dict(trained.test), self._baseline(final)
             fitness = {"fitness": self._fitness_of(best), "metric": self.setup.task.metric, "baseline": baseline}
             fitness["baseline_name"] = self.setup.task.kind.baseline_name
