@@ -154,7 +154,8 @@ def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.
 class Places(NamedTuple):
     """The uses of layers in one tree of a network. root: its own. names: the submodules and parameters that each added,
     as the module of `build` calls them. below: the nodes that a use uses, of those with names and all above them, by
-    (part, copy). computed: of these names, those of tensors that follow from their layers.
+    (part, copy), but for the tree inside a block, which the block itself says. computed: of these names, those of
+    tensors that follow from their layers.
     """
 
     root: Node
@@ -178,7 +179,8 @@ def places(architecture: Architecture) -> list[Places]:
             there.names.setdefault(path, []).append(name)
             at: Origin | None = origin
             while at is not None and path and path[-1] not in (used := there.below.setdefault(path[:-1], {})):
-                used[path[-1]] = cast("Node", at.node)
+                if isinstance(at.node, Node):
+                    used[path[-1]] = at.node
                 path, at = path[:-1], at.above
         found.append(there)
     return found

@@ -571,6 +571,22 @@ def test_each_parameter_is_traced_to_its_place_in_the_tree() -> None:
         assert name.startswith(node.layer.name)
 
 
+def test_what_a_layer_writes_besides_its_parts_takes_no_part_s_place() -> None:
+    class Normed(Sequential):
+        """A sequence that writes a normalisation of its own before its first part, and another after its last."""
+
+        def emit(self, node: Node, x: str, build: Builder) -> Emission:
+            for part in (Node(Norm(), (4,), (4,)), *node.parts, Node(Norm(), (4,), (4,))):
+                x = yield part, x
+            return x
+
+    parts = tuple(Node(Linear(4), (4,), (4,)) for _ in range(2))
+    builder = Builder()
+    write(Node(Normed(), (4,), (4,), parts), builder.start((4,)), builder)
+    paths = {name: origin.path() for name, origin in builder.origins.items()}
+    assert paths == {"norm1": ((2, 0),), "linear1": ((0, 0),), "linear2": ((1, 0),), "norm2": ((3, 0),)}
+
+
 @dataclass(frozen=True)
 class Projected(WrittenLeaf):
     """Multiplied by a random matrix that is not trained."""

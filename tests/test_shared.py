@@ -95,6 +95,7 @@ def test_what_one_process_writes_to_the_arrays_no_other_sees() -> None:
     assert (second.train.x == task.train.x).all()
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_file_has_no_name_and_is_gone_with_its_holder() -> None:
     sharing = Sharing(loaded("digits"))
     there = shared(sharing)

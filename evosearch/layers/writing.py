@@ -111,8 +111,12 @@ class _Open:
             return None
 
     def use(self, part: Node) -> tuple[int, int]:
-        """(index among the node's parts, which copy): the first of these parts that was written least often."""
-        among = [index for index, one in enumerate(self.node.parts) if one is part] or [len(self.uses)]
+        """(index among the node's parts, which copy): the first of these parts that was written least often. What is
+        none of them has a place of its own behind them.
+        """
+        parts = self.node.parts
+        others = sum(index >= len(parts) for index in self.uses)
+        among = [index for index, one in enumerate(parts) if one is part] or [len(parts) + others]
         index = min(among, key=self.uses.__getitem__)
         self.uses[index] += 1
         return index, self.uses[index] - 1

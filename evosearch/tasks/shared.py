@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import uuid
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -85,8 +86,7 @@ class Sharing:
         with contextlib.suppress(OSError, TypeError), contextlib.ExitStack() as stack:
             file = stack.enter_context(tempfile.TemporaryFile())
             self.shared = _filled(file, task)
-            stack.pop_all()
-            self._file = file  # open for as long as this object is there
+            weakref.finalize(self, stack.pop_all().close)
 
 
 def _filled(file: IO[bytes], task: Task) -> SharedTask:
