@@ -606,6 +606,17 @@ def test_a_class_that_a_split_lacks_is_said(tmp_path: Path) -> None:
     assert "the test split has no example of class y" in task_of(tmp_path / "t-train.csv").notes
 
 
+@pytest.mark.parametrize(("rare", "metric", "said"), [(10, "", True), (20, "", False), (10, "auc", False)])
+def test_a_rare_class_is_said_where_no_metric_is_chosen(tmp_path: Path, rare: int, metric: str, said: bool) -> None:
+    """Of 200 rows."""
+    text = "a,b\n" + "".join(f"{n},{'yes' if n < rare else 'no'}\n" for n in range(200))
+    notes = [note for note in table_of(tmp_path / "a.csv", text, metric=metric).notes if note.startswith("class ")]
+    assert len(notes) == said
+    if said:
+        assert "class 'no' is 0.95 of the rows, 'yes' is 0.05: accuracy hardly sees the rare one" in notes[0]
+        assert table_of(tmp_path / "a.csv", text, metric="balanced_accuracy").metric == "balanced_accuracy"
+
+
 @pytest.mark.parametrize(
     ("labels", "values"),
     [

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 WHOLE = {"bool": np.uint8, "uint8": np.uint8, "int8": np.int8, "int16": np.int16, "uint16": np.int32}
 
 Name = Literal["train", "validation", "test"]
+BALANCED = "balanced_accuracy"
+UNBALANCED = 9  # times as many rows of the most frequent class as of the rarest
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +90,7 @@ def assemble(
         told.append(f"no {' or '.join(missing)} split: cut from the train rows by seed {settings.split_seed}")
     if kind.classes:
         told += _absent(splits, labels)
+        told += _unbalanced(splits.values(), labels or values, kind, settings.metric)
     return make_task(
         name,
         splits["train"],
@@ -134,6 +137,26 @@ def _absent(splits: Mapping[Name, Split], labels: Sequence[str]) -> Iterator[str
             names = ", ".join(labels[number] if labels else str(number) for number in absent[:5])
             more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
             yield f"the {title} split has no example of class {names}{more}"
+
+
+def _unbalanced(splits: Iterable[Split], names: Sequence[Any], kind: Kind, metric: str) -> Iterator[str]:
+    """A line where classes are far from equally frequent and nobody chose a metric: a constant answer looks good then.
+
+    By the ratio of the most frequent one to the rarest; over 9 is high (Fernandez et al. 2008, A study of the behaviour
+    of linguistic fuzzy rule based classification systems in the framework of imbalanced data-sets, Fuzzy Sets and
+    Systems 159).
+    """
+    counts = np.bincount(np.concatenate([split.y for split in splits]))
+    there = np.flatnonzero(counts)
+    most, least = there[np.argmax(counts[there])], there[np.argmin(counts[there])]
+    if metric or BALANCED not in {one.name for one in kind.metrics} or counts[most] <= UNBALANCED * counts[least]:
+        return
+    often, rare = (f"{str(names[n] if len(names) else n)!r} is {counts[n] / counts.sum():.2g}" for n in (most, least))
+    usual = kind.metrics[0].name
+    yield (
+        f"class {often} of the rows, {rare}: {usual} hardly sees the rare one; data.metric = {BALANCED} counts every "
+        "class alike, recipe.balanced = true draws it as often"
+    )
 
 
 def _examples(parts: Iterable[Part]) -> list[Array]:
