@@ -112,11 +112,10 @@ def windowed_attention(x, qkv, out, bias, heads, height, width, size, shift):
         part = (3 * row[:, None] + column).view(rows, size, columns, size).transpose(1, 2)
         part = part.reshape(rows * columns, 1, size * size)
         mask = mask + torch.where(part.transpose(1, 2) == part, 0.0, -100.0).to(x.dtype)[:, None]
-    else:
-        mask = mask[None]
+    mask = mask.expand(rows * columns, -1, -1, -1).flatten(0, 1)  # the heads of all windows in a row
     x = x.unflatten(1, (rows, size)).unflatten(3, (columns, size)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-    q, k, v = qkv(x).unflatten(3, (3, heads, -1)).permute(3, 0, 1, 4, 2, 5)
-    x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    q, k, v = qkv(x).unflatten(3, (3, heads, -1)).permute(3, 0, 1, 4, 2, 5).flatten(2, 3)
+    x = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).unflatten(1, (-1, heads))
     x = out(x.transpose(2, 3).flatten(3))
     x = x.unflatten(1, (rows, columns)).unflatten(3, (size, size)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
     if shift:
