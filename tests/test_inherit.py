@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,13 +16,14 @@ from evosearch import config as configuration
 from evosearch import engine, grammar, inherit, network, operators
 from evosearch.architecture import Space
 from evosearch.cli import main
+from evosearch.cost import Cost
 from evosearch.engine import compression, lifecycle
 from evosearch.engine.lineage import PARENT, Lineages
 from evosearch.engine.setup import prepare
 from evosearch.errors import OperatorError
 from evosearch.evaluation.evaluators import evaluator
 from evosearch.evaluation.job import EvaluationContext, Job, Resources
-from evosearch.evaluation.lineage import FOLDER
+from evosearch.evaluation.lineage import FOLDER, file_of
 from evosearch.evaluation.recipe import Recipe
 from evosearch.evaluation.rules import built, load_plain, plain_state
 from evosearch.layers import vocabulary
@@ -728,6 +730,29 @@ def test_a_network_of_any_run_may_be_made_smaller() -> None:
     found = compression.compressing(made, "accuracy", 1000)
     assert found.recipe.lr == 0.02
     assert prepare(found).search().strategy.population == []
+
+
+def test_the_smallest_is_held_against_the_best_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Children have had the epochs of their parents too, so a large one that was trained on is the measure."""
+    figures = [(900, 0.88), (800, 0.91), (90, 0.902), (20, 0.89), (10, 0.905)]  # parameters and accuracy
+    records: list[dict[str, object]] = []
+    for number, (params, accuracy) in enumerate(figures):
+        score = Score(f"{number}", "ok", {"accuracy": accuracy}, cost=Cost(params, 1, 1, 1))
+        records += [
+            {"kind": "proposal", "number": number, "text": f"text {number}"},
+            {"kind": "score", "number": number, **score.pack()},
+        ]
+    run = SimpleNamespace(records=lambda: records, header={"objectives": ["accuracy", "-params"]})
+    monkeypatch.setattr(Run, "open", lambda _: run)
+    for number in range(4):  # the last one's weights were not kept
+        file = file_of(tmp_path, number)
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    texts = {lost: compression.smallest(tmp_path, lost).text for lost in (0.0, 0.01, 0.025)}
+    assert texts == {0.0: "text 1", 0.01: "text 2", 0.025: "text 3"}
+    found = compression.smallest(tmp_path, 0.01)
+    assert (found.params, found.value, found.teacher_params) == (90, 0.902, 900)
+    assert (found.teacher_value, found.best) == (0.88, 0.91)
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ POPULATION = 12
 class Small:
     """A candidate of a compressing run, with the large network's figures beside. value: the metric on held-out rows.
 
-    number: its proposal's, by which its weights are found (evaluation.lineage).
+    number: its proposal's, by which its weights are found (evaluation.lineage). best: the best value of any candidate.
     """
 
     number: int
@@ -46,6 +46,7 @@ class Small:
     value: float
     teacher_params: int
     teacher_value: float
+    best: float
 
 
 def compressing(config: Config, metric: str, params: int, against: str = "params", distil: bool = False) -> Config:
@@ -78,11 +79,13 @@ def compress(config: Config, text: str, folder: Path, watch: Watch) -> Summary:
 
 
 def smallest(folder: Path, lost: float) -> Small:
-    """The smallest candidate of a compressing run whose metric is at most `lost` below the large network's; smallest by
-    what the run is to make small.
+    """The smallest candidate of a compressing run whose metric is at most `lost` below the best of all, the large
+    network among them; smallest by what the run is to make small.
 
-    Both as the search measured them, on held-out rows. Only a candidate whose weights were kept is taken: those of the
-    front are. Raises RunError where there is none.
+    All as the search measured them, on held-out rows. A candidate has the epochs of all from which its weights are, so
+    most have been trained for longer than the large network, which would be better too by then: what is lost to
+    smallness shows beside the best of them. Only a candidate whose weights were kept is taken: those of the front are.
+    Raises RunError where there is none.
     """
     run = Run.open(folder)
     texts: dict[int, str] = {}
@@ -97,12 +100,13 @@ def smallest(folder: Path, lost: float) -> Small:
     first, second = map(objective, run.header["objectives"])
     value = {number: first.sign * score.figures[first.name] for number, score in scores.items()}
     there = {number for number in scores if file_of(folder, number).is_file()}
-    good = [number for number in sorted(there) if value[number] >= value[0] - lost]
+    most = max(value.values())
+    good = [number for number in sorted(there) if value[number] >= most - lost]
     if not good:
         raise RunError(f"{folder}: no candidate loses as little as {lost:g}; allow more, or a larger --budget")
     best = min(good, key=lambda number: (scores[number].figures[second.name], -value[number], number))
     params, large = scores[best].cost.params, scores[0].cost.params
-    return Small(best, texts[best], params, first.sign * value[best], large, first.sign * value[0])
+    return Small(best, texts[best], params, first.sign * value[best], large, first.sign * value[0], first.sign * most)
 
 
 __all__ = ["Small", "compress", "compressing", "smallest"]
