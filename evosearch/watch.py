@@ -53,6 +53,7 @@ class Summary:
     failed_key: of a candidate that failed as most did; empty where none failed in this session.
     at_random: in words, what as many samples of the grammar as the run drew came to; empty where it drew none.
     networks: in the ensemble that is kept, 0 where a single one is; single: the test metric of its best member.
+    before: whether the run had come to its end before, and nothing was done now.
     """
 
     folder: Path
@@ -72,6 +73,7 @@ class Summary:
     again: float | None = None
     failed_key: str = ""
     at_random: str = ""
+    before: bool = False
 
 
 class Watch(Protocol):

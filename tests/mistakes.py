@@ -1148,7 +1148,12 @@ RUNS = [
     ),
     failed("resume words", "is writing this run; wait until it ends", at=held),
     failed("resume words --quiet", "records are missing; restore the journal from a copy", notes=True, at=cut),
-    usage("resume words --quiet", "search state of version 99; this evosearch reads 1", notes=True, at=other_state),
+    usage(
+        "resume words --budget 13 --quiet",
+        "search state of version 99; this evosearch reads 1",
+        notes=True,
+        at=other_state,
+    ),
     usage(
         "resume first",
         "it was evaluated where x:y says, which is code; say --executor x:y again",

@@ -197,7 +197,8 @@ def resume(
 ) -> int:
     """Go on with a run that was interrupted, or give it more.
 
-    It ends as the run that nobody interrupted would have ended, on any number of workers.
+    It ends as the run that nobody interrupted would have ended, on any number of workers. A finished run that gets no
+    more is left as it is, and its result printed again.
     """
     from evosearch.cli.runs import folder_of
 
@@ -355,7 +356,8 @@ def _watched(
         output.as_json(summary_data(summary))
     else:
         print_summary(summary)
-    _report(summary.folder, layers)
+    if not (summary.before and (summary.folder / "report.html").is_file()):
+        _report(summary.folder, layers)
     return 0
 
 
