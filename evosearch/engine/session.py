@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import logs, workers
 from evosearch.config import NO_END
-from evosearch.engine import timing
+from evosearch.engine import timing, waiting
 from evosearch.engine.contenders import contenders
 from evosearch.engine.curves import Curves
 from evosearch.engine.ended import SUMMARY, kept
@@ -138,8 +138,14 @@ class Session:
 
     def go_on(self) -> Summary:
         """To the end of the budget, then best/."""
+        told = waiting.at_start(self.setup, self.search)
         try:
+            for line in told.values():
+                self.watch.note(line)
             self._to_the_end()
+            for setting, line in waiting.at_end(self.setup, self.search).items():
+                if setting not in told:
+                    self.watch.note(line)
             summary = self._finish()
         finally:
             if self.finishing is not None:
