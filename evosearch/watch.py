@@ -12,6 +12,8 @@ from typing import Any, Protocol
 class Progress:
     """Where a run stands, for whoever watches.
 
+    best_by: where the search has rungs, what part of an evaluation the best fitness is of, in words; figures of other
+        parts do not compare with it.
     rate: evaluations a second in this session. seconds_left: None until there is a rate.
     failures: by status. duplicates: redrawn before any work was done. known: scores that another run had paid for.
     recent: the latest fitnesses, NaN for failures. earned: by mutation, (trials, mean reward). phase: search or final.
@@ -39,6 +41,7 @@ class Progress:
     time: float = 0.0
     endless: bool = False
     doing: str = ""
+    best_by: str = ""
 
 
 @dataclass(frozen=True)

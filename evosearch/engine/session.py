@@ -440,6 +440,7 @@ class Session:
             best_key=best.key if best else None,
             best_fitness=self._fitness(best) if best else None,
             best_params=self._params(best) if best else None,
+            best_by=self._part(best) if best else "",
             rate=rate,
             seconds_left=self._seconds_left(budget - search.evaluated, rate),
             failures=dict(self.failures),
@@ -469,6 +470,17 @@ class Session:
     def _fitness(self, individual: Individual) -> float:
         """The first objective as the task measures it, without the sign that selection gave it."""
         return individual.values[0] * self.search.objectives[0].sign
+
+    def _part(self, individual: Individual) -> str:
+        """What part of an evaluation a fitness is of, in words; empty where all have whole ones."""
+        config = self.setup.config
+        if self.search.rungs is None:
+            return ""
+        counted = isinstance(self.setup.task, Task) and not config.evaluator and config.recipe.inherit == "off"
+        if not counted or config.recipe.shorten != "epochs":
+            return f"{individual.fidelity:.3g} of an evaluation"
+        whole = config.recipe.said(self.setup.space.read(individual.derivation).trained_with)
+        return f"{whole.at(individual.fidelity).epochs} of {whole.epochs} epochs"
 
     def _params(self, individual: Individual) -> int | None:
         if self.setup.space.input is None:
