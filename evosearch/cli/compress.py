@@ -83,7 +83,8 @@ def compress(
         made[:] = [folder]
         return compression.compress(config, text, folder, watch)
 
-    code = begun(runs, config, name, quiet, False, begin)
+    heading = "The search's best network, whatever its size, trained from nothing:"
+    code = begun(runs, config, name, quiet, False, begin, heading)
     if code != DONE:
         return code
     (folder,) = made
@@ -94,6 +95,8 @@ def compress(
     (anew,), (on,) = final.train(little, 1), final.train(little, 1, states[0])
     final.save(on, folder / "small")
     metric, small = large.task.metric, little.architecture
+    output.say()
+    output.say("The large network and the small one:")
     output.say()
     output.facts(
         [
