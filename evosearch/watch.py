@@ -12,6 +12,8 @@ from typing import Any, Protocol
 class Progress:
     """Where a run stands, for whoever watches.
 
+    best_by: where the search has rungs, what part of an evaluation the best fitness is of, in words; figures of other
+        parts do not compare with it.
     rate: evaluations a second in this session. seconds_left: None until there is a rate.
     failures: by status. duplicates: redrawn before any work was done. known: scores that another run had paid for.
     recent: the latest fitnesses, NaN for failures. earned: by mutation, (trials, mean reward). phase: search or final.
@@ -39,6 +41,7 @@ class Progress:
     time: float = 0.0
     endless: bool = False
     doing: str = ""
+    best_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class Summary:
     failed_key: of a candidate that failed as most did; empty where none failed in this session.
     at_random: in words, what as many samples of the grammar as the run drew came to; empty where it drew none.
     networks: in the ensemble that is kept, 0 where a single one is; single: the test metric of its best member.
+    before: whether the run had come to its end before, and nothing was done now.
     """
 
     folder: Path
@@ -72,6 +76,7 @@ class Summary:
     again: float | None = None
     failed_key: str = ""
     at_random: str = ""
+    before: bool = False
 
 
 class Watch(Protocol):

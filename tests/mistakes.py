@@ -516,7 +516,8 @@ COMMANDS = [
     usage("run --bugdet 3", "No such option: --bugdet", "--budget", "evolve run --help"),
     usage("run --budget many", "--budget", "valid integer"),
     usage("run --budget 0", "--budget", "greater than or equal to 1"),
-    usage("resume", "Missing argument 'RUN'", "evolve resume --help"),
+    usage("resume", "Missing argument 'RUN' (a run's folder, or its name in runs/); see evolve resume --help"),
+    usage("refine norm", "Missing option '--latency' (that a call may take: 3ms, 800us); see evolve refine --help"),
     usage("init here", "here: a file is in the way", "another folder", at=write("here", "")),
     usage("init", "evosearch.toml is there already"),
     usage("bench nothing --grammar tiny.lark --seeds 1", "no task 'nothing'", at=tiny),
@@ -1148,7 +1149,12 @@ RUNS = [
     ),
     failed("resume words", "is writing this run; wait until it ends", at=held),
     failed("resume words --quiet", "records are missing; restore the journal from a copy", notes=True, at=cut),
-    usage("resume words --quiet", "search state of version 99; this evosearch reads 1", notes=True, at=other_state),
+    usage(
+        "resume words --budget 13 --quiet",
+        "search state of version 99; this evosearch reads 1",
+        notes=True,
+        at=other_state,
+    ),
     usage(
         "resume first",
         "it was evaluated where x:y says, which is code; say --executor x:y again",

@@ -86,6 +86,12 @@ def test_each_arm_with_each_seed_is_a_row_and_nothing_is_done_twice(
     assert json.loads(capsys.readouterr().out) == found
 
 
+def test_epochs_are_said_as_to_a_run(table: Path, tmp_path: Path) -> None:
+    assert main([*arguments(table, tmp_path / "there"), "--budget", "3", "--seeds", "1", "--epochs", "2"]) == DONE
+    runs = sorted((tmp_path / "there").glob("*/config.toml"))
+    assert [config.load(path).recipe.epochs for path in runs] == [2] * 5
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_effects_are_of_pairs_and_p_is_that_of_all_flips(sign: int) -> None:
     rng = np.random.default_rng(0)

@@ -413,6 +413,18 @@ def test_plain_lines_come_when_something_is_better_or_time_has_passed() -> None:
     assert lines(evaluated=10, best_key="b" * 32) == 4
 
 
+def test_a_line_says_what_part_of_an_evaluation_the_best_is_of() -> None:
+    """Where there are rungs: a longer one gets a line of its own, though the best network is the same."""
+    import io
+
+    out = io.StringIO()
+    view = live.PlainView(out, clock=lambda: 0.0)
+    for by in ("", "3 of 9 epochs", "3 of 9 epochs", "9 of 9 epochs"):
+        view.progress(progress(best_by=by))
+    lines = [line.partition("best ")[2].partition("  (")[0] for line in out.getvalue().splitlines()]
+    assert lines == ["0.9512", "0.9512 by 3 of 9 epochs", "0.9512 by 9 of 9 epochs"]
+
+
 def test_starting_workers_are_said_once() -> None:
     """Before the first score there is nothing to repeat."""
     import io

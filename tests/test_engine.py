@@ -193,10 +193,10 @@ def test_operators_that_changed_are_refused_by_name_and_forked_instead(tmp_path:
     settings = config(operators=[str(tmp_path / "mine")], search__budget=4)
     engine.start(settings, tmp_path / "run", Watching())
     with pytest.raises(UsageError, match="--operators"):
-        engine.resume(tmp_path / "run", Watching())
+        engine.resume(tmp_path / "run", Watching(), budget=6)
     operator.write_text(operator.read_text() + "\n# changed\n")
     with pytest.raises(RunChanged, match="the operators changed"):
-        engine.resume(tmp_path / "run", Watching(), operators=[str(tmp_path / "mine")])
+        engine.resume(tmp_path / "run", Watching(), budget=6, operators=[str(tmp_path / "mine")])
     forked = engine.fork(tmp_path / "run", settings, tmp_path / "forked", Watching())
     assert forked.evaluated == 4
     texts = {r["text"] for r in Run.open(tmp_path / "run").records() if r["kind"] == "proposal"}

@@ -246,7 +246,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("engine/session.py", "Session._finalists", "RunError"),
     ],
     "a run that came to the end of its time leads there; tests/test_timing.py": [
-        ("engine/lifecycle.py", "_require_unfinished", "UsageError"),
+        ("engine/ended.py", "told_again", "UsageError"),
     ],
     "two processes at one moment; tests/test_runs.py": [("store/run.py", "_refuse_existing", "RunExists")],
     "a worker process that cannot start takes seconds to be given up; tests/test_workers.py": [

@@ -141,6 +141,10 @@ def test_a_data_frame_of_words_is_taken_as_it_is(tmp_path: Path) -> None:
     assert Study.resume(tmp_path / "run").best.text == model.architecture_
     with pytest.raises(ValueError, match="feature names"):
         model.predict(x[["job", "age", "hired"]])
+    with pytest.raises(ValueError, match="unseen at fit time"):
+        model.predict(x.assign(more=1))
+    assert (model.predict(x.assign(more=1)[model.feature_names_in_]) == model.predict(x)).all()
+    assert len(Study.resume(tmp_path / "run").predict(x.assign(more=1))) == len(x)
     with pytest.raises(ValueError, match="fitted on a DataFrame"):
         model.predict(x.to_numpy())
     numbers = classifier(budget=1, settings=ONCE).fit(x[["age"]], y)

@@ -764,7 +764,9 @@ def test_a_network_is_made_smaller(
     flags += " --set recipe.batch=64 --set final.batch=64"
     assert main(["compress", "conv(32,3);conv(32,3);maxpool;residual(conv(32,3))", *flags.split()]) == 0
     said = capsys.readouterr().out
-    assert "small from nothing" in said
+    searched, _, both = said.partition("The large network and the small one:")
+    assert "The search's best network, whatever its size, trained from nothing:\n\ntest accuracy" in searched
+    assert "small from nothing" in both
     less = json.loads((tmp_path / "runs/less/small/metrics.json").read_text())
     assert less["architecture"] in said
     run = Run.open(tmp_path / "runs/less")

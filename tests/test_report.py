@@ -583,6 +583,25 @@ def test_runs_of_one_configuration_are_one_method(methods: list[Path]) -> None:
         assert found.best(run) == max(values)
 
 
+def test_runs_of_one_seed_are_one_run(methods: list[Path], tmp_path: Path, capsys: Capture) -> None:
+    """The longest of them counts, whatever the order."""
+    aging, other, random, _ = methods
+    again = searched(tmp_path / "again", budget=30, seed=0, strategy="aging").folder
+    found = compare([again, aging, other, random])
+    assert [[run.folder for run in method.runs] for method in found.methods] == [[aging, other], [random]]
+    assert found.evaluations == 40
+    line = f"{again}, {aging}: of the same settings and seed, so they are one run; {aging} counts."
+    assert found.notes[0] == line
+    assert main(["compare", *map(str, (aging, again, random)), "--output", str(tmp_path / "two.html")]) == DONE
+    assert f"{aging}, {again}: of the same settings and seed" in capsys.readouterr().out
+    [alone] = compare([aging, again]).methods
+    assert [run.folder for run in alone.runs] == [aging]
+    edited = [
+        journal(tmp_path / name, [(0.5, 10)], operators={"mutate/mine": name}) for name in ("before", "after", "after2")
+    ]
+    assert len(compare(edited).runs) == 3
+
+
 def test_relative_improvement_is_against_the_mean_random_network(methods: list[Path]) -> None:
     """100 (best - mean) / mean, the mean over the scores of the random searches of the same grammar."""
     found = compare(methods)
@@ -630,9 +649,12 @@ def test_the_comparisons_page_holds(methods: list[Path], tmp_path: Path) -> None
     ] in page.rows
 
 
-def journal(folder: Path, outcomes: Sequence[tuple[float, int] | str], **search: Any) -> Path:
+def journal(
+    folder: Path, outcomes: Sequence[tuple[float, int] | str], operators: dict[str, str] | None = None, **search: Any
+) -> Path:
     """A run whose candidates had these (accuracy, params), in the order proposed, or are "nan" or "pending"."""
-    with created(folder, configuration.validate({"search": {"budget": len(outcomes), **search}}, "test")) as run:
+    config = configuration.validate({"search": {"budget": len(outcomes), **search}}, "test")
+    with created(folder, config, operators=operators or {}) as run:
         for number, outcome in enumerate(outcomes):
             key = hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest()
             record = {"number": number, "key": key, "text": "norm", "parents": [], "operator": "early_exit"}

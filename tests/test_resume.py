@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from evosearch.cli import main
 from evosearch.store.framing import FORMAT
 from evosearch.store.run import CHECKPOINT_FILE, PREVIOUS_FILE, Run
 from evosearch.store.verify import verify
-from tests.chaos.sessions import config, kills, session, state, words
+from tests.chaos.sessions import best, config, kills, session, state, words
 from tests.journals import journal_digest
+from tests.watch import Silent
 
 
 def test_a_run_that_is_killed_ends_as_the_run_that_nobody_killed(tmp_path: Path) -> None:
@@ -69,6 +72,62 @@ def test_a_damaged_checkpoint_is_written_anew_by_a_resume(tmp_path: Path) -> Non
     session(settings, folder)
     assert state(folder) == expected
     assert verify(folder) == []
+
+
+SEEN = ": space exhausted: 500 draws gave no candidate that this run had not seen (5 are known)"
+
+
+@pytest.mark.parametrize(
+    ("letters", "flags", "said"),
+    [
+        (4, ["--budget", "40"], "; a larger budget gives it more"),
+        (4, ["--budget", "40", "--time", "10m"], "; a longer time, or a larger budget, gives it more"),
+        (6, ["--time", "2s"], "; a longer time gives it more"),
+        (1, ["--budget", "40"], SEEN),
+        (1, ["--time", "10m"], SEEN),
+    ],
+)
+def test_a_finished_run_is_told_again_and_left_as_it_is(
+    letters: int, flags: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever ended it, and with code 0; what it took is what it took."""
+    table, folder = words(tmp_path / "table", letters=letters), tmp_path / "run"
+    of = ["--grammar", str(table / "words.lark"), "--task", f"table:{table / 'words.csv'}", "--start", "none"]
+    more = ["--set", "search.draws=500", "--name", "run", "--runs", str(tmp_path)]
+    assert main(["run", *of, *flags, *more, "--quiet"]) == 0
+    before, result = _files(folder), capsys.readouterr().out
+    for same in ([], flags[:2] if flags[0] == "--budget" else []):
+        assert main(["resume", str(folder), *same]) == 0
+        out = capsys.readouterr().out
+        assert out == f"{folder} is finished{said}\n{result}"
+    assert _files(folder) == before
+
+
+def test_an_exhausted_run_has_no_use_for_a_larger_budget(tmp_path: Path) -> None:
+    settings, folder = config(words(tmp_path / "table", letters=1), 40, 0, draws=500), tmp_path / "run"
+    told = engine.start(settings, folder, Silent())
+    assert engine.resume(folder, Silent(), budget=80) == replace(told, before=True)
+
+
+def test_a_finished_run_whose_best_does_not_check_gets_it_anew(tmp_path: Path) -> None:
+    """As one that an older evosearch ended, which did not keep what it said."""
+    settings, folder = config(words(tmp_path / "table", letters=4), 40, 0), tmp_path / "run"
+    engine.start(settings, folder, Silent())
+    expected = best(folder)
+    (folder / "best/architecture.arch").write_text("eeee\n")
+    assert verify(folder)
+    assert not engine.resume(folder, Silent()).before
+    assert (best(folder), verify(folder)) == (expected, [])
+    kept = json.loads((folder / "best/metrics.json").read_text())
+    del kept["summary"]
+    with Run.open(folder, write=True) as run:
+        run.write_best({"architecture.arch": best(folder), "metrics.json": json.dumps(kept)})
+    assert not engine.resume(folder, Silent()).before
+    assert engine.resume(folder, Silent()).before
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_no_command_ends_in_a_traceback_on_a_damaged_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,8 @@ from tests.chaos.sessions import child, config, killed, logged, session
 from tests.chaos.sessions import words as table_of_words
 from tests.journals import journal_digest
 from tests.searching import run_out
+from tests.test_engine import Watching
+from tests.test_engine import config as trained
 from tests.watch import Silent
 
 WORDS = '// input: none\nstart: letter letter letter letter\nletter: "a" | "b" | "c" | "d" | "e"\n'
@@ -295,3 +297,19 @@ def test_screening_rungs_and_learning_are_the_same_with_four_workers(tmp_path: P
     scored = [record["number"] for record in records if record["kind"] == "score"]
     assert scored != sorted(scored)
     assert digests[0] == digests[1]
+
+
+@pytest.mark.parametrize("what", ["table", "network"])
+def test_the_best_that_is_shown_says_what_it_is_of_and_falls_only_where_that_grows(what: str, tmp_path: Path) -> None:
+    """A higher rung's figure takes the place of a lower one's, which may have been better."""
+    if what == "table":
+        asked = config(table_of_words(tmp_path / "table", letters=4), 90, 0, rungs=list(RUNGS))
+        parts = [f"{share:g} of an evaluation" for share in (*RUNGS, 1)]
+    else:
+        asked = trained(search__rungs=[0.34], search__eta=2, search__budget=8, recipe__epochs=3)
+        parts = ["1 of 3 epochs", "3 of 3 epochs"]
+    watch = Watching()
+    engine.start(asked, tmp_path / "run", watch)
+    told = [(parts.index(one.best_by), one.best_fitness or 0.0) for one in watch.told if one.best_key]
+    assert told == sorted(told)
+    assert told[-1][0] == len(parts) - 1

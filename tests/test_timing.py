@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -102,7 +103,7 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
 
     folder = tmp_path / "short"
     began = time.monotonic()
-    engine.start(_config(table, time="0.6s"), folder, Silent())
+    told = engine.start(_config(table, time="0.6s"), folder, Silent())
     first = _candidates(folder)
     assert (folder / "best" / "architecture.arch").is_file()
     assert first
@@ -110,7 +111,8 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     assert used_seconds(Run.open(folder).records()) <= time.monotonic() - began
 
     before = {file.name: file.read_bytes() for file in (folder / "best").iterdir()}
-    for budget, same in ((None, None), (None, None), (10**9, None), (None, "0.6s")):
+    assert engine.resume(folder, Silent()) == replace(told, before=True)
+    for budget, same in ((2 * 10**9, None), (None, "0.6s"), (2 * 10**9, "0.6s")):
         with pytest.raises(UsageError, match=r"is finished; a longer time gives it more$"):
             engine.resume(folder, Silent(), budget=budget, time=same)
     assert {file.name: file.read_bytes() for file in (folder / "best").iterdir()} == before
@@ -131,8 +133,9 @@ def test_a_run_that_ended_by_its_budget_has_time_left_for_a_larger_one(tmp_path:
     folder = tmp_path / "run"
     engine.start(_config(words(tmp_path / "table", letters=5), time="10m", **{"search.budget": 20}), folder, Silent())
     for same in (None, 20):
-        with pytest.raises(UsageError, match=r"is finished; a longer time, or a larger budget, gives it more$"):
-            engine.resume(folder, Silent(), budget=same)
+        assert engine.resume(folder, Silent(), budget=same).before
+    with pytest.raises(UsageError, match=r"is finished; a longer time, or a larger budget, gives it more$"):
+        engine.resume(folder, Silent(), time="10m")
     assert engine.resume(folder, Silent(), budget=30).evaluated == 30
 
 

@@ -64,7 +64,7 @@ def _run(arguments: Sequence[str]) -> int:
             return USAGE
         context = getattr(error, "ctx", None)
         hint = f"; see {context.command_path} --help" if context else ""
-        return _fail(f"{error.format_message().rstrip('.')}{hint}", USAGE)
+        return _fail(f"{error.format_message().rstrip('.')}{_what_is_missing(error)}{hint}", USAGE)
     except Terminated as error:
         return _fail(f"ended by {error}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -141,6 +141,14 @@ def _is_closed(out: TextIO) -> bool:
         return False
     os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
     return True
+
+
+def _what_is_missing(error: Exception) -> str:
+    """What an argument or an option that was not given is, as its help says it; empty of any other mistake."""
+    said = getattr(getattr(error, "param", None), "help", None) if type(error).__name__ == "MissingParameter" else None
+    if not said:
+        return ""
+    return f" ({said[0].lower() if said.split()[0].istitle() else said[0]}{said[1:].rstrip('.')})"
 
 
 def _code(result: object) -> int:

@@ -34,6 +34,9 @@ def ablate(
     budget: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Candidates of each run.", show_default=False)
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Of each candidate's training.", show_default=False)
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each, with seeds 0 to N - 1.")] = 5,
     settings: Annotated[
         list[str] | None,
@@ -54,7 +57,7 @@ def ablate(
     from evosearch.report.live import QuietView
     from evosearch.report.reading import read_run
 
-    flags = {"grammar": grammar, "task": task, "search.budget": budget}
+    flags = {"grammar": grammar, "task": task, "search.budget": budget, "recipe.epochs": epochs}
     overrides: dict[str, Any] = {key: value for key, value in flags.items() if value is not None}
     overrides.update(configuration.parse_setting(setting) for setting in settings or ())
     rows = []

@@ -83,7 +83,8 @@ def compress(
         made[:] = [folder]
         return compression.compress(config, text, folder, watch)
 
-    code = begun(runs, config, name, quiet, False, begin)
+    heading = "The search's best network, whatever its size, trained from nothing:"
+    code = begun(runs, config, name, quiet, False, begin, heading)
     if code != DONE:
         return code
     (folder,) = made
@@ -95,9 +96,12 @@ def compress(
     final.save(on, folder / "small")
     metric, small = large.task.metric, little.architecture
     output.say()
+    output.say("The large network and the small one:")
+    output.say()
     output.facts(
         [
             ("large", f"{count(params)} parameters, {found.teacher_value:.4f} on held-out rows"),
+            ("best of all", f"{found.best:.4f} there, from which --lost is counted"),
             (
                 "small",
                 f"{count(found.params)} parameters, {found.value:.4f}; {params / max(1, found.params):.1f}x fewer",

@@ -53,8 +53,9 @@ def compare(
 ) -> int:
     """Compare runs: a table, and a page.
 
-    Runs of one configuration but different seeds are one method. Prints the relative improvement over random networks
-    and, where methods have several runs, a rank test. --json prints the numbers and writes no page.
+    Runs of one configuration but different seeds are one method; of several with one seed the longest counts. Prints
+    the relative improvement over random networks and, where methods have several runs, a rank test. --json prints the
+    numbers and writes no page.
     """
     output.check_target("--output", to, new_folder=True)
     from evosearch.cli.runs import folder_of

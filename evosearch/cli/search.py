@@ -197,7 +197,8 @@ def resume(
 ) -> int:
     """Go on with a run that was interrupted, or give it more.
 
-    It ends as the run that nobody interrupted would have ended, on any number of workers.
+    It ends as the run that nobody interrupted would have ended, on any number of workers. A finished run that gets no
+    more is left as it is, and its result printed again.
     """
     from evosearch.cli.runs import folder_of
 
@@ -274,10 +275,12 @@ def begun(
     quiet: bool,
     as_json: bool,
     begin: Callable[[Path, LiveView | PlainView], Summary],
+    heading: str = "",
 ) -> int:
     """A new run, to its end; of one that was not given its name, the next number where another is quicker.
 
-    begin: makes it in a folder, told to a view. Raises RunExists where the folder is taken.
+    begin: makes it in a folder, told to a view. heading: of its result, where more comes behind it. Raises RunExists
+    where the folder is taken.
     """
     from evosearch.errors import RunExists
 
@@ -293,7 +296,7 @@ def begun(
                     raise
                 folder = new_folder(runs, config, asked)
 
-    return _watched(work, lambda: folder, quiet, as_json, config.layers)
+    return _watched(work, lambda: folder, quiet, as_json, config.layers, heading)
 
 
 def new_folder(runs: Path, config: Config, asked: str | None) -> Path:
@@ -327,6 +330,7 @@ def _watched(
     quiet: bool,
     as_json: bool,
     layers: Sequence[str],
+    heading: str = "",
 ) -> int:
     """Do the work under a view that fits the output; on Ctrl-C say how to go on."""
     from evosearch.report.live import LiveView, PlainView, QuietView
@@ -354,8 +358,12 @@ def _watched(
     if as_json:
         output.as_json(summary_data(summary))
     else:
+        if heading:
+            output.say()
+            output.say(heading)
         print_summary(summary)
-    _report(summary.folder, layers)
+    if not (summary.before and (summary.folder / "report.html").is_file()):
+        _report(summary.folder, layers)
     return 0
 
 

@@ -6,6 +6,7 @@
                rest of its journal replayed. fork: a new run from the population of another
     session    ask -> journal -> known from another run, or a worker -> journal, fsync -> tell, until the budget is
                spent; then the best one trained on train and validation, tested once, written to best/
+    ended      a finished run that gets no more: what it came to, told again
     working    one of many workers on a folder that machines share
     replay     what a run was: verified, repaired, done again from its journal
 

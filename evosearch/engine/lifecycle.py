@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from evosearch import config as configuration
 from evosearch import workers as pools
 from evosearch.engine import timing
+from evosearch.engine.ended import told_again
 from evosearch.engine.prior import PRIOR_FILE, written
 from evosearch.engine.replay import (
     UNCHANGED,
@@ -30,8 +31,7 @@ from evosearch.engine.replay import (
 from evosearch.engine.session import Session
 from evosearch.engine.setup import prepare
 from evosearch.engine.timing import TimeBudget
-from evosearch.errors import ArchitectureError, RunCorrupt, UsageError
-from evosearch.report.reading import metrics_of
+from evosearch.errors import ArchitectureError, UsageError
 from evosearch.space import described
 from evosearch.store.run import Run
 from evosearch.tasks import Task
@@ -168,40 +168,18 @@ def resume(
 ) -> Summary:
     """Go on with a run, to the end it would have had. Raises EvosearchError and then leaves the folder as it was.
 
+    A run that is finished and gets no more is left as it is, too: what it came to is told again.
+
     budget: more candidates than the run was started with. time: longer than it was given, as "10m".
     workers, device, executor: as in WorkerSettings; an executor of one's own is not taken from the folder's word alone.
     layers, operators: files and folders of the run's own code, which is never taken from the folder's word alone.
     log: as in Config; the run's own where it is None. task: where its data lies, or its function is, now.
     """
     changes = Changes(budget, time, workers, device, layers, operators, log, task, executor)
-    _require_unfinished(folder, budget, time)
+    if (summary := told_again(folder, watch, changes)) is not None:
+        return summary
     with reopened(folder, watch, changes) as session:
         return session.go_on()
-
-
-def _require_unfinished(folder: Path, budget: int | None, time: str | None) -> None:
-    """Raise UsageError for a run that came to the end of its time and gets no more: a final training in what is left
-    would put a network of a few steps in the place of the one that there is.
-    """
-    try:
-        metrics = metrics_of(folder)
-    except RunCorrupt:
-        metrics = {"seconds": math.inf}  # what it took is not known; more time writes it anew
-    if not metrics:
-        return
-    with Run.open(folder) as run:
-        records = list(run.records())
-        if not timing.is_over(records):
-            return
-        evaluated = sum(record["kind"] == "score" for record in records)
-        had = max(largest_budget(run), recorded(run).search.budget)
-        total = configuration.seconds(longest_time(run))
-        if time is not None and configuration.seconds(time) != total:
-            return  # more of it, or less, which is refused
-        left = total - timing.used_seconds(records)
-        spent = evaluated < had or left < max(timing.LEAST * total, metrics.get("seconds", 0.0))
-    if spent or budget is None or budget <= had:
-        raise UsageError(f"{folder} is finished; a longer time{'' if spent else ', or a larger budget,'} gives it more")
 
 
 @contextlib.contextmanager

@@ -11,14 +11,14 @@ import threading
 import time
 from collections import Counter, deque
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evosearch import logs, workers
 from evosearch.config import NO_END
-from evosearch.engine import timing
+from evosearch.engine import timing, waiting
 from evosearch.engine.contenders import contenders
 from evosearch.engine.curves import Curves
+from evosearch.engine.ended import SUMMARY, kept
 from evosearch.engine.finishing import STARTING, Finishing, drawn_parts, share_of_rows, wanted
 from evosearch.engine.lineage import PARENT, Lineages
 from evosearch.engine.replay import NOTHING, Saved
@@ -26,8 +26,8 @@ from evosearch.engine.timing import TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, StorageError, UsageError
 from evosearch.evaluation import lineage
 from evosearch.individual import Individual, fitness_class
-from evosearch.report.reading import metrics_of
 from evosearch.report.standing import standing
+from evosearch.report.text import near
 from evosearch.results import Final, Finished, files
 from evosearch.score import Score, evaluation_seed
 from evosearch.search.proposal import FULL
@@ -139,8 +139,14 @@ class Session:
 
     def go_on(self) -> Summary:
         """To the end of the budget, then best/."""
+        told = waiting.at_start(self.setup, self.search)
         try:
+            for line in told.values():
+                self.watch.note(line)
             self._to_the_end()
+            for setting, line in waiting.at_end(self.setup, self.search).items():
+                if setting not in told:
+                    self.watch.note(line)
             summary = self._finish()
         finally:
             if self.finishing is not None:
@@ -435,6 +441,7 @@ class Session:
             best_key=best.key if best else None,
             best_fitness=self._fitness(best) if best else None,
             best_params=self._params(best) if best else None,
+            best_by=self._part(best) if best else "",
             rate=rate,
             seconds_left=self._seconds_left(budget - search.evaluated, rate),
             failures=dict(self.failures),
@@ -465,6 +472,17 @@ class Session:
         """The first objective as the task measures it, without the sign that selection gave it."""
         return individual.values[0] * self.search.objectives[0].sign
 
+    def _part(self, individual: Individual) -> str:
+        """What part of an evaluation a fitness is of, in words; empty where all have whole ones."""
+        config = self.setup.config
+        if self.search.rungs is None:
+            return ""
+        counted = isinstance(self.setup.task, Task) and not config.evaluator and config.recipe.inherit == "off"
+        if not counted or config.recipe.shorten != "epochs":
+            return f"{individual.fidelity:.3g} of an evaluation"
+        whole = config.recipe.said(self.setup.space.read(individual.derivation).trained_with)
+        return f"{whole.at(individual.fidelity).epochs} of {whole.epochs} epochs"
+
     def _params(self, individual: Individual) -> int | None:
         if self.setup.space.input is None:
             return None
@@ -478,17 +496,18 @@ class Session:
             if not self.search.evaluated:
                 raise RunError(
                     f"{self.run.folder}: the time was over before any candidate had a score; "
-                    f"give it more: evolve resume {_near(self.run.folder)} --time 10m"
+                    f"give it more: evolve resume {near(self.run.folder)} --time 10m"
                 )
             kinds = ", ".join(f"{count} {status}" for status, count in sorted(self.failures.items()))
             raise RunError(
                 f"{self.run.folder}: none of {self.search.evaluated} candidates succeeded ({kinds}); "
-                f"evolve why {_near(self.run.folder)} {self._failed_key()[:8] or 'KEY'} says why"
+                f"evolve why {near(self.run.folder)} {self._failed_key()[:8] or 'KEY'} says why"
             )
         test: dict[str, float] = {}
         baseline: Mapping[str, float] = {}
         single: dict[str, float] = {}
         joined, again = 0, None
+        trained: Finished | None = None
         if isinstance(self.setup.task, Task):
             self.watch.progress(self._progress("final"))
             config = self.setup.config
@@ -500,20 +519,15 @@ class Session:
                     "trained too little; a longer --time gives a better one"
                 )
             test, baseline = dict(trained.test), self._baseline(final)
-            fitness = {"fitness": self._fitness_of(best), "metric": self.setup.task.metric, "baseline": baseline}
-            fitness["baseline_name"] = self.setup.task.kind.baseline_name
             single = dict(trained.metrics.get("single", {}).get("test", {}))
             if self.search.objectives[0].name == self.setup.task.metric:
                 held_out = trained.metrics.get("held_out", {})
                 again = held_out["again"] if held_out.get("winner") == best.key else None
             joined = len(trained.metrics.get("members", ()))
-            self.run.write_best(files(trained, self.setup.task, fitness))
         else:
             best = finalists[0]
-            metrics: dict[str, Any] = {"key": best.key, "fitness": self._fitness_of(best), "test": {}}
-            self.run.write_best({"architecture.arch": best.text + "\n", "metrics.json": json.dumps(metrics) + "\n"})
-        return Summary(
-            folder=_near(self.run.folder),
+        summary = Summary(
+            folder=near(self.run.folder),
             evaluated=self.search.evaluated,
             distinct=self.search.known,
             best_key=best.key,
@@ -529,8 +543,19 @@ class Session:
             failed_key=self._failed_key(),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
             baseline_name=self.setup.task.kind.baseline_name if isinstance(self.setup.task, Task) else "",
-            at_random=self.standing.at_random(metrics_of(self.run.folder)),
+            at_random=self.standing.at_random(trained.metrics if trained is not None else {}),
         )
+        self.run.write_best(self._best(summary, trained))
+        return summary
+
+    def _best(self, summary: Summary, trained: Finished | None) -> Mapping[str, str | bytes]:
+        """The files of best/, with what the run says at its end: whoever resumes it then is told the same."""
+        told: dict[str, Any] = {"fitness": summary.fitness, SUMMARY: kept(summary)}
+        if trained is None:
+            metrics = {"key": summary.best_key, "test": {}, **told}
+            return {"architecture.arch": summary.best_text + "\n", "metrics.json": json.dumps(metrics) + "\n"}
+        more = {"metric": self.setup.task.metric, "baseline": summary.baseline, "baseline_name": summary.baseline_name}
+        return files(trained, self.setup.task, {**told, **more})
 
     def _failed_key(self) -> str:
         """A candidate that shows why others failed: of what happened most often; empty where this session saw none."""
@@ -645,9 +670,3 @@ class Session:
     def _baseline(self, final: Final) -> Mapping[str, float]:
         """The linear model's figure; of a run that was given a time, where it has come by now."""
         return self.baseline.result() if self.baseline is not None else final.baseline()
-
-
-def _near(folder: Path) -> Path:
-    """A folder as a person would name it: from where they are, if it lies below."""
-    here = Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder

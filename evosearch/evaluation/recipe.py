@@ -81,8 +81,8 @@ class Recipe:
         train split's rows, drawn by class, those of a smaller share among those of a larger one. Either way the
         schedule is as complete as the whole one's.
     stop: off, or a rule that ends trainings early: median ends one whose curve lies under the median of those known
-        when it was proposed; curve one that will not be better than the best known, with a probability of 0.95 as a
-        regression on the curves so far has it.
+        when it was proposed, once there are 5; curve one that will not be better than the best known, with a
+        probability of 0.95 as a regression on the curves so far has it, once 20 are whole.
     proxies: figures that are taken of a network before it is trained: naswot, synflow, ..., and those of files of
         estimators/proxy/. They stand beside its score; those that the search optimises need not be named here.
     inherit: off; parent: a candidate begins with the weights of the one that it was made from, as far as the two are

@@ -1,12 +1,13 @@
 """Several runs side by side: how good each method became, by how much it beats random networks, and what chance says.
 
-Runs whose configurations are equal but for name, seed, workers and budget are runs of one method. All are compared
-after the same number of evaluations, the least that any of them has made.
+Runs whose configurations are equal but for name, seed, workers and budget are runs of one method; those of one seed
+among them are one run. All are compared after the same number of evaluations, the least that any of them has made.
 """
 
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -46,10 +47,13 @@ class RankTest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The runs by method. evaluations: after how many they are compared."""
+    """The runs by method. evaluations: after how many they are compared. left_out: lines about runs that do not
+    count.
+    """
 
     methods: tuple[Method, ...]
     evaluations: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def runs(self) -> tuple[RunReading, ...]:
@@ -108,7 +112,7 @@ class Comparison:
     @cached_property
     def notes(self) -> list[str]:
         """What makes the comparison weaker than it looks."""
-        found = []
+        found = list(self.left_out)
         if len({_digest(run, "recipe") for run in self.runs}) > 1:
             found.append("Their recipes differ: candidates were trained differently, so their scores do not compare.")
         longest = max(run.evaluated for run in self.runs)
@@ -165,6 +169,8 @@ class Comparison:
 def compare(folders: Sequence[str | Path]) -> Comparison:
     """Read the runs and group them by method.
 
+    Of several of one configuration and seed the longest counts: the others say nothing that it does not.
+
     Raises UsageError for fewer than two, for one named twice, for runs of different tasks or objectives, and for one
     without a score; RunError where there is no run.
     """
@@ -185,7 +191,28 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
     for run in runs:
         if not run.ranked():
             raise UsageError(f"{run.folder}: none of its candidates has a score yet")
-    return Comparison(tuple(_methods(runs)), min(run.evaluated for run in runs))
+    counted, left_out = _apart(runs)
+    return Comparison(tuple(_methods(counted)), min(run.evaluated for run in counted), tuple(left_out))
+
+
+def _apart(runs: Sequence[RunReading]) -> tuple[list[RunReading], list[str]]:
+    """One run of each configuration and seed, and a line for each that there are several of.
+
+    What grammar, task or code of one's own was otherwise is another run, whatever the configuration calls it.
+    """
+    alike: dict[Any, list[RunReading]] = {}
+    for run in runs:
+        made_of = json.dumps(
+            [run.header.get(part) for part in ("digests", "operators", "code")], sort_keys=True, default=repr
+        )
+        alike.setdefault((_settings(run), run.config["seed"], made_of), []).append(run)
+    counted, left_out = [], []
+    for group in alike.values():
+        counted.append(longest := max(group, key=lambda run: run.evaluated))
+        if len(group) > 1:
+            names = ", ".join(str(run.folder) for run in group)
+            left_out.append(f"{names}: of the same settings and seed, so they are one run; {longest.folder} counts.")
+    return counted, left_out
 
 
 def _methods(runs: Sequence[RunReading]) -> list[Method]:

@@ -14,11 +14,11 @@ from evosearch.report import figures
 from evosearch.report.figures import measured, number
 from evosearch.report.page import earnings, foresight, listing, progress, stopping, winner
 from evosearch.report.page.candidates import packed
-from evosearch.report.page.facts import Report, near
+from evosearch.report.page.facts import Report
 from evosearch.report.page.markup import card, document, link, section, write
 from evosearch.report.page.svg import escape, exact
 from evosearch.report.reading import read_run
-from evosearch.report.text import count, duration
+from evosearch.report.text import count, duration, near
 
 REPORT_FILE = "report.html"
 DRAWINGS = 12  # architectures of the fronts that are drawn beside the winner

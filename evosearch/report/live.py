@@ -44,11 +44,12 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 
 
 def best_line(progress: Progress) -> str:
-    """The best so far: fitness, key, size."""
+    """The best so far: fitness, by what part of an evaluation where there are rungs, key, size."""
     if progress.best_fitness is None or not progress.best_key:
         return "none yet"
     size = "" if progress.best_params is None else f", {count(progress.best_params)} parameters"
-    return f"{progress.best_fitness:.4f}  ({short(progress.best_key)}{size})"
+    by = f" by {progress.best_by}" if progress.best_by else ""
+    return f"{progress.best_fitness:.4f}{by}  ({short(progress.best_key)}{size})"
 
 
 def evaluated(progress: Progress) -> str:
@@ -86,7 +87,7 @@ class PlainView:
         self.out, self.clock, self.every = out, clock, every
         self._began = clock()
         self._printed = self._began - every
-        self._best: str | None = None
+        self._best: tuple[str | None, str] = (None, "")
         self._line = ""  # the last one about progress: where nothing has changed, it is not said again
 
     def _say(self, text: str) -> None:
@@ -99,7 +100,8 @@ class PlainView:
             self._say(f"{name:<{width}}  {value}")
 
     def progress(self, progress: Progress) -> None:
-        better = progress.best_key is not None and progress.best_key != self._best
+        best = (progress.best_key, progress.best_by)
+        better = progress.best_key is not None and best != self._best
         done = progress.evaluated >= progress.budget or progress.phase != "search"
         now = self.clock()
         if not (better or done or now - self._printed >= max(self.every, SHARE * (now - self._began))):
@@ -109,7 +111,7 @@ class PlainView:
                 self._say("starting the workers")
             self._printed = now
             return
-        self._best, self._printed = progress.best_key, now
+        self._best, self._printed = best, now
         left = "" if progress.seconds_left is None or done else f"  {duration(progress.seconds_left)} left"
         phase = "" if progress.phase == "search" else f"{progress.doing or progress.phase}  "
         rate = f"  {rate_text(progress.rate)}" if progress.rate else ""

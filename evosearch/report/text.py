@@ -1,6 +1,8 @@
-"""Text for people: numbers with units."""
+"""Text for people: numbers with units, names of folders."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from evosearch.text import clean
 
@@ -32,6 +34,12 @@ def figure(value: float | None) -> str:
     return f"{value:.4f}" if value == 0 or 1e-4 <= abs(value) < 1e9 else f"{value:.4g}"
 
 
+def near(folder: Path) -> Path:
+    """A folder as a person would name it: from where they are, if it lies below."""
+    folder, here = folder.absolute(), Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) else folder
+
+
 def short(key: str) -> str:
     """The first eight digits of a key: enough to tell a run's candidates apart."""
     return key[:8]
@@ -42,4 +50,4 @@ def shortened(text: str, length: int = 56) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-__all__ = ["clean", "count", "duration", "figure", "short", "shortened"]
+__all__ = ["clean", "count", "duration", "figure", "near", "short", "shortened"]

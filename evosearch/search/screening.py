@@ -90,6 +90,11 @@ class Model:
         self._drafted[self.space.render(derivation)] = figures
 
     @property
+    def needs(self) -> int:
+        """Scores before the first fit."""
+        return 0 if self.prior else FIRST
+
+    @property
     def ready(self) -> bool:
         """Whether there are scores enough to learn from."""
         return bool(self.prior) or self._due()[1] > 0

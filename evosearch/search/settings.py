@@ -36,7 +36,8 @@ class SearchSettings:
     initialise, select, survive: operators by name; empty: the strategy's own.
     mutations, crossovers: operators by name; empty: all found, of mutations that keep their parents' function only
         where weights are inherited.
-    screen: drafts of each proposal, of which the one that a surrogate expects most of is evaluated; 1: no screening.
+    screen: drafts of each proposal, of which the one that a surrogate expects most of is evaluated, once it has 32
+        scores to learn from; 1: no screening.
     explore: share of screened proposals that are any one of the drafts.
     surrogate: what learns from the scores so far: extra_trees, boosting, svr, ridge, gbdt (LightGBM), or the name of a
         file of estimators/surrogate/.

@@ -49,7 +49,7 @@ def verify(folder: str | Path) -> list[Finding]:
         run = Run.open(folder)
     except RunCorrupt as error:
         return [_finding(JOURNAL_FILE, error, folder)]
-    return [*_verify_records(run), *(Finding(*wrong) for wrong in run.altered()), *_verify_best(folder)]
+    return [*_verify_records(run), *(Finding(*wrong) for wrong in run.altered()), *verify_best(folder)]
 
 
 def _finding(name: str, error: EvosearchError, folder: Path, cure: str = Finding.cure) -> Finding:
@@ -99,7 +99,8 @@ def _verify_records(run: Run) -> Iterator[Finding]:
             yield Finding(name, f"it reflects other records than the journal has up to offset {offset}", cure)
 
 
-def _verify_best(folder: Path) -> Iterator[Finding]:
+def verify_best(folder: Path) -> Iterator[Finding]:
+    """Where best/ is not what its SHA256SUMS say; nothing where there is none."""
     cure = "`evolve resume` writes best/ anew"
     best = folder / "best"
     if not best.exists():

@@ -26,6 +26,7 @@ class StopRule(Protocol):
 
     relative: whether what it stops hangs on the other candidates of the run. The ledger of scores is left alone then: a
     score from elsewhere may be of a training that this run would have stopped.
+    least: where a rule has it, trainings that must be known before it stops any; a run that has fewer says so.
     """
 
     relative: bool

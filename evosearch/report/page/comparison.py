@@ -9,10 +9,9 @@ from evosearch.evaluation.measures import unit
 from evosearch.report import figures
 from evosearch.report.compare import spread, tested
 from evosearch.report.figures import measured
-from evosearch.report.page.facts import near
 from evosearch.report.page.markup import document, figure, folded, paragraph, section, table, write
 from evosearch.report.page.svg import Scale, axes, escape, exact, fitting, path, picture, place, staircase
-from evosearch.report.text import count, duration
+from evosearch.report.text import count, duration, near
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -191,9 +191,3 @@ def _refuse_baseline(run: RunReading, baseline: RunReading) -> None:
     for part in ("task", "recipe"):
         if baseline.header["digests"].get(part) != run.header["digests"].get(part):
             raise UsageError(f"{where}: its {part} is not that of {run.folder}, so their scores do not compare")
-
-
-def near(folder: Path) -> Path:
-    """A folder as a person would name it: from where they are, if it lies below."""
-    folder, here = folder.absolute(), Path.cwd()
-    return folder.relative_to(here) if folder.is_relative_to(here) else folder

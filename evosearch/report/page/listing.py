@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch.paths import kept_seed
 from evosearch.report.figures import measured
-from evosearch.report.page.facts import near
 from evosearch.report.page.markup import facts, link, paragraph, region, table
 from evosearch.report.page.svg import (
     escape,
     exact,
 )
-from evosearch.report.text import count, short
+from evosearch.report.text import count, near, short
 
 if TYPE_CHECKING:
     from evosearch.report.page.facts import Report
