@@ -15,6 +15,10 @@ from hypothesis import HealthCheck, settings
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+# Some hundred processes are started by tests. Each would compile the package anew where the environment, as containers'
+# often do, has Python keep no compiled code.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # The quick suite draws the same examples every time, so that a red build is red again; `slow` looks further.
 settings.register_profile(
     "quick", deadline=None, derandomize=True, max_examples=40, suppress_health_check=[HealthCheck.too_slow]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import logging
 import os
 import shutil
@@ -38,8 +39,19 @@ def array(keys: list[tuple[int, int]]) -> cache.Keys:
 # --- the table
 
 
+@pytest.mark.parametrize("many", [0, cache.MANY], ids=["compiled", "as it is"])
 @given(st.lists(st.lists(st.tuples(KEYS, st.integers(0, 2**63 - 2)), max_size=50), max_size=10), st.lists(KEYS))
-def test_the_table_is_a_dict(batches: list[list[tuple[tuple[int, int], int]]], others: list[tuple[int, int]]) -> None:
+def test_the_table_is_a_dict(
+    many: int, batches: list[list[tuple[tuple[int, int], int]]], others: list[tuple[int, int]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache, "MANY", many)
+        if many:
+            patch.setattr(cache, "_kernels", functools.cache(cache._kernels.__wrapped__))  # as where none was compiled
+        the_table_is_a_dict(batches, others)
+
+
+def the_table_is_a_dict(batches: list[list[tuple[tuple[int, int], int]]], others: list[tuple[int, int]]) -> None:
     table, reference = FitnessTable(capacity=1), dict[tuple[int, int], int]()
     for batch in batches:
         known = len(reference)
@@ -84,6 +96,28 @@ def test_the_compiled_loops_do_what_their_python_does(
         find(larger, array(asked).view(np.int64), values)
         results.append((new, slots.tolist(), larger.tolist(), values.tolist()))
     assert results[0] == results[1]
+
+
+def test_few_keys_compile_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of some hundred candidates starts and ends without Numba; a ledger of many is read with it."""
+    compiled = []
+
+    @functools.cache
+    def kernels() -> tuple[Any, ...]:
+        compiled.append(len(table))
+        return cache._find, cache._insert, cache._move
+
+    monkeypatch.setattr(cache, "_kernels", kernels)
+    keys = np.random.default_rng(0).integers(0, 2**64, (cache.MANY + 1000, 2), dtype=np.uint64)
+    table = FitnessTable()
+    for number in range(1000):
+        table.put(keys[number : number + 1], np.array([number]))
+        table.get(keys[number : number + 1])
+    assert compiled == []
+    table.put(keys[1000:], np.arange(cache.MANY))
+    assert compiled == [1000]
+    table.get(keys[:1])
+    assert compiled == [1000]
 
 
 def test_an_empty_batch_is_fine() -> None:

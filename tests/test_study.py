@@ -566,17 +566,21 @@ def test_a_folder_that_is_there_is_not_overwritten(tmp_path: Path) -> None:
 
 
 SCRIPT = """
+import sys
 import numpy as np
 from evosearch import Study
 x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
 study = Study(task=(x, (x[:, 0] > 0).astype(int)), grammar="mlp", folder="run", recipe={"epochs": 1},
               search={"budget": 3, "population": 2}, workers={"workers": 1, "device": "cpu"})
-print(study.optimize().evaluated)
+print(study.optimize().evaluated, *{"numba", "torch._dynamo"} & set(sys.modules))
 """
 
 
 def test_a_plain_python_reads_it_from_a_pipe(tmp_path: Path) -> None:
-    """Workers are processes that never import the program: `python -` needs no file and no guard."""
+    """Workers are processes that never import the program: `python -` needs no file and no guard.
+
+    What takes long to load and is of no use for few and small networks is not loaded: Numba, and torch's compiler.
+    """
     done = subprocess.run(
         [sys.executable, "-"], input=SCRIPT, capture_output=True, text=True, cwd=tmp_path, check=False
     )

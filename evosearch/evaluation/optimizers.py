@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import torch
     from torch import nn
 
@@ -33,10 +37,25 @@ def optimizer_of(network: nn.Module, recipe: Recipe, device: str) -> torch.optim
     # One fused kernel for all parameters: on small networks the step is otherwise mostly Python.
     fused = cuda or device == "cpu"
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
+        return _uncompiled(torch.optim.SGD)(
             groups, lr=lr, momentum=recipe.momentum, nesterov=recipe.nesterov and recipe.momentum > 0, fused=fused
         )
-    return torch.optim.AdamW(groups, lr=lr, betas=(float(recipe.momentum), 0.999), fused=fused, capturable=cuda)
+    return _uncompiled(torch.optim.AdamW)(
+        groups, lr=lr, betas=(float(recipe.momentum), 0.999), fused=fused, capturable=cuda
+    )
+
+
+@functools.cache
+def _uncompiled(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+    """torch's optimizer without what keeps these methods of it out of what is compiled, since nothing here is.
+
+    With that, the first optimizer of a process loads the compiler: 1 s and 70 MB in each worker (docs/decisions.md).
+    """
+    import torch
+
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
+    methods["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    return type(kind.__name__, (kind,), methods)
 
 
 def rate(recipe: Recipe, step: int, steps: int) -> float:

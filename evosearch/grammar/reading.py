@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections import Counter
@@ -35,16 +36,33 @@ def load(path_or_name: Path | str, search_path: Iterable[Path | str] = ()) -> Gr
         offered = offer(str(path_or_name), names("grammars", ".lark", search_path))
         raise mistake("missing-file", Place(Source(str(path_or_name), "")), offer=offered) from None
     text, byte_order_mark = read_text(path, str(path))
-    return _grammar(definitions(Source(str(path), text), path, byte_order_mark), path)
+    return _grammar(_Read(definitions(Source(str(path), text), path, byte_order_mark), path))
 
 
 def loads(text: str, name: str = "<text>") -> Grammar:
     """The grammar that a text holds. It can import from Lark's library only, since it lies in no folder."""
     text, _ = decode(text.encode(errors="surrogatepass"), name)
-    return _grammar(definitions(Source(name, text), None), None)
+    return _grammar(_Read(definitions(Source(name, text), None), None))
 
 
-def _grammar(read: Definitions, path: Path | None) -> Grammar:
+class _Read:
+    """A grammar's definitions: equal where the files that they were read from are, by place and text."""
+
+    def __init__(self, definitions: Definitions, path: Path | None) -> None:
+        self.definitions, self.path = definitions, path
+        self._files = path, definitions.source, *definitions.sources.items(), definitions.byte_order_mark
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Read) and self._files == other._files
+
+    def __hash__(self) -> int:
+        return hash(self._files)
+
+
+@functools.lru_cache(maxsize=16)
+def _grammar(one: _Read) -> Grammar:
+    """A process that reads the same files once more, as a run does, has the same grammar at once."""
+    read, path = one.definitions, one.path
     expansion = expand(read, START)
     refuse_endless(expansion)
     rules, places = _alternatives(expansion, read.sources)

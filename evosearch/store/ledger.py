@@ -1,8 +1,8 @@
 """Scores by identity: the fitness table in memory, and the ledger on disk that runs on this machine share.
 
-The table is open addressing with linear probing on 128-bit keys, compiled by Numba: one batch of look-ups is one loop
-without Python objects, so that the cache misses of its keys overlap. Keys are hashes already (blake2b), so their low
-bits are the slot.
+The table is open addressing with linear probing on 128-bit keys, compiled by Numba where the keys are many: one batch
+of look-ups is one loop without Python objects, so that the cache misses of its keys overlap. Keys are hashes already
+(blake2b), so their low bits are the slot.
 
 The ledger is framed like the journal, and not fsynced: journals can rebuild it, and a run never depends on it. Writers
 append one record in one write under the file's lock; readers take no lock. A ledger that cannot be written becomes a
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 Keys = NDArray[np.uint64]  # shape (n, 2): the two little-endian halves of each 128-bit key
 Slots = NDArray[np.int64]  # shape (capacity, 3): low half, high half, value + 1 (0: the slot is empty)
+MANY = 1 << 14  # keys of one call: Python takes 1 µs for each, and half a second to load Numba and what it compiled
 
 
 # --- the table -------------------------------------------------------------------------------------------------------
@@ -113,6 +114,11 @@ def _kernels() -> tuple[Any, ...]:
         return tuple(numba.njit(signature)(function) for signature, function in kernels)
 
 
+def _loops(keys: int) -> tuple[Any, ...]:
+    """`_find`, `_insert` and `_move` for so many keys: compiled where they are many, or where others were."""
+    return _kernels() if keys >= MANY or _kernels.cache_info().currsize else (_find, _insert, _move)
+
+
 class FitnessTable:
     """A map from 128-bit keys to numbers (a proposal's number, a record's offset), looked up by the batch.
 
@@ -131,7 +137,7 @@ class FitnessTable:
     def get(self, keys: Keys) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
         """(whether each key is there, its value or -1), each of shape (n,)."""
         values = np.empty(len(keys), np.int64)
-        _kernels()[0](self._slots, _signed(keys), values)
+        _loops(len(keys))[0](self._slots, _signed(keys), values)
         return values >= 0, values
 
     def put(self, keys: Keys, values: NDArray[np.int64]) -> int:
@@ -142,9 +148,9 @@ class FitnessTable:
         needed = _slots_for(self._count + len(keys))
         if needed > len(self._slots):
             larger: Slots = np.zeros((needed, 3), np.int64)
-            _kernels()[2](self._slots, larger)
+            _loops(len(self._slots))[2](self._slots, larger)
             self._slots = larger
-        new: int = _kernels()[1](self._slots, _signed(keys), values)
+        new: int = _loops(len(keys))[1](self._slots, _signed(keys), values)
         self._count += new
         return new
 

@@ -167,11 +167,14 @@ def kills(work: Work, tmp_path: Path, *, runs: int, seeds: int, times: int, rng:
         expected, timeless = journal_digest(Run.open(whole)), logged(whole)
         for number in range(seed, runs, seeds):
             folder, acknowledged = tmp_path / f"run-{number}", tmp_path / f"acknowledged-{number}"
-            hits = 0
+            hits, over = 0, False
             while hits < times:
                 more = int(rng.integers(total // times))  # 0: as it starts
+                if over:
+                    more = 0  # no score comes any more, and whoever waits for one finds that the session has ended
                 delay = float(rng.uniform(0, 0.02 if more else 0.5))
-                hits += killed(child(work, seed, folder, acknowledged), acknowledged, more, delay)
+                hit = killed(child(work, seed, folder, acknowledged), acknowledged, more, delay)
+                hits, over = hits + hit, over or not hit
                 findings = verify(folder) if folder.exists() else []
                 assert [finding for finding in findings if "incomplete last record" not in finding.message] == []
             assert os.waitpid(child(work, seed, folder, acknowledged), 0)[1] == 0
