@@ -141,6 +141,8 @@ def test_reasons_count_the_rows_that_there_are_to_judge_on(share: float) -> None
         )
         assert drawn in made.validation.reason
         assert f"of {len(task.train):,} rows" in made.choices["recipe.batch"].reason
+    assert "data.validation" not in plan(facts_of(brought, cores=2)).choices
+    assert "data.validation" in plan(facts_of(cut, cores=2)).choices
 
 
 @pytest.mark.parametrize(("classes", "side"), [(True, 12), (True, 96), (False, 12), (False, 40)])

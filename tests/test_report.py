@@ -590,7 +590,7 @@ def test_runs_of_one_seed_are_one_run(methods: list[Path], tmp_path: Path, capsy
     found = compare([again, aging, other, random])
     assert [[run.folder for run in method.runs] for method in found.methods] == [[aging, other], [random]]
     assert found.evaluations == 40
-    line = f"{again}, {aging}: of the same settings and seed, so they are one run; {aging} counts."
+    line = f"{aging}, {again}: of the same settings and seed, so they are one run; {aging} counts."
     assert found.notes[0] == line
     assert main(["compare", *map(str, (aging, again, random)), "--output", str(tmp_path / "two.html")]) == DONE
     assert f"{aging}, {again}: of the same settings and seed" in capsys.readouterr().out
@@ -600,6 +600,10 @@ def test_runs_of_one_seed_are_one_run(methods: list[Path], tmp_path: Path, capsy
         journal(tmp_path / name, [(0.5, 10)], operators={"mutate/mine": name}) for name in ("before", "after", "after2")
     ]
     assert len(compare(edited).runs) == 3
+    scores = [(0.5, 10), (0.6, 10)]
+    others = [journal(tmp_path / f"of{salt}", scores, salt=salt) for salt in "ab"]  # as from another seed's text
+    beginning = journal(tmp_path / "less", scores[:1], salt="b")
+    assert [run.folder for run in compare([beginning, *others]).runs] == others
 
 
 def test_relative_improvement_is_against_the_mean_random_network(methods: list[Path]) -> None:
@@ -650,13 +654,20 @@ def test_the_comparisons_page_holds(methods: list[Path], tmp_path: Path) -> None
 
 
 def journal(
-    folder: Path, outcomes: Sequence[tuple[float, int] | str], operators: dict[str, str] | None = None, **search: Any
+    folder: Path,
+    outcomes: Sequence[tuple[float, int] | str],
+    operators: dict[str, str] | None = None,
+    salt: str = "",
+    **search: Any,
 ) -> Path:
-    """A run whose candidates had these (accuracy, params), in the order proposed, or are "nan" or "pending"."""
+    """A run whose candidates had these (accuracy, params), in the order proposed, or are "nan" or "pending".
+
+    salt: candidates of one are no candidates of another.
+    """
     config = configuration.validate({"search": {"budget": len(outcomes), **search}}, "test")
     with created(folder, config, operators=operators or {}) as run:
         for number, outcome in enumerate(outcomes):
-            key = hashlib.blake2b(str(number).encode(), digest_size=16).hexdigest()
+            key = hashlib.blake2b(f"{salt}{number}".encode(), digest_size=16).hexdigest()
             record = {"number": number, "key": key, "text": "norm", "parents": [], "operator": "early_exit"}
             run.append_proposal({**record, "seed": number, "state": None})
             if outcome == "pending":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -101,6 +102,11 @@ def test_a_finished_run_is_told_again_and_left_as_it_is(
         out = capsys.readouterr().out
         assert out == f"{folder} is finished{said}\n{result}"
     assert _files(folder) == before
+    report = folder / "report.html"
+    report.write_text("of before the run had more")
+    os.utime(report, (0, 0))
+    assert main(["resume", str(folder)]) == 0
+    assert "of before" not in report.read_text()
 
 
 def test_an_exhausted_run_has_no_use_for_a_larger_budget(tmp_path: Path) -> None:

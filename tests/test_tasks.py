@@ -613,7 +613,7 @@ def test_a_rare_class_is_said_where_no_metric_is_chosen(tmp_path: Path, rare: in
     notes = [note for note in table_of(tmp_path / "a.csv", text, metric=metric).notes if note.startswith("class ")]
     assert len(notes) == said
     if said:
-        assert "class 'no' is 0.95 of the rows, 'yes' is 0.05: accuracy hardly sees the rare one" in notes[0]
+        assert "class 'no' has 190 of 200 rows, 'yes' has 10: accuracy hardly sees the rare one" in notes[0]
         assert table_of(tmp_path / "a.csv", text, metric="balanced_accuracy").metric == "balanced_accuracy"
 
 

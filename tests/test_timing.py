@@ -120,6 +120,8 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     at.write_bytes(before["metrics.json"][:9])
     with pytest.raises(UsageError, match=r"is finished; a longer time gives it more$"):
         engine.resume(folder, Silent())
+    with pytest.raises(UsageError, match=r"--time soon: a time is written as 10m, 90s or 1h30m"):
+        engine.resume(folder, Silent(), time="soon")
     with pytest.raises(UsageError, match=r"0\.6s already"):
         engine.resume(folder, Silent(), time="0.5s")
     engine.resume(folder, Silent(), time="1.2s")

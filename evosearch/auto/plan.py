@@ -298,6 +298,8 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
         "data.validation": Choice(validation.value.share, validation.reason),
         "recipe.folds": Choice(folds, validation.reason),
     }
+    if facts.held:
+        del choices["data.validation"]  # the data set has its own
     kept = {key: choice for key, choice in choices.items() if key not in given}
     search = START_UP + budget * each / facts.cores
     return Plan(kept, validation, Estimate(search, final * final_epoch))

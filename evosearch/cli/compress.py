@@ -32,7 +32,9 @@ def compress(
         typer.Argument(metavar="RUN|ARCHITECTURE", help="A run, a text, or an .arch file.", show_default=False),
     ],
     key: KeyArgument = None,
-    lost: Annotated[float, typer.Option(metavar="POINTS", min=0, help="Of the metric that may be lost.")] = 0.01,
+    lost: Annotated[
+        float, typer.Option(metavar="POINTS", min=0, help="Of the metric that may be lost to the best found.")
+    ] = 0.01,
     budget: Annotated[int, typer.Option(metavar="N", min=2, help="Candidates to evaluate.")] = 100,
     task: Annotated[
         str | None, option("TASK", None, "Another task than the run's.", default="the run's, or digits")
@@ -60,8 +62,8 @@ def compress(
 ) -> int:
     """Make a network smaller: parts go, layers narrow, weights stay.
 
-    The smallest network that loses no more than POINTS on held-out rows is trained on with its weights, tested beside
-    the large one, and saved in the new run's folder as small/.
+    The smallest network that loses no more than POINTS on held-out rows to the best one found is trained on with its
+    weights, tested beside the large one, and saved in the new run's folder as small/.
     """
     from evosearch import config as configuration
     from evosearch import final

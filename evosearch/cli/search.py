@@ -362,9 +362,15 @@ def _watched(
             output.say()
             output.say(heading)
         print_summary(summary)
-    if not (summary.before and (summary.folder / "report.html").is_file()):
+    if not (summary.before and _is_newest(summary.folder)):
         _report(summary.folder, layers)
     return 0
+
+
+def _is_newest(folder: Path) -> bool:
+    """Whether a finished run has a report that was written after its best/."""
+    report, best = folder / "report.html", folder / "best" / "metrics.json"
+    return report.is_file() and report.stat().st_mtime_ns >= best.stat().st_mtime_ns
 
 
 def _report(folder: Path, layers: Sequence[str]) -> None:

@@ -106,7 +106,10 @@ def _notes(run: Run) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Changes:
-    """What a resume may change; None and empty change nothing. The fields are the arguments of `engine.resume`."""
+    """What a resume may change; None and empty change nothing. The fields are the arguments of `engine.resume`.
+
+    Raises UsageError for a time that is none.
+    """
 
     budget: int | None = None
     time: str | None = None
@@ -117,6 +120,13 @@ class Changes:
     log: Sequence[str] | None = None
     task: str | None = None
     executor: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.time is not None:
+            try:
+                configuration.seconds(self.time)
+            except ValueError as error:
+                raise UsageError(f"--time {self.time}: {error}") from None
 
 
 UNCHANGED = Changes()

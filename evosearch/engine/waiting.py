@@ -55,7 +55,8 @@ def _waits(setup: Setup, search: Search) -> Iterator[Wait]:
         yield Wait(f"search.screen={settings.screen}", search.screen.model.needs, "scores", _succeeded)
     if search.learner is not None:
         yield Wait(f"search.learn={settings.learn}", search.learner.every, "results", lambda _row: FULL)
-    if least := getattr(rule, "least", 0):
+    least = getattr(rule, "least", 0)
+    if isinstance(least, int) and least > 1:
         yield Wait(f"recipe.stop={setup.config.recipe.stop}", least, "trainings", _trained)
 
 

@@ -7,7 +7,6 @@ among them are one run. All are compared after the same number of evaluations, t
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -169,7 +168,8 @@ class Comparison:
 def compare(folders: Sequence[str | Path]) -> Comparison:
     """Read the runs and group them by method.
 
-    Of several of one configuration and seed the longest counts: the others say nothing that it does not.
+    Of several that are the beginning of one another, as runs of one configuration and seed are, the longest counts: the
+    others say nothing that it does not.
 
     Raises UsageError for fewer than two, for one named twice, for runs of different tasks or objectives, and for one
     without a score; RunError where there is no run.
@@ -198,21 +198,35 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
 def _apart(runs: Sequence[RunReading]) -> tuple[list[RunReading], list[str]]:
     """One run of each configuration and seed, and a line for each that there are several of.
 
-    What grammar, task or code of one's own was otherwise is another run, whatever the configuration calls it.
+    A run whose candidates are not the first of the other's is another run, whatever the two configurations call what
+    it is of: seeds that were edited, runs that it learned from, results that came in another order.
     """
-    alike: dict[Any, list[RunReading]] = {}
-    for run in runs:
-        made_of = json.dumps(
-            [run.header.get(part) for part in ("digests", "operators", "code")], sort_keys=True, default=repr
-        )
-        alike.setdefault((_settings(run), run.config["seed"], made_of), []).append(run)
-    counted, left_out = [], []
-    for group in alike.values():
-        counted.append(longest := max(group, key=lambda run: run.evaluated))
-        if len(group) > 1:
-            names = ", ".join(str(run.folder) for run in group)
-            left_out.append(f"{names}: of the same settings and seed, so they are one run; {longest.folder} counts.")
-    return counted, left_out
+    alike: list[list[RunReading]] = []  # the longest one first
+    for run in sorted(runs, key=lambda run: (run.evaluated, bool(run.metrics)), reverse=True):
+        group = next((found for found in alike if _is_one(run, found[0])), None)
+        if group is None:
+            alike.append([run])
+        else:
+            group.append(run)
+    counted = {id(group[0]) for group in alike}
+    left_out = [
+        f"{', '.join(str(run.folder) for run in group)}: of the same settings and seed, so they are one run; "
+        f"{group[0].folder} counts."
+        for group in alike
+        if len(group) > 1
+    ]
+    return [run for run in runs if id(run) in counted], left_out
+
+
+def _is_one(run: RunReading, longer: RunReading) -> bool:
+    """Whether a run is the beginning of a longer one: of its settings, seed and code, with its first candidates."""
+    parts = "digests", "operators", "code"
+    if _settings(run) != _settings(longer) or run.config["seed"] != longer.config["seed"]:
+        return False
+    if any(run.header.get(part) != longer.header.get(part) for part in parts):
+        return False
+    most = min(len(run.columns), len(longer.columns))
+    return bool((run.columns.keys[:most] == longer.columns.keys[:most]).all())
 
 
 def _methods(runs: Sequence[RunReading]) -> list[Method]:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 WHOLE = {"bool": np.uint8, "uint8": np.uint8, "int8": np.int8, "int16": np.int16, "uint16": np.int32}
 
 Name = Literal["train", "validation", "test"]
-BALANCED = "balanced_accuracy"
 UNBALANCED = 9  # times as many rows of the most frequent class as of the rarest
 
 
@@ -149,13 +148,12 @@ def _unbalanced(splits: Iterable[Split], names: Sequence[Any], kind: Kind, metri
     counts = np.bincount(np.concatenate([split.y for split in splits]))
     there = np.flatnonzero(counts)
     most, least = there[np.argmax(counts[there])], there[np.argmin(counts[there])]
-    if metric or BALANCED not in {one.name for one in kind.metrics} or counts[most] <= UNBALANCED * counts[least]:
+    if metric or kind.metrics[0].name != "accuracy" or counts[most] <= UNBALANCED * counts[least]:
         return
-    often, rare = (f"{str(names[n] if len(names) else n)!r} is {counts[n] / counts.sum():.2g}" for n in (most, least))
-    usual = kind.metrics[0].name
+    often, rare = (f"{str(names[n] if len(names) else n)!r} has {counts[n]:,}" for n in (most, least))
     yield (
-        f"class {often} of the rows, {rare}: {usual} hardly sees the rare one; data.metric = {BALANCED} counts every "
-        "class alike, recipe.balanced = true draws it as often"
+        f"class {often} of {counts.sum():,} rows, {rare}: accuracy hardly sees the rare one; data.metric = "
+        "balanced_accuracy counts every class alike, recipe.balanced = true draws it as often"
     )
 
 

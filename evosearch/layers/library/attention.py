@@ -173,8 +173,8 @@ class WindowAttention(WrittenLeaf):
         shift = 0 if min(node.inputs[1:]) <= self.size else self.shift
         bias = f"{table}[{pairs}].permute(2, 0, 1)"
         code = f"windowed_attention({{}}, {qkv}, {out}, {bias}, {self.heads}, {height}, {width}, {self.size}, {shift})"
-        # What qkv reads, q, k and v, the product, what the last layer reads; and, since with a learned bias torch does
-        # not take its fused kernels, the scores before and after the softmax.
+        # What qkv reads, q, k and v, the product, what the last layer reads; and, since with a learned bias torch takes
+        # no fused kernel on a processor, the scores before and after the softmax.
         extra = places * c * 6 + 2 * places * self.heads * self.size**2
         return build.line(code, x, shape=node.output, extra=extra)
 
