@@ -1136,6 +1136,7 @@ RUNS = [
     ),
     usage("resume first", "config.toml: not TOML: ", at=empty("first", config="x ==")),
     usage("resume first --fork new", "config.toml: not TOML: ", at=empty("first", config="x ==")),
+    usage("resume first --time soon", "--time soon: a time is written as 10m, 90s or 1h30m", at=empty("first")),
     usage(
         "resume first --time 1m",
         "--time 1m: the run was given 10m already; say a longer one",
