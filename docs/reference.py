@@ -133,7 +133,7 @@ def _listed(lines: list[str]) -> str:
     """A docstring's `name: what it is` lines as a list, continuations joined."""
     found: list[str] = []
     for line in lines:
-        entry = re.match(r"^([a-z_, ]+): (.*)$", line)
+        entry = re.match(r"^([a-z_]+(?:, [a-z_]+)*): (.*)$", line)
         if entry:
             found.append(f"- `{'`, `'.join(entry[1].split(', '))}`: {entry[2]}")
         elif line.startswith(" ") and found:

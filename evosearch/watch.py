@@ -54,6 +54,7 @@ class Summary:
     again: the best candidate's fitness when it was trained as before by another seed; with a time on other rows, where
         the validation rows were drawn at random.
     failed_key: of a candidate that failed as most did; empty where none failed in this session.
+    searched: in words, the candidate that the search liked best, where another network is kept; else empty.
     at_random: in words, what as many samples of the grammar as the run drew came to; empty where it drew none.
     networks: in the ensemble that is kept, 0 where a single one is; single: the test metric of its best member.
     before: whether the run had come to its end before, and nothing was done now.
@@ -76,6 +77,7 @@ class Summary:
     again: float | None = None
     failed_key: str = ""
     at_random: str = ""
+    searched: str = ""
     before: bool = False
 
 

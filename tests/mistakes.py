@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from evosearch import config as configuration
-from evosearch import engine
+from evosearch import engine, given
 from evosearch.cli import FAILED, USAGE
 from evosearch.cost import Cost
+from evosearch.engine import timing
 from evosearch.score import Score
 from evosearch.store import framing
 from evosearch.store.framing import JOURNAL
@@ -259,6 +260,19 @@ def made_up(name: str, scores: str = "o-o", config: Mapping[str, Any] | None = N
                 status: Any = "ok" if letter == "o" else "nan"
                 score = Score(key, status, objectives, cost=Cost(params=100), seconds=1.0)
                 run.append_score({"number": number, **score.pack()})
+
+    return prepare
+
+
+def ended(name: str, used: float, final: float, **config: Any) -> Prepare:
+    """A run that came to the end of its time: seconds that it used of it, and of these for its final training."""
+
+    def prepare(at: Path) -> None:
+        made_up(name, config=config)(at)
+        with Run.open(at / "runs" / name, write=True) as run:
+            run.append_note(timing.opened(0.0))
+            run.append_note(timing.closed(used))
+            run.write_best({"metrics.json": json.dumps({"seconds": final}), "architecture.arch": "norm"})
 
     return prepare
 
@@ -1137,6 +1151,22 @@ RUNS = [
     usage("resume first", "config.toml: not TOML: ", at=empty("first", config="x ==")),
     usage("resume first --fork new", "config.toml: not TOML: ", at=empty("first", config="x ==")),
     usage("resume first --time soon", "--time soon: a time is written as 10m, 90s or 1h30m", at=empty("first")),
+    usage(
+        "resume first --time 75s",
+        "--time 75s: 61 s are used, and the final training takes 27 s again: in less than 91 s it would be a shorter",
+        at=ended("first", 61.0, 27.0, time="1m"),
+    ),
+    usage(
+        "resume first --budget 60",
+        "--budget 60: the run has no number of candidates to end with; a longer --time gives it more",
+        at=made_up("first", config={"time": "1m"}),
+    ),
+    usage(
+        "resume first",
+        "its candidates are evaluated elsewhere; go on with Study.resume(",
+        "ask and tell in Python, or with evolve serve",
+        at=made_up("first", config={"task": given.told("fitness", (6,))}),
+    ),
     usage(
         "resume first --time 1m",
         "--time 1m: the run was given 10m already; say a longer one",

@@ -212,6 +212,18 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     Raises ConfigError where a given grammar does not take such input, or none of the grammar's seeds fits it.
     """
     given = given or {}
+    usual = FOLDS[0] if facts.rows < FEW_ROWS else 1
+    folds = int(given.get("recipe.folds", usual))
+    made = _made(facts, given, folds)
+    if made.validation.value.folds != folds:  # how many rows a training has hangs on them
+        made = _made(facts, given, made.validation.value.folds, fixed=True)
+    return made
+
+
+def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = False) -> Plan:
+    """The plan where each training has the rows that so many folds leave it; fixed: they are these, else as many as
+    there is time for.
+    """
     rules = RULES[facts.mode]
     grammar = str(given.get("grammar", rules.grammar))
     _check_grammar(grammar, facts)
@@ -219,7 +231,7 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     everything = facts.whole or facts.rows
     share = float(given.get("data.validation", 0.2 if facts.rows < 50_000 else 10_000 / everything))
     held = facts.held or round(share * everything)
-    rows = facts.rows - held
+    rows = facts.rows - (round(facts.rows / folds) if folds > 1 else held)
     batch = int(given.get("recipe.batch", _batch(rows, rules)))
     bfloat16 = facts.mode == "image" and (facts.fast_bfloat16 or facts.device != "cpu")
     speed = GPU if facts.device != "cpu" else BFLOAT16 if bfloat16 else rules.speed
@@ -242,8 +254,8 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     chosen = [name for name in fit if name not in rules.spare] or fit
     slowest = max((one_epoch[name] for name in chosen), default=slot / wanted)
     most_folds = slot if few else for_search * facts.cores / FOLDED  # seconds for one candidate
-    folds = next(n for n in FOLDS if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
-    folds = int(given.get("recipe.folds", folds))
+    if not fixed and "recipe.folds" not in given:
+        folds = next(n for n in FOLDS if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
     room = slot / folds  # seconds for one training of a candidate
     if good and folds == 1:
         room = max(room, OVERHEAD + slowest * wanted)

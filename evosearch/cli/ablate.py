@@ -64,6 +64,11 @@ def ablate(
     for row in ablation.ablate(to, config, overrides, seeds, QuietView(sys.stderr)):
         rows.append(row)
         print(f"{row.arm}, seed {row.seed}: {row.best:.4f} after {row.evaluations}", file=sys.stderr)
+    if rows and rows[0].evaluations <= (first := read_run(to / f"{ablation.WHOLE}-0").config["search"]["population"]):
+        output.say(
+            f"{rows[0].evaluations} candidates are no more than the first population of {first}, which all draw alike: "
+            "say a larger --budget"
+        )
     objective = figures.objectives(read_run(to / f"{ablation.WHOLE}-0"))[0]
     found = ablation.effects(rows, objective.sign)
     if as_json:

@@ -41,9 +41,10 @@ def preview(config: configuration.Config, as_json: bool, why: Sequence[str] = ()
     endless = config.search.budget >= configuration.NO_END
     many = f"as many candidates as {config.time} allow" if endless else f"{cost['candidates']} candidates"
     output.say(f"# {many} on {setup.task.name}")
+    folds = f" in {config.recipe.folds} folds" if config.recipe.folds > 1 else ""
     if "total_flops" in cost:
         output.say(
-            f"# estimated: {cost['epochs']} epochs of {cost['examples']:,} examples each, "
+            f"# estimated: {cost['epochs']} epochs of {cost['examples']:,} examples each{folds}, "
             f"{count(cost['median_flops'])} FLOPs by the median of {cost['samples']} samples, "
             f"{count(cost['mean_flops'])} by their mean"
             + ("" if endless else f"; {count(cost['total_flops'])} for all of the search")
@@ -71,7 +72,7 @@ def estimate(setup: engine.Setup) -> dict[str, Any]:
     if not isinstance(setup.task, Task):
         return cost
     rng = np.random.default_rng(config.seed)
-    steps = TRAINING * config.recipe.epochs * len(setup.task.train)
+    steps = TRAINING * config.recipe.epochs * _shown(setup.task, config.recipe.folds)
     flops: list[int] = []
     for _ in range(DRAWS):
         architecture = space.read(space.draw(rng))
@@ -84,12 +85,17 @@ def estimate(setup: engine.Setup) -> dict[str, Any]:
     mean = float(np.mean(flops))
     return cost | {
         "epochs": config.recipe.epochs,
-        "examples": len(setup.task.train),
+        "examples": _shown(setup.task, config.recipe.folds),
         "samples": len(flops),
         "median_flops": float(np.median(flops)),
         "mean_flops": mean,
         "total_flops": mean * config.search.budget,
     }
+
+
+def _shown(task: Task, folds: int) -> int:
+    """Examples that a candidate is trained on in an epoch, in all folds together."""
+    return len(task.train) if folds == 1 else (folds - 1) * (len(task.train) + len(task.validation))
 
 
 def measured(setup: engine.Setup, found: Sequence[dict[str, Any]], cost: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +115,8 @@ def measured(setup: engine.Setup, found: Sequence[dict[str, Any]], cost: Mapping
     config, space, task = setup.config, setup.space, setup.task
     if not isinstance(task, Task) or config.evaluator or not found:
         return {}
-    passes = TRAINING * config.recipe.epochs * len(task.train)
+    shown = _shown(task, config.recipe.folds)
+    passes = TRAINING * config.recipe.epochs * shown
     usual = cost.get("median_flops", 0.0) / passes
     nearest = min(found, key=lambda one: abs(math.log((one["flops"] + 1) / (usual + 1))))
     architecture = space.read(space.parse(nearest["text"]))
@@ -129,11 +136,7 @@ def measured(setup: engine.Setup, found: Sequence[dict[str, Any]], cost: Mapping
             seconds.append(score.seconds)
     finally:
         torch.set_num_threads(threads)
-    shown = config.recipe.epochs * len(task.train) / len(rows)
-    if config.recipe.folds > 1:
-        both = len(task.train) + len(task.validation)
-        shown = config.recipe.epochs * (config.recipe.folds - 1) * both / len(rows)
-    one = max(seconds[2] - seconds[1], 0.0) / 3 * shown + seconds[1]
+    one = max(seconds[2] - seconds[1], 0.0) / 3 * config.recipe.epochs * shown / len(rows) + seconds[1]
     processes = 1 if config.workers.pool == "inline" else config.workers.workers or workers.cores()
     told = {"seconds": one, "measured_flops": architecture.cost.flops, "processes": processes}
     if config.search.budget < configuration.NO_END and "mean_flops" in cost and architecture.cost.flops:

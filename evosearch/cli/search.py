@@ -416,6 +416,7 @@ def print_summary(summary: Summary) -> None:
         [
             ("best", f"{short(summary.best_key)}  {shortened(summary.best_text)}"),
             ("validation", _validation(summary)),
+            ("searched", summary.searched),
             ("at random", summary.at_random),
             ("evaluated", f"{summary.evaluated} ({summary.distinct} distinct), {duration(summary.seconds)}"),
             ("failed", f"{failed} ({kinds}); {_why(summary)} says why" if failed else ""),
@@ -459,7 +460,12 @@ def status(
                 else "none yet",
             ),
             ("test", ", ".join(f"{name} {value:.4f}" for name, value in state["test"].items())),
-            ("last score", f"{duration(state['idle_seconds'])} ago" if state["idle_seconds"] is not None else ""),
+            (
+                "last score",
+                f"{duration(state['idle_seconds'])} ago"
+                if state["idle_seconds"] is not None and state["evaluated"]
+                else "",
+            ),
         ]
     )
     return 0

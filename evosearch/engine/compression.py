@@ -101,9 +101,11 @@ def smallest(folder: Path, lost: float) -> Small:
     value = {number: first.sign * score.figures[first.name] for number, score in scores.items()}
     there = {number for number in scores if file_of(folder, number).is_file()}
     most = max(value.values())
-    good = [number for number in sorted(there) if value[number] >= most - lost]
+    large = scores[0].figures[second.name]
+    smaller = [number for number in sorted(there) if scores[number].figures[second.name] < large]
+    good = [number for number in smaller if value[number] >= most - lost]
     if not good:
-        raise RunError(f"{folder}: no candidate loses as little as {lost:g}; allow more, or a larger --budget")
+        raise RunError(f"{folder}: nothing smaller loses as little as {lost:g}; allow more, or a larger --budget")
     best = min(good, key=lambda number: (scores[number].figures[second.name], -value[number], number))
     params, large = scores[best].cost.params, scores[0].cost.params
     return Small(best, texts[best], params, first.sign * value[best], large, first.sign * value[0], first.sign * most)

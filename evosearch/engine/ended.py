@@ -41,12 +41,15 @@ class End:
 
     budget: candidates it was given; time: seconds, NaN where it has no limit. spent: whether so little of the time is
     left that a larger budget is of no use. exhausted: why there was no further candidate, empty where there is one.
+    used: seconds that it took of its time; final: of these, those of the final training, infinite where nobody knows.
     """
 
     budget: int
     time: float
     spent: bool
     exhausted: str
+    used: float = 0.0
+    final: float = 0.0
 
     def goes_on(self, changes: Changes) -> bool:
         """Whether it has something to do after a resume with these changes, or gets less than it had, which is refused
@@ -59,6 +62,18 @@ class End:
     def refuses(self, changes: Changes) -> bool:
         """Whether a resume that does not go on asked for it: for no other time, or for candidates without time."""
         return changes.time is not None or ((changes.budget or 0) > self.budget and not self.exhausted)
+
+    def require_enough(self, changes: Changes) -> None:
+        """Raise UsageError for a longer time that has no place for a search before a final training like the last."""
+        if changes.time is None or not configuration.seconds(changes.time) > self.time or not math.isfinite(self.final):
+            return
+        final = min(self.final, timing.MOST * self.time)  # on a machine that was busy it took more than its share
+        least = self.used + (1 + timing.LEAST) * final
+        if configuration.seconds(changes.time) < least:
+            raise UsageError(
+                f"--time {changes.time}: {self.used:.0f} s are used, and the final training takes {final:.0f} s again: "
+                f"in less than {math.ceil(least)} s it would be a shorter one, and nothing searched"
+            )
 
     def __str__(self) -> str:
         """What it needs to go on, to be read on after that it is finished."""
@@ -84,6 +99,8 @@ def told_again(folder: Path, watch: Watch, changes: Changes) -> Summary | None:
     with Run.open(folder, write=True) as run:
         summary, checkpoint = _summary(folder, metrics), run.load_checkpoint(archive=False)
         end = _end(run, metrics, summary, str(checkpoint.state["exhausted"]) if checkpoint is not None else "")
+        if end is not None:
+            end.require_enough(changes)
         if end is None or end.goes_on(changes):
             return None
         whole = checkpoint is not None and checkpoint.newest and not run.torn and not list(verify_best(folder))
@@ -105,9 +122,9 @@ def _end(run: Run, metrics: Mapping[str, Any], summary: Summary | None, exhauste
         over = summary is not None and summary.evaluated == run.scores and (run.scores >= budget or bool(exhausted))
         return End(budget, math.nan, False, exhausted) if over else None
     records, total = list(run.records()), configuration.seconds(given)
-    left = total - timing.used_seconds(records)
-    spent = run.scores < budget or left < max(timing.LEAST * total, metrics.get("seconds", 0.0))
-    return End(budget, total, spent, exhausted) if timing.is_over(records) else None
+    used, final = timing.used_seconds(records), metrics.get("seconds", 0.0)
+    spent = run.scores < budget or total - used < max(timing.LEAST * total, final)
+    return End(budget, total, spent, exhausted, used, final) if timing.is_over(records) else None
 
 
 def _summary(folder: Path, metrics: Mapping[str, Any]) -> Summary | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evosearch import config as configuration
+from evosearch import given
 from evosearch import workers as pools
 from evosearch.engine import timing
 from evosearch.engine.ended import told_again
@@ -178,6 +179,12 @@ def resume(
     changes = Changes(budget, time, workers, device, layers, operators, log, task, executor)
     if (summary := told_again(folder, watch, changes)) is not None:
         return summary
+    with Run.open(folder) as run:
+        if given.elsewhere(recorded(run).task):
+            raise UsageError(
+                f"{folder}: its candidates are evaluated elsewhere; go on with Study.resume({str(folder)!r}), ask and "
+                "tell in Python, or with evolve serve"
+            )
     with reopened(folder, watch, changes) as session:
         return session.go_on()
 

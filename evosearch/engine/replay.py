@@ -136,6 +136,9 @@ def resumed_config(run: Run, changes: Changes) -> Config:
     """The run's config with the changes. Raises UsageError where one gives it less than it had."""
     config = recorded(run)
     asked = max(largest_budget(run), config.search.budget)
+    if changes.budget is not None and changes.budget < asked and asked >= configuration.NO_END:
+        longer = "; a longer --time gives it more" if longest_time(run) else ""
+        raise UsageError(f"--budget {changes.budget}: the run has no number of candidates to end with{longer}")
     if changes.budget is not None and changes.budget < asked:
         raise UsageError(f"--budget {changes.budget}: the run was given {asked} already; name a larger one")
     given = longest_time(run)

@@ -529,7 +529,7 @@ class Session:
         summary = Summary(
             folder=near(self.run.folder),
             evaluated=self.search.evaluated,
-            distinct=self.search.known,
+            distinct=min(self.search.known, self.search.evaluated),  # of those that are out nobody knows a score yet
             best_key=best.key,
             best_text=best.text,
             fitness=self._fitness_of(best),
@@ -538,15 +538,23 @@ class Session:
             single=single,
             networks=joined,
             again=again,
-            seconds=time.monotonic() - self.begun,
+            seconds=self.time.used + time.monotonic() - self.begun,
             failures=dict(self.failures),
             failed_key=self._failed_key(),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
             baseline_name=self.setup.task.kind.baseline_name if isinstance(self.setup.task, Task) else "",
+            searched=self._searched(best.key) if trained is not None and "held_out" in trained.metrics else "",
             at_random=self.standing.at_random(trained.metrics if trained is not None else {}),
         )
         self.run.write_best(self._best(summary, trained))
         return summary
+
+    def _searched(self, kept: str) -> str:
+        """What is said of the candidate that the search liked best, where the final training kept another one."""
+        best = self.search.best()
+        if best is None or best.key == kept:
+            return ""
+        return f"{best.key[:8]} with {self._fitness(best):.4f}; the final trainings preferred the best one above"
 
     def _best(self, summary: Summary, trained: Finished | None) -> Mapping[str, str | bytes]:
         """The files of best/, with what the run says at its end: whoever resumes it then is told the same."""
