@@ -371,8 +371,11 @@ def test_a_search_that_nobody_reads_fails(project: Path) -> None:
     """`evolve run | true` stops before its end, so that it is no success."""
     (project / "talks.py").write_text(
         "import sys\nfrom evosearch import cli, engine\n"
-        "engine.start = lambda *_: print('x' * 10**6, flush=True)\nsys.exit(cli.main(['run']))\n"
+        "engine.start = lambda *_: print('x' * 10**6, flush=True)\n"
+        "sys.exit(cli.main(['run', '--task', 'fit:fitness', '--grammar', 'word.lark']))\n"
     )
+    (project / "fit.py").write_text("def fitness(text, derivation, seed):\n    return 0.0\n")
+    (project / "word.lark").write_text('// input: none\nstart: "a" | "b"\n')
     command = f"{sys.executable} talks.py | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == FAILED

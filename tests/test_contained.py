@@ -25,8 +25,8 @@ from evosearch.tasks.function import FunctionTask, reads_second
 from evosearch.workers import Evaluation, Job, WorkerSettings, processes
 from evosearch.workers.processes import ProcessPool
 from evosearch.workers.records import contained
+from tests.accidents import Accidents
 from tests.conftest import ROOT
-from tests.test_workers import Accidents
 
 GRAMMAR = """\
 // input: none

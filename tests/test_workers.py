@@ -11,20 +11,16 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 
-from evosearch.errors import ConfigError, TaskError, WorkerError
+from evosearch.errors import ConfigError, WorkerError
 from evosearch.score import Score
 from evosearch.workers import (
     GIB,
-    Evaluation,
     Job,
     Pool,
     Resources,
@@ -35,57 +31,9 @@ from evosearch.workers import (
 )
 from evosearch.workers.processes import REFUSED, ProcessPool
 from evosearch.workers.records import contained, keep
+from tests.accidents import Accidents
 from tests.chaos.faults import FaultyDisk
 from tests.conftest import ROOT
-
-
-@dataclass(frozen=True)
-class Accidents:
-    """Evaluates texts that say what shall happen. `marks`: a folder where a text can leave its worker's pid."""
-
-    marks: str = ""
-    broken: str = ""
-
-    def build(self, resources: Resources) -> Callable[[Job], Evaluation]:
-        if self.broken == "error":
-            raise TaskError("no such task")
-        if self.broken == "exit":
-            print("the disk is on fire", file=sys.stderr)
-            os._exit(3)
-
-        def evaluate(job: Job) -> Evaluation:
-            word, _, argument = job.text.partition(" ")
-            if self.marks:
-                with Path(self.marks, f"{job.number}").open("a") as file:
-                    file.write(f"{os.getpid()}\n")
-            if word == "say":
-                print(argument)
-                return Evaluation(Score(job.key, "crashed", error="said it"), "Traceback")
-            if word == "raise":
-                raise ValueError(argument)
-            if word == "sleep":
-                time.sleep(float(argument))
-            elif word == "exit":
-                print("going now")
-                os._exit(int(argument))
-            elif word == "abort":
-                os.abort()
-            elif word == "kill":
-                os.kill(os.getpid(), int(argument))
-            elif word == "allocate":
-                hoard = []
-                while True:
-                    hoard.append(np.ones(1 << 22))
-            elif word == "linger":
-                threading.Thread(target=time.sleep, args=(600,)).start()  # which the exit of its process waits for
-                return Evaluation(Score(job.key, "crashed", error="CUDA error: an illegal memory access"))
-            elif word == "orphan":
-                child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-                Path(argument).write_text(str(child.pid))
-                os._exit(1)
-            return Evaluation(Score(job.key, "ok", {"accuracy": job.number / 100}, seed=job.seed))
-
-        return evaluate
 
 
 def answers(pool: Pool, texts: list[str], timeout: float = 60) -> list[Score]:
@@ -221,7 +169,7 @@ def test_workers_find_modules_where_their_parent_does(tmp_path: Path) -> None:
     here.mkdir()
     apart.mkdir()
     (here / "ctypes.py").write_text("open('taken', 'w').close()\n")
-    (apart / "accident.py").write_text("from tests.test_workers import Accidents\nclass Own(Accidents): pass\n")
+    (apart / "accident.py").write_text("from tests.accidents import Accidents\nclass Own(Accidents): pass\n")
     program = tmp_path / "program.py"
     program.write_text(
         textwrap.dedent(
@@ -250,7 +198,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path: Path, sign: si
         f"""
         import sys, time
         sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
-        from tests.test_workers import Accidents
+        from tests.accidents import Accidents
         from evosearch.workers import Job, WorkerSettings
         from evosearch.workers.processes import ProcessPool
         pool = ProcessPool(Accidents(marks={str(tmp_path)!r}), WorkerSettings(workers=2, device="cpu"))
