@@ -681,6 +681,22 @@ def journal(
     return folder
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_candidate_that_the_search_had_no_time_for_says_so(tmp_path: Path, capsys: Capture, kept: bool) -> None:
+    """It is pending as long as the run is; the final trainings may like it all the same."""
+    folder = journal(tmp_path / "run", [(0.5, 10), "pending"])
+    reading = read_run(folder)
+    first, second = (one.key for one in reading.candidates)
+    assert main(["why", str(folder), second]) == DONE
+    assert "came to    pending" in capsys.readouterr().out
+    with Run.open(folder, write=True) as run:
+        run.write_best({"metrics.json": json.dumps({"key": second if kept else first}), "architecture.arch": "norm"})
+    said = "no score within the search" + ("; the final trainings kept it" if kept else "")
+    for command in ("why", "lineage"):
+        assert main([command, str(folder), second]) == DONE
+        assert said in capsys.readouterr().out
+
+
 def test_a_method_without_a_success_so_far_is_compared_all_the_same(tmp_path: Path) -> None:
     """One that succeeded only after the other run's end; and where the first evaluations of all go on."""
     late = journal(tmp_path / "late", ["nan", "nan", (0.9, 10)])

@@ -242,8 +242,11 @@ def _expected(one: Candidate) -> str:
 
 
 def _outcome(reading: RunReading, one: Candidate) -> str:
-    """The result of a candidate: its fitness, or how it failed."""
+    """The result of a candidate: its fitness, or how it failed; of one without a score whether one may still come."""
     name, _ = reading.objective
+    if one.score is None and reading.metrics:
+        kept = "; the final trainings kept it" if reading.metrics.get("key") == one.key else ""
+        return f"no score within the search{kept}"
     if name not in one.objectives:
         return one.status
     error = reading.standard_error(one)
@@ -267,7 +270,7 @@ def lineage(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOp
     name, _ = reading.objective
     rows = []
     for before, one in zip([None, *chain], chain, strict=False):
-        fitness = f"{reading.fitness(one):.4f}" if name in one.objectives else one.status
+        fitness = f"{reading.fitness(one):.4f}" if name in one.objectives else _outcome(reading, one)
         known = before is not None and name in before.objectives and name in one.objectives
         gain = f"{reading.fitness(one) - reading.fitness(before):+.4f}" if before is not None and known else ""
         rows.append(
