@@ -114,7 +114,7 @@ class PlainView:
         self._best, self._printed = best, now
         left = "" if progress.seconds_left is None or done else f"  {duration(progress.seconds_left)} left"
         phase = "" if progress.phase == "search" else f"{progress.doing or progress.phase}  "
-        rate = f"  {rate_text(progress.rate)}" if progress.rate else ""
+        rate = f"  {rate_text(progress.rate)}" if progress.rate and not progress.doing else ""
         line = f"{evaluated(progress)}  {phase}best {best_line(progress)}{rate}{left}"
         if line != self._line:
             self._say(line)
@@ -194,7 +194,7 @@ class LiveView:
         if seen is None:
             grid.add_row("starting", f"{duration(time.monotonic() - self.started_at)}")
         else:
-            rate = f"  {rate_text(seen.rate)}" if seen.rate else ""
+            rate = f"  {rate_text(seen.rate)}" if seen.rate and not seen.doing else ""
             left = f"  {duration(seen.seconds_left)} left" if seen.seconds_left else ""
             bar = Table.grid(padding=(0, 2))
             bar.add_column(width=28)
