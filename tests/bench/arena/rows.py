@@ -20,6 +20,7 @@ from tests.bench.resumable import append, read
 
 FILE = Path(__file__).with_name("rows.jsonl")
 Measure = Callable[[str, sets.DataSet, int, str, Path], arms.Result]  # as `arms.measure`
+Load = Callable[[str, int, Path], sets.DataSet]  # as `sets.load`
 PACKAGES = ("evosearch", "torch", "scikit-learn", "numpy")
 
 
@@ -44,7 +45,9 @@ def wanted(names: Iterable[str], seeds: Sequence[int], chosen: Sequence[str], ti
     ]
 
 
-def append_missing(keys: Sequence[Key], file: Path = FILE, measure: Measure = arms.measure) -> list[str]:
+def append_missing(
+    keys: Sequence[Key], file: Path = FILE, measure: Measure = arms.measure, load: Load = sets.load
+) -> list[str]:
     """Measure what has no row yet, and append each row as it comes. Returns why arms came to no figure."""
     there = {Key.of(row) for row in read(file)}
     failed: list[str] = []
@@ -53,7 +56,7 @@ def append_missing(keys: Sequence[Key], file: Path = FILE, measure: Measure = ar
         if key in there or key.set in absent:
             continue
         try:
-            row = measured(key, measure)
+            row = measured(key, measure, load)
         except sets.NotHereError as error:
             absent.add(key.set)
             print(f"{key.set}: skipped, {error}", flush=True)
@@ -69,12 +72,12 @@ def append_missing(keys: Sequence[Key], file: Path = FILE, measure: Measure = ar
     return failed
 
 
-def measured(key: Key, measure: Measure = arms.measure) -> dict[str, Any]:
+def measured(key: Key, measure: Measure = arms.measure, load: Load = sets.load) -> dict[str, Any]:
     """The row of a key. seconds: by the clock; cpu_seconds: of all cores; load: the machine's, as it began."""
     with TemporaryDirectory(prefix="arena-") as name:
         folder = Path(name)
-        data = sets.load(key.set, key.seed, folder / "data")
-        load, begun, used = os.getloadavg()[0], time.monotonic(), _cpu_seconds()
+        data = load(key.set, key.seed, folder / "data")
+        busy, begun, used = os.getloadavg()[0], time.monotonic(), _cpu_seconds()
         result = measure(key.arm, data, key.seed, key.time, folder)
         seconds, cpu = time.monotonic() - begun, _cpu_seconds() - used
     return {
@@ -89,7 +92,7 @@ def measured(key: Key, measure: Measure = arms.measure) -> dict[str, Any]:
         "rows": [len(data.y_train), len(data.y_test)],
         "date": datetime.now(UTC).date().isoformat(),
         "commit": _commit(),
-        "machine": {"processor": _processor(), "cores": _cores(), "load": round(load, 1)},
+        "machine": {"processor": _processor(), "cores": _cores(), "load": round(busy, 1)},
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}},
         **({"more": dict(result.more)} if result.more else {}),
     }

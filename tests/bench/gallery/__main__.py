@@ -21,7 +21,7 @@ def main() -> int:
     failed = []
     if asked.measure:
         keys = searches.wanted(asked.sets, asked.seeds, asked.grammars, asked.time)
-        failed = rows.append_missing(keys, searches.FILE, searches.measure)
+        failed = rows.append_missing(keys, searches.FILE, searches.measure, searches.load)
     page.write()
     print(f"{page.PAGE} is written", *failed, sep="\n", flush=True)
     return 1 if failed else 0

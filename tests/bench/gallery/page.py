@@ -56,8 +56,9 @@ SEARCHED = """\
 
 What evolution (the default strategy, `aging`) and random search found in three minutes in each grammar for images,
 beginning with samples alone and without an ensemble, with one recipe and limit for all
-(`tests/bench/gallery/searches.py`): accuracy on the test rows, the mean over draws, ± its standard error (and the
-seconds that one took). The difference is evolution less random search, draw by draw, with its 95 % interval.
+(`tests/bench/gallery/searches.py`), on at most 2,000 images, drawn by class: accuracy on the test rows, the mean over
+draws, ± its standard error (and the seconds that one took). The difference is evolution less random search, draw by
+draw, with its 95 % interval.
 `make gallery GALLERY_FLAGS=--measure` measures what is not there yet.
 """
 
