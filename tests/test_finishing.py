@@ -232,9 +232,16 @@ class Simulated:
     """A pool in which trainings take time of a clock that stands still between them."""
 
     def __init__(
-        self, task: Task, size: int, each: float, broken: Sequence[int] = (), noise: Mapping[int, float] = {}
+        self,
+        task: Task,
+        size: int,
+        each: float,
+        broken: Sequence[int] = (),
+        noise: Mapping[int, float] = {},
+        slow: float = 1.0,
     ) -> None:
         self.task, self.size, self.each, self.broken, self.noise = task, size, each, broken, noise
+        self.slow = slow
         self.now, self.out = 0.0, deque[tuple[float, Job, float]]()
         self.jobs: list[Job] = []
         self.folder = Path()
@@ -245,7 +252,8 @@ class Simulated:
         if job.brief.whole:
             took = min(took, job.brief.finish_by - self.now)  # its schedule is shortened
         else:
-            took *= job.brief.first or recipe.folds
+            took *= (job.brief.first or recipe.folds) * (self.slow if len(self.jobs) >= 4 else 1)
+            took = min(took, job.brief.finish_by - self.now + 0.1)  # by then it is given up
         self.jobs.append(job)
         self.out.append((self.now + took, job, took))
 
@@ -289,16 +297,17 @@ class Simulated:
 def finish(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, each: float, told: float, until: float, size: int = 2,
     members: int = 0, broken: Sequence[int] = (), augment: tuple[str, ...] = (), noise: Mapping[int, float] = {},
-    drawn: bool = False,
+    drawn: bool = False, slow: float = 1.0,
 ) -> tuple[Finished, Simulated]:  # fmt: skip
     """each: seconds of ten epochs. told: as many as were estimated. noise: of a network's outputs, by its epochs.
     drawn: whether the validation split was drawn from the rows to train on; else it is a person's own.
+    slow: times as long as the others takes each held-out training but the first four.
     """
     task = tasks.load(str(points(tmp_path)))
     assert isinstance(task, Task)
     assert task.drawn
     task = replace(task, drawn=drawn)
-    pool = Simulated(task, size, each, broken, noise)
+    pool = Simulated(task, size, each, broken, noise, slow)
     monkeypatch.setattr(workers, "open_pool", lambda *_: pool)
     finalists = [headed(one, 2) for one in samples("mlp", 3, shape=(2,))]
     pool.networks = {one.text: one for one in finalists}
@@ -346,6 +355,21 @@ def test_it_is_done_by_its_time_and_has_something(
         assert len({job.key for job in pool.jobs}) == 3
         assert finished.metrics["held_out"]["ensemble"] >= finished.metrics["held_out"]["single"]
         assert pool.now > 0.5 * until or len(whole) == MOST
+
+
+@pytest.mark.parametrize("members", [0, 1])
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("slow", [1.0, 1.5, 2.0], ids="held-out-{}-fold".format)
+@pytest.mark.parametrize("until", [40.0, 60.0, 90.0, 117.0])
+def test_looks_leave_the_network_that_is_kept_its_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, until: float, slow: float, size: int, members: int
+) -> None:
+    """Also where one of them takes longer than those before it did, and is given up."""
+    finished, pool = finish(
+        monkeypatch, tmp_path, each=4.0, told=4.0, until=until, size=size, members=members, drawn=True, slow=slow
+    )
+    assert [job for job in pool.jobs if not job.brief.whole]
+    assert finished.cut >= 0.8
 
 
 def parts_of(job: Job) -> int:

@@ -119,6 +119,7 @@ class Finishing:
         self.given: Collection[int] = ()
         self.seconds: Sequence[float] = ()
         self.until = math.inf
+        self.reserved = 0.0  # seconds for one training on everything, which no held-out one may take
         self._temporary = tempfile.TemporaryDirectory(prefix="evosearch-final-")
         self.folder = Path(self._temporary.name)
         self.pool = workers.open_pool(
@@ -172,6 +173,7 @@ class Finishing:
         if math.isfinite(self.until):
             left, one = self.until - self.clock(), self._estimate(first[0], True)
             ends = max(self.clock() + HELD_OUT * left, self.until - SPARE * one * self._rounds())
+            self.reserved = SPARE * one
             if not 0 < self._estimate(first[0], False) <= HELD_OUT * left:
                 return []  # no time to look: the schedule on everything is as long as the time allows
             if (folds := drawn_parts(self.task, self.folds)) > 1:
@@ -183,7 +185,9 @@ class Finishing:
             if math.isfinite(self.until):
                 self._lengthen(found, ends)
                 each = self._each(True)
-                ends = max(ends, self.until - SPARE * sum(each) / len(each) * self._rounds())
+                self.reserved = SPARE * max(each)
+                whole = max(SPARE * sum(each) / len(each) * self._rounds(), self.reserved)
+                ends = max(ends, self.until - whole)
             self._compare(found, ends, len(first))
         return found
 
@@ -345,7 +349,9 @@ class Finishing:
         found: gets those that went well, in the order in which they were begun; `ways` may look at it.
         """
         out: dict[int, tuple[Way, int, float, int]] = {}
-        until = self.until if whole or not math.isfinite(ends) else (ends + self.until) / 2
+        until = self.until
+        if not whole and math.isfinite(ends):
+            until = max(ends, min((ends + until) / 2, until - self.reserved))
         seeds = Counter(one.way for one in found)
         done, over = 0, False
         stage = "training on everything" if whole else "held-out training"
