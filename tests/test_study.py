@@ -570,8 +570,8 @@ import sys
 import numpy as np
 from evosearch import Study
 x = np.random.default_rng(0).normal(size=(60, 4)).astype("float32")
-study = Study(task=(x, (x[:, 0] > 0).astype(int)), grammar="mlp", folder="run", recipe={"epochs": 1}, final={"epochs": 2},
-              search={"budget": 3, "population": 2}, workers={"workers": 1, "device": "cpu"})
+study = Study(task=(x, (x[:, 0] > 0).astype(int)), grammar="mlp", folder="run", recipe={"epochs": 1},
+              final={"epochs": 2}, search={"budget": 3, "population": 2}, workers={"workers": 1, "device": "cpu"})
 print(study.optimize().evaluated, *{"numba", "torch._dynamo"} & set(sys.modules))
 """
 
