@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import FrameType, TracebackType
@@ -49,17 +49,28 @@ def sites() -> dict[tuple[str, int], Site]:
     """Each place by file and line; a statement of several lines has several."""
     found: dict[tuple[str, int], Site] = {}
     for path in sorted(PACKAGE.rglob("*.py")):
-        source = path.read_text(encoding="utf-8")
+        source = path.read_bytes()
+        lines = source.splitlines(keepends=True)
         for function, node in _raises(ast.parse(source), ""):
             if node.exc is not None and _called(node.exc) not in NOT_OURS:
                 name = str(path.relative_to(PACKAGE))
-                site = Site(name, function, " ".join((ast.get_source_segment(source, node.exc) or "").split()))
+                site = Site(name, function, " ".join(_written(lines, node.exc).split()))
                 found |= {(str(path), line): site for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)}
     return found
 
 
+def _written(lines: Sequence[bytes], node: ast.expr) -> str:
+    """Its text. (`ast.get_source_segment` parts all of the source into lines for each node.)"""
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    *above, last = lines[node.lineno - 1 : node.end_lineno]
+    return b"".join([*above, last[: node.end_col_offset]])[node.col_offset :].decode()
+
+
 def _raises(node: ast.AST, function: str) -> Iterator[tuple[str, ast.Raise]]:
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.expr):
+            continue  # no statement stands in an expression
         inner = function
         if isinstance(child, ast.FunctionDef | ast.ClassDef):
             inner = f"{function}.{child.name}" if function else child.name

@@ -73,7 +73,7 @@ def test_every_objective_of_a_network_runs(tmp_path: Path) -> None:
     settings = {
         "grammar": "tiny_cnn", "task": "digits", "recipe.epochs": 1, "final.epochs": 1, "search.budget": 2,
         "search.population": 2, "search.strategy": "nsga2", "search.objectives": names, "workers.pool": "inline",
-        "workers.device": "cpu",
+        "workers.device": "cpu", "limits.max_flops": 1_000_000,
     }  # fmt: skip
     engine.start(config.load(None, settings), tmp_path / "run", Silent())
     reading = read_run(tmp_path / "run")
