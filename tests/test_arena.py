@@ -35,7 +35,7 @@ def test_a_row_that_is_there_is_not_measured_again(tmp_path: Path, monkeypatch: 
     """An arm that fails leaves no row, so that the next call tries it again."""
     calls: list[rows.Key] = []
 
-    def measured(key: rows.Key, measure: rows.Measure) -> dict[str, Any]:
+    def measured(key: rows.Key, measure: rows.Measure, load: rows.Load) -> dict[str, Any]:
         calls.append(key)
         if key.arm == "linear" and len(calls) == 1:
             raise arms.ArmError("no")
@@ -59,6 +59,17 @@ def test_data_that_is_not_there_is_named_and_skipped(
     assert rows.append_missing(rows.wanted(["adult"], [0, 1], ["linear"], "3m"), file) == []
     assert not file.exists()
     assert "adult: skipped" in capsys.readouterr().out
+
+
+def test_fewer_images_are_drawn_by_class_and_judged_on_the_same(tmp_path: Path) -> None:
+    whole = sets.load("digits", 0, tmp_path)
+    part = sets.fewer(whole, 200, 0, tmp_path)
+    assert sets.fewer(whole, len(whole.x_train), 0, tmp_path) is whole
+    assert set(np.bincount(part.y_train)) <= {19, 20, 21}
+    task = load(str(part.file))
+    assert isinstance(task, Task)
+    assert len(task.train) + len(task.validation) == len(part.x_train) == 200
+    assert np.array_equal(task.test_split().x, whole.x_test)
 
 
 @pytest.mark.parametrize("name", ["digits", "wine", "breast_cancer", "diabetes"])
