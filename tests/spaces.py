@@ -18,6 +18,7 @@ from evosearch.layers.node import Node
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from evosearch.grammar.core import Grammar
     from evosearch.layers.base import Leaf, Shape
 
 GRAMMARS = Path(__file__).resolve().parent.parent / "grammars"
@@ -57,13 +58,19 @@ NUMBER: "1" | "2" | "3"
 OF_ANY_NUMBER = EXPRESSIONS.replace('"1" | "2" | "3"', "/[0-9.]+/  // range=0.5..9")
 
 
+@cache
+def language(name: str) -> Grammar:
+    """A bundled grammar."""
+    return grammar.load(GRAMMARS / f"{name}.lark")
+
+
 def space(name: str, shape: Shape | None = None) -> Space:
     return _space(name, shape or SHAPES[name])
 
 
 @cache
 def _space(name: str, shape: Shape) -> Space:
-    read = grammar.load(GRAMMARS / f"{name}.lark")
+    read = language(name)
     return Space(read, vocabulary(read), shape, Limits(max_nodes=1000))
 
 

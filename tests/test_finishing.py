@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 import evosearch
 from evosearch import config as configuration
 from evosearch import engine, tasks, workers
+from evosearch.architecture import Architecture
 from evosearch.cli import DONE, main
 from evosearch.engine import regret
 from evosearch.engine.contenders import contenders
@@ -294,6 +295,12 @@ class Simulated:
     networks: dict[str, Any]
 
 
+@functools.cache
+def three() -> list[Architecture]:
+    """The finalists."""
+    return [headed(one, 2) for one in samples("mlp", 3, shape=(2,))]
+
+
 def finish(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, each: float, told: float, until: float, size: int = 2,
     members: int = 0, broken: Sequence[int] = (), augment: tuple[str, ...] = (), noise: Mapping[int, float] = {},
@@ -309,8 +316,7 @@ def finish(
     task = replace(task, drawn=drawn)
     pool = Simulated(task, size, each, broken, noise, slow)
     monkeypatch.setattr(workers, "open_pool", lambda *_: pool)
-    finalists = [headed(one, 2) for one in samples("mlp", 3, shape=(2,))]
-    pool.networks = {one.text: one for one in finalists}
+    pool.networks = {one.text: one for one in three()}
     spec: Any = SimpleNamespace(recipe=Recipe(epochs=10))
     phase = Finishing(
         task,
@@ -323,7 +329,7 @@ def finish(
     )
     pool.folder = phase.folder
     try:
-        return phase.run(finalists, [told] * 3, until), pool
+        return phase.run(three(), [told] * 3, until), pool
     finally:
         phase.close()
 

@@ -25,7 +25,7 @@ from evosearch.layers.shapes import Shape, size
 from evosearch.layers.writing import write
 from evosearch.tasks.kinds import BUNDLED
 from tests.published import PUBLISHED, Published
-from tests.spaces import GRAMMARS
+from tests.spaces import GRAMMARS, language
 from tests.test_network import words_of_grammars
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @cache
 def space_of(name: str, shape: Shape, outputs: int | None) -> Space:
-    read = grammar.load(GRAMMARS / f"{name}.lark")
+    read = language(name)
     return Space(read, vocabulary(read), shape, head=None if outputs is None else MeanLinear(outputs))
 
 

@@ -19,7 +19,7 @@ from evosearch.architecture import Limits, Space
 from evosearch.errors import ArchitectureError, GrammarError
 from evosearch.grammar import load, loads, parse, render, text_key
 from evosearch.grammar.core import Derivation, Grammar, SymbolKind
-from tests.spaces import GRAMMARS
+from tests.spaces import GRAMMARS, language
 from tests.strategies import grammars, without_unreached
 
 BUNDLED = sorted(path.stem for path in GRAMMARS.glob("*.lark"))
@@ -164,7 +164,7 @@ def test_bundled_grammars_expand_to_the_alternatives_of_stock_lark(name: str) ->
     lark = Lark(path.read_text(encoding="utf-8"), parser="lalr", strict=True, source_path=str(path))
     expected: Counter[tuple[str, int]] = Counter((rule.origin.name, len(rule.expansion)) for rule in lark.rules)
     ours: Counter[tuple[str, int]] = Counter()
-    for rule, alternatives in load(path).rules.items():
+    for rule, alternatives in language(name).rules.items():
         ours.update((rule, len(a.symbols)) for a in alternatives)
 
     def without_helpers(counts: Counter[tuple[str, int]]) -> Counter[tuple[str, int]]:
@@ -385,7 +385,7 @@ def test_white_space_inside_a_word_is_kept_apart_from_that_between_words() -> No
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_texts_of_bundled_grammars_are_keyed_without_parsing_them(name: str) -> None:
-    assert not load(GRAMMARS / f"{name}.lark").parser.reparsed
+    assert not language(name).parser.reparsed
 
 
 def test_ignored_comments_do_not_count_in_text_keys() -> None:
@@ -498,7 +498,7 @@ def test_what_is_refused_as_a_conflict_stock_lark_refuses_too(text: str) -> None
 
 @pytest.mark.parametrize("name", BUNDLED)
 def test_samples_of_bundled_grammars_come_back_from_their_texts(name: str) -> None:
-    grammar = load(GRAMMARS / f"{name}.lark")
+    grammar = language(name)
     rng = np.random.default_rng(0)
     space = Space(grammar, None, None, Limits(max_nodes=200, max_depth=6))
     for _ in range(50):

@@ -40,10 +40,10 @@ def test_stock_lark_loads_it_without_conflicts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_samples_parse_back_to_themselves(name: str) -> None:
+def test_samples_parse_back_to_themselves_with_other_white_space(name: str) -> None:
+    """As they are written they do in tests/test_sampler.py."""
     there = space(name)
-    for architecture in samples(name, 100, seed=7):
-        assert there.parse(architecture.text) is architecture.derivation
+    for architecture in samples(name, 50, seed=7):
         assert there.parse(architecture.text.replace("(", " ( ").replace(")", "\n)")) is architecture.derivation
 
 

@@ -22,11 +22,11 @@ from evosearch.layers.library.linear import LinearRelative
 from evosearch.layers.library.merges import Add, Cat, Dot, Merge, ScaledDot
 from evosearch.layers.library.routing import Col2im, Im2col, Permute, Windows
 from evosearch.layers.library.splits import Clone, Group
+from tests.spaces import language
 
 if TYPE_CHECKING:
     import torch
 
-GRAMMARS = Path(__file__).resolve().parent.parent / "grammars"
 
 SMALL = """
 // input: image
@@ -214,7 +214,7 @@ def test_clones_share_their_input_and_groups_do_not() -> None:
 
 
 def test_numbers_in_a_name_are_arguments() -> None:
-    read = grammar.load(GRAMMARS / "einspace.lark")
+    read = language("einspace")
     words = vocabulary(read)
     (im2col,) = (a for a in read.rules["pre"] if a.layer == "im2col3_2_1")
     (permute,) = (a for a in read.rules["pre"] if a.layer == "permute231")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evosearch import config, engine, grammar
+from evosearch import config, engine
 from evosearch.architecture import Limits
 from evosearch.errors import ConfigError
 from evosearch.evaluation import measures, stopping
@@ -19,7 +19,7 @@ from evosearch.report.reading import read_run
 from evosearch.score import Score
 from evosearch.space import space_of
 from evosearch.tasks import Task, load
-from tests.spaces import GRAMMARS
+from tests.spaces import language
 from tests.watch import Silent
 
 
@@ -85,7 +85,7 @@ def test_every_objective_of_a_network_runs(tmp_path: Path) -> None:
 def test_calibration_by_folds_of_a_share_of_the_rows_is_of_those_rows() -> None:
     task = digits()
     recipe = Recipe(epochs=1, batch=256, folds=2, shorten="rows")
-    there = space_of(task, grammar.load(GRAMMARS / "tiny_cnn.lark"), (), Limits())
+    there = space_of(task, language("tiny_cnn"), (), Limits())
     network = evaluator(EvaluationContext(there, task, recipe, Resources(), signs={"ece": -1}, measures=(Ece(),)))
     network.prepare(None)
     text = "conv(16,3);maxpool"

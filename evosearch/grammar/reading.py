@@ -59,7 +59,7 @@ class _Read:
         return hash(self._files)
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=32)
 def _grammar(one: _Read) -> Grammar:
     """A process that reads the same files once more, as a run does, has the same grammar at once."""
     read, path = one.definitions, one.path
