@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from lark import Lark
 
 from evosearch import grammar
 from evosearch.architecture import Architecture, Limits, Space
@@ -62,6 +63,13 @@ OF_ANY_NUMBER = EXPRESSIONS.replace('"1" | "2" | "3"', "/[0-9.]+/  // range=0.5.
 def language(name: str) -> Grammar:
     """A bundled grammar."""
     return grammar.load(GRAMMARS / f"{name}.lark")
+
+
+@cache
+def stock(name: str) -> Lark:
+    """The same, as stock Lark reads it."""
+    path = GRAMMARS / f"{name}.lark"
+    return Lark(path.read_text(encoding="utf-8"), parser="lalr", strict=True, source_path=str(path))
 
 
 def space(name: str, shape: Shape | None = None) -> Space:

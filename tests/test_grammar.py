@@ -19,7 +19,7 @@ from evosearch.architecture import Limits, Space
 from evosearch.errors import ArchitectureError, GrammarError
 from evosearch.grammar import load, loads, parse, render, text_key
 from evosearch.grammar.core import Derivation, Grammar, SymbolKind
-from tests.spaces import GRAMMARS, language
+from tests.spaces import GRAMMARS, language, stock
 from tests.strategies import grammars, without_unreached
 
 BUNDLED = sorted(path.stem for path in GRAMMARS.glob("*.lark"))
@@ -160,9 +160,7 @@ def test_strings_are_literals_and_kept_by_an_exclamation_mark() -> None:
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_grammars_expand_to_the_alternatives_of_stock_lark(name: str) -> None:
     """Rule by rule, as many alternatives with as many symbols each."""
-    path = GRAMMARS / f"{name}.lark"
-    lark = Lark(path.read_text(encoding="utf-8"), parser="lalr", strict=True, source_path=str(path))
-    expected: Counter[tuple[str, int]] = Counter((rule.origin.name, len(rule.expansion)) for rule in lark.rules)
+    expected: Counter[tuple[str, int]] = Counter((rule.origin.name, len(rule.expansion)) for rule in stock(name).rules)
     ours: Counter[tuple[str, int]] = Counter()
     for rule, alternatives in language(name).rules.items():
         ours.update((rule, len(a.symbols)) for a in alternatives)

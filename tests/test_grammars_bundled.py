@@ -8,14 +8,13 @@ from collections import Counter
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import lark
 import numpy as np
 import pytest
 import torch
 
 from evosearch import network
 from evosearch.grammar.core import Derivation
-from tests.spaces import GRAMMARS, SHAPES, headed, language_of, samples, seed, space
+from tests.spaces import GRAMMARS, SHAPES, headed, language_of, samples, seed, space, stock
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Shape
@@ -33,10 +32,10 @@ def test_every_bundled_grammar_is_tested() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_stock_lark_loads_it_without_conflicts(name: str) -> None:
     """An ordinary Lark file: LALR(1), strict; and stock Lark parses what evosearch draws, without white space too."""
-    stock = lark.Lark((GRAMMARS / f"{name}.lark").read_text(), parser="lalr", strict=True)
+    read = stock(name)
     for architecture in samples(name, 20):
         assert not any(c.isspace() for c in architecture.text)
-        stock.parse(architecture.text)
+        read.parse(architecture.text)
 
 
 @pytest.mark.parametrize("name", NAMES)
