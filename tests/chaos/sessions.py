@@ -6,7 +6,9 @@ import csv
 import hashlib
 import itertools
 import json
+import math
 import os
+import shutil
 import signal
 import sys
 import time
@@ -121,12 +123,13 @@ def killed(pid: int, acknowledged: Path, scores: int, delay: float) -> bool:
     def lines() -> int:
         return acknowledged.read_bytes().count(b"\n") if acknowledged.exists() else 0
 
-    before = lines()
-    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0 and lines() - before < scores:
-        time.sleep(0.001)
+    before, until = lines(), math.inf
+    while (ended := os.waitpid(pid, os.WNOHANG))[0] == 0 and time.monotonic() < until:
+        if until == math.inf and lines() - before >= scores:
+            until = time.monotonic() + delay
+        time.sleep(min(0.001, max(0.0, until - time.monotonic())))
     status = ended[1]
     if ended[0] == 0:
-        time.sleep(delay)
         os.kill(pid, signal.SIGKILL)
         status = os.waitpid(pid, 0)[1]
     assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
@@ -167,16 +170,21 @@ def kills(work: Work, tmp_path: Path, *, runs: int, seeds: int, times: int, rng:
         expected, timeless = journal_digest(Run.open(whole)), logged(whole)
         for number in range(seed, runs, seeds):
             folder, acknowledged = tmp_path / f"run-{number}", tmp_path / f"acknowledged-{number}"
-            hits, over = 0, False
+            hits = 0
             while hits < times:
                 more = int(rng.integers(total // times))  # 0: as it starts
-                if over:
-                    more = 0  # no score comes any more, and whoever waits for one finds that the session has ended
                 delay = float(rng.uniform(0, 0.02 if more else 0.5))
                 hit = killed(child(work, seed, folder, acknowledged), acknowledged, more, delay)
-                hits, over = hits + hit, over or not hit
+                if not hit:  # over before its time: killed as it is told again, then begun anew for moments within it
+                    killed(child(work, seed, folder, acknowledged), acknowledged, 0, delay)
                 findings = verify(folder) if folder.exists() else []
                 assert [finding for finding in findings if "incomplete last record" not in finding.message] == []
+                hits += hit
+                if not hit:
+                    assert journal_digest(Run.open(folder)) == expected, folder
+                    shutil.rmtree(folder)
+                    acknowledged.unlink()
+                    hits = 0
             assert os.waitpid(child(work, seed, folder, acknowledged), 0)[1] == 0
             run = Run.open(folder)
             assert journal_digest(run) == expected, folder
