@@ -101,12 +101,16 @@ def matches(shown: str, came: str) -> bool:
 
 @dataclass
 class Reader:
-    """Someone who follows a page. `quick` evaluates in this process, which changes nothing but the time it takes."""
+    """Someone who follows a page. `quick` evaluates in this process, which changes nothing but the time it takes.
+
+    settings: of the runs of a quick reader, beside those that the page has.
+    """
 
     page: Path
     folder: Path
     alike: Callable[[str], str] = form
     quick: bool = True
+    settings: tuple[str, ...] = ()
     names: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     keys: dict[str, str] = field(default_factory=dict)  # of candidates: as the page shows them -> as they came
 
@@ -162,7 +166,7 @@ class Reader:
             return ""
         if self.quick and words[0] == "evolve" and not SHELL.search(command) and not interrupted:
             if words[1] == "run" and "--dry-run" not in words:
-                words += ["--set", "workers.pool=inline"]
+                words += [word for one in ("workers.pool=inline", *self.settings) for word in ("--set", one)]
             with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
                 code = main(words[1:])
             came = output.getvalue()

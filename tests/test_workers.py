@@ -61,8 +61,11 @@ def before() -> set[int]:
 TWO = WorkerSettings(workers=2, device="cpu", memory=0.25, time_limit=2.0)
 
 
-def test_each_accident_costs_its_candidate_and_no_other(tmp_path: Path, before: set[int]) -> None:
+def test_each_accident_costs_its_candidate_and_no_other(
+    tmp_path: Path, before: set[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exits, aborts, allocation without end and sleep get their statuses; the candidates around them get scores."""
+    monkeypatch.setattr("evosearch.workers.processes.GRACE", 0.1)  # none of them looks at its time
     texts = ["fine", "exit 0", "allocate", "fine", "abort", "sleep 60", "fine", "exit 7", "raise what"]
     with ProcessPool(Accidents(), TWO, tmp_path) as pool:
         scores = answers(pool, texts)
