@@ -683,28 +683,9 @@ class _Reader:
         return self.lark.parse(text)
 
 
-_making = threading.Lock()
-
-
-def _reader() -> _Reader:
-    with _making:
-        return _made()
-
-
 @functools.cache
-def _made() -> _Reader:
-    """Lark compares all pairs of terminals, of its own notation too, for texts that are both: 0.12 s of 0.16.
-
-    These are what they are. In a person's grammar they are looked for as before, since `strict` asks for it.
-    """
-    from lark import lexer
-
-    there = lexer.has_interegular  # Lark looks at nothing else to decide whether it compares
-    lexer.has_interegular = False
-    try:
-        return _Reader()
-    finally:
-        lexer.has_interegular = there
+def _reader() -> _Reader:
+    return _Reader()
 
 
 def _settings(
