@@ -216,9 +216,7 @@ class Derivation:
         cls, alternative: Alternative, tokens: tuple[str, ...] = (), parts: tuple[Derivation, ...] = ()
     ) -> Derivation:
         key = (alternative, tokens, parts)
-        # Most often there is none, of which `_interned.get` makes an exception. The attribute is in no stub.
-        known = _interned.data.get(key)  # type: ignore[attr-defined]
-        self = known() if known is not None else None
+        self = _interned.get(key)
         if self is None:
             self = object.__new__(cls)
             size, choices, depth = 1, int(alternative.open), 0
