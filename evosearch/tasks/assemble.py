@@ -148,12 +148,13 @@ def _unbalanced(splits: Iterable[Split], names: Sequence[Any], kind: Kind, metri
     counts = np.bincount(np.concatenate([split.y for split in splits]))
     there = np.flatnonzero(counts)
     most, least = there[np.argmax(counts[there])], there[np.argmin(counts[there])]
-    if metric or kind.metrics[0].name != "accuracy" or counts[most] <= UNBALANCED * counts[least]:
+    usual = kind.metrics[0]
+    if metric or not usual.by_class or counts[most] <= UNBALANCED * counts[least]:
         return
     often, rare = (f"{str(names[n] if len(names) else n)!r} has {counts[n]:,}" for n in (most, least))
     yield (
-        f"class {often} of {counts.sum():,} rows, {rare}: accuracy hardly sees the rare one; data.metric = "
-        "balanced_accuracy counts every class alike, recipe.balanced = true draws it as often"
+        f"class {often} of {counts.sum():,} rows, {rare}: {usual.name} hardly sees the rare one; data.metric = "
+        f"{usual.by_class} counts every class alike, recipe.balanced = true draws it as often"
     )
 
 

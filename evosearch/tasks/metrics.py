@@ -28,6 +28,7 @@ class Metric:
     error: whether 1 - value is an error rate, which is an objective too then, under the name `error`.
     finer: (targets, out) -> (N,) float64, how good each answer is, larger is better, where `value` counts right and
         wrong answers alone: its mean tells two networks apart by fewer examples. None where nothing does.
+    by_class: of one that a rare class hardly moves, the kind's metric that counts every class alike; else empty.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Metric:
     value: Callable[[Array, Array], float]
     error: bool = False
     finer: Callable[[Array, Array], Array] | None = None
+    by_class: str = ""
 
 
 def metric_of(metrics: Sequence[Metric], kind: str, name: str = "") -> Metric:

@@ -34,7 +34,9 @@ class Classification:
         "{out}.softmax(1)", "{mean}.clamp_min(1e-38).log()"
     )  # of probabilities, the means' logarithms
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("accuracy", 1, measured.accuracy, error=True, finer=measured.log_likelihood),
+        Metric(
+            "accuracy", 1, measured.accuracy, error=True, finer=measured.log_likelihood, by_class="balanced_accuracy"
+        ),
         Metric("balanced_accuracy", 1, measured.balanced_accuracy, error=True),
         Metric("macro_f1", 1, measured.macro_f1, error=True),
         Metric("auc", 1, measured.auc, error=True),
