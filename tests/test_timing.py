@@ -31,6 +31,7 @@ from evosearch.evaluation.fit import final_train
 from evosearch.evaluation.recipe import Recipe
 from evosearch.store.run import Run
 from evosearch.tasks import Task, load
+from evosearch.watch import Summary
 from tests.chaos.sessions import child, killed, session, words
 from tests.watch import Silent
 
@@ -129,6 +130,31 @@ def test_the_candidates_of_a_run_that_ends_with_its_time_are_the_first_of_any_ot
     assert len(more) > len(first)
     length = min(len(more), len(expected))
     assert more[:length] == expected[:length]
+
+
+def test_a_run_that_is_killed_while_its_processes_end_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept is there by then: trained once more it would have what is left of the time."""
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    def finish(session: Session) -> Summary:
+        summary = whole(session)
+        session.finishing = dying
+        return summary
+
+    dying: Any = SimpleNamespace(close=killed)
+    whole, folder = Session._finish, tmp_path / "run"
+    settings = _config(words(tmp_path / "table", letters=5), time="10m", **{"search.budget": 40})
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "_finish", finish)
+        with pytest.raises(KeyboardInterrupt):
+            engine.start(settings, folder, Silent())
+    before = {file.name: file.read_bytes() for file in (folder / "best").iterdir()}
+    assert engine.resume(folder, Silent()).before
+    assert {file.name: file.read_bytes() for file in (folder / "best").iterdir()} == before
 
 
 def test_a_run_that_ended_by_its_budget_has_time_left_for_a_larger_one(tmp_path: Path) -> None:

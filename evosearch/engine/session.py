@@ -148,11 +148,11 @@ class Session:
                 if setting not in told:
                     self.watch.note(line)
             summary = self._finish()
+            if self.time.limited:  # at once: a run that is killed without it would train once more, for less time
+                self.run.append_note(timing.closed(time.time()))
         finally:
             if self.finishing is not None:
                 self.finishing.close()
-        if self.time.limited:
-            self.run.append_note(timing.closed(time.time()))
         self.watch.finished(summary)
         return summary
 
