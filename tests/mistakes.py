@@ -1153,7 +1153,8 @@ RUNS = [
     usage("resume first --time soon", "--time soon: a time is written as 10m, 90s or 1h30m", at=empty("first")),
     usage(
         "resume first --time 75s",
-        "--time 75s: 61 s are used, and the final training takes 27 s again: in less than 91 s it would be a shorter",
+        "14 s more than it has used are too few: the final training takes 27 s again, so nothing would be searched; "
+        "give it 30 s more at least, 91 s in all",
         at=ended("first", 61.0, 27.0, time="1m"),
     ),
     usage(

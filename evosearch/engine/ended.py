@@ -68,11 +68,12 @@ class End:
         if changes.time is None or not configuration.seconds(changes.time) > self.time or not math.isfinite(self.final):
             return
         final = min(self.final, timing.MOST * self.time)  # on a machine that was busy it took more than its share
-        least = self.used + (1 + timing.LEAST) * final
-        if configuration.seconds(changes.time) < least:
+        more, least = configuration.seconds(changes.time) - self.used, (1 + timing.LEAST) * final
+        if more < least:
             raise UsageError(
-                f"--time {changes.time}: {self.used:.0f} s are used, and the final training takes {final:.0f} s again: "
-                f"in less than {math.ceil(least)} s it would be a shorter one, and nothing searched"
+                f"{max(more, 0):.0f} s more than it has used are too few: the final training takes {final:.0f} s "
+                f"again, so nothing would be searched; give it {math.ceil(least)} s more at least, "
+                f"{math.ceil(self.used + least)} s in all"
             )
 
     def __str__(self) -> str:
