@@ -606,6 +606,17 @@ def test_a_class_that_a_split_lacks_is_said(tmp_path: Path) -> None:
     assert "the test split has no example of class y" in task_of(tmp_path / "t-train.csv").notes
 
 
+@pytest.mark.parametrize(("copies", "said"), [(0, None), (2, None), (8, "8 of 40 test rows are copies of rows to ")])
+def test_test_rows_that_are_copies_are_said(tmp_path: Path, copies: int, said: str | None) -> None:
+    """With their targets; a row that is like another one and has another target is no copy."""
+    rows = [f"{n},{n * n},{'xy'[n % 2]}" for n in range(200)]
+    test = [*rows[:copies], *(f"{n},{n * n},{'yx'[n % 2]}" for n in range(100, 140 - copies))]
+    for title, lines in (("train", rows), ("test", test)):
+        (tmp_path / f"t-{title}.csv").write_text("\n".join(["a,b,c", *lines]))
+    notes = [note for note in task_of(tmp_path / "t-train.csv").notes if "copies" in note]
+    assert [note.startswith(str(said)) for note in notes] == [True] * (said is not None)
+
+
 @pytest.mark.parametrize(("rare", "metric", "said"), [(10, "", True), (20, "", False), (10, "auc", False)])
 def test_a_rare_class_is_said_where_no_metric_is_chosen(tmp_path: Path, rare: int, metric: str, said: bool) -> None:
     """Of 200 rows."""
