@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+import threading
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
@@ -34,7 +35,7 @@ from evosearch.engine import regret
 from evosearch.ensemble import Ensemble, EnsembleSettings, select
 from evosearch.evaluation.calibration import scaled
 from evosearch.evaluation.crossing import judged_rows
-from evosearch.evaluation.final import TrainerSpec, Training, read
+from evosearch.evaluation.final import TrainerSpec, Training, read, warm_up
 from evosearch.results import Finished, joined, share_done
 from evosearch.score import evaluation_seed
 from evosearch.tasks.noise import standard_error
@@ -126,6 +127,7 @@ class Finishing:
             TrainerSpec(self.spec, str(self.folder)),
             replace(self.workers, time_limit=0.0, executor=workers.LOCAL),
         )
+        threading.Thread(target=warm_up, name="evosearch-warm-up").start()
 
     def close(self) -> None:
         """End the processes; what they were training is lost."""

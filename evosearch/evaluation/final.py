@@ -86,6 +86,11 @@ def name_of(number: int) -> str:
     return f"{number}.safetensors"
 
 
+def warm_up() -> None:
+    """Load what `read` needs: a second, on a busy machine ten, that nobody waits for beside the trainings."""
+    import safetensors.torch  # noqa: F401
+
+
 def read(folder: Path, number: int) -> tuple[Array, dict[str, Tensor]]:
     """The outputs and the weights of a training that went well."""
     from safetensors.torch import load_file
@@ -95,4 +100,4 @@ def read(folder: Path, number: int) -> tuple[Array, dict[str, Tensor]]:
     return outputs, {name.removeprefix(STATE): value for name, value in found.items()}
 
 
-__all__ = ["Trainer", "TrainerSpec", "Training", "name_of", "read"]
+__all__ = ["Trainer", "TrainerSpec", "Training", "name_of", "read", "warm_up"]
