@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -57,8 +58,9 @@ SEARCHED = """\
 What evolution (the default strategy, `aging`) and random search found in three minutes in each grammar for images,
 beginning with samples alone and without an ensemble, with one recipe and limit for all
 (`tests/bench/gallery/searches.py`), on at most 2,000 images, drawn by class: accuracy on the test rows, the mean over
-draws, ± its standard error (and the seconds that one took). The difference is evolution less random search, draw by
-draw, with its 95 % interval.
+draws, ± its standard error (and the seconds that one took), and how many candidates each evaluated. The first 20 of
+evolution are samples of the grammar, its population, so with little more than that it is random search as well. The
+difference is evolution less random search, draw by draw, with its 95 % interval.
 `make gallery GALLERY_FLAGS=--measure` measures what is not there yet.
 """
 
@@ -184,9 +186,16 @@ def _searched(rows: Sequence[Mapping[str, Any]]) -> str:
             if ours or theirs:
                 differences = [ours[seed]["value"] - theirs[seed]["value"] for seed in sorted({*ours} & {*theirs})]
                 beside = [signed(differences), verdict(differences)] if differences else [NONE, NONE]
-                lines.append([name, language, cell(ours), cell(theirs), *beside])
+                evaluated = f"{_evaluated(ours)}, {_evaluated(theirs)}"
+                lines.append([name, language, cell(ours), cell(theirs), evaluated, *beside])
     wanted = len(searches.SETS) * len(searches.GRAMMARS) * len(searches.STRATEGIES) * 3
     missing = f"{len(rows)} of {wanted} searches are measured.\n"
     if not lines:
         return missing
-    return f"{table(['data', 'grammar', 'evolution', 'random search', 'difference', ''], lines)}\n{missing}"
+    head = ["data", "grammar", "evolution", "random search", "candidates", "difference", ""]
+    return f"{table(head, lines)}\n{missing}"
+
+
+def _evaluated(rows: Mapping[int, Mapping[str, Any]]) -> str:
+    """How many candidates a search evaluated, the mean over draws."""
+    return f"{fmean(row['more']['candidates'] for row in rows.values()):.0f}" if rows else NONE
