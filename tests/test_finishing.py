@@ -465,6 +465,23 @@ def test_a_split_of_one_s_own_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert {job.brief.recipe.folds for job in pool.jobs} == ({4} if drawn else {1})
 
 
+def test_a_machine_that_stood_still_leaves_no_network_that_was_hardly_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The time is over when all is looked at: one training has up to a fifth of it all the same, no other begins."""
+    choice = Finishing._choice
+
+    def late(self: Any, found: list[Observation]) -> Any:
+        self.pool.now = 100.0
+        return choice(self, found)
+
+    monkeypatch.setattr(Finishing, "_choice", late)
+    finished, pool = finish(monkeypatch, tmp_path, each=4.0, told=4.0, until=100.0)
+    assert finished.cut == 1
+    assert pool.now <= 120
+    assert len([job for job in pool.jobs if job.brief.whole]) == 1
+
+
 def test_where_nothing_could_be_looked_at_a_schedule_that_fits_is_taken(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

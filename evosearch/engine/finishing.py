@@ -55,6 +55,7 @@ HELD_OUT = 0.4  # of the time that is left, for what is judged on held-out data;
 SPARE = 1.2  # on what trainings are estimated to take
 SHARE = 0.6  # of the whole time, at the most, kept back for this phase
 SHORTEST = 0.6  # of a schedule, that a further training on everything may be cut to
+LATE = 0.2  # of this phase's time, that the first training on everything has though a busy machine left less
 LONGEST = 2.0  # times a schedule, that one on everything may be, where there is time for it
 FILLED = 0.95  # of the time that is left, for what fills it
 FEW = 3  # trainings one after the other, for which it matters whether their sum fills the time
@@ -371,7 +372,9 @@ class Finishing:
                 seed = evaluation_seed(self.final.seed, self._key(way), repeat=repeat)
                 recipe = replace(self._recipe(way, share), folds=self.folds, stop="off")
                 out[self.number] = (way, seed, estimate * share, recipe.epochs)
-                one, brief = self.finalists[way.candidate], Training(recipe, whole, until, self.first)
+                late = min(self._corrected(estimate), LATE * (self.until - self.begun)) if surely else 0.0
+                brief = Training(recipe, whole, max(until, self.clock() + late), self.first)
+                one = self.finalists[way.candidate]
                 folds = 0 if whole else repeat
                 self.pool.submit(workers.Job(self.number, one.text, one.key, seed, brief, repeat=folds))
                 self.number += 1
@@ -385,8 +388,8 @@ class Finishing:
                 if score.status == "ok":
                     found.append(Observation(number, way, seed, score, self.first))
                     found.sort(key=lambda one: one.number)
-                    if estimate > 0:
-                        done_of_it = score.metrics.get("epochs", planned_epochs) / planned_epochs
+                    done_of_it = score.metrics.get("epochs", planned_epochs) / planned_epochs
+                    if estimate * done_of_it > 0:
                         self.pace.append(score.seconds / (estimate * done_of_it))
                 else:
                     self.errors.append(f"{score.key[:8]}: {score.error or score.status}")
