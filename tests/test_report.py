@@ -11,7 +11,7 @@ import re
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from statistics import fmean
@@ -606,6 +606,23 @@ def test_runs_of_one_seed_are_one_run(methods: list[Path], tmp_path: Path, capsy
     assert [run.folder for run in compare([beginning, *others]).runs] == others
 
 
+def test_methods_that_differ_in_much_are_numbered(tmp_path: Path, capsys: Capture) -> None:
+    """What each is stands below; final.lr, which follows recipe.lr, is not said again."""
+    scores = [(0.5, 10), (0.6, 10)]
+    plain = journal(tmp_path / "plain", scores, recipe={"lr": 0.1})
+    assert [one.name for one in compare([plain, journal(tmp_path / "lr", scores, recipe={"lr": 0.2})]).methods] == [
+        "recipe.lr = 0.1",
+        "recipe.lr = 0.2",
+    ]
+    other = journal(tmp_path / "b", scores, recipe={"lr": 0.2}, population=7, tournament=3, initial=5, policy="uniform")
+    assert main(["compare", str(plain), str(other), "--output", str(tmp_path / "c.html")]) == DONE
+    lines = capsys.readouterr().out.splitlines()
+    said = "recipe.lr = 0.2, search.initial = 5, search.policy = uniform, search.population = 7, search.tournament = 3"
+    assert f"method 2: {said}" in lines
+    assert max(map(len, lines[:3])) < 60
+    assert f"method 2: {said}" in (tmp_path / "c.html").read_text()
+
+
 def test_relative_improvement_is_against_the_mean_random_network(methods: list[Path]) -> None:
     """100 (best - mean) / mean, the mean over the scores of the random searches of the same grammar."""
     found = compare(methods)
@@ -658,13 +675,14 @@ def journal(
     outcomes: Sequence[tuple[float, int] | str],
     operators: dict[str, str] | None = None,
     salt: str = "",
+    recipe: Mapping[str, Any] | None = None,
     **search: Any,
 ) -> Path:
     """A run whose candidates had these (accuracy, params), in the order proposed, or are "nan" or "pending".
 
     salt: candidates of one are no candidates of another.
     """
-    config = configuration.validate({"search": {"budget": len(outcomes), **search}}, "test")
+    config = configuration.validate({"search": {"budget": len(outcomes), **search}, "recipe": recipe or {}}, "test")
     with created(folder, config, operators=operators or {}) as run:
         for number, outcome in enumerate(outcomes):
             key = hashlib.blake2b(f"{salt}{number}".encode(), digest_size=16).hexdigest()

@@ -21,15 +21,17 @@ from evosearch.report.figures import Sample, number
 from evosearch.report.reading import RunReading, read_run
 
 APART = frozenset({"name", "seed", "workers", "log", "search.budget"})  # what runs of one method may differ in
+LONGEST = 60  # letters of a method's name; where one would have more, all are numbered and what they are is noted
 RESAMPLES = 9_999  # of the permutation test; all of them where there are fewer
 
 
 @dataclass(frozen=True)
 class Method:
-    """Runs of one configuration. name: what tells it from the other methods."""
+    """Runs of one configuration. settings: those that tell it from the other methods. name: they, or a number."""
 
     name: str
     runs: tuple[RunReading, ...]
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,8 @@ class Comparison:
     @cached_property
     def notes(self) -> list[str]:
         """What makes the comparison weaker than it looks."""
-        found = list(self.left_out)
+        found = [f"{method.name}: {method.settings}" for method in self.methods if method.name != method.settings]
+        found += self.left_out
         if len({_digest(run, "recipe") for run in self.runs}) > 1:
             found.append("Their recipes differ: candidates were trained differently, so their scores do not compare.")
         longest = max(run.evaluated for run in self.runs)
@@ -142,6 +145,7 @@ class Comparison:
         sample = self.random(method.runs[0])
         return {
             "name": method.name,
+            "settings": method.settings,
             "runs": [self._run_data(run) for run in method.runs],
             "best": spread(self.bests(method)),
             "relative_improvement": spread(self.improvements(method)),
@@ -234,13 +238,22 @@ def _methods(runs: Sequence[RunReading]) -> list[Method]:
     for run in runs:
         groups.setdefault(_settings(run), []).append(run)
     differing = {key for a, b in itertools.combinations(groups, 2) for key, _ in set(a) ^ set(b)}
-    found = []
-    for settings, members in groups.items():
-        said = [
+    for key in [key for key in differing if key.startswith("final.")]:
+        recipe = key.replace("final.", "recipe.")
+        if all(dict(settings)[key] == dict(settings).get(recipe) for settings in groups):
+            differing.remove(key)  # it follows the recipe, which says it
+    said = [
+        ", ".join(
             value if key == "search.strategy" else f"{key} = {value}" for key, value in settings if key in differing
-        ]
-        found.append(Method(", ".join(said) or "all runs", tuple(members)))
-    return found
+        )
+        or "all runs"
+        for settings in groups
+    ]
+    numbered = any(len(text) > LONGEST for text in said)
+    return [
+        Method(f"method {number}" if numbered else text, tuple(members), text)
+        for number, (text, members) in enumerate(zip(said, groups.values(), strict=True), 1)
+    ]
 
 
 def _settings(run: RunReading) -> tuple[tuple[str, str], ...]:
