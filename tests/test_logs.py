@@ -420,12 +420,14 @@ def test_tensorboard_shows_failures_and_what_mutations_are_worth(tmp_path: Path)
             worth["redraw"] *= 2
         later = scored(9, objectives={"error": 0.75}), scored(10, objectives={"error": 0.25})
         board.add([Scored({}, score) for score in later])
+        board.add([Scored({"fidelity": 0.3}, scored(11, objectives={"error": 0.125}))])  # of a part of an evaluation
         board.close()
     seen = shown(tmp_path / "run")
     assert seen["failures/nan"] == [(6, 3), (7, 4), (8, 5)]
     assert seen["q/redraw"] == [(6, 0.25), (8, 1.0)]
-    assert [value for _, value in seen["fitness/best"]] == [0.5, 0.5, 0.5, 0.5, 0.25]
-    assert seen["cost/params"][-1] == (10, 100.0)
+    assert [value for _, value in seen["fitness/best"]] == [0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+    assert seen["fitness/evaluated"][-1] == (11, 0.125)
+    assert seen["cost/params"][-1] == (11, 110.0)
 
 
 def test_a_disk_that_refuses_tensorboard_costs_no_evaluation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -130,7 +130,7 @@ class Session:
             first.name,
             first.sign,
             evaluated=self.search.evaluated,
-            best=self._fitness(best) if best else None,
+            best=self._fitness(best) if best and best.full else None,
             failures=self.failures,
             worth=self.search.policy.worth,
         )

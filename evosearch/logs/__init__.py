@@ -64,8 +64,8 @@ class Session:
     """What a log is opened with: the run, and where it stands as this process begins to work on it.
 
     objective, sign: what the search looks at first, and 1 where larger is better, else -1. evaluated: how many scores
-    there were before; best: the best of those, as the task measures it; failures: of those, by status. worth: what each
-    mutation is held to be worth now.
+    there were before; best: the best whole one, as the task measures it; failures: of those, by status. worth: what
+    each mutation is held to be worth now.
     """
 
     run: Run

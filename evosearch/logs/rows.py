@@ -74,15 +74,24 @@ def rows(run: Run, skip: int = 0) -> Iterator[Row]:
     if checkpoint is not None and checkpoint.standing and checkpoint.standing["evaluated"] <= skip:
         waiting = {record["number"]: record for record in checkpoint.standing["waiting"]}
         skip, start = skip - checkpoint.standing["evaluated"], checkpoint.offset
+    for proposal, score in pairs(run, waiting, start):
+        if skip:
+            skip -= 1
+            continue
+        yield row(proposal, score)
+
+
+def pairs(run: Run, waiting: Mapping[int, Record] = {}, start: int | None = None) -> Iterator[tuple[Record, Record]]:
+    """Each proposal and its score, in the order in which the journal has scores; holds no more than what is in flight.
+
+    From an offset `start` on, before which the proposals in `waiting` had no score yet.
+    """
+    waiting = dict(waiting)
     for record in run.records(start):
         if record["kind"] == "proposal":
             waiting[record["number"]] = record
         elif record["kind"] == "score":
-            proposal = waiting.pop(record["number"])
-            if skip:
-                skip -= 1
-                continue
-            yield row(proposal, record)
+            yield waiting.pop(record["number"]), record
 
 
 def one_line(text: str) -> str:

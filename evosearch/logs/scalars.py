@@ -1,6 +1,6 @@
 """The figures of a run that are drawn over the evaluations so far, the same wherever they are drawn.
 
-    fitness/evaluated, fitness/best        of each evaluation that succeeded, and the best so far
+    fitness/evaluated, fitness/best        of each evaluation that succeeded, and the best so far of whole ones
     cost/params, cost/flops, cost/seconds  of each evaluation
     failures/STATUS                        how many there were until then
     q/MUTATION                             what the policy holds each mutation to be worth, once a second at most
@@ -45,13 +45,13 @@ class Scalars:
     def points(self, scored: Sequence[Scored]) -> Iterator[Point]:
         """Of scores that were journaled just now, in that order; then what each mutation is held to be worth."""
         for one in scored:
-            yield self.point(one.score)
+            yield self.point(one.proposal, one.score)
         if scored and self.clock() - self.looked >= EVERY:
             self.looked = self.clock()
             worth = {f"q/{name}": value for name, value in sorted(self.worth().items())}
             yield Point(self.step, float(scored[-1].score["at"]), worth)
 
-    def point(self, score: Record) -> Point:
+    def point(self, proposal: Record, score: Record) -> Point:
         """Of one score, the next."""
         self.step += 1
         values: dict[str, float] = {}
@@ -59,7 +59,8 @@ class Scalars:
         fitness = {**score["cost"], **score["objectives"]}.get(self.objective) if ok else None
         if fitness is not None:
             values["fitness/evaluated"] = fitness
-            if self.best is None or self.sign * fitness > self.sign * self.best:
+            whole = proposal.get("fidelity", 1.0) == 1.0
+            if whole and (self.best is None or self.sign * fitness > self.sign * self.best):
                 self.best = fitness
         if self.best is not None:
             values["fitness/best"] = self.best

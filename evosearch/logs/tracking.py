@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from evosearch.logs.rows import pairs
 from evosearch.logs.scalars import Point, Scalars
 from evosearch.store.framing import encode
 
@@ -31,7 +32,7 @@ class Tracking(ABC):
         there = self.open(session)
         self.scalars = Scalars(session, beginning=there < session.evaluated)
         if there < session.evaluated:
-            earlier = (self.scalars.point(record) for record in self.run.records() if record["kind"] == "score")
+            earlier = itertools.starmap(self.scalars.point, pairs(self.run))
             missing = itertools.islice(earlier, there, session.evaluated)
             while part := list(itertools.islice(missing, AT_ONCE)):
                 self.send(part)
