@@ -679,5 +679,7 @@ def test_no_more_time_is_kept_back_than_can_be_used() -> None:
     assert 0.2 * PLANNED / 2 < wanted(0.1, 0.1, 600, 0, 2) < 0.2 * MOST / 2
     assert wanted(100, 120, 600, 0, 2) == pytest.approx(0.6 * 600)
     assert 220 <= wanted(100, 120, 600, 1, 1) <= 0.6 * 600
+    assert wanted(150, 180, 600, 1, 1) == pytest.approx(1.2 * 180)  # too long to be looked at
+    assert wanted(150, 180, 600, 0, 2) == pytest.approx(0.6 * 600)
     assert wanted(1, 1, 600, 0, 2, parts=5) > wanted(1, 1, 600, 0, 2) + 5
     assert wanted(100, 120, 600, 0, 2, parts=5) == pytest.approx(0.6 * 600)

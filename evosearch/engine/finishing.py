@@ -657,9 +657,12 @@ def wanted(held_out: float, whole: float, total: float, members: int, size: int,
     held_out, whole: of one training by the final recipe, judged by the search's scheme, and on everything. members: as
     in EnsembleSettings. size: trainings at a time. parts: of the rows, as `drawn_parts` has them.
     """
-    planned = members or PLANNED
+    planned, most = members or PLANNED, SHARE * total
+    last = SPARE * whole * math.ceil(planned / size)
+    if held_out > HELD_OUT * most:
+        return min(last, most)  # nobody will have the time to look, so none is kept for it
     looks = max(planned, LOOKS * parts if parts > 1 else 0)
-    return min(SPARE * (held_out * math.ceil(looks / size) + whole * math.ceil(planned / size)), SHARE * total)
+    return min(SPARE * held_out * math.ceil(looks / size) + last, most)
 
 
 def drawn_parts(task: Task, folds: int) -> int:
