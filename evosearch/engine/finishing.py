@@ -152,10 +152,18 @@ class Finishing:
         if math.isfinite(self.until) and self.settings.members != 1 and len(self.finalists) > 1 and len(first) > 1:
             first.append(Way(1, short))  # for the process that would wait for the longest one
         weights, figures = self._choice(self._held_out(first))
-        if not weights:  # nobody looked: the longer schedule where there is time for it, or it ends where it has to
-            fits = self.final.augment or self.clock() + self._estimate(first[0], True) <= self.until
-            weights = {Way(0, longest if fits else short): 1.0}
+        if not weights:
+            weights = {Way(0, self._unseen_length(longest, short)): 1.0}
         return self._joined(self._on_everything(weights), weights, figures)
+
+    def _unseen_length(self, longest: int, short: int) -> int:
+        """Epochs where nobody looked at any: of the longer schedule as many as there is time for, as many as the search
+        judged by at the least. Where examples are moved all of them: such a training ends where it has to.
+        """
+        takes = SPARE * self._estimate(Way(0, longest), True)
+        if self.final.augment or takes <= 0 or math.isinf(self.until):
+            return longest
+        return min(max(math.floor(longest * (self.until - self.clock()) / takes), short), longest)
 
     # -- the trainings
 
