@@ -46,6 +46,22 @@ def test_what_is_chosen_is_written_down_whole(tmp_path: Path, shape: tuple[int, 
     assert engine.chosen(named).config == config, "a configuration that names its grammar is left as it is"
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("most", [600, 20_000, 200_000])
+def test_known_networks_that_are_over_a_limit_are_left_out(tmp_path: Path, shape: tuple[int, ...], most: int) -> None:
+    """The task's outputs count. Where none is left the run begins with samples, and says so."""
+    given = {"task": _saved(tmp_path / "d", shape), "time": "60s", "limits.max_params": most}
+    found = engine.chosen(None, given)
+    setup = engine.prepare(found.config)
+    assert all(setup.space.within(setup.space.read(seed)) is None for seed in setup.seeds.values())
+    said = "none of the known networks is within the limits: samples are the beginning"
+    assert any(said in line for line in found.choices) == (not setup.seeds)
+    if most == 600:
+        assert found.config.search.initial == found.config.search.population
+    if most == 200_000:
+        assert setup.seeds
+
+
 def test_what_is_given_is_kept_and_not_explained(tmp_path: Path) -> None:
     given = {"task": _saved(tmp_path / "d", (7,)), "recipe.batch": 17, "search.budget": 5, "recipe.lr": 0.5}
     found = engine.chosen(None, given)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from evosearch import grammar as language
 from evosearch import paths
+from evosearch.architecture import Limits
 from evosearch.errors import ConfigError, ShapeError
 from evosearch.evaluation.augment import AUGMENT
 from evosearch.layers.base import show
+from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.space import open_space
 
 if TYPE_CHECKING:
@@ -243,8 +245,9 @@ def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = F
 
     wanted = _epochs(rows, batch, rules)
     known = _seeds(facts, rules)
-    seeds = dict(known) if grammar == rules.grammar else {}
-    others = _others(facts, rules) if grammar == rules.grammar else {}
+    usual = grammar == rules.grammar
+    seeds = _allowed(known, facts, rules, given) if usual else {}
+    others = _allowed(_others(facts, rules), facts, rules, given) if usual else {}
     one_epoch = {name: _seconds(found, rows, batch, speed) for name, found in seeds.items()}
     whole = {name: OVERHEAD + seconds * wanted for name, seconds in one_epoch.items()}
     fit = [name for name in seeds if one_epoch[name] * wanted <= SHORTER * slot]
@@ -280,7 +283,7 @@ def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = F
 
     choices = {
         "grammar": Choice(grammar, f"the examples are {rules.what} ({show(facts.shape)})"),
-        "seeds": Choice(tuple(chosen), _why_seeds(facts, chosen, seeds)),
+        "seeds": Choice(tuple(chosen), _why_seeds(facts, chosen, seeds) if chosen else _WHY_NONE[usual]),
         "recipe.optimizer": Choice("adamw", "needs the least tuning; SGD was 1 point behind"),
         "recipe.schedule": Choice("onecycle", "learns most in few steps"),
         "recipe.lr": Choice(rules.lr, f"good for {rules.what} at any batch that is chosen here"),
@@ -302,7 +305,10 @@ def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = F
         "search.budget": Choice(budget, f"about {each:.1f} s each, {facts.cores} at a time, in {for_search:.0f} s"),
         "search.population": Choice(population, "a third of the candidates, at most 20"),
         "search.tournament": Choice(max(2, population // 3), "a third of the population: the seeds are good already"),
-        "search.initial": Choice(max(1, min(population, budget // 4)), "at most a quarter is spent on random samples"),
+        "search.initial": Choice(
+            max(1, min(population, budget // 4)) if chosen else population,
+            "at most a quarter is spent on random samples" if chosen else "samples are the beginning",
+        ),
         "search.lookahead": Choice(
             min(8, 2 * facts.cores) if facts.cores > 1 else 1, "enough that no core waits, and no proposal is stale"
         ),
@@ -377,6 +383,22 @@ def _others(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
     if facts.mode == "image":
         return {name: one for name, one in found.items() if LAST_PLACES[0] <= _last_places(one) <= LAST_PLACES[1]}
     return found
+
+
+def _allowed(
+    seeds: Mapping[str, Architecture], facts: Facts, rules: _Rules, given: Mapping[str, Any]
+) -> dict[str, Architecture]:
+    """Those within the limits that are given, with a head for the outputs."""
+    said: dict[str, Any] = {
+        key.removeprefix("limits."): None if value == "none" else value
+        for key, value in given.items()
+        if key.startswith("limits.")
+    }
+    head = MeanLinear(facts.outputs)
+    space = open_space(
+        _grammar(rules.grammar), input=facts.shape, limits=Limits(**said), head=head, columns=facts.columns
+    )
+    return {name: one for name, one in seeds.items() if space.within(space.read(space.parse(one.text))) is None}
 
 
 def _read(names: tuple[str, ...], facts: Facts, rules: _Rules) -> dict[str, Architecture]:
@@ -474,9 +496,13 @@ def _mirrored(facts: Facts, rules: _Rules) -> tuple[bool, str]:
     return False, "mirror images are not trained on"
 
 
+_WHY_NONE = {
+    True: "none of the known networks is within the limits: samples are the beginning",
+    False: "the grammar is your own choice: its samples are the beginning",
+}  # by whether the grammar is the usual one
+
+
 def _why_seeds(facts: Facts, chosen: list[str], fitting_ones: Mapping[str, Architecture]) -> str:
-    if not chosen:
-        return "the grammar is your own choice: its samples are the beginning"
     own = f"read each series by its own scale, {facts.scales:.2g} times apart; " if facts.scales > APART else ""
     if len(chosen) < len(fitting_ones):
         return f"good networks to start from, {own}as large as the time allows; {len(fitting_ones)} fit the examples"
