@@ -151,6 +151,23 @@ def test_what_is_said_of_the_winner_carries_its_error(
     assert json.loads((folder / "evaluations.jsonl").read_text().splitlines()[0])["metric_accuracy_se"] >= 0
 
 
+@pytest.mark.parametrize(("lr", "members"), [(1e-9, 1), (0.05, 2)])
+def test_a_network_that_a_linear_model_is_better_than_is_said_to_be_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lr: float, members: int
+) -> None:
+    """By more than chance: half of 100 test rows are right by chance, and all by logistic regression."""
+    monkeypatch.setenv("EVOSEARCH_CACHE", str(tmp_path / "ledger"))
+    rows = [f"{a:.3f},{b:.3f},{'xy'[int(a > b)]}" for a, b in np.random.default_rng(0).random((500, 2))]
+    (tmp_path / "line.csv").write_text("\n".join(rows))
+    more = {"recipe__lr": lr, "recipe__epochs": 4, "search__budget": 3, "search__population": 2, "workers__workers": 1}
+    watching = Watching()
+    config = settings(tmp_path, task=str(tmp_path / "line.csv"), ensemble__members=members, **more)
+    summary = engine.start(config, tmp_path / "run", watching)
+    said = "logistic regression is better than this network on the test rows by more than chance"
+    assert any(said in note for note in watching.notes) == (lr < 1e-3)
+    assert (summary.test_metric["accuracy"] < summary.baseline["accuracy"] - 0.2) == (lr < 1e-3)
+
+
 def test_what_is_no_number_of_networks_is_refused() -> None:
     for name in ("members", "candidates"):
         with pytest.raises(ConfigError, match=rf"ensemble\.{name} is -1"):

@@ -519,6 +519,11 @@ class Session:
                     "trained too little; a longer --time gives a better one"
                 )
             test, baseline = dict(trained.test), self._baseline(final)
+            if self._is_behind(test, baseline, trained):
+                self.watch.note(
+                    f"{self.setup.task.kind.baseline_name} is better than this network on the test rows by more than "
+                    "chance: use that, or give the search more time"
+                )
             single = dict(trained.metrics.get("single", {}).get("test", {}))
             if self.search.objectives[0].name == self.setup.task.metric:
                 held_out = trained.metrics.get("held_out", {})
@@ -548,6 +553,12 @@ class Session:
         )
         self.run.write_best(self._best(summary, trained))
         return summary
+
+    def _is_behind(self, test: Mapping[str, float], baseline: Mapping[str, float], trained: Finished) -> bool:
+        """Whether the linear model is ahead of the network by more than two standard errors of its figure."""
+        name, sign = self.setup.task.metric, self.setup.task.measure.sign
+        error = trained.metrics.get("metrics", {}).get(f"{name}_se", math.nan)
+        return name in baseline and sign * (baseline[name] - test[name]) > 2 * error
 
     def _searched(self, kept: str) -> str:
         """What is said of the candidate that the search liked best, where the final training kept another one."""
