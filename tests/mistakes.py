@@ -997,6 +997,7 @@ SPACES = [
     ),
     usage("show norm --grammar mlp --svg no/x.svg", "--svg no/x.svg: there is no folder no"),
     usage("show norm --grammar mlp --svg .", "--svg .: a folder"),
+    usage("show norm --grammar mlp --svg a.csv", "--svg a.csv: is there, ", at=write("a.csv", "1,2\n")),
     usage("sample bits.lark --svg out.svg", "--svg: the sentences of bits.lark are no networks", at=bits),
 ]
 
@@ -1279,6 +1280,11 @@ RUNS = [
     ),
     usage("report first --output .", "--output .: a folder", at=made_up("first")),
     usage(
+        "report first --output data.csv",
+        "--output data.csv: is there, and is no .html file",
+        at=both(made_up("first"), write("data.csv", "a,b\n")),
+    ),
+    usage(
         "report first --output here/x.html",
         "--output here/x.html: here is a file; choose another place",
         at=both(made_up("first"), write("here", "")),
@@ -1287,6 +1293,7 @@ RUNS = [
 
 PREDICTED = [
     usage("predict first x.csv", "x.csv: no such file or folder", at=exported()),
+    usage("predict first x.csv -o ./x.csv", "--output x.csv: is the file to ", at=exported(write("x.csv", "1,2\n"))),
     usage(
         "predict first x.txt",
         "x.txt: no examples for this network, which takes a .npz, a .npy or a .ts file",
@@ -1354,6 +1361,11 @@ TRAINING = [
     usage("export first -o net.bin", "say which format", at=exported()),
     usage("export first --format tflite", "--format tflite: there are python, safetensors, pt2, onnx", at=exported()),
     usage("export first -o no/net.pt2", "there is no folder no", at=exported()),
+    usage(
+        "export first --format pt2 -o x.csv",
+        "--output x.csv: is there, and is no .pt2 file",
+        at=exported(write("x.csv", "1,2\n")),
+    ),
     failed("export first ffff --format pt2", "no candidate's key begins with 'ffff'", at=exported()),
     failed(
         "export first --format onnx",

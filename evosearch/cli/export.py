@@ -146,6 +146,8 @@ def _target(to: Path | None, at: Stored, suffix: str) -> Path:
     path = Path(name) if to is None else to / name if to.is_dir() else to
     if not path.parent.is_dir():
         raise UsageError(f"--output {path}: there is no folder {path.parent}")
+    if path.is_file() and not path.name.endswith(suffix):
+        raise UsageError(f"--output {path}: is there, and is no {suffix} file; choose another name")
     return path
 
 

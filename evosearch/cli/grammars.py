@@ -119,7 +119,7 @@ def sample(
 
     space = open_space(load_grammar(grammar), input, layers or (), max_params=max_params, max_nodes=max_nodes)
     if svg is not None:
-        output.check_target("--svg", svg)
+        output.check_target("--svg", svg, suffix=".svg")
         if space.input is None:
             raise UsageError(f"--svg: the sentences of {grammar} are no networks; leave it out to see them printed")
     rng = np.random.default_rng(seed)
@@ -229,7 +229,7 @@ def learn(
     from evosearch import learned
     from evosearch.cli.runs import folder_of
 
-    output.check_target("--output", output_file, new_folder=True)
+    output.check_target("--output", output_file, suffix=".lark", new_folder=True)
     written = learned.write(folder_of(run), output_file, best=best, concentration=concentration, mix=mix, prune=prune)
     choices, found = written.learned.choices.all, written.learned
     if as_json:

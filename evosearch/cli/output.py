@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 _json: TextIO | None = None  # where JSON goes while stdout is kept for it
 
 
-def check_target(flag: str, path: Path, *, new_folder: bool = False) -> None:
+def check_target(flag: str, path: Path, *, suffix: str = "", new_folder: bool = False) -> None:
     """Raise UsageError where a file asked for cannot be written: said before the work, not after.
 
-    new_folder: whoever writes it makes its folder.
+    suffix: of what is written; a file that is there and has another one is something else, and stays. new_folder:
+    whoever writes it makes its folder.
     """
     from evosearch.errors import UsageError
 
     if path.is_dir():
         raise UsageError(f"{flag} {path}: a folder; name the file in it, as in {flag} {path / 'NAME'}")
+    if path.is_file() and not path.name.endswith(suffix):
+        raise UsageError(f"{flag} {path}: is there, and is no {suffix} file; choose another name")
     above = next(parent for parent in path.absolute().parents if parent.exists())
     if not above.is_dir():
         raise UsageError(f"{flag} {path}: {above.name} is a file; choose another place")

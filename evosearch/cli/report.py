@@ -39,7 +39,7 @@ def report(
     from evosearch.report.html import write_report
 
     if to is not None:
-        output.check_target("--output", to, new_folder=True)
+        output.check_target("--output", to, suffix=".html", new_folder=True)
 
     beside = folder_of(baseline) if baseline is not None else None
     output.say(str(write_report(folder_of(run), to, baseline=beside, layers=tuple(layers or ()))))
@@ -57,7 +57,7 @@ def compare(
     the relative improvement over random networks and, where methods have several runs, a rank test. --json prints the
     numbers and writes no page.
     """
-    output.check_target("--output", to, new_folder=True)
+    output.check_target("--output", to, suffix=".html", new_folder=True)
     from evosearch.cli.runs import folder_of
     from evosearch.report.compare import compare as read
     from evosearch.report.page.comparison import write_comparison

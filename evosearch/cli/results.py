@@ -78,10 +78,13 @@ def predict(
     """
     from evosearch import inference
     from evosearch.cli.export import network_in
+    from evosearch.errors import UsageError
     from evosearch.store.disk import hand_over
 
     if to is not None:
         output.check_target("--output", to)
+        if to.exists() and file.exists() and to.samefile(file):
+            raise UsageError(f"--output {to}: is the file to answer for, and would be gone; choose another name")
     predictor = inference.load(network_in(run).folder, layers or (), operators or ())
     columns = predictor.predictions(file)
     text = inference.table(columns)
@@ -113,7 +116,7 @@ def show(
     from evosearch.report.tree import rows
 
     if svg is not None:
-        output.check_target("--svg", svg)
+        output.check_target("--svg", svg, suffix=".svg")
     architecture = _architecture(what, key, grammar, input, layers or (), operators or ())
     if svg is not None:
         from evosearch.report.page.drawing import standalone
