@@ -314,6 +314,8 @@ def validate(data: Mapping[str, Any], where: str) -> Config:
         # [final] follows [recipe]: one mistake there is told once.
         rest = [one for one in rest if one["loc"][1:] != first["loc"][1:] or one["input"] != first["input"]]
         more = f" (and {len(rest)} more)" if rest else ""
+        if first["type"] in {"tuple_type", "list_type"}:
+            message = "a list is wanted, as " + (f'["{got}"]' if isinstance(first["input"], str) else f"[{got}]")
         near = _meant(got, re.findall(r"'([^']*)'", str(first.get("ctx", {}).get("expected", ""))))
         raise ConfigError(f"{where}: {key}: {message}, not {got!r}{near}{more}") from None
 

@@ -764,6 +764,7 @@ CONFIGS = [
     usage("run --dry-run --set recipe.stop=medain", "recipe.stop: no stop rule 'medain'; did you mean median?"),
     usage("run --set recipe.batch=1", "recipe.batch: input should be greater than or equal to 2, not 1"),
     usage("run --set recipe.lr=0", "recipe.lr: input should be greater than 0, not 0"),
+    usage("run --set data.drop=id", 'data.drop: a list is wanted, as ["id"], not ', "'id'"),
     usage("run --set recipe.epochs=abc", "recipe.epochs: input should be a valid integer", "not 'abc'"),
     usage("run --set recipe.momentum=1", "recipe.momentum: input should be less than 1, not 1"),
     usage(
