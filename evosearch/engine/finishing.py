@@ -372,7 +372,7 @@ class Finishing:
                 estimate = 0.0 if way is None else self._estimate(way, whole)
                 surely = whole and not done and (not out or bool(self.final.augment))
                 share = self._share(estimate, ends, whole, surely)
-                if way is None or not share or (whole and done and not estimate and math.isfinite(ends)):
+                if way is None or not share or (whole and (done or out) and not estimate and math.isfinite(ends)):
                     over = True
                     break
                 # Of held-out trainings the search may have done the first, bit for bit, and chosen by what it came to.
