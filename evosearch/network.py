@@ -48,7 +48,8 @@ def source(architecture: Architecture | Ensemble, outputs: int | None = None, *,
     The class takes a batch of the architecture's input shape and returns what its head gives; without a head, the
     output of its sentence. Its parameters have the names of the module from `build`, so that state dicts load.
     outputs: of the usual head, for an architecture that was read without one; UsageError where its head gives others.
-    Raises ExportError where an own layer has a `module` and no code.
+    Raises ExportError where an own layer has a `module` and no code, and LayerError where two have different helpers of
+    one name.
     """
     if isinstance(architecture, Ensemble):
         return _joint_source(architecture, name)
@@ -223,14 +224,14 @@ def _executed(text: str, names: Mapping[str, Any]) -> nn.Module:
 
 def _joint_source(ensemble: Ensemble, name: str) -> str:
     """A class for each architecture, and below them the one that asks all members."""
-    helpers: dict[str, str] = {}
+    joint = Builder()
     classes: list[str] = []
     for title, member in _classes(ensemble).items():
         builder, body = _written(member, title)
         _refuse_owned(builder)
-        helpers |= builder.helpers
+        joint.help(builder.helpers, builder.helped)
         classes += [*_class(builder, body, title), "", ""]
-    return _file(_title(ensemble), helpers, [*classes, *_joint_class(ensemble, name)])
+    return _file(_title(ensemble), joint.helpers, [*classes, *_joint_class(ensemble, name)])
 
 
 def _joint(ensemble: Ensemble) -> nn.Module:

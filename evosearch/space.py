@@ -48,7 +48,10 @@ def open_space(
         return Space(grammar, None, None, limits)
     own: dict[str, type] = {}
     for file in layers:
-        own |= load_layers(file)
+        found = load_layers(file)
+        for name in own.keys() & found:
+            own[name]._replaced = True  # type: ignore[attr-defined]
+        own |= found
     words = vocabulary(grammar, own, columns)
     return Space(grammar, words, input or USUAL_INPUT[grammar.input], limits, head, format=format)
 

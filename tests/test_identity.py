@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import sys
 from collections import defaultdict
 from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from evosearch.layers.library.norm import Norm
 from evosearch.layers.library.positional import PositionalEncoding
 from evosearch.layers.library.splits import Clone
 from evosearch.layers.node import Node
+from evosearch.space import open_space
 from tests.spaces import samples, seed, space
 
 if TYPE_CHECKING:
@@ -417,3 +420,174 @@ def test_keys_of_trees_thousands_deep_are_made_without_recursion() -> None:
 def test_grammars_without_layers_of_their_own_have_no_digest() -> None:
     read = grammar.loads('// input: vector\nstart: x\nx: "norm" -> norm\n', name="one.lark")
     assert vocabulary(read).digest == ""
+
+
+# -- layers of a person's own ------------------------------------------------------------------------------------------
+
+TANH = """
+from dataclasses import dataclass
+from evosearch.layers.base import Leaf, register
+from evosearch.layers.block import Block
+from evosearch.layers.library.linear import Linear
+from evosearch.layers.library.norms import BatchNorm
+from evosearch.layers.library.skips import Skip
+
+@register("linear")
+@dataclass(frozen=True)
+class Mine(Leaf):
+    width: int
+    def shape(self, x):
+        return (*x[:-1], self.width)
+    def emit(self, node, x, build):
+        module = build.module(f"nn.Linear({node.inputs[-1]}, {self.width})", "linear")
+        return build.line(f"torch.tanh({module}({{}}))", x, shape=node.output, keeps="in out")
+
+class Doubled(Linear):
+    def emit(self, node, x, build):
+        return build.line("2 * {}", super().emit(node, x, build), shape=node.output)
+
+@dataclass(frozen=True)
+class Minus(Leaf):
+    def shape(self, x):
+        return x
+    def emit(self, node, x, build):
+        return build.line("-{}", x, shape=node.output)
+
+@dataclass(frozen=True)
+class Thrice(Leaf):
+    def shape(self, x):
+        return x
+    def emit(self, node, x, build):
+        return build.line("3 * {}", x, shape=node.output)
+
+@register("inside")
+@dataclass(frozen=True)
+class Inside(Block):
+    which: str
+    def body(self, x):
+        return {"linear": Linear(8), "doubled": Doubled(8), "minus": Minus(), "thrice": Thrice()}[self.which]
+
+@register("own_norm")
+@dataclass(frozen=True)
+class OwnNorm(BatchNorm):
+    def emit(self, node, x, build):
+        return build.line("2 * {}", super().emit(node, x, build), shape=node.output)
+
+@register("minus_skip")
+@dataclass(frozen=True)
+class MinusSkip(Skip):
+    def emit(self, node, x, build):
+        output = yield node.parts[0], x
+        return build.line("{} - {}", x, output, shape=node.output)
+"""
+LANGUAGE = """// input: vector
+start: p (";" p)* -> chain
+p: "lin(" W ")" -> linear
+  | "rel(" R ")" -> linear_relative
+  | "in(" I ")" -> inside
+  | "own" -> own_norm
+  | "batch" -> batch_norm
+  | "plus(" p ")" -> skip
+  | "minus(" p ")" -> minus_skip
+  | "again" -> again
+  | "ahead" -> ahead
+W: "8"
+R: "x2"
+I: "linear" | "doubled" | "minus" | "thrice"
+"""
+TWO_FILES = """
+from dataclasses import dataclass
+from evosearch.layers.base import Leaf, register
+from evosearch.layers.block import Block
+
+@register("again")
+@dataclass(frozen=True)
+class Again(Leaf):
+    def shape(self, x):
+        return x
+    def emit(self, node, x, build):
+        return build.line("FACTOR * {}", x, shape=node.output)
+
+@register("ahead")
+@dataclass(frozen=True)
+class Ahead(Block):
+    def body(self, x):
+        return Again()
+"""
+
+
+@pytest.fixture
+def own_space(tmp_path: Path) -> Space:
+    files = []
+    for folder, text in (
+        ("a", TANH),
+        ("b", TWO_FILES.replace("FACTOR", "2")),
+        ("c", TWO_FILES.replace("FACTOR", "3").replace("ahead", "other")),
+    ):
+        files.append(tmp_path / folder / "mine.py")
+        files[-1].parent.mkdir()
+        files[-1].write_text(text)
+    return open_space(grammar.loads(LANGUAGE, name="own.lark"), files, (4,))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("lin(8)", "rel(x2)"),  # one of a bundled layer's name, and a bundled one that is known by that name
+        ("in(linear)", "lin(8)"),
+        ("in(linear)", "in(doubled)"),  # a class that has its name from a bundled one
+        ("in(minus)", "in(thrice)"),  # classes that have none
+        ("own", "batch"),  # a form from a bundled class, and another code
+        ("plus(own)", "minus(own)"),
+        ("again", "ahead"),  # one name in two files
+    ],
+    ids=" and ".join,
+)
+def test_a_layer_of_a_person_s_own_is_never_taken_for_another(texts: tuple[str, str], own_space: Space) -> None:
+    one, other = (own_space.read(own_space.parse(text)) for text in texts)
+    assert one.key != other.key
+
+
+def test_blocks_of_bundled_layers_in_a_person_s_file_have_the_key_of_what_they_are(own_space: Space) -> None:
+    assert own_space.read(own_space.parse("in(linear)")).key == own_space.read(own_space.parse("rel(x2)")).key
+
+
+def test_keys_of_own_layers_do_not_hang_on_where_their_files_lie(tmp_path: Path) -> None:
+    read = grammar.loads('// input: vector\nstart: "lin(" W ")" -> linear\nW: "8"\n', name="own.lark")
+    keys = set()
+    for folder in ("a", "b"):
+        file = tmp_path / folder / "mine.py"
+        file.parent.mkdir()
+        file.write_text(TANH)
+        space = open_space(read, [file], (4,))
+        keys.add(space.read(space.parse("lin(8)")).key)
+    assert len(keys) == 1
+
+
+def test_names_of_bundled_operations_are_no_person_s() -> None:
+    """An own layer of such a name is told from it: all words' names are known, and the others are listed."""
+    from evosearch.layers import base, library
+
+    folder = Path(library.__file__).parent
+    texts = [path.read_text(encoding="utf-8") for path in [*folder.glob("*.py"), folder.parent / "forms.py"]]
+    named = {name for text in texts for name in re.findall(r'(?:Operation|super\(\).__init__)\("(\w+)"', text)}
+    assert {"sum", "zero", "permute", "branching"} <= named
+    assert named - set(library.NAMES) == base.OPERATIONS
+
+
+def test_a_bundled_class_that_says_what_it_computes_is_a_word_or_stands_for_others() -> None:
+    """By that an own class is told that is derived from it and has another code (`base.operation`)."""
+    from evosearch.layers import base, library
+    from evosearch.layers.block import Block
+    from evosearch.layers.library.routing import After, Before
+
+    naming = {base.Leaf, base.Combinator, Merge, After, Before}  # their forms name the class itself
+    stating = {
+        above
+        for cls in library.NAMES.values()
+        for above in cls.__mro__
+        if {"canonical", "form"} & vars(above).keys() and "name" not in vars(above)
+    }
+    assert naming < stating
+    assert all(vars(cls).get("stands_for_others") for cls in stating - naming)
+    assert {base.Derived, base.Series, Block} <= stating

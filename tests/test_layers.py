@@ -418,6 +418,23 @@ def test_a_layer_file_may_be_called_anything(tmp_path: Path) -> None:
         load_layers(tmp_path)
 
 
+def test_two_layer_files_may_have_one_name_in_two_folders(tmp_path: Path) -> None:
+    """A class looks the types of its fields up in its module: each file's is its own."""
+    begin = "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+    begin += "from evosearch.layers import Leaf, register\n"
+    layer = '@register("{0}")\n@dataclass(frozen=True)\nclass Own(Leaf):\n    by: {1}\n'
+    layer += "    def shape(self, x):\n        return x\n"
+    files = []
+    for name, kind in (("one", "Number"), ("two", "int")):
+        files.append(tmp_path / name / "mine.py")
+        files[-1].parent.mkdir()
+        files[-1].write_text(begin + ("Number = int\n" if kind == "Number" else "") + layer.format(name, kind))
+    own = load_layers(files[0]) | load_layers(files[1])
+    read = grammar.loads(SMALL.format(computation='"one" N -> one\n  | "two" N -> two\nN: "1"'), name="small.lark")
+    small = Space(read, vocabulary(read, own), (3, 4, 5))
+    assert [getattr(small.read(small.parse(text)).root.layer, "by", 0) for text in ("one1", "two1")] == [1, 1]
+
+
 def test_a_file_that_a_layer_file_misses_is_told_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "reads.py"
     file.write_text("x = 1\nopen('not_there.csv')\n")

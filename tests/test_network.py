@@ -7,7 +7,7 @@ import subprocess
 import sys
 import traceback
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +20,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from evosearch import grammar, network
 from evosearch.architecture import Architecture, Limits, Space
-from evosearch.errors import ExportError, UsageError
+from evosearch.ensemble import Averaging, Ensemble
+from evosearch.errors import ExportError, LayerError, UsageError
 from evosearch.layers import vocabulary
 from evosearch.layers.base import Leaf, Shape, WrittenLeaf
 from evosearch.layers.builder import Builder
 from evosearch.layers.library import NAMES
 from evosearch.layers.library.activations import LeakyReLU
-from evosearch.layers.library.combinators import Branching, Sequential
+from evosearch.layers.library.combinators import Branching, Chain, Sequential
 from evosearch.layers.library.linear import Linear
+from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.layers.library.merges import Add
 from evosearch.layers.library.norm import Norm
+from evosearch.layers.library.norms import RMSNorm
 from evosearch.layers.library.routing import IM2COL, Col2im, Im2col, Routing
 from evosearch.layers.library.splits import Clone
 from evosearch.layers.node import Node
@@ -612,6 +615,68 @@ def test_a_buffer_is_saved_and_not_trained_and_a_helper_stands_in_the_source() -
     x = torch.randn(2, 4)
     assert torch.equal(exported(x), 2 * x @ module.state_dict()["matrix1"])
     assert torch.equal(module(x), exported(x))
+
+
+@dataclass(frozen=True)
+class Helped(WrittenLeaf):
+    """A layer with a helper, or with a submodule of a fixed name."""
+
+    name = "helped"
+    source: str = ""
+    fixed: str = ""
+
+    def shape(self, x: Shape) -> Shape:
+        return x
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        if self.fixed:
+            return build.line(f"{build.module('nn.Tanh()', self.fixed, numbered=False)}({{}})", x, shape=node.output)
+        build.helper(self.source)
+        return build.line(f"{self.source[4:].partition('(')[0]}({{}})", x, shape=node.output)
+
+
+def in_a_row(*layers: Leaf) -> Architecture:
+    nodes = [Node(layer, (4,), (4,)) for layer in layers]
+    return architecture_of(Node(Chain(), (4,), (4,), tuple(nodes)))
+
+
+def test_helpers_of_one_name_are_one_or_an_error() -> None:
+    twice, thrice = ("def times(x):\n    return 2 * x", "def times(x):\n    return 3 * x")
+    x = torch.randn(2, 4)
+    assert torch.equal(network.build(in_a_row(Helped(twice), Helped(f"{twice}\n")))(x), 4 * x)
+    says = r"helped \(Helped\) and helped \(Helped\) have different helpers of one name, 'times'; rename"
+    with pytest.raises(LayerError, match=says):
+        network.build(in_a_row(Helped(twice), Helped(thrice)))
+    squares = "def rms_norm(x):\n    return x * x"
+    with pytest.raises(LayerError, match=r"rms_norm \(RMSNorm\) and helped \(Helped\) have .*'rms_norm'"):
+        network.build(in_a_row(RMSNorm(), Helped(squares)))
+
+
+def test_helpers_of_an_ensembles_members_are_compared() -> None:
+    members = tuple(
+        replace(in_a_row(Helped(f"def times(x):\n    return {factor} * x")), name=str(factor)) for factor in (2, 3)
+    )
+    both = Ensemble(members, (0.5, 0.5), Averaging("{out}", "{mean}"))
+    x = torch.randn(2, 4)
+    torch.testing.assert_close(network.build(both)(x), 2.5 * x)  # each is built by itself
+    with pytest.raises(LayerError, match="different helpers of one name, 'times'"):
+        network.source(both)
+
+
+def test_a_submodule_s_name_is_given_once() -> None:
+    with pytest.raises(LayerError, match=r"helped \(Helped\) and helped \(Helped\) both have a submodule 'gate'"):
+        network.build(in_a_row(Helped(fixed="gate"), Helped(fixed="gate")))
+
+
+def test_a_mean_linear_in_a_sentence_and_the_head_are_two_layers() -> None:
+    architecture = headed(in_a_row(MeanLinear(4), MeanLinear(4)), 3)
+    module = network.build(architecture)
+    names = [f"{name}.{what}" for name in ("head", "head2", "head3") for what in ("weight", "bias")]
+    assert list(module.state_dict()) == names
+    assert parameters(module) == architecture.cost.params == 2 * 20 + 15
+    assert module(torch.randn(2, 4)).shape == (2, 3)
+    assert [name for piece in network.segments(architecture) for name in piece.state_dict()] == names
+    assert list(network.build(headed(in_a_row(Norm()), 3)).state_dict())[-2:] == names[:2]
 
 
 # -- own layers, and depth ------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from evosearch.cost import Cost
 from evosearch.errors import ShapeError
@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 
 MAX_COPIES = 1000  # of a repeated part, as of a repetition in a grammar
 
+PLUGINS = "_evosearch_operator_"  # what the modules of plug-ins are called
+DIGEST = "__evosearch_digest__"  # a module's name for the digest of the layer file that it is
+WRITES = ("emit", "module", "write")  # the methods that say what is computed
+OPERATIONS = frozenset({"sum", "zero"})  # of bundled forms, and no word's name
+
 Step = Operation  # the name by which layers of people's own know it
 
 
@@ -51,6 +56,10 @@ class Word:
     """An argument made of words: a split, a merge, a rearrangement. No layer of its own: the combinator uses it."""
 
     name: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        _speak_for_itself(cls)
 
 
 def described(layer: object) -> str:
@@ -68,7 +77,51 @@ def canonical_argument(argument: object) -> object:
     """An argument as a form holds it: a word by the name that it is registered under and its own arguments."""
     if not isinstance(argument, Word):
         return argument
-    return (argument.name, *map(canonical_argument, _values(argument)))
+    return (operation(type(argument)), *map(canonical_argument, _values(argument)))
+
+
+def operation(cls: type[Word] | type[_Named]) -> str:
+    """The name by which forms know a layer or word: no other class has it.
+
+    That is the name under which it is registered. A class of a person's own that took it from a bundled one, from a
+    class that it is derived from, or that has none, has its own name and what its file is told by behind it.
+    """
+    if is_bundled(cls):
+        return cls.name
+    stated: str = vars(cls).get("name", "")
+    if stated and not _is_taken(stated) and not vars(cls).get("_replaced", False):
+        return stated
+    if not cls.name and cls.__module__.startswith(PLUGINS):
+        return ""  # a network's head, of which a space has one
+    return f"{cls.name}@{vars(cls).get('_origin', cls.__module__)}.{cls.__qualname__}"
+
+
+def is_bundled(cls: type) -> bool:
+    """Whether a class is evosearch's, and not a person's own."""
+    return cls.__module__.partition(".")[0] == "evosearch"
+
+
+def _is_taken(name: str) -> bool:
+    from evosearch.layers.library import NAMES  # which needs this module
+
+    return name in NAMES or name in OPERATIONS
+
+
+def _speak_for_itself(cls: type) -> None:
+    """Have a class of a person's own that writes its own code not say by inheritance that it computes what a bundled
+    class does: then it has the form that names it."""
+    if is_bundled(cls):
+        return
+    module = sys.modules.get(cls.__module__)
+    cls._origin = vars(module).get(DIGEST, cls.__module__) if module else cls.__module__  # type: ignore[attr-defined]
+    for statement in ("canonical", "form"):
+        above = [(at, base) for at, base in enumerate(cls.__mro__) if statement in vars(base)]
+        if not above or not is_bundled(above[0][1]):
+            continue
+        writes = any(name in vars(base) for base in cls.__mro__[: above[0][0]] for name in WRITES)
+        named = [base for _, base in above if not vars(base).get("stands_for_others", vars(base).get("name"))]
+        if writes and named and named[0] is not above[0][1]:
+            setattr(cls, statement, vars(named[0])[statement])
 
 
 def _values(of: object) -> tuple[object, ...]:
@@ -80,6 +133,11 @@ class _Named:
     """What leaves and combinators have in common."""
 
     name: ClassVar[str] = ""
+    stands_for_others: ClassVar[bool]  # whether its form is that of the layers that it is made of
+
+    def __init_subclass__(cls, **named: Any) -> None:
+        super().__init_subclass__(**named)
+        _speak_for_itself(cls)
 
     def title(self, x: Shape) -> str:
         """What drawings call it at input shape `x`, where it is a stem or a head."""
@@ -152,7 +210,7 @@ class Leaf(_Named, ABC):
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         del parts
         arguments = (*map(canonical_argument, self.arguments()), node.inputs)
-        return (Operation(self.name, arguments, node.output, keeps_zero=self.keeps_zero),)
+        return (Operation(operation(type(self)), arguments, node.output, keeps_zero=self.keeps_zero),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         return build.own(self, x, node.inputs, node.output)
@@ -177,6 +235,8 @@ class WrittenLeaf(Leaf):
 
 class Derived(WrittenLeaf):
     """A leaf that is another one, whose arguments the input's shape decides. A subclass states `at`."""
+
+    stands_for_others: ClassVar[bool] = True
 
     @abstractmethod
     def at(self, x: Shape) -> Leaf:
@@ -209,7 +269,7 @@ class Combinator(_Named):
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         arguments = (*map(canonical_argument, self.arguments()), node.inputs, *map(digest, parts))
-        return (Operation(self.name, arguments, node.output),)
+        return (Operation(operation(type(self)), arguments, node.output),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         raise NotImplementedError(f"{type(self).__name__} has no `emit`")
@@ -217,6 +277,8 @@ class Combinator(_Named):
 
 class Series(Combinator):
     """Parts one after the other, however they came to be so many."""
+
+    stands_for_others: ClassVar[bool] = True
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         form: Form = ()
@@ -269,7 +331,10 @@ def register(name: str) -> Callable[[T], T]:
 
     def decorate(cls: T) -> T:
         cls.name = name  # type: ignore[attr-defined]
-        registered(sys.modules[cls.__module__])[name] = cls
+        known = registered(sys.modules[cls.__module__])
+        if name in known:
+            known[name]._replaced = True  # type: ignore[attr-defined]
+        known[name] = cls
         return cls
 
     return decorate
@@ -303,9 +368,11 @@ __all__ = [
     "WrittenLeaf",
     "canonical_argument",
     "described",
+    "is_bundled",
     "larger",
     "matches",
     "mode",
+    "operation",
     "register",
     "registered",
     "require",

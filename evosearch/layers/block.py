@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
 from evosearch.errors import ShapeError
 from evosearch.layers.base import Leaf
@@ -89,6 +89,8 @@ class Block(Leaf):
     It is drawn as a whole: what it is made of changes by its arguments. Written out with the layers of its body, a
     network has the same key.
     """
+
+    stands_for_others: ClassVar[bool] = True
 
     @abstractmethod
     def body(self, x: Shape) -> Body:

@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from evosearch.cost import FULL
+from evosearch.errors import LayerError
 from evosearch.layers.modifiers import Spared
 from evosearch.layers.shapes import Shape, show
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from evosearch.layers.modifiers import Modifier
@@ -136,7 +139,7 @@ class Builder:
     modules: attribute name -> the code that makes it, buffers among them. computed: the buffers that follow from their
     layers, those inside a block's class too.
     owned: attribute name -> own layer that has only a `module`. helpers: functions and module classes that the lines
-    use, name -> source.
+    use, name -> source. helped: the layer that each is of. writing: the layer that is being written, where it is known.
     repeated: (layer, input shape) of the blocks that get a class of their own. outlined: these classes, by that and
     whether gradients reach their input. prefix: of their names.
     place: the use of a layer that is being written. origins: attribute name -> the use that added it.
@@ -149,10 +152,12 @@ class Builder:
     computed: set[str] = field(default_factory=set)
     owned: dict[str, tuple[ModuleLayer, Shape]] = field(default_factory=dict)
     helpers: dict[str, str] = field(default_factory=dict)
+    helped: dict[str, object] = field(default_factory=dict)
     outlined: dict[tuple[object, ...], Outlined] = field(default_factory=dict)
     repeated: frozenset[tuple[object, ...]] = frozenset()
     prefix: str = ""
     place: Origin = ROOT
+    writing: object = None
     origins: dict[str, Origin] = field(default_factory=dict)
     format: Modifier | None = None
     drop_path: bool = False
@@ -168,12 +173,11 @@ class Builder:
     _widest: int = 0  # line inside a class
     _copies: int = 0
     _counts: Counter[str] = field(default_factory=Counter)
-    _taken: set[str] = field(default_factory=set)
+    _taken: dict[str, object] = field(default_factory=dict)  # attribute -> the layer that it is of
 
     def after(self) -> Builder:
         """An empty Builder for the part of a network behind this one: its submodules are numbered on."""
         return Builder(
-            helpers={},
             repeated=self.repeated,
             format=self.format,
             drop_path=self.drop_path,
@@ -184,13 +188,19 @@ class Builder:
     def module(self, code: str, name: str, *, trained: bool = True, numbered: bool = True) -> str:
         """Adds a submodule or parameter made by `code`; returns how forward speaks of it ("self.conv3").
 
-        trained: whether it has parameters. numbered: False for what there is once, as the head; then the name is free.
+        trained: whether it has parameters. numbered: False for what there is once, as the head, and has this very name;
+        LayerError where another layer has it.
         """
         attribute = name
+        if not numbered and name in self._taken:
+            raise LayerError(
+                f"{_spoken(self.writing)} and {_spoken(self._taken[name])} both have a submodule {name!r}; leave out "
+                "`numbered=False`, so that each is called by a number"
+            )
         while numbered and (attribute := f"{name}{self._counts[name] + 1}") in self._taken:
             self._counts[name] += 1  # "conv" eleven times, and "conv1" once
         self._counts[name] += 1
-        self._taken.add(attribute)
+        self._taken[attribute] = self.writing
         if self.format is not None and (weights := weighted(code)) is not None:
             self._formatted[f"self.{attribute}"] = weights
             self.spared += _spared_weights(self.format, *weights)
@@ -222,6 +232,7 @@ class Builder:
         A training sets every buffer of this name (see `evaluation.step`); in a module that nobody trains it is 1.
         """
         if PROGRESS not in self.modules:
+            self._taken.pop(PROGRESS, None)  # of another piece of this network: the same
             self.module("torch.ones(())", PROGRESS, trained=False, numbered=False)
             self.buffers.add(PROGRESS)
             del self.origins[PROGRESS]  # it belongs to all layers that ask for it
@@ -240,11 +251,22 @@ class Builder:
     def helper(self, source: str) -> None:
         """Has the source define a helper, a function or class, whose `def name(` or `class Name(` begins `source`.
 
-        They stand in alphabetical order; a base class has a name that comes first.
+        They stand in alphabetical order; a base class has a name that comes first. Raises LayerError where there is
+        another helper of this name.
         """
         found = re.search(r"^(?:def|class) (\w+)\(", source, re.MULTILINE)
         assert found is not None, "a helper is a function or a class"
-        self.helpers[found.group(1)] = source
+        self.help({found.group(1): source}, {found.group(1): self.writing})
+
+    def help(self, helpers: Mapping[str, str], layers: Mapping[str, object]) -> None:
+        """Adds helpers by name, and the layers that they are of. Raises LayerError where two of one name differ."""
+        for name, source in helpers.items():
+            if self.helpers.setdefault(name, source).strip() != source.strip():
+                raise LayerError(
+                    f"{_spoken(self.helped[name])} and {_spoken(layers[name])} have different helpers of one name, "
+                    f"{name!r}; rename that of your own layer"
+                )
+            self.helped.setdefault(name, layers[name])
 
     def line(
         self,
@@ -300,7 +322,7 @@ class Builder:
 
     def nested(self) -> Builder:
         """An empty Builder for what is inside a class, which shares the helpers of this one."""
-        return Builder(helpers=self.helpers, format=self.format, drop_path=self.drop_path)
+        return Builder(helpers=self.helpers, helped=self.helped, format=self.format, drop_path=self.drop_path)
 
     def dropped(self, path: str) -> str:
         """The variable of a residual part, left out at random where the network is trained so; else as it is."""
@@ -376,6 +398,10 @@ class Builder:
         kept._lines = [*self._lines, _Line("", (x,), ())]
         return kept.peak(x, output) - math.prod(self._shapes[x])
 
+    def is_taken(self, name: str) -> bool:
+        """Whether a submodule has this name."""
+        return name in self._taken
+
     def start(self, shape: Shape, *, trained: bool = False) -> str:
         """A variable that is there. trained: whether gradients reach it."""
         (x,) = self._new(1, shape, None)
@@ -423,6 +449,12 @@ class Builder:
             self._shapes[variable] = shape
             self._bases[variable] = variable if base is None else self._bases[base]
         return variables
+
+
+def _spoken(layer: object) -> str:
+    """A layer as errors name it: `linear (Linear)`."""
+    cls = type(layer).__name__
+    return "a layer" if layer is None else f"{name} ({cls})" if (name := getattr(layer, "name", "")) else cls
 
 
 WEIGHTED = re.compile(r"nn\.(Linear|Conv[123]d)\((.*)\)")

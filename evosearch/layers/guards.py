@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from evosearch.errors import LayerError
+from evosearch.layers.base import is_bundled
 from evosearch.layers.shapes import Shape, show
 from evosearch.text import blamed, clean
 
@@ -26,7 +27,7 @@ SHOWN = 80  # characters of what was given
 
 def guard(cls: type) -> None:
     """Guard the methods by which evosearch asks the class, its own and those of its bases in the same file."""
-    asked = {name for base in cls.__mro__ if _ours(base) for name in vars(base) if not name.startswith("_")}
+    asked = {name for base in cls.__mro__ if is_bundled(base) for name in vars(base) if not name.startswith("_")}
     for base in cls.__mro__:
         for name, method in list(vars(base).items()):
             own = base.__module__ == cls.__module__ and inspect.isfunction(method)
@@ -40,10 +41,6 @@ def where(function: Callable[..., Any]) -> dict[str, Any]:
     return {"file": code.co_filename, "line": code.co_firstlineno}
 
 
-def _ours(base: type) -> bool:
-    return base.__module__.partition(".")[0] == "evosearch"
-
-
 def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     passed = PASSED.get(name, ())
     wanted, holds = WANTED.get(name, ("", lambda _: True))
@@ -53,7 +50,7 @@ def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         try:
             found = method(self, *given, **named)
         except Exception as error:
-            if isinstance(error, passed) or _ours(type(error)):
+            if isinstance(error, passed) or is_bundled(type(error)):
                 raise
             raise _raised(error, method) from error
         if not holds(found):
@@ -70,7 +67,7 @@ def _watched(written: Generator[Any, Any, Any], method: Callable[..., Any]) -> G
     try:
         return (yield from written)
     except Exception as error:
-        if _ours(type(error)):
+        if is_bundled(type(error)):
             raise
         raise _raised(error, method) from error
 

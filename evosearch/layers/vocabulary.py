@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from evosearch.errors import ArchitectureError, LayerError
 from evosearch.executed import helpers, noting
 from evosearch.grammar.core import Alternative, Grammar, SymbolKind, Terminal
-from evosearch.layers.base import Combinator, Leaf, Word, registered
+from evosearch.layers.base import DIGEST, Combinator, Leaf, Word, registered
 from evosearch.layers.columns import Columns, ReadsColumns
 from evosearch.layers.guards import guard
 from evosearch.layers.library import NAMES
@@ -115,6 +115,13 @@ def vocabulary(grammar: Grammar, extra: Mapping[str, type] | None = None, column
     return Vocabulary(MappingProxyType(classes), MappingProxyType(specs), digest, columns, MappingProxyType(code))
 
 
+def module_name(path: str | Path) -> str:
+    """What the module of a layer file is called: each file's has a name of its own, for classes look theirs up."""
+    path = Path(path)
+    place = blake2b(str(path.resolve()).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return f"evosearch_layers_{path.stem}_{place}"
+
+
 def load_layers(path: str | Path) -> dict[str, type]:
     """The layers that a Python file registers, by name. This runs the file.
 
@@ -125,11 +132,12 @@ def load_layers(path: str | Path) -> dict[str, type]:
         source = path.read_bytes()
     except OSError as error:
         raise LayerError(f"cannot read it: {error.strerror}", file=str(path)) from error
-    name = f"evosearch_layers_{path.stem}"
+    name, digest = module_name(path), blake2b(source, digest_size=16).hexdigest()
     loader = SourceFileLoader(name, str(path))  # whatever the file's suffix
     try:
         module = module_from_spec(ModuleSpec(name, loader, origin=str(path)))
         module.__file__ = str(path)
+        setattr(module, DIGEST, digest)
         sys.modules[module.__name__] = module  # dataclasses look their own module up
         with noting(name):
             exec(loader.source_to_code(source, str(path)), module.__dict__)  # noqa: S102 - the file that was asked for
@@ -143,7 +151,7 @@ def load_layers(path: str | Path) -> dict[str, type]:
         raise LayerError(said(error), file=str(path), line=line) from error
     if not found:
         raise LayerError('it registers no layer; write @register("name") above the class', file=str(path))
-    digest, code = blake2b(source, digest_size=16).hexdigest(), helpers(module)
+    code = helpers(module)
     for cls in found.values():
         if not issubclass(cls, Word) and getattr(cls, "shape", Leaf.shape) is Leaf.shape:
             raise LayerError(f"{cls.__name__} has no `shape`; state what shape it gives for which", file=str(path))
@@ -370,4 +378,4 @@ def _source_line(grammar: Grammar, alternative: Alternative) -> str:
     return lines[alternative.line - 1] if 0 < alternative.line <= len(lines) else ""
 
 
-__all__ = ["Combinator", "LayerSpec", "Leaf", "Vocabulary", "load_layers", "vocabulary", "word_rules"]
+__all__ = ["Combinator", "LayerSpec", "Leaf", "Vocabulary", "load_layers", "module_name", "vocabulary", "word_rules"]

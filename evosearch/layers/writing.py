@@ -85,15 +85,16 @@ def _fresh(name: str, build: Builder) -> str:
 class _Open:
     """A layer in the midst of writing: where it stands, and the variable that it is sent next."""
 
-    __slots__ = ("node", "output", "place", "uses", "written")
+    __slots__ = ("build", "node", "output", "place", "uses", "written")
 
     def __init__(self, node: Node, x: str, build: Builder) -> None:
-        self.node, self.place = node, build.place
+        self.node, self.place, self.build = node, build.place, build
         self.uses: Counter[int] = Counter()
         self.output = cast("str", None)
         self.written: Generator[tuple[Node, str], str, str] | None = None
         written: Emission | None = outline(node, x, build) if build.repeated else None
         if written is None:
+            build.writing = node.layer
             written = node.layer.emit(node, x, build)
         if isinstance(written, str):
             self.output = written
@@ -104,6 +105,7 @@ class _Open:
         """The part to write next and its input; None once the layer is done."""
         if self.written is None:
             return None
+        self.build.writing = self.node.layer
         try:
             return self.written.send(self.output)
         except StopIteration as stop:

@@ -22,6 +22,7 @@ from evosearch import __version__, plugins, tasks
 from evosearch.errors import WorkerError
 from evosearch.evaluation.evaluators import Spec
 from evosearch.executed import modules
+from evosearch.layers.vocabulary import module_name
 from evosearch.paths import expanded
 from evosearch.store.disk import content
 from evosearch.store.framing import decode, encode
@@ -47,7 +48,7 @@ def packed(spec: Spec) -> Parcel:
     for number, path in enumerate(map(Path, spec.layers)):
         layers.append(f"layers/{number}/{path.name}")
         files[layers[-1]] = path
-        files |= _code(f"evosearch_layers_{path.stem}")
+        files |= _code(module_name(path))
     own = dict(_plugins(spec))
     files |= own
     data = tasks.data_of(spec.task)

@@ -42,12 +42,12 @@ class MeanLinear(WrittenLeaf):
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         """The mean as a sum and a division: the gradient of torch's mean is written out for every position, that of a
-        sum is a view."""
+        sum is a view. The first one of a network is its `head`, the others have numbers behind that."""
         inputs = node.inputs
         features = (width(inputs),)
         if len(inputs) == 3:
             x = build.line(f"{{}}.sum(dim=(2, 3)) / {inputs[1] * inputs[2]}", x, shape=features)
         elif len(inputs) == 2:
             x = build.line(f"{{}}.sum(dim=1) / {inputs[0]}", x, shape=features)
-        module = build.module(f"nn.Linear({features[0]}, {self.outputs})", "head", numbered=False)
+        module = build.module(f"nn.Linear({features[0]}, {self.outputs})", "head", numbered=build.is_taken("head"))
         return build.line(f"{module}({{}})", x, shape=node.output, keeps="in")

@@ -16,6 +16,8 @@ from evosearch.layers.base import (
     ShapeError,
     Want,
     Word,
+    canonical_argument,
+    operation,
     register,
     require,
     size,
@@ -43,7 +45,8 @@ class Before(Word):
         raise NotImplementedError
 
     def form(self, output: Shape) -> Form:
-        raise NotImplementedError
+        """What it computes, as a canonical form; by default one operation that names it."""
+        return (Operation(operation(type(self)), (canonical_argument(self),), output),)
 
     def write(self, x: str, output: Shape, build: Builder) -> str:
         raise NotImplementedError
@@ -63,7 +66,8 @@ class After(Word):
         raise NotImplementedError
 
     def form(self, output: Shape) -> Form:
-        raise NotImplementedError
+        """What it computes, as a canonical form; by default one operation that names it."""
+        return (Operation(operation(type(self)), (canonical_argument(self),), output),)
 
     def write(self, x: str, output: Shape, build: Builder) -> str:
         raise NotImplementedError
