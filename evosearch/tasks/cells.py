@@ -36,6 +36,7 @@ class Cells:
     """A CSV file's rows, all of one length; lines: where each ends in the file; names: of the columns.
 
     headed: whether the file's first row is the names; else they are the columns' numbers from 0.
+    decimal: what stands before decimals, as the settings say; empty where each column is to be looked at.
     """
 
     path: Path
@@ -44,20 +45,30 @@ class Cells:
     names: list[str]
     headed: bool
     separator: str
+    decimal: str = ""
 
     def column(self, index: int) -> list[str]:
         return [row[index] for row in self.rows]
 
     @cached_property
     def has_commas(self) -> bool:
-        """Whether any column has a comma before its decimals."""
-        return any(with_commas(self.column(index)) for index in range(len(self.names)))
+        """Whether any column has a comma before its decimals, be there words in it too."""
+        return any(_mostly_commas(self.column(index)) for index in range(len(self.names)))
 
 
 def with_commas(cells: Sequence[str]) -> list[str]:
     """The cells with a comma before their decimals, where all that have a value are numbers so written."""
     found = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
     return found if all(missing(cell) or number(cell, ",") is not None for cell in cells) else []
+
+
+def _mostly_commas(cells: Sequence[str]) -> bool:
+    """Whether most cells that have a value are numbers with a comma, or with none and no point before decimals."""
+    if not any("," in cell for cell in cells):
+        return False
+    known = [cell for cell in cells if not missing(cell)]
+    found = [cell for cell in known if number(cell, ",", ".") is not None]
+    return len(found) > len(known) / 2 and any("," in cell for cell in found)
 
 
 def place(names: Sequence[str], name: str) -> int | None:
@@ -90,12 +101,12 @@ def read(path: Path, settings: TaskSettings, beside: Cells | None = None, *, few
         raise TaskError(f"{path}: {width} columns, and {len(beside.names)} in {beside.path}")
     headed = settings.header == "yes" or (settings.header == "auto" and _headed(rows, beside, path))
     if not headed:
-        return Cells(path, rows, lines, [str(index) for index in range(width)], False, separator)
+        return Cells(path, rows, lines, [str(index) for index in range(width)], False, separator, settings.decimal)
     names = titles(rows[0])
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise TaskError(f"{path}: line {lines[0]}: two columns are called '{twice[0]}'; give them names of their own")
-    found = Cells(path, rows[1:], lines[1:], names, True, separator)
+    found = Cells(path, rows[1:], lines[1:], names, True, separator, settings.decimal)
     return _in_order(found, beside) if beside and beside.headed else found
 
 
@@ -107,7 +118,7 @@ def _in_order(cells: Cells, beside: Cells) -> Cells:
         raise TaskError(f"{cells.path}: no column '{lacking[0]}', as {beside.path} has it; there are {there}")
     order = [cells.names.index(name) for name in beside.names]
     rows = [[row[index] for index in order] for row in cells.rows] if cells.names != beside.names else cells.rows
-    return Cells(cells.path, rows, cells.lines, beside.names, True, cells.separator)
+    return Cells(cells.path, rows, cells.lines, beside.names, True, cells.separator, cells.decimal)
 
 
 def _records(path: Path, text: str, separator: str) -> Iterator[tuple[list[str], int]]:
@@ -197,9 +208,9 @@ def _separator(path: Path, text: str) -> str:
         if width < 2:
             continue
         alike = [row for row in rows if len(row) == width]
-        decimal = "." if separator == "," else ","
+        reads = _is_point_number if separator == "," else _is_number
         cells = [cell for row in alike for cell in row]
-        numbers = sum(number(cell) is not None or number(cell, decimal) is not None for cell in cells)
+        numbers = sum(map(reads, cells))
         if (found := (len(alike), numbers / len(cells))) > best:
             best, chosen = found, separator
     return chosen
@@ -252,5 +263,10 @@ def _are_numbers(cells: Sequence[str]) -> bool:
     return bool(cells) and (written(cells) is not None or sum(map(_is_number, cells)) > len(cells) / 2)
 
 
+def _is_point_number(cell: str) -> bool:
+    return number(cell) is not None
+
+
 def _is_number(cell: str) -> bool:
-    return number(cell) is not None or number(cell, ",") is not None
+    """Whether it is one in any of the notations that `data.decimal` may say."""
+    return number(cell, ".", ",") is not None or number(cell, ",", ".") is not None
