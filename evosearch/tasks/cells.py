@@ -86,7 +86,7 @@ def read(path: Path, settings: TaskSettings, beside: Cells | None = None, *, few
     fewest: rows that it must have, a header among them, where it stands by itself. Raises TaskError with file and line.
     """
     text = opened(path, settings.encoding)
-    separator = settings.separator or (beside.separator if beside else _separator(path, text))
+    separator = settings.separator or (beside.separator if beside else _separator(path, text, settings.decimal))
     rows, lines = [], []
     for row, line in _records(path, text, separator):
         rows.append(row)
@@ -192,14 +192,14 @@ def _well_quoted(text: str, separator: str) -> int:
     return len(text) if re.compile(cell).fullmatch(text, end) else end
 
 
-def _separator(path: Path, text: str) -> str:
+def _separator(path: Path, text: str, decimal: str) -> str:
     """What cuts the first rows into equally many cells, two at least; where several do, what gives more numbers.
 
-    A comma where nothing does.
+    A comma where nothing does. decimal: as the settings say; where it is a comma, that is the least likely.
     """
     best, chosen = (0, 0.0), ","
     head = "".join(islice(StringIO(text, newline=""), HEAD))
-    for separator in SEPARATORS:
+    for separator in sorted(SEPARATORS, key=decimal.__eq__):
         try:
             rows = [row for row, _ in _records(path, head[: _well_quoted(head, separator)], separator)]
         except TaskError:

@@ -166,7 +166,8 @@ def _grouped(table: Cells, index: int, cell: str) -> TaskError:
     line = table.lines[table.column(index).index(cell)]
     return TaskError(
         f"{table.path}: line {line}: '{cell}' in column '{table.names[index]}' may be a thousand and more, or a "
-        "number with three decimals; --set data.decimal=, or --set data.decimal=. says which mark is before decimals"
+        "number with three decimals; --set data.decimal=, or --set data.decimal=. says which mark is before the "
+        "decimals of all columns"
     )
 
 
@@ -183,7 +184,7 @@ def _amount(table: Cells, cell: str, marks: tuple[str, str]) -> float | None:
 def _otherwise(table: Cells, cell: str, marks: tuple[str, str]) -> str:
     """What the setting has to do with a cell that is no number by the marks of its column; empty where nothing."""
     if table.decimal:
-        return f"data.decimal is '{table.decimal}'; "
+        return f"data.decimal is '{table.decimal}'; " if _amount(table, cell, marks) is not None else ""
     found = ["," if marks[0] == "," or "," not in cell else "."]
     found = [one for one in found if number(cell, *marks) is None and number(cell, *MARKS[one]) is not None]
     return f"--set data.decimal={found[0]} reads it as a number; " if found else ""
