@@ -94,7 +94,7 @@ def test_one_row_by_itself_and_rows_with_other_columns(
 
 
 def test_numbers_as_they_were_said_to_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Trained and asked with `data.decimal = ","`: a file of 1.877 and 0,5, model.py with such cells and with numbers."""
+    """Trained and asked with `data.decimal = ","`: a file of 1.877 and 0,5, model.py with such cells and numbers."""
     amounts = [(37.5 * n, f"{37.5 * n:,.1f}".translate(str.maketrans(",.", ".,"))) for n in range(60)]
     rows = "".join(f"{text};{'no' if value < 1100 else 'yes'}\n" for value, text in amounts)
     (tmp_path / "sums.csv").write_text("sum;high\n" + rows)
