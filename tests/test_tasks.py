@@ -525,9 +525,9 @@ def test_the_mark_before_decimals_is_said(tmp_path: Path, decimal: str) -> None:
     np.testing.assert_allclose(goals[order[0], 0], frames["train"].goal.to_numpy()[order[1]], rtol=1e-6)
     names: dict[str, Any] = {}
     exec(encoder_source(task), names)
-    rows = [line.split(";")[:4] for line in amounts_of(slice(110, 150), decimal).splitlines()[1:]]
+    cells = [line.split(";")[:4] for line in amounts_of(slice(110, 150), decimal).splitlines()[1:]]
     expected = task.normalise(test.x)
-    np.testing.assert_allclose(names["preprocess"](rows), expected, atol=1e-6)
+    np.testing.assert_allclose(names["preprocess"](cells), expected, atol=1e-6)
     np.testing.assert_allclose(names["preprocess"](frames["test"]), expected, atol=1e-6)  # numbers are what they are
     with pytest.raises(ValueError, match=f"row 0: '0{thousands}5' in column 'share', which holds numbers as 1"):
         names["preprocess"]([["1", "1", f"0{thousands}5", "a"]])
@@ -635,6 +635,9 @@ def test_a_word_among_decimal_commas_is_said_as_among_points(tmp_path: Path, wor
 
 
 def test_the_other_notation_is_never_words(tmp_path: Path) -> None:
+    for torn in ("4,", ",4"):
+        with pytest.raises(TaskError, match=f"line 5: column 'a' holds numbers, and here '{torn}'"):
+            table_of(tmp_path / "a.csv", two_columns(["1", "2", "3", torn, "5"], ["u"] * 5))
     for decimal, cell in ((",", "0.421"), (".", "0,421")):
         with pytest.raises(TaskError, match=f"line 2: column 'a' holds numbers, and here '{cell}'; data.decimal is '"):
             table_of(tmp_path / "a.csv", f"a;y\n{cell};u\n{cell[:3]};v\n" + f"{cell};u\n" * 20, decimal=decimal)

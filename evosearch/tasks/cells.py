@@ -28,6 +28,7 @@ SEPARATORS = (",", ";", "\t", "|")  # the likelier first
 FEW_COLUMNS = 8  # of which a first row 0, 1, 2 above whole numbers may be data
 HEAD = 200  # lines that are looked at for a separator
 PRIVATE = tuple(map(chr, range(0xE000, 0xF900)))  # of Unicode's private use: one that the text does not hold is a mark
+COMMA = re.compile("[0-9],[0-9]", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
 
@@ -64,11 +65,11 @@ def with_commas(cells: Sequence[str]) -> list[str]:
 
 def _mostly_commas(cells: Sequence[str]) -> bool:
     """Whether most cells that have a value are numbers with a comma, or with none and no point before decimals."""
-    if not any("," in cell for cell in cells):
+    if not any(map(COMMA.search, cells)):
         return False
     known = [cell for cell in cells if not missing(cell)]
     found = [cell for cell in known if number(cell, ",", ".") is not None]
-    return len(found) > len(known) / 2 and any("," in cell for cell in found)
+    return len(found) > len(known) / 2 and any(map(COMMA.search, found))
 
 
 def place(names: Sequence[str], name: str) -> int | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
-from evosearch.tasks.cells import Cells, place, read, with_commas
+from evosearch.tasks.cells import COMMA, Cells, place, read, with_commas
 from evosearch.tasks.encode import GROUPED, ORDERS, RowError, days, encode, missing, number, plain, written
 from evosearch.tasks.kinds import are_classes, looks
 from evosearch.tasks.labels import MOST_CLASSES
@@ -136,7 +136,7 @@ def _decimal(table: Cells, index: int, known: Sequence[str], notes: list[str]) -
     commas = with_commas(known)
     if not commas:
         _require_points(table, index, table)
-        read = [cell for cell in known if "," in cell and number(cell, ",", ".") is not None]
+        read = [cell for cell in known if COMMA.search(cell) and number(cell, ",", ".") is not None]
         most = len(read) >= sum("." in cell and number(cell) is not None for cell in known)
         return ("," if read and most else "."), ""  # there are words or thousands too, which the caller tells
     if all(GROUPED[","].fullmatch(cell) for cell in commas):
