@@ -134,6 +134,10 @@ class Study:
             beside = self.folder.with_name(f"{self.folder.name}-data")
             name, data = given.spec(task, beside, asked.get("target", ""))
             data = {key: value for key, value in data.items() if key != "kind" or key not in asked}
+            if asked.get("decimal") and "header" in data:
+                raise UsageError(
+                    "data.decimal says how a file writes numbers, and a DataFrame holds them: leave it out"
+                )
             if "words" in data:
                 data["words"] = [*asked.get("words", ()), *data["words"]]
             settings = {**settings, **{f"data.{key}": value for key, value in data.items()}, "task": name}

@@ -1513,6 +1513,24 @@ TASKS = [
     ),
     usage(f"{TASK} points.csv --set data.separator=::", "data.separator is '::'; it is one character", at=points),
     usage(
+        f"{TASK} points.csv --set data.decimal=;", "data.decimal: input should be '', '.' or ',', not ';'", at=points
+    ),
+    usage(
+        f"{TASK} sums.csv",
+        "sums.csv: line 3: '1.877' in column 'a' may be a thousand and more",
+        "--set data.decimal=, or --set data.decimal=. says which mark",
+        at=write("sums.csv", "a;b;y\n901;0,5;u\n1.877;1,5;v\n"),
+    ),
+    usage(
+        f"{TASK} s-train.csv",
+        "s-test.csv: line 2: '1.877' in column 'a' may be a thousand and more",
+        "write 1877 or 1,877",
+        at=both(
+            write("s-train.csv", "a;b;y\n" + "901;0,5;u\n902;1,5;v\n" * 20),
+            write("s-test.csv", "a;b;y\n1.877;0,5;u\n"),
+        ),
+    ),
+    usage(
         f"{TASK} points.csv --set data.encoding=latin-0",
         "no encoding is called 'latin-0'; leave data.encoding empty for UTF-8",
         at=points,

@@ -93,6 +93,27 @@ def test_one_row_by_itself_and_rows_with_other_columns(
     assert said[0] == said[1]
 
 
+def test_numbers_as_they_were_said_to_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trained and asked with `data.decimal = ","`: a file of 1.877 and 0,5, model.py with such cells and numbers."""
+    amounts = [(37.5 * n, f"{37.5 * n:,.1f}".translate(str.maketrans(",.", ".,"))) for n in range(60)]
+    rows = "".join(f"{text};{'no' if value < 1100 else 'yes'}\n" for value, text in amounts)
+    (tmp_path / "sums.csv").write_text("sum;high\n" + rows)
+    run = searched(tmp_path, tmp_path / "sums.csv", "mlp", "data.decimal=,")
+    found = []
+    for text in ("1.877", "1.877,0", "1877", "+1.877,00"):
+        (tmp_path / "new.csv").write_text(f"sum;high\n{text};\n0,5;\n")
+        capsys.readouterr()
+        assert main(["predict", str(run), str(tmp_path / "new.csv")]) == DONE
+        found.append(capsys.readouterr().out)
+    assert len(set(found)) == 1
+    model = runpy.run_path(str(run / "best/model.py"))
+    given = [
+        model["preprocess"]([{"sum": cell}, {"sum": low}]).tolist() for cell, low in (("1.877", "0,5"), (1877, 0.5))
+    ]
+    assert given[0] == given[1]
+    assert inference.load(run).examples(tmp_path / "new.csv").tolist() == [[1877.0], [0.5]]
+
+
 def test_what_is_exported_has_its_encoder_beside(
     table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

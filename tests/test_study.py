@@ -550,6 +550,10 @@ def test_what_a_study_does_not_do_is_said(tmp_path: Path) -> None:
             Study(grammar="mlp", input=shape, folder=tmp_path / "b")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="a study has a task, or the input shape of networks that others evaluate"):
         Study(task="digits", input="none", folder=tmp_path / "b")
+    decimal: Any = {"data.decimal": ","}
+    frame = pd.DataFrame({"a": [1.877, 0.5] * 30, "y": ["u", "v"] * 30})
+    with pytest.raises(UsageError, match="decimal says how a file writes numbers, and a DataFrame holds them"):
+        Study(task=frame, grammar="mlp", folder=tmp_path / "b", **decimal)
     elsewhere: Any = getattr(given, given.told("fitness", None).partition(":")[2])
     with pytest.raises(TaskError, match=r"evaluated elsewhere: Study\.ask gives them, Study.tell scores them"):
         elsewhere("a", None, 0)

@@ -36,7 +36,7 @@ from evosearch.tasks.folds import fold, fold_rows
 from evosearch.tasks.images import files_below
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.metrics import metric_of
-from evosearch.tasks.source import answer_source
+from evosearch.tasks.source import answer_source, encoder_source
 
 
 def task_of(spec: Path | str, **settings: Any) -> Task:
@@ -483,6 +483,168 @@ def test_other_encodings_and_separators_are_said(tmp_path: Path) -> None:
     text = PLAIN.replace("label", "über").replace(",", "~")
     task = table_of(tmp_path / "a.csv", text.encode("latin-1"), encoding="latin-1", separator="~")
     assert (task.target, task.digest) == ("über", table_of(tmp_path / "plain.csv", PLAIN).digest)
+
+
+GERMAN = str.maketrans(",.", ".,")
+AMOUNTS = np.random.default_rng(0).uniform(-1, 4, 150)
+
+
+def amounts_of(rows: slice, notation: str) -> str:
+    """A table of whole numbers, amounts, small decimals, words, and an amount to predict, as a country writes them."""
+    count, dose, share = 10 ** np.abs(AMOUNTS), 10**AMOUNTS * np.sign(AMOUNTS), np.abs(AMOUNTS) / 10
+    lines = [
+        ";".join((f"{count[n]:,.0f}", f"{dose[n]:,.2f}", f"{share[n]:.3f}", "abc"[n % 3], f"{dose[n] + count[n]:,.1f}"))
+        for n in range(*rows.indices(150))
+    ]
+    return "count;dose;share;ward;goal\n" + "\n".join(lines).translate(GERMAN if notation == "," else {}) + "\n"
+
+
+@pytest.mark.parametrize("decimal", [",", "."])
+def test_the_mark_before_decimals_is_said(tmp_path: Path, decimal: str) -> None:
+    """Every split, the target, and rows that the encoder beside a network is given, are what pandas makes of them."""
+    frames = {}
+    for title, rows in (("train", slice(0, 110)), ("test", slice(110, 150))):
+        (tmp_path / f"a-{title}.csv").write_text(amounts_of(rows, decimal))
+        thousands = "." if decimal == "," else ","
+        frames[title] = pd.read_csv(tmp_path / f"a-{title}.csv", sep=";", decimal=decimal, thousands=thousands)
+    assert frames["train"]["count"].max() > 1000
+    task = task_of(tmp_path / "a-train.csv", decimal=decimal)
+    assert (task.kind.name, [one["type"] for one in task.columns]) == ("regression", ["number"] * 3 + ["category"])
+
+    def numbers(frame: pd.DataFrame) -> Any:
+        words = [frame.ward == word for word in "abc"]
+        return np.column_stack([frame["count"], frame.dose, frame.share, *words]).astype(np.float32)
+
+    test = task.test_split()
+    np.testing.assert_array_equal(test.x.astype(np.float32), numbers(frames["test"]))
+    np.testing.assert_allclose(test.y[:, 0], frames["test"].goal, rtol=1e-6)
+    rest = np.concatenate([task.train.x, task.validation.x]).astype(np.float32)
+    order = [np.lexsort(x.T) for x in (rest, numbers(frames["train"]))]
+    np.testing.assert_array_equal(rest[order[0]], numbers(frames["train"])[order[1]])
+    goals = np.concatenate([task.train.y, task.validation.y])
+    np.testing.assert_allclose(goals[order[0], 0], frames["train"].goal.to_numpy()[order[1]], rtol=1e-6)
+    names: dict[str, Any] = {}
+    exec(encoder_source(task), names)
+    cells = [line.split(";")[:4] for line in amounts_of(slice(110, 150), decimal).splitlines()[1:]]
+    expected = task.normalise(test.x)
+    np.testing.assert_allclose(names["preprocess"](cells), expected, atol=1e-6)
+    np.testing.assert_allclose(names["preprocess"](frames["test"]), expected, atol=1e-6)  # numbers are what they are
+    with pytest.raises(ValueError, match=f"row 0: '0{thousands}5' in column 'share', which holds numbers as 1"):
+        names["preprocess"]([["1", "1", f"0{thousands}5", "a"]])
+
+
+def test_a_notation_makes_no_other_task(tmp_path: Path) -> None:
+    """Amounts as classes and to predict, with or without quotes between commas: one digest with plain numbers."""
+    amounts = [f"{1234.5 * n:,.2f}" for n in range(1, 41)]
+    plain = "a,y\n" + "".join(f"{cell.replace(',', '')},{1000 * (n % 3)}\n" for n, cell in enumerate(amounts))
+    english = "a,y\n" + "".join(f'"{cell}","{1000 * (n % 3):,}"\n' for n, cell in enumerate(amounts))
+    german = english.translate(GERMAN).replace("a.y", "a;y").replace('"."', '";"').replace('"', "")
+    quoted = english.translate(GERMAN).replace("a.y", "a,y").replace('"."', '","')
+    for settings in ({}, {"kind": "classification"}, {"kind": "regression"}):
+        expected = table_of(tmp_path / "plain.csv", plain, **settings)
+        for decimal, text in ((".", plain), (".", english), (",", german), (",", quoted)):
+            same = table_of(tmp_path / "same.csv", text, decimal=decimal, **settings) if text != plain else expected
+            assert (same.digest, same.labels, same.values) == (expected.digest, expected.labels, expected.values)
+    assert table_of(tmp_path / "bare.csv", "1.234,5;u\n0,5;v\n" * 20, decimal=",").labels == ("u", "v")
+
+
+@given(st.floats(-1e12, 1e12, allow_nan=False), st.integers(0, 6), st.booleans())
+def test_an_amount_is_the_number_that_python_writes(value: float, decimals: int, grouped: bool) -> None:
+    text = f"{value:,.{decimals}f}"
+    text = text if grouped else text.replace(",", "")
+    assert number_of(text, ".", ",") == float(text.replace(",", ""))
+    assert number_of(text.translate(GERMAN), ",", ".") == float(text.replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    "cell", ["1.23", "1.2345", "0.421", "1234.567", "1.234.56", "1,5.000", "1..234", ".234", "1.-23"]
+)
+def test_what_is_no_thousand(cell: str) -> None:
+    assert number_of(cell, ",", ".") is None
+    assert number_of(cell.translate(GERMAN), ".", ",") is None
+
+
+def test_a_leading_nought_is_no_thousand(tmp_path: Path) -> None:
+    """So a column with one has decimal commas, and 1,877 beside it is a little less than two."""
+    cells = [f"{n / 1000:.3f}".replace(".", ",") for n in range(421, 2400, 33)]
+    assert "0,421" in cells
+    assert "1,411" in cells
+    task = table_of(tmp_path / "a.csv", "a;y\n" + "".join(f"{cell};{'uv'[n % 2]}\n" for n, cell in enumerate(cells)))
+    x = np.concatenate([split.x for split in (task.train, task.validation, task.test_split())])
+    np.testing.assert_allclose(np.sort(x[:, 0]), [n / 1000 for n in range(421, 2400, 33)])
+
+
+COUNTS = [f"{n:,}".replace(",", ".") for n in range(300, 2500, 40)]  # 300 ... 980, 1.020 ...
+LEVELS = [f"{n},{n % 9}{n % 7}" for n in range(10, 65)]
+
+
+def two_columns(counts: list[str], levels: list[str], goals: list[str] | None = None) -> str:
+    rows = zip(counts, levels, goals or ["u", "v"] * 40, strict=False)
+    return "a;b;y\n" + "".join(f"{';'.join(row)}\n" for row in rows)
+
+
+def test_points_that_may_be_behind_thousands_are_never_decimals(tmp_path: Path) -> None:
+    """In a table with decimal commas: to train on, to test on, to predict, and in rows that come later; where another
+    cell shows that a point is before decimals, they are decimals."""
+    said = r"line 20: '1.020' in column '{}' may be a thousand .*--set data.decimal=, or --set data.decimal=\. says"
+    for levels in (LEVELS, ["k.A.", *LEVELS[1:]]):
+        with pytest.raises(TaskError, match=said.format("a")):
+            table_of(tmp_path / "a.csv", two_columns(COUNTS, levels))
+    with pytest.raises(TaskError, match=said.format("y")):
+        table_of(tmp_path / "a.csv", two_columns(["u", "v"] * 40, LEVELS, COUNTS))
+    with pytest.raises(TaskError, match=r"line 2: '1.234.567' in column 'a' may be a thousand"):
+        table_of(tmp_path / "a.csv", two_columns(["1.234.567", *COUNTS[1:]], LEVELS))
+    shown = table_of(tmp_path / "a.csv", two_columns(["0.5", *COUNTS[1:]], LEVELS))
+    assert max(float(split.x[:, 0].max()) for split in (shown.train, shown.validation, shown.test_split())) == 980
+    alone = table_of(tmp_path / "a.csv", two_columns(COUNTS, ["u"] * 80))
+    assert alone.columns[0]["decimal"] == "."
+    small = [str(n) for n in range(300, 355)]
+    (tmp_path / "b-test.csv").write_text(two_columns(COUNTS, LEVELS))
+    with pytest.raises(TaskError, match=r"b-test.csv: line 20: '1.020' in column 'a' .*; write 1020 or 1,020"):
+        table_of(tmp_path / "b-train.csv", two_columns(small, LEVELS))
+    (tmp_path / "c-test.csv").write_text(two_columns(["u", "v"] * 40, LEVELS, COUNTS))
+    with pytest.raises(TaskError, match=r"c-test.csv: " + said.format("y")):
+        table_of(tmp_path / "c-train.csv", two_columns(["u", "v"] * 40, LEVELS, small), kind="regression")
+    for cells in (["1.877"], ["1.877", "1,5"], ["901", "1.877"]):
+        with pytest.raises(ValueError, match=r"'1.877' in column 'a' may be a thousand and more"):
+            encode([{"name": "a", "type": "number", "decimal": ",", "fill": 0.0, "flag": False}], [[c] for c in cells])
+
+
+@pytest.mark.parametrize("word", ["k.A.", "-", "1.348,22"])
+def test_a_word_among_decimal_commas_is_said_as_among_points(tmp_path: Path, word: str) -> None:
+    """Of an input and of the target; an amount over a thousand with the setting that reads it."""
+    levels = [*LEVELS[:7], word, *LEVELS[8:]]
+    pointed = [cell.replace(",", ".") for cell in levels]
+    reads = "--set data.decimal=, reads it as a number; " if word[0] == "1" else ""
+    for text, name in (
+        (two_columns(LEVELS, levels), "b"),
+        (two_columns(["u", "v"] * 40, LEVELS, levels), "y"),
+    ):
+        with pytest.raises(TaskError) as caught:
+            table_of(tmp_path / "a.csv", text)
+        start = f"line 9: column '{name}' holds numbers, and here '{word}'; "
+        assert start + reads in str(caught.value)
+        if not reads:
+            with pytest.raises(TaskError) as other:
+                table_of(tmp_path / "a.csv", two_columns(LEVELS, pointed) if name == "b" else text.replace(",", "."))
+            assert str(other.value) == str(caught.value)
+            with pytest.raises(TaskError, match=start):
+                table_of(tmp_path / "a.csv", text, decimal=",")
+    kept = table_of(tmp_path / "a.csv", two_columns(["u", "v"] * 40, levels), words=["b"])
+    assert word in kept.columns[1]["categories"]
+
+
+def test_the_other_notation_is_never_words(tmp_path: Path) -> None:
+    for torn in ("4,", ",4"):
+        with pytest.raises(TaskError, match=f"line 5: column 'a' holds numbers, and here '{torn}'"):
+            table_of(tmp_path / "a.csv", two_columns(["1", "2", "3", torn, "5"], ["u"] * 5))
+    for decimal, cell in ((",", "0.421"), (".", "0,421")):
+        with pytest.raises(TaskError, match=f"line 2: column 'a' holds numbers, and here '{cell}'; data.decimal is '"):
+            table_of(tmp_path / "a.csv", f"a;y\n{cell};u\n{cell[:3]};v\n" + f"{cell};u\n" * 20, decimal=decimal)
+    for decimal, cells in ((",", ("0,5", "12,25", "7,5")), (".", ("1,234.5", "0.5", "2,000"))):
+        text = "a,y\n" + "".join(f'"{cell}",{"uv"[n % 2]}\n' for n, cell in enumerate(cells * 20))
+        assert [one for one in table_of(tmp_path / "a.csv", text).notes if f"data.decimal={decimal} makes" in one]
+        assert table_of(tmp_path / "a.csv", text, decimal=decimal).columns[0]["type"] == "number"
 
 
 def test_codes_stay_words(tmp_path: Path) -> None:
@@ -1210,7 +1372,7 @@ TEXT_MISTAKES = [
     (
         "a.csv",
         "a;b;c\n1.100;0,5;x\n2.250;1,5;y\n",
-        r"a.csv: line 2: '1.100' in column 'a' may be a thousand and more, or a number with three decimals",
+        r"a.csv: line 2: '1.100' in column 'a' may be a thousand and more, or a number with three decimals; --set data",
     ),
     (
         "a.csv",

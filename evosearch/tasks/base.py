@@ -36,6 +36,9 @@ class TaskSettings:
     words: CSV columns that hold words whatever they look like, likewise: numbers that are names, as postal codes are.
     header: whether a CSV's first row names its columns; `auto` looks at it.
     separator: what stands between a CSV's cells; where empty, whichever of comma, semicolon, tab and bar fits.
+    decimal: what stands before the decimals of a CSV's numbers, `.` or `,`; the other one may then stand between
+        groups of three digits: with `,` are `1.877` and `1.348,22` numbers over a thousand. Where empty, a column's
+        numbers have a point, or commas that can be nothing else, and what may be either is an error.
     encoding: of text files, as Python calls it; UTF-8, or what a byte-order mark says, where empty.
     kind: classification, regression or a kind of the user's own; `auto` takes words for classes, and whole numbers of
         which there are few different ones, or that are counted from 0 or 1; other numbers are what is to be predicted.
@@ -59,6 +62,7 @@ class TaskSettings:
     test: float = 0.2
     split_seed: int = 0
     size: int = field(default=0, metadata={"neutral": 0})
+    decimal: Literal["", ".", ","] = field(default="", metadata={"neutral": ""})
     words: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ SEPARATORS = (",", ";", "\t", "|")  # the likelier first
 FEW_COLUMNS = 8  # of which a first row 0, 1, 2 above whole numbers may be data
 HEAD = 200  # lines that are looked at for a separator
 PRIVATE = tuple(map(chr, range(0xE000, 0xF900)))  # of Unicode's private use: one that the text does not hold is a mark
+COMMA = re.compile("[0-9],[0-9]", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
 
@@ -36,6 +37,7 @@ class Cells:
     """A CSV file's rows, all of one length; lines: where each ends in the file; names: of the columns.
 
     headed: whether the file's first row is the names; else they are the columns' numbers from 0.
+    decimal: what stands before decimals, as the settings say; empty where each column is to be looked at.
     """
 
     path: Path
@@ -44,20 +46,30 @@ class Cells:
     names: list[str]
     headed: bool
     separator: str
+    decimal: str = ""
 
     def column(self, index: int) -> list[str]:
         return [row[index] for row in self.rows]
 
     @cached_property
     def has_commas(self) -> bool:
-        """Whether any column has a comma before its decimals."""
-        return any(with_commas(self.column(index)) for index in range(len(self.names)))
+        """Whether any column has a comma before its decimals, be there words in it too."""
+        return any(_mostly_commas(self.column(index)) for index in range(len(self.names)))
 
 
 def with_commas(cells: Sequence[str]) -> list[str]:
     """The cells with a comma before their decimals, where all that have a value are numbers so written."""
     found = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
     return found if all(missing(cell) or number(cell, ",") is not None for cell in cells) else []
+
+
+def _mostly_commas(cells: Sequence[str]) -> bool:
+    """Whether most cells that have a value are numbers with a comma, or with none and no point before decimals."""
+    if not any(map(COMMA.search, cells)):
+        return False
+    known = [cell for cell in cells if not missing(cell)]
+    found = [cell for cell in known if number(cell, ",", ".") is not None]
+    return len(found) > len(known) / 2 and any(map(COMMA.search, found))
 
 
 def place(names: Sequence[str], name: str) -> int | None:
@@ -75,7 +87,7 @@ def read(path: Path, settings: TaskSettings, beside: Cells | None = None, *, few
     fewest: rows that it must have, a header among them, where it stands by itself. Raises TaskError with file and line.
     """
     text = opened(path, settings.encoding)
-    separator = settings.separator or (beside.separator if beside else _separator(path, text))
+    separator = settings.separator or (beside.separator if beside else _separator(path, text, settings.decimal))
     rows, lines = [], []
     for row, line in _records(path, text, separator):
         rows.append(row)
@@ -90,12 +102,12 @@ def read(path: Path, settings: TaskSettings, beside: Cells | None = None, *, few
         raise TaskError(f"{path}: {width} columns, and {len(beside.names)} in {beside.path}")
     headed = settings.header == "yes" or (settings.header == "auto" and _headed(rows, beside, path))
     if not headed:
-        return Cells(path, rows, lines, [str(index) for index in range(width)], False, separator)
+        return Cells(path, rows, lines, [str(index) for index in range(width)], False, separator, settings.decimal)
     names = titles(rows[0])
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise TaskError(f"{path}: line {lines[0]}: two columns are called '{twice[0]}'; give them names of their own")
-    found = Cells(path, rows[1:], lines[1:], names, True, separator)
+    found = Cells(path, rows[1:], lines[1:], names, True, separator, settings.decimal)
     return _in_order(found, beside) if beside and beside.headed else found
 
 
@@ -107,7 +119,7 @@ def _in_order(cells: Cells, beside: Cells) -> Cells:
         raise TaskError(f"{cells.path}: no column '{lacking[0]}', as {beside.path} has it; there are {there}")
     order = [cells.names.index(name) for name in beside.names]
     rows = [[row[index] for index in order] for row in cells.rows] if cells.names != beside.names else cells.rows
-    return Cells(cells.path, rows, cells.lines, beside.names, True, cells.separator)
+    return Cells(cells.path, rows, cells.lines, beside.names, True, cells.separator, cells.decimal)
 
 
 def _records(path: Path, text: str, separator: str) -> Iterator[tuple[list[str], int]]:
@@ -181,14 +193,14 @@ def _well_quoted(text: str, separator: str) -> int:
     return len(text) if re.compile(cell).fullmatch(text, end) else end
 
 
-def _separator(path: Path, text: str) -> str:
+def _separator(path: Path, text: str, decimal: str) -> str:
     """What cuts the first rows into equally many cells, two at least; where several do, what gives more numbers.
 
-    A comma where nothing does.
+    A comma where nothing does. decimal: as the settings say; where it is a comma, that is the least likely.
     """
     best, chosen = (0, 0.0), ","
     head = "".join(islice(StringIO(text, newline=""), HEAD))
-    for separator in SEPARATORS:
+    for separator in sorted(SEPARATORS, key=decimal.__eq__):
         try:
             rows = [row for row, _ in _records(path, head[: _well_quoted(head, separator)], separator)]
         except TaskError:
@@ -197,9 +209,9 @@ def _separator(path: Path, text: str) -> str:
         if width < 2:
             continue
         alike = [row for row in rows if len(row) == width]
-        decimal = "." if separator == "," else ","
+        reads = _is_point_number if separator == "," else _is_number
         cells = [cell for row in alike for cell in row]
-        numbers = sum(number(cell) is not None or number(cell, decimal) is not None for cell in cells)
+        numbers = sum(map(reads, cells))
         if (found := (len(alike), numbers / len(cells))) > best:
             best, chosen = found, separator
     return chosen
@@ -252,5 +264,10 @@ def _are_numbers(cells: Sequence[str]) -> bool:
     return bool(cells) and (written(cells) is not None or sum(map(_is_number, cells)) > len(cells) / 2)
 
 
+def _is_point_number(cell: str) -> bool:
+    return number(cell) is not None
+
+
 def _is_number(cell: str) -> bool:
-    return number(cell) is not None or number(cell, ",") is not None
+    """Whether it is one in any of the notations that `data.decimal` may say."""
+    return number(cell, ".", ",") is not None or number(cell, ",", ".") is not None

@@ -17,8 +17,8 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
-from evosearch.tasks.cells import Cells, place, read, with_commas
-from evosearch.tasks.encode import ORDERS, RowError, days, encode, missing, number, written
+from evosearch.tasks.cells import COMMA, Cells, place, read, with_commas
+from evosearch.tasks.encode import GROUPED, ORDERS, RowError, days, encode, missing, number, plain, written
 from evosearch.tasks.kinds import are_classes, looks
 from evosearch.tasks.labels import MOST_CLASSES
 from evosearch.tasks.rows import PRECISION
@@ -37,8 +37,8 @@ LACKS, COMMAS = ": its mean instead", " has a comma before its decimals"
 CODE = re.compile(r"0[0-9]+", re.ASCII)  # 007 is a name, no number
 PERIODS = (365.2425, 7.0, 1.0)  # days of a year, a week, a day
 MANY_WORDS = 20  # of which a column says perhaps nothing, where they are as many as half of its rows
-GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+", re.ASCII)  # 1,234: a thousand and more, or a little over one
-POINTED = re.compile(r"[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3})+", re.ASCII)  # 1.234, beside decimal commas
+WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
+MARKS = {".": (".", ","), ",": (",", ".")}  # before decimals, and between thousands, where the settings say it
 # What people read as an amount or a time, and is a word all the same: 1,234.50, 12%, $3, (4.5), 08:30, 31 Jan 24.
 AMOUNT = re.compile(
     r"[-+\u2212(]?[^\w\s(]?[-+\u2212]?\s?[0-9](?:[.,'\u2019\s]?[0-9])*(?:[eEdD][-+]?[0-9]+)?\s?[^\w\s(]?\)?", re.ASCII
@@ -73,6 +73,9 @@ def load_csv(path: Path, reading: Reading) -> Task:
     for ending in (LACKS, COMMAS):
         notes = _gathered(notes, ending)
     goal = _target(train, target, reading, notes, words=target in words)
+    if not goal.labels and goal.decimal == ".":
+        for table in tables.values():
+            _require_points(table, target, train)
     parts = {}
     for title, table in tables.items():
         try:
@@ -120,30 +123,71 @@ def _gathered(notes: list[str], ending: str) -> list[str]:
     return [note for note in notes if note not in alike[ALIKE:]] + [more]
 
 
-def _decimal(table: Cells, index: int, known: Sequence[str], notes: list[str]) -> str:
-    """What stands before the decimals of a column: a point, or where commas do not separate cells perhaps a comma.
+def _decimal(table: Cells, index: int, known: Sequence[str], notes: list[str]) -> tuple[str, str]:
+    """What stands before the decimals of a column, and between its thousands: as the settings say; else a point, or
+    where commas do not separate cells perhaps a comma, and nothing.
 
     known: its cells that have a value. Raises TaskError where a mark may stand before decimals or behind thousands.
     """
+    if table.decimal:
+        return MARKS[table.decimal]
     if table.separator == ",":
-        return "."
+        return ".", ""
     commas = with_commas(known)
     if not commas:
-        if known and all(POINTED.fullmatch(cell) for cell in known) and table.has_commas:
-            raise _grouped(table, index, known[0])
-        return "."
-    if all(GROUPED.fullmatch(cell) for cell in commas):
+        _require_points(table, index, table)
+        read = [cell for cell in known if COMMA.search(cell) and number(cell, ",", ".") is not None]
+        most = len(read) >= sum("." in cell and number(cell) is not None for cell in known)
+        return ("," if read and most else "."), ""  # there are words or thousands too, which the caller tells
+    if all(GROUPED[","].fullmatch(cell) for cell in commas):
         raise _grouped(table, index, commas[0])
     notes.append(f"column '{table.names[index]}'{COMMAS}")
-    return ","
+    return ",", ""
+
+
+def _require_points(table: Cells, index: int, train: Cells) -> None:
+    """Raise TaskError where the points of a column of numbers may all be behind thousands, as in 901 and 1.877, in a
+    table with decimal commas. A point before decimals in the table to train on shows what they are.
+    """
+    if table.decimal or table.separator == "," or not (table.has_commas or train.has_commas):
+        return
+    cells = table.column(index)
+    shown = (
+        not (WHOLE.fullmatch(cell) or GROUPED["."].fullmatch(cell) or missing(cell))
+        for one in (cells, train.column(index))
+        for cell in one
+    )
+    pointed = next((cell for cell in cells if "." in cell), None)
+    if pointed is not None and not any(shown):
+        raise _grouped(table, index, pointed)
 
 
 def _grouped(table: Cells, index: int, cell: str) -> TaskError:
     line = table.lines[table.column(index).index(cell)]
     return TaskError(
         f"{table.path}: line {line}: '{cell}' in column '{table.names[index]}' may be a thousand and more, or a "
-        "number with three decimals; write decimals behind a point, and thousands without a mark"
+        "number with three decimals; --set data.decimal=, or --set data.decimal=. says which mark is before the "
+        "decimals of all columns"
     )
+
+
+def _amount(table: Cells, cell: str, marks: tuple[str, str]) -> float | None:
+    """The number that a cell may write: with the column's marks, a point, or where commas do not separate cells one."""
+    value = number(cell, *marks)
+    if value is None:
+        value = number(cell)
+    if value is None and "," in cell and (table.decimal or table.separator != ","):
+        value = number(cell, ",", ".")
+    return value
+
+
+def _otherwise(table: Cells, cell: str, marks: tuple[str, str]) -> str:
+    """What the setting has to do with a cell that is no number by the marks of its column; empty where nothing."""
+    if table.decimal:
+        return f"data.decimal is '{table.decimal}'; " if _amount(table, cell, marks) is not None else ""
+    found = ["," if marks[0] == "," or "," not in cell else "."]
+    found = [one for one in found if number(cell, *marks) is None and number(cell, *MARKS[one]) is not None]
+    return f"--set data.decimal={found[0]} reads it as a number; " if found else ""
 
 
 def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) -> dict[str, Any]:
@@ -153,11 +197,11 @@ def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) 
     cells, name = table.column(index), table.names[index]
     if words:
         return _categories(table, index, notes, said=True)
-    at_once = written(cells)
+    at_once = written(cells) if table.decimal != "," else None
     known = [cell for cell in cells if not missing(cell)] if at_once is None else cells
-    decimal = _decimal(table, index, known, notes)
+    marks = _decimal(table, index, known, notes)
     coded = _coded(known)
-    numbers = [number(cell, decimal) for cell in known] if at_once is None else at_once.tolist()
+    numbers = [number(cell, *marks) for cell in known] if at_once is None else at_once.tolist()
     if known and not coded and None not in numbers:
         values = np.array(numbers, np.float64)
         _require_apart(table, index, values)
@@ -167,16 +211,19 @@ def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) 
         scale = np.abs(finite).max(initial=0) or 1.0  # a sum of the largest doubles would be none
         fill = float((finite / scale).mean() * scale) if len(finite) else 0.0
         flag = _lacking(name, cells, known, notes)
-        return {"name": name, "type": "number", "decimal": decimal, "fill": fill, "flag": flag}
+        if not table.decimal and table.separator != "," and not any("." in cell for cell in known) and table.has_commas:
+            marks = ",", ""  # of whole numbers too: a point in another file may be behind thousands
+        thousands = {"thousands": marks[1]} if marks[1] else {}
+        return {"name": name, "type": "number", "decimal": marks[0], **thousands, "fill": fill, "flag": flag}
     if order := _order(name, known, notes):
         values = np.array([days(cell, order) for cell in known], np.float64)
         return _date(name, order, values, _lacking(name, cells, known, notes))
     digits = coded and _are_digits(known)
-    if not digits and sum(value is not None for value in numbers) > len(cells) / 2:
-        row = next(row for row, cell in enumerate(cells) if not missing(cell) and _odd(cell, decimal))
+    if not digits and sum(_amount(table, cell, marks) is not None for cell in known) > len(cells) / 2:
+        row = next(row for row, cell in enumerate(cells) if not missing(cell) and _odd(cell, marks))
         raise TaskError(
             f"{table.path}: line {table.lines[row]}: column '{name}' holds numbers, and here '{cells[row]}'; "
-            f"fill or leave out such rows, or drop the column; {_keep(name)}"
+            f"{_otherwise(table, cells[row], marks)}fill or leave out such rows, or drop the column; {_keep(name)}"
         )
     dates = {word for word in set(known) if any(days(word, order) is not None for order in ORDERS)}
     odd = next((row for row, cell in enumerate(cells) if not missing(cell) and cell not in dates), None)
@@ -203,8 +250,10 @@ def _said(what: str, known: Sequence[str]) -> list[str]:
     """What of words may be meant otherwise: amounts and times, numbers among words, words that differ by their look."""
     words = sorted(set(known))
     if len(words) > 2 and (all(map(AMOUNT.fullmatch, words)) or all(map(TIME.fullmatch, words))):
-        plain = "numbers as 1234.5, dates as 2024-12-31"
-        return [f"{what} has words, as '{known[0]}', that read as amounts or times; {plain} would be measured"]
+        measured = "numbers as 1234.5, dates as 2024-12-31"
+        reads = [one for one, marks in MARKS.items() if all(number(word, *marks) is not None for word in words)]
+        said = "".join(f"; --set data.decimal={one} makes them numbers" for one in reads[:1])
+        return [f"{what} has words, as '{known[0]}', that read as amounts or times; {measured} would be measured{said}"]
     numbers = [word for word in words if number(word) is not None]
     if len(numbers) > 2:
         other = next(word for word in words if word not in numbers)
@@ -270,8 +319,8 @@ def _date(name: str, order: str, values: Array, flag: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _odd(cell: str, decimal: str) -> bool:
-    return number(cell, decimal) is None or _coded([cell])
+def _odd(cell: str, marks: tuple[str, str]) -> bool:
+    return number(cell, *marks) is None or _coded([cell])
 
 
 def _require_apart(table: Cells, index: int, values: Array) -> None:
@@ -294,6 +343,7 @@ class _Target:
     labels: tuple[str, ...] = ()
     values: tuple[Value, ...] = ()
     decimal: str = "."
+    thousands: str = ""
 
     def numbers(self, table: Cells, index: int, notes: list[str]) -> Array:
         """(N,) class numbers, or (N, 1) numbers. Raises TaskError and RowError."""
@@ -306,15 +356,17 @@ class _Target:
             cells = [cell[:-1] for cell in cells]
         numeric = isinstance(self.values[0], int | float) and not isinstance(self.values[0], bool)
         numbers = {_exact(name) if numeric else name: place for place, name in enumerate(self.labels)}
+        if numeric and self.thousands:
+            cells = [plain(cell, self.decimal, self.thousands) for cell in cells]
         named = [_exact(cell) if numeric and number(cell) is not None else cell for cell in cells]
         for row, name in enumerate(named):
             if name not in numbers:
                 said = ", ".join(self.labels[:10])
-                raise RowError(row, f"class '{cells[row]}' is not one of {said}")
+                raise RowError(row, f"class '{table.column(index)[row]}' is not one of {said}")
         return np.array([numbers[name] for name in named], np.int64)
 
     def _number(self, row: int, cell: str, name: str) -> float:
-        value = number(cell, self.decimal)
+        value = number(cell, self.decimal, self.thousands)
         if value is None:
             what = "no value" if missing(cell) else f"'{cell}'"
             raise RowError(row, f"{what} in column '{name}', which is the number to predict; leave out such rows")
@@ -331,15 +383,14 @@ def _exact(cell: str) -> int | float:
         return float(cell)
 
 
-def _require_words(table: Cells, index: int, cells: Sequence[str], decimal: str) -> None:
+def _require_words(table: Cells, index: int, cells: Sequence[str], marks: tuple[str, str]) -> None:
     """Raise TaskError where most cells are numbers, not all of them whole, and one is a word: that is a mistake."""
-    values = [number(cell, decimal) for cell in cells]
-    known = [value for value in values if value is not None]
+    known = [value for cell in cells if (value := _amount(table, cell, marks)) is not None]
     if len(known) > len(cells) / 2 and not all(value.is_integer() for value in known):
-        row = values.index(None)
+        row = next(row for row, cell in enumerate(cells) if number(cell, *marks) is None)
         raise TaskError(
             f"{table.path}: line {table.lines[row]}: column '{table.names[index]}' holds numbers, and here "
-            f"'{cells[row]}'; leave out such rows, or say kind = classification"
+            f"'{cells[row]}'; {_otherwise(table, cells[row], marks)}leave out such rows, or say kind = classification"
         )
 
 
@@ -352,9 +403,13 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, wor
             f"{table.path}: column '{name}' is to be predicted and empty, as the last one is where lines end with "
             f"'{table.separator}'; name another: --target COLUMN"
         )
-    decimal = _decimal(table, index, known, [])
     coded = words or _coded(known)
-    numbers = bool(known) and not coded and all(number(cell, decimal) is not None for cell in known)
+    marks = (".", "") if words else _decimal(table, index, known, [])
+    numbers = bool(known) and not coded and all(number(cell, *marks) is not None for cell in known)
+    if numbers and table.decimal:  # as Python writes them
+        cells = [cell if missing(cell) else plain(cell, *marks) for cell in cells]
+        known = [cell for cell in cells if not missing(cell)]
+    decimal = "." if table.decimal else marks[0]
     whole = numbers and decimal == "." and all(float(cell).is_integer() for cell in known)
     classes = reading.kind.classes if reading.kind else not numbers
     if reading.kind is None and whole:
@@ -363,9 +418,9 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, wor
         if note := looks(np.unique(amounts), len(known), classes):
             notes.append(note)
     if not classes:
-        return _Target(decimal=decimal)
+        return _Target(decimal=marks[0], thousands=marks[1])
     if reading.kind is None and not numbers and not coded:
-        _require_words(table, index, cells, decimal)
+        _require_words(table, index, cells, marks)
     for row, cell in enumerate(cells):
         if cell in ("", "?") or (numbers and missing(cell)):
             raise TaskError(f"{table.path}: line {table.lines[row]}: no class in column '{name}'; leave out such rows")
@@ -387,4 +442,4 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, wor
             f"{table.path}: {len(labels)} different classes on {len(cells)} rows in column '{name}', which is the last "
             "one or was named; --target COLUMN says which column to predict"
         )
-    return _Target(tuple(labels), tuple(values))
+    return _Target(tuple(labels), tuple(values), *marks)

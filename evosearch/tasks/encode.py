@@ -6,6 +6,9 @@ A column of the description is one of
     {"name": "job", "type": "category", "categories": ["clerk", "nurse", "smith"]}
     {"name": "hired", "type": "date", "order": "ymd", "fill": 15706.0, "flag": false, "periods": [365.2425, 7.0]}
 
+A number may have "thousands" too, the mark that its texts may have between groups of three digits: "." where "decimal"
+is ",".
+
 A number is one number; where `flag` says so a second one is 1 where it is missing, and 0 elsewhere; a missing number is
 `fill`. A category is one 0/1 number for each of its categories, all of them 0 for any other. A date is the days since
 1970 began, a number like any other, and sine and cosine of its place in each of its periods, which are in days; these
@@ -20,6 +23,7 @@ from typing import Any
 import numpy as np
 
 NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+GROUPED = {mark: re.compile(rf"[+-]?[1-9][0-9]{{0,2}}(?:[{mark}][0-9]{{3}})+", re.ASCII) for mark in ".,"}  # 1.234
 WRITTEN = re.compile(f"(?:(?:{NUMBER.pattern})\\n)*+", re.ASCII)
 MISSING = ("", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none")
 LONGEST = max(map(len, MISSING))
@@ -53,9 +57,22 @@ def missing(cell: Any) -> bool:
     return isinstance(cell, (float, np.floating)) and math.isnan(cell)
 
 
-def number(cell: Any, decimal: str = ".") -> float | None:
-    """The number that a cell is, or writes in ASCII digits: no 1_10, no infinity. Of a length of time its days. None
-    where it is none.
+def plain(text: str, decimal: str = ".", thousands: str = "") -> str:
+    """The text of a number as Python writes it, from one with this mark before decimals and perhaps that one between
+    groups of three digits; "?" where it is none.
+    """
+    text = text.strip(" \t")
+    if thousands and thousands in text:
+        whole, mark, rest = text.partition(decimal)
+        text = whole.replace(thousands, "") + mark + rest if GROUPED[thousands].fullmatch(whole) else "?"
+    if decimal != ".":
+        text = text.replace(decimal, ".") if "." not in text else "?"
+    return text if NUMBER.fullmatch(text) else "?"
+
+
+def number(cell: Any, decimal: str = ".", thousands: str = "") -> float | None:
+    """The number that a cell is, or writes in ASCII digits, marked as `plain` has it: no 1_10, no infinity. Of a length
+    of time its days. None where it is none.
     """
     if not isinstance(cell, str):
         if isinstance(cell, (np.timedelta64, timedelta)):
@@ -66,10 +83,8 @@ def number(cell: Any, decimal: str = ".") -> float | None:
             return float(cell)
         except (TypeError, ValueError):
             return None
-    text = cell.strip(" \t")
-    if decimal != ".":
-        text = text.replace(decimal, ".") if "." not in text else "?"
-    return float(text) if NUMBER.fullmatch(text) else None
+    text = plain(cell, decimal, thousands)
+    return float(text) if text != "?" else None
 
 
 def written(cells: Any) -> Any:
@@ -141,21 +156,34 @@ def encode(columns: Any, rows: Any, names: Any = ()) -> Any:
 
 
 def _numbers(one: Any, cells: Any, x: Any) -> None:
-    if (values := written(cells)) is not None:
+    decimal, thousands = one["decimal"], one.get("thousands", "")
+    if (values := written(cells)) is not None and (decimal == "." or not any("." in cell for cell in cells)):
         x[:, 0] = values
         return
     for row, cell in enumerate(cells):
         if missing(cell):
             _fill(one, x[row])
             continue
-        value = number(cell, one["decimal"])
-        if value is None:
+        value = number(cell, decimal, thousands)
+        if value is None and not thousands:
             value = number(cell)  # the column was trained on with a comma before its decimals, and here is a point
+            if value is not None and GROUPED["."].fullmatch(cell.strip(" \t")) and not _pointed(cells):
+                said = "may be a thousand and more, or a number with three decimals; write"
+                texts = f"{cell.replace('.', '')} or {cell.replace('.', ',')}"
+                raise RowError(row, f"'{cell}' in column '{one['name']}' {said} {texts}")
         if value is None:
-            raise RowError(row, f"'{cell}' in column '{one['name']}', which holds numbers", one["name"])
+            how = f" as 1{thousands}234{decimal}5" if thousands else ""
+            raise RowError(row, f"'{cell}' in column '{one['name']}', which holds numbers{how}", one["name"])
         if not math.isfinite(value):
             raise RowError(row, f"{cell} in column '{one['name']}' is too large")
         x[row, 0] = value
+
+
+def _pointed(cells: Any) -> bool:
+    """Whether points stand before decimals: no comma anywhere, and a point in a cell that no thousand is written as."""
+    texts = [cell.strip(" \t") for cell in cells if isinstance(cell, str)]
+    pointed = [text for text in texts if "." in text and number(text) is not None]
+    return not any("," in text for text in texts) and not all(map(GROUPED["."].fullmatch, pointed))
 
 
 def _fill(one: Any, x: Any) -> None:
