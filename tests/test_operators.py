@@ -122,6 +122,29 @@ def test_redrawing_to_a_shape_keeps_every_other_shape(arenas: dict[str, tuple[Sp
             assert space.read(child).output == space.read(parent).output
 
 
+def test_what_is_redrawn_under_a_repetition_fits_every_copy() -> None:
+    """The second copy reads what the first puts out: a part that fits the first alone is no offspring."""
+    source = '''// input: vector
+    start: "all(" merge (":" part)+ ")" -> parallel
+    ?part: "rep(" N "," step ")" -> repeat | step
+    ?step: "lin(" W ")" -> linear | "rel(" R ")" -> linear_relative
+    merge: "add" -> add
+    N: "2"
+    W: "8"
+    R: "x2"'''
+    read = grammar.loads(source)
+    space = Space(read, layers.vocabulary(read), (4,))
+    parent = space.parse("all(add:rep(2,lin(8)):lin(8))")
+    made = set()
+    for name in ("redraw", "redraw_keeping_shape"):
+        for seed in range(40):
+            child = BUNDLED.get("mutate", name)(parent, space, np.random.default_rng(seed))
+            if child is not None:
+                assert space.fits(child), space.render(child)
+                made.add(space.render(child))
+    assert "all(add:rep(2,lin(8)):rel(x2))" in made
+
+
 def test_lists_get_items_and_lose_them() -> None:
     """`expr ("," expr)*` is a list: an item is put beside another, repeated, or left out."""
     space = open_space("expressions")

@@ -10,12 +10,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone gives it
 
-from evosearch import network
+from evosearch import grammar, network
+from evosearch.architecture import Architecture, Space
+from evosearch.errors import ShapeError
 from evosearch.evaluation.fit import train
 from evosearch.evaluation.recipe import Recipe
+from evosearch.layers import vocabulary
 from evosearch.layers.library import NAMES
 from evosearch.tasks import Split, make_task
-from tests.test_gallery import GENOTYPE, alone, composed, double, genotype, row_of, seed_of, trained_statistics, word
+from tests.test_gallery import (
+    GENOTYPE,
+    WORDS,
+    alone,
+    composed,
+    double,
+    genotype,
+    row_of,
+    seed_of,
+    trained_statistics,
+    word,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +47,126 @@ def set_progress(module: nn.Module, value: float) -> None:
     for name, buffer in module.named_buffers():
         if name.endswith("progress"):
             buffer.fill_(value)
+
+
+# -- images as a training lays them out, channels last ----------------------------------------------------------------
+
+
+def trained_on_images(architecture: Architecture) -> str:
+    """What comes of one epoch of two steps, as of a candidate: "ok", or its status and error."""
+    rng, shape = np.random.default_rng(0), architecture.input
+    x, y = rng.normal(size=(8, *shape)).astype(np.float32), np.arange(8) % 2
+    task = make_task("noise", Split(x, y), Split(x[:2], y[:2]), Split(x[:2], y[:2]), kind="classification")
+    score = train(lambda: network.build(architecture, 2), task, Recipe(epochs=1, batch=4)).score
+    return " ".join([score.status, score.error]).strip()
+
+
+def test_every_word_of_images_trains_as_the_first_of_a_network() -> None:
+    """The input needs no gradient, and what has four axes, weights among it, lies with its channels last."""
+    ended = {
+        f"{name}{arguments} at {shape}": trained_on_images(alone(word(name, *arguments), shape))
+        for name, arguments, shape in WORDS
+        if len(shape) == 3
+    }
+    assert len(ended) > 50
+    assert {what: how for what, how in ended.items() if how != "ok"} == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "contiguous"), [("relu;gn;gn", 1), ("bn;gn", 0), ("pf;pf;pf", 1), ("bn;pf;pf;relu", 0), ("pf", 1)]
+)
+def test_group_norm_has_channels_first_only_where_no_gradient_reaches_its_input(text: str, contiguous: int) -> None:
+    """Of repeated blocks too, whose class is then one of the first, and one of those behind it."""
+    source = """// input: image
+    start: step (";" step)* -> chain
+    ?step: "gn" -> group_norm2 | "pf" -> poolformer_block | "relu" -> relu | "bn" -> batch_norm"""
+    read = grammar.loads(source)
+    there = Space(read, vocabulary(read), (6, 4, 5))
+    architecture = there.read(there.parse(text))
+    assert network.source(architecture).count("contiguous()") == contiguous
+    assert trained_on_images(architecture) == "ok"
+
+
+def test_group_norm_of_channels_last_is_that_of_channels_first() -> None:
+    module, x = double(word("group_norm", 3), (6, 4, 5)), normal(4, 6, 4, 5)
+    exactly(module(x.contiguous(memory_format=torch.channels_last)), F.group_norm(x, 3))
+
+
+def test_a_global_filter_takes_one_row() -> None:
+    assert trained_on_images(alone(word("gfn"), (2, 1, 6))) == "ok"
+
+
+# -- shapes that do not go together -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(8,), (5, 6), (1,)])
+def test_tokens_are_those_of_an_image(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="is not an image"):
+        word("tokens").shape(shape)
+
+
+@pytest.mark.parametrize(("left", "right"), [((4, 4), (4,)), ((2, 3, 3), (2,)), ((4,), (5,)), ((4,), (1, 4))])
+def test_a_stack_is_of_vectors(left: tuple[int, ...], right: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="are not vectors of one size"):
+        NAMES["stack"]().pair(left, right)
+
+
+def test_a_stack_of_many_has_a_row_for_each() -> None:
+    stack = NAMES["stack"]()
+    assert [stack.many((4,), n) for n in (2, 3, 5)] == [(2, 4), (3, 4), (5, 4)]
+    with pytest.raises(ShapeError, match="no further row"):
+        stack.further((2, 4), (5,))
+
+
+def many(text: str, shape: tuple[int, ...] = (4, 4)) -> Architecture:
+    source = """// input: column
+    start: "all(" merge (":" step)+ ")" -> parallel | step
+    ?step: "relu" -> relu | "linear(" W ")" -> linear | "gap" -> global_pool
+    merge: "dot" -> dot | "sdot" -> scaled_dot | "mul" -> mul | "stack" -> stack
+    W: "4" """
+    read = grammar.loads(source)
+    there = Space(read, vocabulary(read), shape)
+    return there.read(there.parse(text))
+
+
+@pytest.mark.parametrize("merge", ["dot", "sdot"])
+def test_a_product_of_matrices_has_two_branches(merge: str) -> None:
+    assert many(f"all({merge}:linear(4):relu)").output == (4, 4)
+    with pytest.raises(ShapeError, match="exactly two"):
+        many(f"all({merge}:linear(4):relu:relu)")
+    with pytest.raises(ShapeError, match="are not vectors"):
+        many("all(stack:relu:gap)")
+
+
+@pytest.mark.parametrize("merge", ["dot", "sdot", "mul", "stack"])
+def test_one_branch_is_that_branch(merge: str) -> None:
+    one, alone_ = many(f"all({merge}:linear(4))"), many("linear(4)")
+    assert (one.key, one.cost, one.output) == (alone_.key, alone_.cost, alone_.output)
+    assert network.source(one) == network.source(alone_)
+
+
+@pytest.mark.parametrize(("groups", "shape"), [(4, (4, 1, 1)), (1, (1, 1, 1)), (3, (1, 3))])
+def test_group_norm_needs_two_numbers_in_a_group(groups: int, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="one number in each"):
+        word("group_norm", groups).shape(shape)
+
+
+def test_group_norm_needs_no_second_place() -> None:
+    assert trained_on_images(alone(word("group_norm", 2), (4, 1, 1))) == "ok"
+    with pytest.raises(ShapeError, match="one number in each"):
+        word("poolformer_block").shape((1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "stride", "output"),
+    [((1, 1, 64), 2, (8, 1, 32)), ((3, 64, 1), 2, (8, 32, 1)), ((1, 3, 16), 4, (8, 1, 4))],
+)
+def test_a_skip_s_stride_is_that_of_the_axis_which_shrinks(
+    shape: tuple[int, ...], stride: int, output: tuple[int, ...]
+) -> None:
+    block = alone(word("basic_block", 8, stride), shape)
+    assert block.output == output
+    assert network.build(block)(torch.zeros(2, *shape)).shape == (2, *output)
 
 
 # -- what follows how far training is ---------------------------------------------------------------------------------

@@ -68,7 +68,8 @@ def outline(node: Node, x: str, build: Builder) -> str | None:
         if inner.owned:
             return None
         twin = build.outlined.get((*key[:3], not key[3]))
-        name = twin.name if twin else _fresh(type(node.layer).__name__, build)
+        alike = twin is not None and twin.build.forward(twin.start, twin.end) == inner.forward(start, end)
+        name = twin.name if twin and alike else _fresh(type(node.layer).__name__, build)
         title = f"{show(node.inputs)} to {show(node.output)}"
         found = build.outlined[key] = Outlined(name, title, inner, start, end)
     return build.call(found, node.layer.name, x, node.output)

@@ -28,6 +28,6 @@ def redraw(parent: Derivation, space: Space, rng: np.random.Generator) -> Deriva
         child = redraw_at(parent, site, space, rng, None)
         if child is None or not space.fits(child):
             child = redraw_at(parent, site, space, rng, site.output)
-        if child is not None:
+        if child is not None and space.fits(child):  # under a repetition it need not: each copy has its own shapes
             return child
     return None

@@ -24,6 +24,6 @@ def redraw_keeping_shape(parent: Derivation, space: Space, rng: np.random.Genera
     """
     for site in islice(shuffled(below_root(parent, space), rng), SITES):
         child = redraw_at(parent, site, space, rng, site.output)
-        if child is not None:
+        if child is not None and space.fits(child):  # under a repetition it need not: each copy has its own shapes
             return child
     return None

@@ -96,10 +96,15 @@ class Stack(Merge):
     """Vectors (D,) of n branches as the rows of a column (n, D)."""
 
     def pair(self, left: Shape, right: Shape) -> Shape:
-        rows, width = (1, left[0]) if len(left) == 1 else left
-        if len(left) > 2 or len(right) != 1 or right[0] != width:
+        if len(left) != 1 or left != right:
             raise ShapeError("stack: {} and {} are not vectors of one size", left, right)
-        return (rows + 1, width)
+        return (2, *left)
+
+    def further(self, output: Shape, branch: Shape) -> Shape:
+        rows, *width = output
+        if list(branch) != width:
+            raise ShapeError("stack: {} is no further row of {}", branch, output)
+        return (rows + 1, *width)
 
     def emit(self, branches: Sequence[str], output: Shape, build: Builder) -> str:
         listed = ", ".join(["{}"] * len(branches))

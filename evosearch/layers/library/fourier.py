@@ -86,7 +86,7 @@ class GlobalFilter(WrittenLeaf):
         c, h, w = node.inputs
         scale = build.module(f"nn.Parameter(torch.randn({c}, {h}, {w // 2 + 1}, 2) * 0.02)", "filter")
         code = (
-            f"torch.fft.irfft2(torch.fft.rfft2({{0}}.float(), norm='ortho') * torch.view_as_complex({scale}), "
+            f"torch.fft.irfft2(torch.fft.rfft2({{0}}.float(), norm='ortho') * torch.complex(*{scale}.unbind(-1)), "
             f"s=({h}, {w}), norm='ortho').to({{0}}.dtype)"
         )
         return build.line(code, x, shape=node.output, extra=c * h * (w // 2 + 1))

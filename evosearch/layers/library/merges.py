@@ -40,10 +40,14 @@ class Merge(Word):
 
     def many(self, part: Shape, count: int) -> Shape:
         """The output shape of `count` branches that all have the shape `part`."""
-        output = part
-        for _ in range(count - 1):
-            output = self.pair(output, part)
+        output = self.pair(part, part) if count > 1 else part
+        for _ in range(count - 2):
+            output = self.further(output, part)
         return output
+
+    def further(self, output: Shape, branch: Shape) -> Shape:
+        """The output shape with one more branch than the two or more that gave `output`; raises ShapeError."""
+        return self.pair(output, branch)
 
     def first(self, want: Want) -> Want:
         """What the first of two branches should put out where `want` is wanted."""
@@ -188,6 +192,9 @@ class Dot(Merge):
 
     def many(self, part: Shape, count: int) -> Shape:
         raise ShapeError("dot: it takes exactly two branches, here are {}", count)
+
+    def further(self, output: Shape, branch: Shape) -> Shape:
+        raise ShapeError("dot: it takes exactly two branches, here is {} beside them", branch)
 
     def first(self, want: Want) -> Want:
         if want is None:

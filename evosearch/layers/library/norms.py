@@ -81,11 +81,16 @@ class GroupNorm(Normalisation):
     def shape(self, x: Shape) -> Shape:
         if len(x) == 1 or width(x) % self.groups:
             raise ShapeError("group_norm: {} groups of {}", self.groups, x)
+        if size(x) == self.groups:
+            raise ShapeError("group_norm: {} has one number in each of {} groups", x, self.groups)
         return x
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         module = build.module(f"nn.GroupNorm({self.groups}, {width(node.inputs)})", "norm")
         code = channels_first(module, node.inputs)
+        if len(node.inputs) == 3 and not build.reached(x):
+            # With channels last and no gradient of the input to compute, torch's backward on a CPU writes to nowhere.
+            code = f"{module}({{}}.contiguous())"
         return build.line(code, x, shape=node.output, keeps="in", extra=2 * self.groups, float32=True)
 
 

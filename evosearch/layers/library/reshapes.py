@@ -74,7 +74,8 @@ class Tokens(Rearrangement):
     """(C, H, W) -> (H W, C): each place is a token."""
 
     def shape(self, x: Shape) -> Shape:
-        return (x[1] * x[2], image(self, x)[0])
+        channels, height, width = image(self, x)
+        return (height * width, channels)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         return build.line("{}.flatten(2).transpose(1, 2)", x, shape=node.output, view=True)

@@ -65,8 +65,8 @@ class Skip(Combinator):
 
     def projection(self, x: Shape, output: Shape) -> Body:
         """What stands beside a part that changes the shape."""
-        before, after = (x[1], output[1]) if len(x) == 3 else (x[0], output[0])
-        stride = -(-before // after)
+        before, after = (x[1:], output[1:]) if len(x) == 3 else (x[:1], output[:1])
+        stride = max(-(-b // a) for b, a in zip(before, after, strict=True))  # of 1 place it leaves 1
         return chain(Convolution(width(output), 1, stride), BatchNorm())
 
     def _side(self, x: Shape, output: Shape) -> Node | None:
@@ -89,11 +89,14 @@ class Parallel(Combinator):
 
     def shape(self, x: Shape, first: Part, *others: Part, want: Want = None) -> Shape:
         output = first(x, self.merge.first(want) if others else want)
-        for other in others:
-            output = self.merge.pair(output, other(x, self.merge.mate(output, None)))
+        for number, other in enumerate(others):
+            branch = other(x, self.merge.mate(output, None))
+            output = self.merge.further(output, branch) if number else self.merge.pair(output, branch)
         return output
 
     def cost(self, node: Node) -> Cost:
+        if len(node.parts) == 1:
+            return node.parts[0].cost  # it is that branch: nothing is merged
         return super().cost(node) + self.merge.cost([part.output for part in node.parts], node.output)
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
