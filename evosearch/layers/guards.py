@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from evosearch.errors import LayerError
+from evosearch.errors import ArchitectureError, GrammarError, LayerError, ShapeError
 from evosearch.layers.shapes import Shape, show
 from evosearch.text import blamed, clean
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PASSED = {"body": ValueError}  # a block says by it that it cannot stand (Block.body)
+MISTAKEN = (ArchitectureError, GrammarError)  # of a text that a layer itself had read
 SHOWN = 80  # characters of what was given
 
 
@@ -44,6 +45,11 @@ def _ours(base: type) -> bool:
     return base.__module__.partition(".")[0] == "evosearch"
 
 
+def _told(error: Exception) -> bool:
+    """Whether an error is one by which layers speak: evosearch's, but not what is wrong with a text or a grammar."""
+    return _ours(type(error)) and (isinstance(error, ShapeError | LayerError) or not isinstance(error, MISTAKEN))
+
+
 def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     passed = PASSED.get(name, ())
     wanted, holds = WANTED.get(name, ("", lambda _: True))
@@ -53,7 +59,7 @@ def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         try:
             found = method(self, *given, **named)
         except Exception as error:
-            if isinstance(error, passed) or _ours(type(error)):
+            if isinstance(error, passed) or _told(error):
                 raise
             raise _raised(error, method) from error
         if not holds(found):
@@ -70,7 +76,7 @@ def _watched(written: Generator[Any, Any, Any], method: Callable[..., Any]) -> G
     try:
         return (yield from written)
     except Exception as error:
-        if _ours(type(error)):
+        if _told(error):
             raise
         raise _raised(error, method) from error
 
