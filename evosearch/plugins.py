@@ -421,7 +421,7 @@ def _watch(cls: type, kind: str, name: str) -> None:
 
 
 def _watched(method: Callable[..., Any], kind: str, name: str) -> Callable[..., Any]:
-    told = (*TOLD_BY_CLASS, ShapeError) if method.__name__ == "shape" else TOLD_BY_CLASS
+    told: tuple[type[Exception], ...] = (*TOLD_BY_CLASS, ShapeError) if method.__name__ == "shape" else TOLD_BY_CLASS
 
     @functools.wraps(method)
     def watched(*given: Any, **named: Any) -> Any:

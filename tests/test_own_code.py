@@ -154,7 +154,7 @@ def test_a_class_of_ones_own_that_raises_is_named(
     source = f"from evosearch.errors import ArchitectureError\n{file.read_text()}"
     before, after = source.split(f"    def {method}:\n")
     file.write_text(f"{before}    def {method}:\n        {body}\n{after}")
-    more = ["--set", "data.head=plain"] if kind == "head" else []
+    more = ["--set", "head=plain"] if kind == "head" else []
     main(["run", "run.toml", "-q", "--name", "r", "--budget", "4", *more])
     told = capsys.readouterr().err + "".join(path.read_text() for path in folder.rglob("error.txt"))
     assert f"{kind} '{stem}' raised {said} ({file}:{before.count(chr(10)) + 2}, in " in told
