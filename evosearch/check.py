@@ -10,6 +10,7 @@ import functools
 import math
 import random  # noqa: TID251 - read to see that nobody drew from it
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -436,8 +437,10 @@ def _compare(name: str, node: Node) -> None:
             x = torch.randn(4, *node.inputs)
             # torch counts attention and recurrences where they are not one fused kernel
             plain = torch.backends.mkldnn.flags(enabled=False)
-            with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH), plain:
-                output = module.eval()(x)
+            with warnings.catch_warnings(), FlopCounterMode(display=False) as counter:
+                warnings.filterwarnings("ignore", "TF32 acceleration")  # of GPUs that torch cannot use: from `plain`
+                with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), plain:
+                    output = module.eval()(x)
             # Behind trained layers, and, for what stands on the input itself, behind none.
             saved = [_saved(module.train(), x.clone().requires_grad_(trained)) for trained in (True, False)]
     except EvosearchError:

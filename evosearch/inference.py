@@ -109,6 +109,8 @@ class Predictor:
 
     def _rows(self, file: Path) -> Array:
         """A CSV's rows, by the names of its columns where it was trained on such."""
+        if file.is_dir():
+            raise TaskError(f"{file}: it is a folder, and this network takes the rows of a table; give one CSV file")
         names = list(self.description["names"])
         headed = self.settings.header == "yes" or names != [str(number) for number in range(len(names))]
         cells = read(file, replace(self.settings, header="yes" if headed else "no"), fewest=1)

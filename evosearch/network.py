@@ -95,7 +95,8 @@ def _headed(architecture: Architecture, outputs: int | None) -> Architecture:
 
 
 def require_true(architecture: Architecture) -> None:
-    """Raise LayerError where a layer of the user's own gives another shape than it states, or does not run at all.
+    """Raise LayerError where a layer of the user's own gives another shape than it states, has other parameters, or
+    does not run at all.
 
     Tried without data and without weights, on torch's meta device; what cannot run there is left to the training.
     """
@@ -106,33 +107,48 @@ def require_true(architecture: Architecture) -> None:
         waiting += node.parts
     for node in reversed(nodes):  # parts before what they are parts of: who lies is named
         if getattr(type(node.layer), "source_digest", ""):
-            given = _given(cast("Any", node.layer), node.inputs, node if node.parts else None)
+            given, trained = _given(cast("Any", node.layer), node.inputs, node if node.parts else None)
+            name, at = type(node.layer).__name__, show(node.inputs)
             if given is not None and given != node.output:
-                name = type(node.layer).__name__
                 raise LayerError(
-                    f"{name}.shape: it states {show(node.output)} at {show(node.inputs)}, and its network gives "
-                    f"{show(given)}; make the two agree",
+                    f"{name}.shape: it states {show(node.output)} at {at}, and its network gives {show(given)}; "
+                    "make the two agree",
                     **where(type(node.layer).shape),
+                )
+            if trained is not None and trained != node.cost.params:
+                stated = getattr(type(node.layer), "params", None)
+                own = getattr(stated, "__module__", "") == type(node.layer).__module__
+                raise LayerError(
+                    f"{name}.params: {'it' if own else 'the class has none, which'} states {node.cost.params:,} "
+                    f"parameters at {at}, and its network has {trained:,}; make the two agree, as "
+                    "evolve check GRAMMAR --layers FILE tells",
+                    **where(stated if own and stated is not None else type(node.layer).shape),
                 )
 
 
 @lru_cache(maxsize=10_000)
-def _given(layer: Layer, inputs: Shape, node: Node | None) -> Shape | None:
-    """The shape that a layer really gives, with the parts of the node; None where it does not run without data."""
+def _given(layer: Layer, inputs: Shape, node: Node | None) -> tuple[Shape | None, int | None]:
+    """The shape that a layer really gives, with the parts of the node, and how many parameters it trains; None of what
+    cannot be known without data.
+    """
     import torch
 
     node = node or Node(layer, inputs, layer.shape(inputs))
     build = Builder()
     start = build.start(inputs)
     body = build.forward(start, write(node, start, build))
+    trained = None
     try:
         with torch.device("meta"):
-            output = _made(_code(build, body, "", "Network"), build)(torch.empty(2, *inputs))
-        return tuple(output.shape[1:])
+            module = _made(_code(build, body, "", "Network"), build)
+            if not any(map(torch.nn.parameter.is_lazy, module.parameters())):
+                trained = sum(weight.numel() for weight in module.parameters() if weight.requires_grad)
+            output = module(torch.empty(2, *inputs))
+        return tuple(output.shape[1:]), trained
     except EvosearchError:
         raise
     except Exception:  # noqa: BLE001 - told by the training, where it fails on data too
-        return None
+        return None, trained
 
 
 def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.Module]:

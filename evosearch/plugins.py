@@ -28,18 +28,28 @@ search path hold the same kind and name, the first one counts: a user's `redraw.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from evosearch import paths
-from evosearch.errors import EvosearchError, OperatorError
+from evosearch.errors import (
+    ConfigError,
+    EvosearchError,
+    LayerError,
+    OperatorError,
+    ShapeError,
+    SpaceExhausted,
+    StorageError,
+    TaskError,
+)
 from evosearch.executed import helpers, noting
 from evosearch.text import blamed, clean, said
 
@@ -72,6 +82,17 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "log": ("add", "close"),
 }
 FOLDERS = ("operators", "estimators")
+# What a person's own function may raise that is told as it is: whose it is stands in it, or it is nobody's mistake.
+TOLD: tuple[type[Exception], ...] = (OperatorError, LayerError, SpaceExhausted)
+# Of a class these, too: that settings, data or a disk will not do is for it to say.
+TOLD_BY_CLASS: tuple[type[Exception], ...] = (*TOLD, ConfigError, TaskError, StorageError, MemoryError)
+# Methods that are asked of one candidate: what they raise is that candidate's result, with its traceback.
+OF_CANDIDATES: Mapping[str, tuple[str, ...]] = {
+    "evaluator": ("__call__",),
+    "stop": ("stop",),
+    "measure": ("value", "beside"),
+    "kind": ("loss",),
+}
 BEHAVIOUR = "BEHAVIOUR"  # a bundled file's constant: raised where it comes to do something else; 1 where it has none
 
 
@@ -103,9 +124,9 @@ class Operator:
         """Call the function. Raises OperatorError where it raises, or gives what no operator of its kind may give."""
         try:
             made = self.function(*arguments, **keywords)
-        except EvosearchError:
-            raise
         except Exception as error:
+            if self._tells(error):
+                raise
             raise self._raised(error) from error
         if self.kind == "initialise":
             return self._drawn(made, arguments[0])
@@ -117,10 +138,14 @@ class Operator:
             for one in made:
                 self._check(one, (space,))
                 yield one
-        except EvosearchError:
-            raise
         except Exception as error:
+            if self._tells(error):
+                raise
             raise self._raised(error) from error
+
+    def _tells(self, error: Exception) -> bool:
+        """Whether an error says by itself what is wrong: evosearch's, but not where own code called for it."""
+        return isinstance(error, TOLD) or (isinstance(error, EvosearchError) and is_bundled(self.path))
 
     def _check(self, made: Any, arguments: tuple[Any, ...]) -> None:
         wanted = WANTED.get(self.kind)
@@ -128,7 +153,7 @@ class Operator:
             self._refuse(made, said)
 
     def _raised(self, error: Exception) -> OperatorError:
-        return OperatorError(f"{self.kind} operator {self.name!r} raised {blamed(error)}; put it right and start anew")
+        return raised(f"{self.kind} operator", self.name, error)
 
     def _refuse(self, made: Any, wanted: str) -> NoReturn:
         line = self.function.__code__.co_firstlineno if inspect.isfunction(self.function) else 1
@@ -136,6 +161,14 @@ class Operator:
         raise OperatorError(
             f"{self.path}:{line}, {self.name}: it gave {what}; {article} {self.kind} operator gives {wanted}"
         )
+
+
+MENDED = "put it right, then start anew or go on from the run's population: evolve resume RUN --fork NAME"
+
+
+def raised(what: str, name: str, error: Exception) -> OperatorError:
+    """The error of a person's own code that raised one: whose, what it said, its file and line."""
+    return OperatorError(f"{what} {name!r} raised {blamed(error)}; {MENDED}")
 
 
 # Of each kind: what one should have given to these arguments where it gave something else; empty where it did not.
@@ -370,7 +403,47 @@ def _class(path: Path, kind: str, name: str, module: ModuleType) -> type:
         raise OperatorError(f"{path}: {wanted} has no {', '.join(lacking)}; see docs/operators.md, A {kind}")
     if not (vars(found).get("__doc__") or "").strip():
         raise OperatorError(f"{path}: {wanted} has no docstring; say what it does and where it is from")
+    if not is_bundled(path):
+        _watch(found, kind, name)
     return found
+
+
+def _watch(cls: type, kind: str, name: str) -> None:
+    """Have what the class's own methods raise told as an operator's is; no method does anything else."""
+    for called, method in list(vars(cls).items()):
+        if called in OF_CANDIDATES.get(kind, ()) or hasattr(method, "watched"):
+            continue
+        made = called == "__init__" and not is_dataclass(cls)
+        if inspect.isfunction(method) and (made or not called.startswith("_")):
+            setattr(cls, called, _watched(method, kind, name))
+        elif isinstance(method, property) and method.fget is not None:
+            setattr(cls, called, method.getter(_watched(method.fget, kind, name)))
+
+
+def _watched(method: Callable[..., Any], kind: str, name: str) -> Callable[..., Any]:
+    told: tuple[type[Exception], ...] = (*TOLD_BY_CLASS, ShapeError) if method.__name__ == "shape" else TOLD_BY_CLASS
+
+    @functools.wraps(method)
+    def watched(*given: Any, **named: Any) -> Any:
+        try:
+            found = method(*given, **named)
+        except told:
+            raise
+        except Exception as error:
+            raise raised(kind, name, error) from error
+        return _watched_items(found, kind, name) if isinstance(found, Generator) else found
+
+    watched.watched = True  # type: ignore[attr-defined]
+    return watched
+
+
+def _watched_items(items: Generator[Any, Any, Any], kind: str, name: str) -> Generator[Any, Any, Any]:
+    try:
+        return (yield from items)
+    except TOLD_BY_CLASS:
+        raise
+    except Exception as error:
+        raise raised(kind, name, error) from error
 
 
 def _line_in(error: BaseException, path: Path) -> int | None:

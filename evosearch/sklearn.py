@@ -21,8 +21,10 @@ from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from evosearch import given
+from evosearch import given, tasks
 from evosearch.study import Study
+from evosearch.tasks import TaskSettings
+from evosearch.tasks.encode import encode
 from evosearch.tasks.source import TEMPERATURE
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ FEWEST = 5  # rows: some to train on, and some to judge by
 
 class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes no types
     """What classifier and regressor have in common; the docstrings of both say what the parameters are."""
+
+    _columns: Any = ()  # how rows are made numbers here, and not in the network's code: with several targets
 
     def __init__(
         self,
@@ -60,12 +64,14 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
     def _taken(self, X: Any, y: Any, **checks: Any) -> tuple[Any, Array]:
         """X and y, checked: arrays, or a DataFrame as it is where more than numbers is in it."""
         self._mixed, y = _is_mixed(X), _plain(y)
+        self._columns = ()
         if not self._mixed:
             X, y = validate_data(self, X, y, accept_sparse="csr", allow_nd=True, dtype="numeric", **checks)
             X = X.toarray() if issparse(X) else X  # a network reads all of a row
         else:
             validate_data(self, X, skip_check_array=True)  # remembers the columns' names
-            y = column_or_1d(check_array(y, ensure_2d=False, dtype="numeric" if "y_numeric" in checks else None))
+            y = check_array(y, ensure_2d=False, dtype="numeric" if "y_numeric" in checks else None)
+            y = y if checks.get("multi_output") and y.ndim == 2 else column_or_1d(y)
             check_consistent_length(X, y)
         self._axes, self._shape = len(X.shape), tuple(X.shape[1:])
         return X, y
@@ -77,8 +83,11 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
         with TemporaryDirectory(prefix="evosearch-") as place:
             folder = Path(place) / "run" if self.folder is None else Path(self.folder)
+            settings = dict(self.settings or {})
+            if self._mixed and y.ndim == 2:
+                X = self._encoded(X, y, Path(place), settings)
             task, data = self._task(X, y, folder)
-            settings = {**data, "data.kind": kind, **self._workers(), **dict(self.settings or {})}
+            settings = {**data, "data.kind": kind, **self._workers(), **settings}
             if self.grammar is not None:
                 settings["grammar"] = self.grammar
             size = {"time": None if self.time is None else str(self.time), "search.budget": self.budget}
@@ -98,12 +107,24 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         A task has test rows. Here they are with whoever calls `score`; a few of those to fit on stand in for them.
         """
         rows = np.unique(y[:, 0] if y.ndim == 2 else y, return_index=True)[1][:100]
-        if not self._mixed:
+        if not self._mixed or self._columns:
             return {"x_train": X, "y_train": y, "x_test": X[rows], "y_test": y[rows]}, {}
         beside = folder.with_name(f"{folder.name}-data")
         given.spec((_safe_indexing(X, rows), y[rows]), beside / "test")
         file, data = given.spec((X, y), beside / "train")
         return file, {f"data.{name}": value for name, value in data.items()}
+
+    def _encoded(self, X: Any, y: Array, place: Path, settings: dict[str, Any]) -> Array:
+        """Rows of a DataFrame as numbers (N, D), read as a table is: a table has one target, and here are several.
+
+        y: (N, outputs). place: for its file. settings: what says how columns are read is taken out of them.
+        """
+        file, data = given.spec((X, y[:, 0]), place / "table.csv")
+        said = {name: settings.pop(f"data.{name}") for name in ("words", "drop") if f"data.{name}" in settings}
+        read: Any = tasks.load(file, TaskSettings(**{**data, "kind": "regression", **said}))
+        self._columns, self._names = read.columns, read.names[:-1]
+        encoded: Array = encode(self._columns, X, self._names)
+        return encoded
 
     def _workers(self) -> dict[str, Any]:
         """One evaluation at a time in this process, or so many processes; -1 is one for each core."""
@@ -150,7 +171,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
     def _prepared(self, X: Any) -> Any:
         """Rows as the network takes them, a tensor."""
         if self._mixed:
-            return self._model.preprocess(X)
+            return self._model.preprocess(encode(self._columns, X, self._names) if self._columns else X)
         return self._model.preprocess(np.array(X.toarray() if issparse(X) else X, dtype=np.float64))
 
     def __sklearn_tags__(self) -> Any:
@@ -223,7 +244,7 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
     def fit(self, X: Any, y: Any) -> Self:
         """Search on rows X, as a classifier takes them, and their targets y, (N,) or (N, outputs).
 
-        For a DataFrame with other columns than numbers they are (N,).
+        Of a DataFrame with other columns than numbers and several targets, `source_` takes its rows as numbers.
 
         Raises ValueError where they are no numbers, EvosearchError where a setting is wrong.
         """

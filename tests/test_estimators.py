@@ -207,6 +207,23 @@ def test_several_targets_are_predicted_together_in_their_own_units() -> None:
     assert EvoSearchRegressor(budget=2, settings=QUICK).fit(x, y[:, 0]).predict(x).shape == (200,)
 
 
+def test_several_targets_of_rows_with_words_and_gaps() -> None:
+    """Each column by its kind, the targets together; a column of numbers may be named as one of words."""
+    rng = np.random.default_rng(0)
+    word, number, code = rng.choice(["u", "v"], 200), rng.normal(size=200), rng.integers(1, 4, 200)
+    x = pd.DataFrame({"number": number, "word": word, "code": code})
+    x.loc[3, "number"] = np.nan
+    y = np.stack([100 * number + 1000, 3.0 * (word == "u")], 1)
+    model = EvoSearchRegressor(budget=2, random_state=0, settings=QUICK | {"data.words": ["code"]}).fit(x, y)
+    assert model.predict(x).shape == (200, 2)
+    assert model.predict(x.iloc[:0]).shape == (0, 2)
+    assert model.score(x[4:], y[4:]) > 0.5
+    joblib.dump(model, file := io.BytesIO())
+    assert np.array_equal(joblib.load(io.BytesIO(file.getvalue())).predict(x), model.predict(x))
+    assert model.n_features_in_ == 3
+    assert model.fit(x, y[:, 0]).predict(x).shape == (200,)
+
+
 def test_the_run_can_be_kept_and_evaluated_by_processes(tmp_path: Path) -> None:
     x, y = blobs()
     threads = torch.get_num_threads()

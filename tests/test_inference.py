@@ -171,6 +171,7 @@ def test_images_of_any_size_from_files(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ("job\nnurse\nnurse\n", "new.csv: no column 'age'; there are job"),
         ("age,job\n", "new.csv: no rows below the header"),
+        ("", "new.csv: it is empty; a table has a line for each example"),
         ("age,job\nold,nurse\n", "new.csv: line 2: 'old' in column 'age'"),
     ],
 )
@@ -180,6 +181,11 @@ def test_what_is_wrong_with_a_row_is_said(
     (tmp_path / "new.csv").write_text(text)
     assert main(["predict", str(table), str(tmp_path / "new.csv")]) == USAGE
     assert said in capsys.readouterr().err
+
+
+def test_a_folder_is_no_table(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(table), str(tmp_path)]) == USAGE
+    assert "it is a folder, and this network takes the rows of a table; give one CSV" in capsys.readouterr().err
 
 
 def test_arrays_and_numbers_to_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evosearch.cli import USAGE, main
+from evosearch.cli import DONE, FAILED, USAGE, main
+from tests.own import project
 
 HEAD = """from pathlib import Path
 
@@ -28,6 +29,20 @@ WRONG = [
     ("mutate", 'return "a text"', "it gave 'a text'; a mutate operator gives a Derivation, or None", "def"),
     ("mutate", "return 5", "it gave 5; a mutate operator gives a Derivation, or None", "def"),
     ("mutate", "return other()", "a mutate operator gives a derivation of lang, from its start rule 'start'", "def"),
+    (
+        "mutate",
+        'return space.parse("d")',
+        "mutate operator 'mine' raised ArchitectureError: line 1, column 1: ",
+        "body",
+    ),
+    ("crossover", "return space.parse(5 * a)", "crossover operator 'mine' raised TypeError: ", "body"),
+    (
+        "select",
+        "raise __import__('evosearch').errors.RunError('no')",
+        "select operator 'mine' raised RunError: no",
+        "body",
+    ),
+    ("initialise", "yield space.parse('?')", "initialise operator 'mine' raised ArchitectureError: ", "body"),
     ("crossover", "return [a]", "a crossover operator gives a Derivation, or None", "def"),
     ("crossover", "return a.nothing", "crossover operator 'mine' raised AttributeError: ", "body"),
     ("select", 'return ["x"] * k', "a select operator gives a list of ", "def"),
@@ -77,6 +92,75 @@ def test_an_operator_that_is_wrong_is_named(
     assert "mine" in line
 
 
+def test_a_run_whose_operator_was_mended_goes_on_as_a_fork(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Resume refuses it, and says so: what was evaluated is where the fork begins."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    (tmp_path / "evosearch.toml").write_text("")
+    (tmp_path / "lang.lark").write_text('// input: none\nstart: "a" | "b" | both\nboth: "(" start "," start ")"\n')
+    (tmp_path / "mended_fit.py").write_text("def fitness(text, derivation, seed):\n    return float(len(text))\n")
+    file = tmp_path / "operators" / "mutate" / "mine.py"
+    file.parent.mkdir(parents=True)
+    wrong = 'def mine(parent, space, rng):\n    """Mine."""\n    return space.parse("(a,a")\n'
+    file.write_text(wrong)
+    command = "run --task mended_fit:fitness --grammar lang.lark --budget 30 --name r -q --set search.population=5"
+    assert main([*command.split(), "--set", "workers.pool=inline", "--set", 'search.mutations=["mine"]']) == USAGE
+    (told,) = capsys.readouterr().err.splitlines()
+    assert f"{file}:3, in mine)" in told
+    file.write_text(wrong.replace('parse("(a,a")', "draw(rng)"))
+    assert main(["resume", "runs/r"]) == FAILED
+    cure = "evolve resume runs/r --fork NAME"
+    said = capsys.readouterr().err
+    assert "mutate/mine changed" in said
+    assert cure in said
+    assert main([*cure.replace("NAME", "mended").split()[1:], "-q"]) == DONE
+    keys = [
+        [line.split(",")[1] for line in (tmp_path / "runs" / name / "evaluations.csv").read_text().splitlines()[1:]]
+        for name in ("r", "mended")
+    ]
+    assert keys[1][0] in keys[0]
+
+
+ZERO, NO = ("ZeroDivisionError: division by zero", "1 / 0"), ("ArchitectureError: no", "raise ArchitectureError('no')")
+RAISING = [
+    ("strategy/alternating", "candidates(self, history, rng)", *ZERO),
+    ("strategy/alternating", "candidates(self, history, rng)", *NO),
+    ("strategy/alternating", "fold(self, evaluated, rng)", *NO),
+    ("evaluator/counted", "prepare(self, folder)", *ZERO),
+    ("stop/hopeless", "brief(self, curves)", *NO),
+    ("kind/ordered", "head(self, task)", *ZERO),
+    ("head/plain", "flops(self, x)", *NO),
+    ("head/plain", "emit(self, node, x, build)", *ZERO),
+]
+
+
+@pytest.mark.parametrize(("name", "method", "said", "body"), RAISING)
+def test_a_class_of_ones_own_that_raises_is_named(
+    name: str,
+    method: str,
+    said: str,
+    body: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever it raises, evosearch's own errors too: whose it is, file and line; never an internal error."""
+    folder = project(tmp_path)
+    monkeypatch.chdir(folder)
+    kind, _, stem = name.partition("/")
+    file = folder / "operators" / f"{name}.py"
+    source = f"from evosearch.errors import ArchitectureError\n{file.read_text()}"
+    before, after = source.split(f"    def {method}:\n")
+    file.write_text(f"{before}    def {method}:\n        {body}\n{after}")
+    more = ["--set", "head=plain"] if kind == "head" else []
+    main(["run", "run.toml", "-q", "--name", "r", "--budget", "4", *more])
+    told = capsys.readouterr().err + "".join(path.read_text() for path in folder.rglob("error.txt"))
+    assert f"{kind} '{stem}' raised {said} ({file}:{before.count(chr(10)) + 2}, in " in told
+    assert "internal error" not in told
+
+
 LAYERS = """\
 from dataclasses import dataclass
 from evosearch.layers import Leaf, register
@@ -99,6 +183,7 @@ LYING = [
     ("shape(self, x):\n        return x", "return x.size", "where it cannot stand, it raises ShapeError"),
 ]
 STATED = [
+    ("flops", "raise __import__('evosearch').errors.ArchitectureError('no')", "Mine.flops: ArchitectureError: no ("),
     ("flops", "return None", "Mine.flops: it gave None at 1x8x8; it gives a whole number, 0 or more"),
     ("params", "return -1", "Mine.params: it gave -1 at 1x8x8"),
     ("saved", "return 1 / 0", "Mine.saved: ZeroDivisionError: division by zero"),
@@ -140,6 +225,13 @@ def test_a_layer_that_states_what_no_layer_states_is_named(
     assert not (tmp_path / "runs").exists()
 
 
+SCALED = """\
+    def emit(self, node, x, build):
+        scale = build.module("nn.Linear(1, 1)", "scale")
+        return build.line(scale + "({}.unsqueeze(-1)).squeeze(-1)", x, shape=node.output)
+"""
+
+
 @pytest.mark.parametrize(
     ("source", "says"),
     [
@@ -160,8 +252,16 @@ def test_a_layer_that_states_what_no_layer_states_is_named(
             + '    def emit(self, node, x, build):\n        return build.line("{}[:, :, ::2]", x, shape=node.output)\n',
             "Mine.shape: it states 1x8x8 at 1x8x8, and its network gives 1x4x8",
         ),
+        (
+            f"{LAYERS}\n    def params(self, x):\n        return 1507\n",
+            "Mine.params: it states 1,507 parameters at 1x8x8, and its network has 10; make the two agree, as ",
+        ),
+        (
+            f"{LAYERS.partition('    def module')[0]}{SCALED}\n    def parms(self, x):\n        return 2\n",
+            "Mine.params: the class has none, which states 0 parameters at 1x8x8, and its network has 2",
+        ),
     ],
-    ids=["stride", "no module", "no variable", "emitted"],
+    ids=["stride", "no module", "no variable", "emitted", "parameters", "misspelt"],
 )
 def test_a_layer_whose_network_is_another_is_named(
     source: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -15,6 +15,7 @@ from evosearch.engine.prior import PRIOR_FILE
 from evosearch.engine.setup import prepare
 from evosearch.errors import CandidateRefused, RunChanged, SpaceExhausted, TaskError, UsageError
 from evosearch.report.standing import standing
+from evosearch.report.text import near
 from evosearch.score import Score
 from evosearch.search.proposal import OUTSIDE
 from evosearch.store.framing import encode
@@ -205,9 +206,9 @@ def _refuse_changes(run: Run, setup: Setup, config: Config) -> None:
     if files := _other_files(run.header.get("code", setup.code), setup.code):
         _changed(run, f"{' and '.join(files)} changed")
     if changed:
-        _changed(run, f"the {' and the '.join(changed)} changed")
+        _changed(run, f"the {' and the '.join(changed)} changed", forks="grammar" not in changed)
     if found := configuration.differences(run.text("config.toml"), config):
-        _changed(run, f"its configuration changed: {'; '.join(found)}")
+        _changed(run, f"its configuration changed: {'; '.join(found)}", forks=False)
 
 
 def _other_files(was: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -231,10 +232,11 @@ def search_of(run: Run, setup: Setup) -> Search:
     return search
 
 
-def _changed(run: Run, what: str) -> NoReturn:
+def _changed(run: Run, what: str, *, forks: bool = True) -> NoReturn:
+    """forks: whether a fork takes it as it is now; grammar and configuration are the run's own, in its folder."""
+    anew = f"go on from its population: evolve resume {near(run.folder)} --fork NAME" if forks else "start a new run"
     raise RunChanged(
-        f"{run.folder}: {what} since the run was started, so it cannot go on as it was"
-        "; put back what it was, or start a new run"
+        f"{run.folder}: {what} since the run was started, so it cannot go on as it was; put back what it was, or {anew}"
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from evosearch.errors import LayerError
+from evosearch.errors import ArchitectureError, GrammarError, LayerError, ShapeError
 from evosearch.layers.base import is_bundled
 from evosearch.layers.shapes import Shape, show
 from evosearch.text import blamed, clean
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PASSED = {"body": ValueError}  # a block says by it that it cannot stand (Block.body)
+MISTAKEN = (ArchitectureError, GrammarError)  # of a text that a layer itself had read
 SHOWN = 80  # characters of what was given
 
 
@@ -41,6 +42,11 @@ def where(function: Callable[..., Any]) -> dict[str, Any]:
     return {"file": code.co_filename, "line": code.co_firstlineno}
 
 
+def _told(error: Exception) -> bool:
+    """Whether an error is one by which layers speak: evosearch's, but not what is wrong with a text or a grammar."""
+    return is_bundled(type(error)) and (isinstance(error, ShapeError | LayerError) or not isinstance(error, MISTAKEN))
+
+
 def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
     passed = PASSED.get(name, ())
     wanted, holds = WANTED.get(name, ("", lambda _: True))
@@ -50,7 +56,7 @@ def _guarded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
         try:
             found = method(self, *given, **named)
         except Exception as error:
-            if isinstance(error, passed) or is_bundled(type(error)):
+            if isinstance(error, passed) or _told(error):
                 raise
             raise _raised(error, method) from error
         if not holds(found):
@@ -67,7 +73,7 @@ def _watched(written: Generator[Any, Any, Any], method: Callable[..., Any]) -> G
     try:
         return (yield from written)
     except Exception as error:
-        if is_bundled(type(error)):
+        if _told(error):
             raise
         raise _raised(error, method) from error
 

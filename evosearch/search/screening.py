@@ -15,6 +15,7 @@ import numpy as np
 
 from evosearch.errors import OperatorError
 from evosearch.features import Features, Row
+from evosearch.plugins import MENDED
 from evosearch.text import blamed
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ def fitted(surrogate: Operator, x: Row, y: Values, rng: np.random.Generator) -> 
             mean, deviation = predict(np.ascontiguousarray(x[:, varying]))
         except Exception as error:  # a person's own code may raise anything at all
             raise OperatorError(
-                f"surrogate {surrogate.name!r} raised {blamed(error)} when it predicted; put it right and start anew"
+                f"surrogate {surrogate.name!r} raised {blamed(error)} when it predicted; {MENDED}"
             ) from error
         if np.shape(mean) != (len(x),) or np.shape(deviation) != (len(x),) or not np.isfinite([mean, deviation]).all():
             raise OperatorError(

@@ -92,7 +92,9 @@ def read(path: Path, settings: TaskSettings, beside: Cells | None = None, *, few
     for row, line in _records(path, text, separator):
         rows.append(row)
         lines.append(line)
-    if len(rows) < fewest and not (rows and beside):
+    if not rows:
+        raise TaskError(f"{path}: it is empty; a table has a line for each example, and one with names above them")
+    if len(rows) < fewest and not beside:
         raise TaskError(f"{path}: {len(rows)} rows; there is nothing to learn from")
     width = len(rows[0])
     for row, line in zip(rows, lines, strict=True):
