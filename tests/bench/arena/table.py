@@ -191,7 +191,7 @@ def signed(values: Sequence[float]) -> str:
 
 
 def verdict(values: Sequence[float]) -> str:
-    """What differences from random search say of evolution: nothing where there are two, which may be equal by chance."""
+    """What differences from random search say of evolution; nothing of two, which may be equal by chance."""
     if len(values) < 3:
         return "one draw" if len(values) == 1 else "two draws"
     mean, half = statistics.fmean(values), half_width(values)
