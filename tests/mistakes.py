@@ -1332,7 +1332,13 @@ PREDICTED = [
             ("a,y\n1,x\nold,x\n", "x.csv: line 3: 'old' in column 'a', which holds numbers"),
             ("b,y\n1,x\n2,x\n", "x.csv: no column 'a'; there are b, y"),
             ("a,y\n", "x.csv: no rows below the header"),
+            ("", "x.csv: it is empty; a table has a line for each example"),
         )
+    ),
+    usage(
+        "predict first new",
+        "new: it is a folder, and this network takes the rows of a table; give one CSV file",
+        at=exported(of_columns, lambda at: (at / "new").mkdir()),
     ),
     usage(
         "predict first x.ts",

@@ -34,6 +34,7 @@ from evosearch.cost import Cost
 from evosearch.errors import ShapeError
 from evosearch.layers.builder import Builder
 from evosearch.layers.forms import Form, Operation, digest, join
+from evosearch.layers.names import modules
 from evosearch.layers.node import Emission, Layer, Node
 from evosearch.layers.shapes import MODES, Part, Shape, Want, matches, mode, show, size, width
 
@@ -102,9 +103,7 @@ def is_bundled(cls: type) -> bool:
 
 
 def _is_taken(name: str) -> bool:
-    from evosearch.layers.library import NAMES  # which needs this module
-
-    return name in NAMES or name in OPERATIONS
+    return name in modules() or name in OPERATIONS
 
 
 def _speak_for_itself(cls: type) -> None:

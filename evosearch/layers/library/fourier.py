@@ -86,8 +86,8 @@ class GlobalFilter(WrittenLeaf):
         c, h, w = node.inputs
         scale = build.module(f"nn.Parameter(torch.randn({c}, {h}, {w // 2 + 1}, 2) * 0.02)", "filter")
         code = (
-            f"torch.fft.irfft2(torch.fft.rfft2({{0}}.float(), norm='ortho') * torch.complex(*{scale}.unbind(-1)), "
-            f"s=({h}, {w}), norm='ortho').to({{0}}.dtype)"
+            f"torch.fft.irfft2(torch.fft.rfft2({{0}}.float(), norm='ortho') "
+            f"* torch.complex({scale}[..., 0], {scale}[..., 1]), s=({h}, {w}), norm='ortho').to({{0}}.dtype)"
         )
         return build.line(code, x, shape=node.output, extra=c * h * (w // 2 + 1))
 
