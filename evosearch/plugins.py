@@ -28,12 +28,14 @@ search path hold the same kind and name, the first one counts: a user's `redraw.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import inspect
 import sys
 from collections.abc import Generator, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from types import ModuleType
@@ -409,7 +411,9 @@ def _class(path: Path, kind: str, name: str, module: ModuleType) -> type:
 
 
 def _watch(cls: type, kind: str, name: str) -> None:
-    """Have what the class's own methods raise told as an operator's is; no method does anything else."""
+    """Have what the class's own methods raise told as an operator's is, where evosearch calls them; what they raise
+    to each other is theirs to catch.
+    """
     for called, method in list(vars(cls).items()):
         if called in OF_CANDIDATES.get(kind, ()) or hasattr(method, "watched"):
             continue
@@ -420,17 +424,32 @@ def _watch(cls: type, kind: str, name: str) -> None:
             setattr(cls, called, method.getter(_watched(method.fget, kind, name)))
 
 
+_inside: ContextVar[bool] = ContextVar("inside", default=False)  # whether a watched method is at work
+
+
+@contextlib.contextmanager
+def _telling(kind: str, name: str, told: tuple[type[Exception], ...]) -> Iterator[None]:
+    """What own code inside raises, but for what is told as it is, is said to be its own."""
+    before = _inside.set(True)
+    try:
+        yield
+    except told:
+        raise
+    except Exception as error:
+        raise raised(kind, name, error) from error
+    finally:
+        _inside.reset(before)
+
+
 def _watched(method: Callable[..., Any], kind: str, name: str) -> Callable[..., Any]:
     told: tuple[type[Exception], ...] = (*TOLD_BY_CLASS, ShapeError) if method.__name__ == "shape" else TOLD_BY_CLASS
 
     @functools.wraps(method)
     def watched(*given: Any, **named: Any) -> Any:
-        try:
+        if _inside.get():
+            return method(*given, **named)
+        with _telling(kind, name, told):
             found = method(*given, **named)
-        except told:
-            raise
-        except Exception as error:
-            raise raised(kind, name, error) from error
         return _watched_items(found, kind, name) if isinstance(found, Generator) else found
 
     watched.watched = True  # type: ignore[attr-defined]
@@ -438,12 +457,14 @@ def _watched(method: Callable[..., Any], kind: str, name: str) -> Callable[..., 
 
 
 def _watched_items(items: Generator[Any, Any, Any], kind: str, name: str) -> Generator[Any, Any, Any]:
-    try:
-        return (yield from items)
-    except TOLD_BY_CLASS:
-        raise
-    except Exception as error:
-        raise raised(kind, name, error) from error
+    sent = None
+    while True:
+        with _telling(kind, name, TOLD_BY_CLASS):
+            try:
+                one = items.send(sent)
+            except StopIteration as end:
+                return end.value
+        sent = yield one
 
 
 def _line_in(error: BaseException, path: Path) -> int | None:

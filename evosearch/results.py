@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from evosearch import network, plugins
 from evosearch.ensemble import Ensemble
-from evosearch.errors import ExportError, RunChanged, RunCorrupt, RunError, StorageError, UsageError
+from evosearch.errors import ExportError, LayerError, RunChanged, RunCorrupt, RunError, StorageError, UsageError
 from evosearch.evaluation.fit import final_train
 from evosearch.evaluation.rules import built, load_plain
 from evosearch.paths import own_code, read_arch
@@ -167,7 +167,7 @@ def files(finished: Finished, task: Task, more: Mapping[str, Any]) -> dict[str, 
     temperature = float(finished.metrics.get("held_out", {}).get("temperature", 1.0))
     try:
         source = model_source(finished.architecture, task, temperature)
-    except ExportError as error:
+    except (ExportError, LayerError) as error:
         source = f"raise ImportError({f'{error}; or use evosearch.load'!r})\n"
     return {
         "architecture.arch": finished.architecture.text + "\n",

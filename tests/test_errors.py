@@ -274,8 +274,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("layers/builder.py", "Builder.help", "LayerError"),
         ("layers/builder.py", "Builder.module", "LayerError"),
         ("network.py", "require_true", 'LayerError( f"{name}.params'),
-        ("plugins.py", "_watched.watched", "raised"),
-        ("plugins.py", "_watched_items", "raised"),
+        ("plugins.py", "_telling", "raised"),
     ],
     "libraries that the project does not install, stood in for by tests/test_tasks.py": [
         ("tasks/hubs.py", "_column", "TaskError"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from evosearch import plugins
 from evosearch.cli import DONE, FAILED, USAGE, main
+from evosearch.errors import OperatorError
 from tests.own import project
 
 HEAD = """from pathlib import Path
@@ -273,3 +276,29 @@ def test_a_layer_whose_network_is_another_is_named(
     assert says in told
     assert f"{tmp_path / 'own.py'}:" in told
     assert "internal error" not in told
+
+
+def test_what_methods_of_a_class_raise_to_each_other_is_theirs_to_catch() -> None:
+    class Own:
+        """Own."""
+
+        def look(self) -> str:
+            return dict[str, str]()["x"]
+
+        def choose(self) -> str:
+            try:
+                return self.look()
+            except KeyError:
+                return "usual"
+
+        def each(self) -> Iterator[str]:
+            yield self.choose()
+            yield self.look()
+
+    plugins._watch(Own, "policy", "own")
+    assert Own().choose() == "usual"
+    each = Own().each()
+    assert next(each) == "usual"
+    for wrong in (Own().look, lambda: next(each)):
+        with pytest.raises(OperatorError, match="policy 'own' raised KeyError: 'x' "):
+            wrong()

@@ -25,6 +25,7 @@ from evosearch import config as configuration
 from evosearch.cli import DONE, USAGE, main
 from evosearch.cost import Cost
 from evosearch.errors import UsageError
+from evosearch.report import compare as comparing
 from evosearch.report import figures
 from evosearch.report.compare import compare, holm, rank_test
 from evosearch.report.figures import Sample, best_of_draws
@@ -621,6 +622,19 @@ def test_methods_that_differ_in_much_are_numbered(tmp_path: Path, capsys: Captur
     assert f"method 2: {said}" in lines
     assert max(map(len, lines[:3])) < 60
     assert f"method 2: {said}" in (tmp_path / "c.html").read_text()
+
+
+def test_a_run_of_a_version_that_had_fewer_settings_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = comparing._settings
+
+    def fewer(run: Any) -> tuple[tuple[str, str], ...]:
+        return tuple(one for one in settings(run) if run.folder.name == "newer" or "inherit_epochs" not in one[0])
+
+    monkeypatch.setattr(comparing, "_settings", fewer)
+    found = compare([journal(tmp_path / name, [(0.5, 10), (0.6, 10)]) for name in ("older", "newer")])
+    assert [method.name for method in found.methods] == ["all runs", "recipe.inherit_epochs = 0"]
 
 
 def test_relative_improvement_is_against_the_mean_random_network(methods: list[Path]) -> None:

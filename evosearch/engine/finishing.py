@@ -670,7 +670,8 @@ def wanted(held_out: float, whole: float, total: float, members: int, size: int,
     if held_out > HELD_OUT * most:
         return min(last, most)  # nobody will have the time to look, so none is kept for it
     looks = max(planned, LOOKS * parts if parts > 1 else 0)
-    return min(SPARE * held_out * math.ceil(looks / size) + last, most)
+    one = SPARE * held_out / HELD_OUT  # with less nobody looks
+    return min(max(SPARE * held_out * math.ceil(looks / size) + last, one), most)
 
 
 def drawn_parts(task: Task, folds: int) -> int:

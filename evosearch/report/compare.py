@@ -240,7 +240,7 @@ def _methods(runs: Sequence[RunReading]) -> list[Method]:
     differing = {key for a, b in itertools.combinations(groups, 2) for key, _ in set(a) ^ set(b)}
     for key in [key for key in differing if key.startswith("final.")]:
         recipe = key.replace("final.", "recipe.")
-        if all(dict(settings)[key] == dict(settings).get(recipe) for settings in groups):
+        if all(dict(settings).get(key) == dict(settings).get(recipe) for settings in groups):
             differing.remove(key)  # it follows the recipe, which says it
     said = [
         ", ".join(

@@ -136,7 +136,7 @@ def _copied(splits: Mapping[Name, Split]) -> Iterator[str]:
     if copied > COPIED * len(splits["test"]):
         yield (
             f"{copied:,} of {len(splits['test']):,} test rows are copies of rows to train or judge on, their targets "
-            "too: the figure is better than that of new rows"
+            "too: on rows that are new the figure may be lower"
         )
 
 

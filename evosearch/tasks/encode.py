@@ -160,6 +160,7 @@ def _numbers(one: Any, cells: Any, x: Any) -> None:
     if (values := written(cells)) is not None and (decimal == "." or not any("." in cell for cell in cells)):
         x[:, 0] = values
         return
+    pointed = None  # looked at once, and only where it matters
     for row, cell in enumerate(cells):
         if missing(cell):
             _fill(one, x[row])
@@ -167,10 +168,12 @@ def _numbers(one: Any, cells: Any, x: Any) -> None:
         value = number(cell, decimal, thousands)
         if value is None and not thousands:
             value = number(cell)  # the column was trained on with a comma before its decimals, and here is a point
-            if value is not None and GROUPED["."].fullmatch(cell.strip(" \t")) and not _pointed(cells):
-                said = "may be a thousand and more, or a number with three decimals; write"
-                texts = f"{cell.replace('.', '')} or {cell.replace('.', ',')}"
-                raise RowError(row, f"'{cell}' in column '{one['name']}' {said} {texts}")
+            if value is not None and GROUPED["."].fullmatch(cell.strip(" \t")):
+                pointed = _pointed(cells) if pointed is None else pointed
+                if not pointed:
+                    said = "may be a thousand and more, or a number with three decimals; write"
+                    texts = f"{cell.replace('.', '')} or {cell.replace('.', ',')}"
+                    raise RowError(row, f"'{cell}' in column '{one['name']}' {said} {texts}")
         if value is None:
             how = f" as 1{thousands}234{decimal}5" if thousands else ""
             raise RowError(row, f"'{cell}' in column '{one['name']}', which holds numbers{how}", one["name"])
