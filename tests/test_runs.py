@@ -149,7 +149,7 @@ def test_records_come_back_in_order(folder: Path) -> None:
         run.sync()
         assert (run.proposals, run.scores) == (2, 2)
     with Run.open(folder, write=True) as again:
-        assert (again.proposals, again.scores, dict(again.statuses)) == (2, 2, {"ok": 1, "nan": 1})
+        assert (again.proposals, again.scores, dict(again.contents.statuses)) == (2, 2, {"ok": 1, "nan": 1})
         assert again.notes == [{"budget": 20, "kind": "note"}]
     assert list(Run.open(folder).records()) == [
         {"number": 0, "text": "a", "kind": "proposal"},

@@ -166,10 +166,6 @@ class Run:
         return self.contents.scores
 
     @property
-    def statuses(self) -> Counter[str]:
-        return self.contents.statuses
-
-    @property
     def notes(self) -> list[Record]:
         return self.contents.notes
 
