@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from evosearch.engine.setup import Setup
+    from evosearch.evaluation.evaluators import Spec
     from evosearch.search import Proposal, Search
     from evosearch.store.run import Run
     from evosearch.watch import Watch
@@ -148,7 +149,7 @@ class Session:
         """The search, until its budget or its time is spent."""
         try:
             for proposal in self.search.pending:
-                self.submit(proposal, journal=False)
+                self.submit(proposal)
             if self.time.limited and isinstance(self.setup.task, Task):
                 self.baseline = Aside(functools.partial(linear_baseline, self.setup.task))
             self._search()
@@ -165,9 +166,7 @@ class Session:
         if waiting:
             self.proposals[waiting[0].number] = waiting[0]
             return waiting[0]
-        if self.lineages is not None:
-            self.lineages.look(self.search)
-        return self._handed_out(self.search.ask())
+        return self._next()
 
     def propose(self, text: str, parents: Sequence[int] = ()) -> Proposal | None:
         """A sentence of somebody else's as the next candidate, as if `ask` had given it; None where that gives None.
@@ -179,9 +178,18 @@ class Session:
             self.lineages.look(self.search)
         return self._handed_out(self.search.propose(derivation, parents))
 
+    def _next(self) -> Proposal | None:
+        """The search's next candidate, journaled."""
+        if self.lineages is not None:
+            self.lineages.look(self.search)
+        return self._handed_out(self.search.ask())
+
     def _handed_out(self, proposal: Proposal | None) -> Proposal | None:
+        """Journal a proposal."""
         if proposal is not None:
-            self._journal(proposal)
+            record = proposal.pack() | (self.lineages.propose(proposal) if self.lineages is not None else {})
+            self.run.append_proposal(record)
+            self._count({**record, "kind": "proposal"})
             self.proposals[proposal.number] = proposal
         return proposal
 
@@ -200,7 +208,7 @@ class Session:
             self._refuse_unknown(number)
         found: dict[int, Score] = {}
         for number in (wanted := dict.fromkeys(numbers)):
-            self.submit(self.proposals[number], journal=False)
+            self.submit(self.proposals[number])
         while len(found) < len(wanted):
             scores, self.arrived = self.arrived or self._pool().wait(WAIT), []
             if scores:
@@ -231,11 +239,9 @@ class Session:
             self.run.write_checkpoint(self.search.state(), self.standing.pack())
             self.saved, self.saved_at = now, time.monotonic()
 
-    def submit(self, proposal: Proposal, *, journal: bool) -> None:
-        """Journal a proposal; take its score from the ledger where another run has paid for it, else evaluate it."""
+    def submit(self, proposal: Proposal) -> None:
+        """Take a journaled proposal's score from the ledger where another run paid for it, else have it evaluated."""
         lineages = self.lineages
-        if journal:
-            self._journal(proposal)
         self.proposals[proposal.number] = proposal
         if self.ledger is not None and lineages is None:  # a known score has no weights that children could begin with
             score = self.ledger.get(proposal.key, *self.setup.known_as, proposal.seed)
@@ -250,11 +256,6 @@ class Session:
         )  # fmt: skip
         pool = self._pool()
         pool.submit(replace(job, derivation=proposal.derivation) if self.inline else job)
-
-    def _journal(self, proposal: Proposal) -> None:
-        record = proposal.pack() | (self.lineages.propose(proposal) if self.lineages is not None else {})
-        self.run.append_proposal(record)
-        self._count({**record, "kind": "proposal"})
 
     def _count(self, record: Mapping[str, Any]) -> None:
         """Keep up what follows from the journal with a record of it."""
@@ -286,10 +287,8 @@ class Session:
         """Ask for as many candidates as the look-ahead allows and the workers can use. False where there are none."""
         asked = False
         while len(self.proposals) < self._capacity() and not self.search.exhausted:
-            if self.lineages is not None:
-                self.lineages.look(self.search)
             try:
-                proposal = self.search.ask()
+                proposal = self._next()
             except SpaceExhausted as end:
                 if not self.search.proposed:
                     raise
@@ -297,7 +296,7 @@ class Session:
                 return asked
             if proposal is None:
                 return asked
-            self.submit(proposal, journal=True)
+            self.submit(proposal)
             asked = True
         return asked
 
@@ -366,11 +365,14 @@ class Session:
             settings = self.setup.worker_settings
             if settings.executor != workers.LOCAL:
                 settings = replace(settings, device=self.setup.device.partition(":")[0])  # what they were asked for
-            spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)
             self.inline = settings.pool == "inline" and settings.executor == workers.LOCAL
-            self.pool = workers.open_pool(spec, settings, self.run.folder / "candidates")
+            self.pool = workers.open_pool(self._spec(), settings, self.run.folder / "candidates")
             self._say_window(max(settings.workers, self.pool.size))
         return self.pool
+
+    def _spec(self) -> Spec:
+        """What each worker is told."""
+        return self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)
 
     def _say_window(self, count: int) -> None:
         """Say where workers will wait for the look-ahead window."""
@@ -489,7 +491,8 @@ class Session:
                     f"the time was over when {trained.cut:.2g} of the final training was done, so the network is "
                     "trained too little; a longer --time gives a better one"
                 )
-            test, baseline = dict(trained.test), self._baseline(final)
+            test = dict(trained.test)
+            baseline = final.baseline() if self.baseline is None else self.baseline.result  # that has come by now
             if self._is_behind(test, baseline, trained):
                 self.watch.note(
                     f"{self.setup.task.kind.baseline_name} is better than this network on the test rows by more than "
@@ -645,14 +648,10 @@ class Session:
         setup, config = self.setup, self.setup.config
         return Finishing(
             setup.task,
-            setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder),
+            self._spec(),
             config.final,
             replace(config.ensemble, members=self._members()),
             replace(config.workers, device=setup.final_device) if setup.elsewhere else config.workers,
             setup.final_device,
             lambda doing: self.watch.progress(self._progress("final", doing)),
         )
-
-    def _baseline(self, final: Final) -> Mapping[str, float]:
-        """The linear model's figure; of a run that was given a time, where it has come by now."""
-        return self.baseline.result if self.baseline is not None else final.baseline()
