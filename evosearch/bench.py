@@ -364,13 +364,14 @@ STYLE = (  # the report's marks, outside its page
 )
 
 
-def svg(
-    rows: Sequence[Mapping[str, Any]], title: str, width: int = 720, height: int = 420, unit: str = "evaluations"
-) -> str:
+WIDTH, HEIGHT = 720, 420
+
+
+def svg(rows: Sequence[Mapping[str, Any]], title: str, unit: str = "evaluations") -> str:
     """The rows of `table` as one line with its 95 % interval for each entrant, over the budget (logarithmic)."""
     budgets = [row["budget"] for row in rows]
-    x = Scale("log", min(budgets), max(budgets), 64, width - 170)
-    y = fitting([row["mean"] + sign * row["ci95"] for row in rows for sign in (-1, 1)], height - 44, 54, "linear")
+    x = Scale("log", min(budgets), max(budgets), 64, WIDTH - 170)
+    y = fitting([row["mean"] + sign * row["ci95"] for row in rows for sign in (-1, 1)], HEIGHT - 44, 54, "linear")
     marks = [axes(x, y, unit, "mean figure and its 95 % interval")]
     for index, name in enumerate(dict.fromkeys(str(row["entrant"]) for row in rows)):
         colour = COLOURS[index % len(COLOURS)]
@@ -384,7 +385,7 @@ def svg(
         marks.append(f'<path d="M{place(x.end + 14)} {at}h18" stroke="{colour}" stroke-width="3"/>')
         marks.append(f'<text x="{place(x.end + 38)}" y="{at + 4}">{escape(name)}</text>')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"><style>{STYLE}</style>'
-        f'<rect width="{width}" height="{height}" fill="white"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}"><style>{STYLE}</style>'
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>'
         f'<text class="title" x="{place(x.start)}" y="22">{escape(title)}</text>{"".join(marks)}</svg>\n'
     )

@@ -61,6 +61,11 @@ class Averaging:
         """A mean, (N, outputs), as outputs."""
         return self._of_array(self.outputs.format(mean="x"), mean)
 
+    def weighted(self, outputs: Sequence[Array], weights: Sequence[float]) -> Array:
+        """Outputs (N, outputs) of several networks for the same examples as one, by weights whose sum is 1."""
+        mean = sum(w * self.to_average(out) for w, out in zip(weights, outputs, strict=True))
+        return self.to_outputs(np.asarray(mean, outputs[0].dtype))
+
     def mean(self, outputs: Sequence[Tensor]) -> Tensor:
         """Several outputs (B, outputs) for the same examples as one."""
         averaged = [self._run(self.averaged.format(out="x"), out) for out in outputs]

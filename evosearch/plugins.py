@@ -84,6 +84,7 @@ CLASSES: Mapping[str, tuple[str, ...]] = {
     "log": ("add", "close"),
 }
 FOLDERS = ("operators", "estimators")
+MODULES = "_evosearch_operator_"  # what the names of plug-ins' modules begin with
 # What a person's own function may raise that is told as it is: whose it is stands in it, or it is nobody's mistake.
 TOLD: tuple[type[Exception], ...] = (OperatorError, LayerError, SpaceExhausted)
 # Of a class these, too: that settings, data or a disk will not do is for it to say.
@@ -353,7 +354,7 @@ def _executed(digest: str, module: ModuleType) -> str:
 
 
 def _module(path: Path, kind: str, name: str, digest: str) -> ModuleType:
-    module_name = f"_evosearch_operator_{kind}_{name}_{digest}"
+    module_name = f"{MODULES}{kind}_{name}_{digest}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, path)

@@ -119,17 +119,7 @@ class Final:
             torch.set_num_threads(threads)
         score = trained.score
         test = {self.task.metric: score.objectives[self.task.metric]} if score.status == "ok" else {}
-        metrics = {
-            "key": architecture.key,
-            "test": test,
-            "metrics": dict(score.metrics),
-            "cost": architecture.cost.pack(),
-            "seconds": score.seconds,
-            "seed": score.seed,
-            "device": self.device,
-            "torch": torch.__version__,
-            "recipe": asdict(recipe),
-        }
+        metrics = measured(architecture, score, test, recipe, self.device, score.seconds)
         error, cut = score.error or score.status, share_done(score, recipe)
         if trained.network is None or not self.recipe.mirrored:
             return Finished(architecture, trained.network, test, metrics, error, cut)
@@ -140,6 +130,25 @@ class Final:
     def baseline(self) -> dict[str, float]:
         """A linear model on the same splits: what the network has to beat. Empty where one would take too long."""
         return linear_baseline(self.task)
+
+
+def measured(
+    architecture: Architecture, score: Score, test: Mapping[str, float], recipe: Recipe, device: str, seconds: float
+) -> dict[str, Any]:
+    """What metrics.json says of a final training. seconds: that all of it took."""
+    import torch
+
+    return {
+        "key": architecture.key,
+        "test": test,
+        "metrics": dict(score.metrics),
+        "cost": architecture.cost.pack(),
+        "seconds": seconds,
+        "seed": score.seed,
+        "device": device,
+        "torch": torch.__version__,
+        "recipe": asdict(recipe),
+    }
 
 
 def share_done(score: Score, recipe: Recipe) -> float:

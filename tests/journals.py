@@ -1,14 +1,21 @@
-"""When two journals are equal, as the promises of docs/design.md say it."""
+"""Scores for a journal, and when two journals are equal, as the promises of docs/design.md say it."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from evosearch.store.framing import encode
 from evosearch.store.run import Run
 
 TIMES = frozenset({"at", "seconds", "started", "finished", "worker"})
+
+
+def append_score(run: Run, record: Mapping[str, Any]) -> None:
+    """Journal one score, durably."""
+    run.write_scores([record])
+    run.sync()
 
 
 def _timeless(value: Any) -> Any:

@@ -33,6 +33,7 @@ from evosearch.store import framing
 from evosearch.store.framing import JOURNAL
 from evosearch.store.run import Run
 from tests.chaos import sessions
+from tests.journals import append_score
 from tests.report_runs import created
 from tests.test_export import SECOND, finished_run, key_of, write_data
 from tests.test_tasks import ARRAY_MISTAKES, HEADERS, PEOPLE, TEXT_MISTAKES, idx_folder, image_folder, npz
@@ -155,7 +156,7 @@ def forged(header: Mapping[str, Mapping[str, Any]] | None = None, change: Mappin
                     text = (change or {}).get(record["number"], record["text"])
                     run.append_proposal({**plain, "text": text})
                 else:
-                    run.append_score(plain)
+                    append_score(run, plain)
 
     return prepare
 
@@ -170,7 +171,7 @@ def imported(at: Path) -> None:
     with Run.create(at / "runs/words", header=old.header, files=files) as run:
         run.append_proposal({"number": 0, "key": "0" * 32, "text": "abc", "parents": [], "operator": "sample"})
         score = {"key": "0" * 32, "status": "ok", "objectives": {"fitness": 1.0}, "cost": {}}
-        run.append_score({**score, "number": 0})
+        append_score(run, {**score, "number": 0})
 
 
 def appended(data: bytes) -> Prepare:
@@ -259,7 +260,7 @@ def made_up(name: str, scores: str = "o-o", config: Mapping[str, Any] | None = N
                 objectives = {"accuracy": 0.5, "params": 1.0} if letter == "o" else {}
                 status: Any = "ok" if letter == "o" else "nan"
                 score = Score(key, status, objectives, cost=Cost(params=100), seconds=1.0)
-                run.append_score({"number": number, **score.pack()})
+                append_score(run, {"number": number, **score.pack()})
 
     return prepare
 
@@ -475,7 +476,7 @@ def other_letters(at: Path) -> None:
             plain = {key: value for key, value in record.items() if key != "kind"}
             if record["kind"] == "proposal" and "a" in record["text"]:
                 run.append_proposal({**plain, "number": run.proposals})
-                run.append_score({"number": run.proposals - 1, "status": "ok"})
+                append_score(run, {"number": run.proposals - 1, "status": "ok"})
 
 
 X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2

@@ -26,6 +26,7 @@ from evosearch.store import framing
 from evosearch.store import ledger as cache
 from evosearch.store.ledger import FitnessTable, Ledger, ledger_path, pairs
 from evosearch.store.run import Run
+from tests.journals import append_score
 
 # Few distinct halves, and low bits that collide, so that probing, overwriting and wrapping round all happen.
 HALVES = st.sampled_from([0, 1, 2, 1023, 1024, 2047, 2**63, 2**64 - 1, 2**64 - 1024])
@@ -414,7 +415,7 @@ def test_a_lost_ledger_is_made_again_from_the_journals(path: Path, tmp_path: Pat
     with Run.create(tmp_path / "run", header=header, files={}) as run:
         for number, score in enumerate((SCORE, kept, failed)):
             run.append_proposal({"number": number})
-            run.append_score({**score.pack(), "number": number, "at": 5.0})
+            append_score(run, {**score.pack(), "number": number, "at": 5.0})
         run.append_note({"budget": 3})
     with Ledger(path) as ledger:
         assert ledger.merge(tmp_path / "run") == 2

@@ -26,6 +26,7 @@ from evosearch.report.reading import read_run
 from evosearch.score import Score
 from evosearch.store.run import Run
 from evosearch.watch import Progress, Summary
+from tests.journals import append_score
 from tests.mistakes import TINY, broken_run
 
 Capture = pytest.CaptureFixture[str]
@@ -578,7 +579,7 @@ def finished(project: Path) -> Path:
             run.append_proposal({"number": number, "key": key, "text": text, "seed": 1, **made})
             objectives = {"accuracy": accuracy, "params": 100.0 + number} if status == "ok" else {}
             score = Score(key, status, objectives, cost=Cost(params=100 + number), seconds=1.0, curve=(accuracy,))  # type: ignore[arg-type]
-            run.append_score({"number": number, **score.pack()})
+            append_score(run, {"number": number, **score.pack()})
     return folder
 
 

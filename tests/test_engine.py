@@ -21,7 +21,7 @@ from evosearch.errors import ConfigError, RunChanged, RunLocked, SpaceExhausted,
 from evosearch.store.run import Run
 from tests.chaos.sessions import config as words_config
 from tests.chaos.sessions import words
-from tests.journals import equal_journals
+from tests.journals import append_score, equal_journals
 
 SMALL: Mapping[str, Any] = {
     "seeds": ["small_cnn"],
@@ -215,7 +215,7 @@ def test_verify_finds_a_journal_that_its_search_would_not_write(
         for record in run.records():
             plain = {key: value for key, value in record.items() if key != "kind"}
             if record["kind"] == "score":
-                forged.append_score(plain)
+                append_score(forged, plain)
             elif record["kind"] == "proposal":
                 changed = {"text": "seq(identity,identity)"} if record["number"] == 2 else {}
                 forged.append_proposal({**plain, **changed})

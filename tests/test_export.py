@@ -37,6 +37,7 @@ from evosearch.store.disk import Disk
 from evosearch.store.run import Run
 from evosearch.tasks import Split, Task, make_task
 from tests.conftest import ROOT
+from tests.journals import append_score
 from tests.spaces import GRAMMARS, SHAPES, headed, samples, seed, space
 from tests.test_training import digits
 
@@ -359,7 +360,7 @@ def finished_run(folder: Path) -> None:
             made = {"operator": "sample", "parents": [], "seed": 1}
             run.append_proposal({"number": number, "key": key, "text": text, **made})
             score = Score(key, "ok", {"accuracy": 0.9 - number / 10}, cost=found.architecture.cost, seconds=1.0)
-            run.append_score({"number": number, **score.pack()})
+            append_score(run, {"number": number, **score.pack()})
         finished = results.Final(best.task, config.final, config.recipe, "cpu", 1).train(best.architecture)
         run.write_best(results.files(finished, best.task, {"metric": best.task.metric}))
 

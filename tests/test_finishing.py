@@ -24,7 +24,7 @@ from evosearch import config as configuration
 from evosearch import engine, tasks, workers
 from evosearch.architecture import Architecture
 from evosearch.cli import DONE, main
-from evosearch.engine import regret
+from evosearch.engine import choice, regret
 from evosearch.engine.contenders import contenders
 from evosearch.engine.finishing import MOST, PLANNED, Finishing, Observation, Way, _turns, drawn_parts, wanted
 from evosearch.ensemble import EnsembleSettings
@@ -440,7 +440,7 @@ def test_where_no_training_on_many_parts_goes_well_those_on_one_have_to_do(
 
 
 def test_those_that_are_told_apart_are_the_ensemble(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(Finishing, "_told_apart", lambda *_: (2, {2}))
+    monkeypatch.setattr(choice, "told_apart", lambda *_: (2, {2}))
     monkeypatch.setattr(Finishing, "_with_unseen", lambda _, chosen, *__: chosen)
     finished, pool = finish(monkeypatch, tmp_path, each=1.0, told=1.0, until=60.0, noise=dict.fromkeys(range(999), 0.0))
     assert (
@@ -488,11 +488,11 @@ def test_a_machine_that_stood_still_leaves_no_network_that_was_hardly_trained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The time is over when all is looked at: one training has up to a fifth of it all the same, no other begins."""
-    choice = Finishing._choice
+    choose = Finishing._choice
 
     def late(self: Any, found: list[Observation]) -> Any:
         self.pool.now = 100.0
-        return choice(self, found)
+        return choose(self, found)
 
     monkeypatch.setattr(Finishing, "_choice", late)
     finished, pool = finish(monkeypatch, tmp_path, each=4.0, told=4.0, until=100.0)
@@ -611,8 +611,7 @@ def test_a_single_network_is_looked_at_in_both_lengths_and_trained_once(
 def test_a_known_network_goes_before_one_that_is_better_by_no_more_than_the_noise(
     values: list[list[float]], first: int
 ) -> None:
-    phase: Any = SimpleNamespace(given={1})
-    assert Finishing._preferred(phase, values, 0.01) == first
+    assert choice.preferred(values, 0.01, {1}) == first
 
 
 @pytest.mark.parametrize(
@@ -631,21 +630,18 @@ def test_networks_that_are_as_often_right_are_told_apart_by_how_likely_they_hold
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, 2000)
     hit = np.arange(2000) % 4 > 0
-    task = SimpleNamespace(measure=BUNDLED.named("classification").metrics[0], kind=BUNDLED.named("classification"))
+    kind = BUNDLED.named("classification")
+    task: Any = SimpleNamespace(measure=kind.metrics[0], kind=kind)
     outputs = []
     for extra in sureness:
         margin = np.where(hit, extra, 1.0) * np.random.default_rng(1).uniform(0.5, 1.5, 2000)
         sign = np.where(hit, 1.0, -1.0) * np.where(y == 1, 1.0, -1.0)
         outputs.append(np.stack([-sign * margin, sign * margin], 1) / 2)
         assert task.measure.value(y, outputs[-1]) == 0.75
-    phase: Any = SimpleNamespace(task=task, given=set(given), _targets=lambda: y)
-    phase._of_rows = lambda out: Finishing._of_rows(phase, out)
-    held: Any = [SimpleNamespace(way=Way(number, 3)) for number in range(3)]
-    assert Finishing._told_apart(phase, held, outputs, {0, 1, 2}, 0) == (preferred, as_good)
-    regression: Any = SimpleNamespace(
-        task=SimpleNamespace(measure=BUNDLED.named("regression").metrics[0]), _targets=lambda: y
-    )
-    assert Finishing._told_apart(regression, held, outputs, {0, 2}, 2) == (2, {0, 2})
+    judge, numbers = choice.Judge(task, y), range(3)
+    assert choice.told_apart(judge, numbers, outputs, {0, 1, 2}, 0, given) == (preferred, as_good)
+    regression: Any = SimpleNamespace(measure=BUNDLED.named("regression").metrics[0])
+    assert choice.told_apart(choice.Judge(regression, y), numbers, outputs, {0, 2}, 2, given) == (2, {0, 2})
 
 
 def test_a_length_is_better_by_how_likely_the_truth_is_held(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -655,9 +651,9 @@ def test_a_length_is_better_by_how_likely_the_truth_is_held(monkeypatch: pytest.
     margins = {1: 1.0, 2: np.where(np.arange(400) % 5 > 0, 2.0, 1.0)}
     outputs = {number: np.stack([-right * margin, right * margin], 1) for number, margin in margins.items()}
     kind = BUNDLED.named("classification")
-    phase: Any = SimpleNamespace(folder=tmp_path, _targets=lambda: y)
-    phase.task = SimpleNamespace(measure=kind.metrics[0], kind=kind, judge=kind.metrics[0].value)
-    for name in ("_of_rows", "_apart", "_ahead", "_is_better", "_best_length"):
+    task: Any = SimpleNamespace(measure=kind.metrics[0], kind=kind, judge=kind.metrics[0].value)
+    phase: Any = SimpleNamespace(folder=tmp_path, _judge=lambda: choice.Judge(task, y))
+    for name in ("_apart", "_is_better", "_best_length"):
         setattr(phase, name, functools.partial(getattr(Finishing, name), phase))
     for number, out in outputs.items():
         save_file({OUTPUTS: torch.from_numpy(out)}, tmp_path / name_of(number))
@@ -665,7 +661,7 @@ def test_a_length_is_better_by_how_likely_the_truth_is_held(monkeypatch: pytest.
     assert phase._best_length(found) == phase._best_length(found[::-1]) == 20
     assert phase._is_better(found, 20, 10)
     assert not phase._is_better(found, 10, 20)
-    phase.task.measure = replace(kind.metrics[0], finer=None)
+    task.measure = replace(kind.metrics[0], finer=None)
     assert phase._best_length(found) == 20  # of equal ones the longer
     assert not phase._is_better(found, 20, 10)
 

@@ -566,17 +566,17 @@ def test_keys_of_own_layers_do_not_hang_on_where_their_files_lie(tmp_path: Path)
 
 def test_names_of_bundled_operations_are_no_person_s() -> None:
     """An own layer of such a name is told from it: all words' names are known, and the others are listed."""
-    from evosearch.layers import base, library
+    from evosearch.layers import library, names
 
     folder = Path(library.__file__).parent
     texts = [path.read_text(encoding="utf-8") for path in [*folder.glob("*.py"), folder.parent / "forms.py"]]
     named = {name for text in texts for name in re.findall(r'(?:Operation|super\(\).__init__)\("(\w+)"', text)}
     assert {"sum", "zero", "permute", "branching"} <= named
-    assert named - set(library.NAMES) == base.OPERATIONS
+    assert named - set(library.NAMES) == names.OPERATIONS
 
 
 def test_a_bundled_class_that_says_what_it_computes_is_a_word_or_stands_for_others() -> None:
-    """By that an own class is told that is derived from it and has another code (`base.operation`)."""
+    """By that an own class is told that is derived from it and has another code (`names.operation`)."""
     from evosearch.layers import base, library
     from evosearch.layers.block import Block
     from evosearch.layers.library.routing import After, Before

@@ -515,10 +515,10 @@ def test_what_a_whole_training_takes_is_told_from_a_short_one(tmp_path: Path) ->
             score = Score(proposal.key, "ok", {"accuracy": 0.5}, metrics, seconds=took, seed=proposal.seed)
             session.tell(proposal.number, score)
         assert children
-        assert set(session.trained_in.values()) == {2.0}
+        assert set(session.durations.seconds.values()) == {2.0}
         session.close()
     with lifecycle.reopened(tmp_path / "run", Silent()) as again:
-        assert again.trained_in == session.trained_in
+        assert again.durations.seconds == session.durations.seconds
         again.close()
 
 

@@ -26,6 +26,7 @@ from evosearch.report.following import Clock, Parts
 from evosearch.report.reading import read_run
 from evosearch.report.server import Server
 from evosearch.store.run import JOURNAL_FILE, Run
+from tests.journals import append_score
 from tests.report_runs import created, searched, stamped, written
 from tests.report_runs import made_up as score_of
 from tests.test_report import Page
@@ -111,7 +112,7 @@ def append(run: Run) -> int:
     made = {"number": number, "key": key, "text": "norm", "parents": [number - 1], "operator": "redraw"}
     run.append_proposal({**made, "seed": number, "state": None})
     proposal = SimpleNamespace(key=key, number=number, seed=number)
-    run.append_score(stamped(score_of(proposal, Cost(100, 100, 100, 1), 0.0), number))  # type: ignore[arg-type]
+    append_score(run, stamped(score_of(proposal, Cost(100, 100, 100, 1), 0.0), number))  # type: ignore[arg-type]
     return number
 
 

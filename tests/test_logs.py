@@ -32,7 +32,7 @@ from evosearch.store.run import Record, Run
 from tests.chaos.faults import FaultyDisk
 from tests.chaos.sessions import config, logged, words
 from tests.conftest import ROOT
-from tests.journals import equal_journals
+from tests.journals import append_score, equal_journals
 from tests.watch import Silent
 
 FILES = ("evaluations.csv", "evaluations.jsonl")
@@ -61,7 +61,7 @@ def journaled(folder: Path, scores: list[Record], disk: FaultyDisk | None = None
         for score in scores:
             made = proposed(score["number"], **proposal)
             run.append_proposal(made)
-            run.append_score(score)
+            append_score(run, score)
             written.add([Scored(made, score)])
         written.close()
     return folder
@@ -114,7 +114,7 @@ def test_a_text_cannot_command_a_spreadsheet_or_a_terminal(tmp_path: Path) -> No
     with Run.create(folder, header={}, files={}) as run:
         for number, text in enumerate(evil):
             run.append_proposal(proposed(number, text=text, operator=text))
-            run.append_score(scored(number, error=text, objectives={"accuracy": -1.5, f"b{text}": 1.0}))
+            append_score(run, scored(number, error=text, objectives={"accuracy": -1.5, f"b{text}": 1.0}))
     completed(folder)
     rows = table(folder)
     for name in ("text", "operator", "error"):
@@ -483,7 +483,7 @@ def test_a_log_of_ones_own_is_written_and_one_that_fails_is_named_and_left(
         written = Logs(Session(run, "accuracy"), makers(["tally"], {"tally": Tally}))
         for number in range(5):
             run.append_proposal(proposed(number))
-            run.append_score(scored(number))
+            append_score(run, scored(number))
             written.add([Scored(proposed(number), scored(number))])
         written.close()
     assert (tmp_path / "run" / "tally.txt").read_text() == "0 0.0\n1 0.125\n"

@@ -36,6 +36,7 @@ from evosearch.report.page.drawing import contact_sheet, draw, standalone
 from evosearch.report.reading import RunReading, read_run
 from evosearch.score import Score
 from evosearch.store.run import Run
+from tests.journals import append_score
 from tests.report_runs import created, searched, stamped, written
 from tests.spaces import samples, space
 
@@ -320,7 +321,7 @@ def test_seeds_and_their_mutants_are_no_random_draws(tmp_path: Path) -> None:
             key = f"{number:032x}"
             record = {"number": number, "key": key, "text": text, "parents": parents, "operator": operator}
             run.append_proposal({**record, "seed": 0, "state": None})
-            run.append_score(stamped(Score(key, "ok", {"accuracy": number / 10}), number))
+            append_score(run, stamped(Score(key, "ok", {"accuracy": number / 10}), number))
     (tmp_path / "run/grammar/seeds").mkdir()
     (tmp_path / "run/grammar/seeds/known.arch").write_text("seq(norm,\n  norm)\n")
     assert figures.random_draws(read_run(tmp_path / "run")) == Sample((0.1, 0.3))
@@ -334,7 +335,7 @@ def test_the_winners_lead_over_samples_is_told_with_its_noise(tmp_path: Path) ->
             key, operator = f"{number:032x}", "redraw" if number == 2 else "early_exit"
             record = {"number": number, "key": key, "text": "norm", "parents": [0] * (number == 2)}
             run.append_proposal({**record, "operator": operator, "seed": 0, "state": None})
-            run.append_score(stamped(Score(key, "ok", {"accuracy": value}), number))
+            append_score(run, stamped(Score(key, "ok", {"accuracy": value}), number))
     assert figures.at_random(read_run(tmp_path / "run")) == "0.7000 is the best of 2 samples of the grammar"
     winner = read_run(tmp_path / "run").ranked()[0].key
     kept: dict[str, Any] = {"held_out": {"again": 0.85, "winner": winner}}
@@ -375,10 +376,10 @@ def test_what_a_run_holds_is_escaped(tmp_path: Path, capsys: Capture) -> None:
             run.append_proposal({**record, "seed": 0, "state": None})
             if number % 2:
                 score = Score(bad, "nan", error=f"{bad} in epoch {number}")
-                run.append_score({**stamped(score, number), "status": bad})
+                append_score(run, {**stamped(score, number), "status": bad})
             else:
                 objectives = {"accuracy": 0.1 * number + 0.1, "params": 10.0 + number, "seconds": 1.0}
-                run.append_score(stamped(Score(bad, "ok", objectives, cost=Cost(10 + number, 5)), number))
+                append_score(run, stamped(Score(bad, "ok", objectives, cost=Cost(10 + number, 5)), number))
         arm = [0.5, 3, 0, 0.1, 0, 0.0, 0.0, 0.0]
         tally = dict.fromkeys(("calls", "proposed", "duplicates", "over_limit", "invalid", "failed"), 1)
         run.write_checkpoint(
@@ -414,7 +415,7 @@ def test_no_code_of_the_folder_is_run(tmp_path: Path) -> None:
     with created(folder, config) as run:
         record = {"number": 0, "key": "0" * 32, "text": "seq(norm,norm)", "parents": [], "operator": "early_exit"}
         run.append_proposal({**record, "seed": 0, "state": None})
-        run.append_score(stamped(Score("0" * 32, "ok", {"accuracy": 0.5}), 0))
+        append_score(run, stamped(Score("0" * 32, "ok", {"accuracy": 0.5}), 0))
     for name in ("layers.py", "model.py", "grammar/layers.py"):
         (folder / name).write_text(code)
     text = write_report(folder).read_text()
@@ -454,8 +455,8 @@ def test_a_run_that_goes_on_has_a_page(tmp_path: Path) -> None:
                 "operator": "random",
             }
             run.append_proposal({**record, "seed": 0, "state": None})
-        run.append_score(stamped(Score(f"{0:032x}", "ok", {"accuracy": 0.25, "params": 7.0}, cost=Cost(7, 5)), 0))
-        run.append_score(stamped(Score(f"{1:032x}", "oom", error="too large"), 1))
+        append_score(run, stamped(Score(f"{0:032x}", "ok", {"accuracy": 0.25, "params": 7.0}, cost=Cost(7, 5)), 0))
+        append_score(run, stamped(Score(f"{1:032x}", "oom", error="too large"), 1))
         text = write_report(run.folder).read_text()
     assert "0.2500" in text
     assert "there is none yet" in text

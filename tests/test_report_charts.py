@@ -17,6 +17,7 @@ from evosearch.cli import DONE, main
 from evosearch.report.html import write_report
 from evosearch.report.page.svg import LINE, fitting, free, without_outliers
 from evosearch.score import Score
+from tests.journals import append_score
 from tests.report_runs import created, searched, stamped
 
 Segment = tuple[float, float, float, float]
@@ -114,7 +115,7 @@ def function_run(folder: Path, values: list[float]) -> None:
             key = f"{number:032x}"
             made = {"number": number, "key": key, "text": "a", "parents": [], "operator": "sample", "seed": 1}
             run.append_proposal(made)
-            run.append_score(stamped(Score(key, "ok", {"fitness": value}, seconds=0.1), number))
+            append_score(run, stamped(Score(key, "ok", {"fitness": value}, seconds=0.1), number))
 
 
 def test_a_function_has_no_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ from evosearch.store.run import Checkpoint, Run
 from evosearch.store.verify import repair, verify
 from evosearch.workers import records
 from tests.chaos.faults import Died, FaultyDisk, proposal, restored, score, search
-from tests.journals import equal_journals, journal_digest
+from tests.journals import append_score, equal_journals, journal_digest
 
 FILES = {"config.toml": "seed = 1\n", "grammar/mine.lark": 'start: "a"\n', "environment.json": "{}"}
 
@@ -47,7 +47,7 @@ def filled(folder: Path, evaluations: int = 5) -> Path:
     with create(folder) as run:
         for number in range(evaluations):
             run.append_proposal(proposal(number))
-            run.append_score(score(number))
+            append_score(run, score(number))
     return folder
 
 
@@ -143,13 +143,13 @@ def test_records_come_back_in_order(folder: Path) -> None:
     with create(folder) as run:
         run.append_proposal({"number": 0, "text": "a"})
         run.append_proposal({"number": 1, "text": "b", "parents": (0,)})
-        run.append_score({"number": 1, "status": "nan", "accuracy": 0.5})
+        append_score(run, {"number": 1, "status": "nan", "accuracy": 0.5})
         run.append_note({"budget": 20})
         run.write_scores([{"number": 0, "status": "ok", "accuracy": np.float64(0.25)}])
         run.sync()
         assert (run.proposals, run.scores) == (2, 2)
     with Run.open(folder, write=True) as again:
-        assert (again.proposals, again.scores, dict(again.statuses)) == (2, 2, {"ok": 1, "nan": 1})
+        assert (again.proposals, again.scores, dict(again.contents.statuses)) == (2, 2, {"ok": 1, "nan": 1})
         assert again.notes == [{"budget": 20, "kind": "note"}]
     assert list(Run.open(folder).records()) == [
         {"number": 0, "text": "a", "kind": "proposal"},
@@ -167,7 +167,7 @@ def test_a_score_is_synced_before_it_is_acknowledged_and_its_proposal_with_it(fo
         run.append_proposal(proposal(0))
         run.append_proposal(proposal(1))
         assert [step for step, _ in disk.calls] == ["write", "write"]
-        run.append_score(score(0))
+        append_score(run, score(0))
         assert [step for step, _ in disk.calls] == ["write", "write", "write", "fsync"]
         disk.calls.clear()
         run.append_proposal(proposal(2))
@@ -184,10 +184,10 @@ def test_a_score_is_synced_before_it_is_acknowledged_and_its_proposal_with_it(fo
         (lambda run: run.append_proposal({"number": 2}), "proposal 2 stands where proposal 1 is due"),
         (lambda run: run.append_proposal({"number": 0}), "proposal 0 stands where proposal 1 is due"),
         (lambda run: run.append_proposal({}), "a proposal without a number"),
-        (lambda run: run.append_score({"number": 1}), "proposal 1, which does not exist"),
-        (lambda run: run.append_score({"number": -1}), "proposal -1, which does not exist"),
-        (lambda run: run.append_score({"number": True}), "a score without a number"),
-        (lambda run: [run.append_score({"number": 0}) for _ in range(2)], "proposal 0, which has one"),
+        (lambda run: append_score(run, {"number": 1}), "proposal 1, which does not exist"),
+        (lambda run: append_score(run, {"number": -1}), "proposal -1, which does not exist"),
+        (lambda run: append_score(run, {"number": True}), "a score without a number"),
+        (lambda run: run.write_scores([{"number": 0}] * 2), "proposal 0, which has one"),
     ],
 )
 def test_records_out_of_order_are_refused_when_written(
@@ -239,7 +239,7 @@ def test_memory_does_not_grow_with_the_journal(folder: Path, tmp_path: Path) -> 
         with create(tmp_path / str(evaluations), disk=FaultyDisk()) as run:
             for number in range(evaluations):
                 run.append_proposal(proposal(number))
-                run.append_score(score(number))
+                append_score(run, score(number))
         tracemalloc.start()
         with Run.open(tmp_path / str(evaluations), write=True) as again:
             assert sum(1 for _ in again.records()) == 2 * evaluations
@@ -354,7 +354,7 @@ def test_after_a_failed_write_nothing_more_is_appended(folder: Path) -> None:
     run.append_proposal(proposal(0))
     disk.fault, disk.error = 0, errno.EIO
     with pytest.raises(StorageError, match=r"journal.msgpack: Input/output error"):
-        run.append_score(score(0))
+        append_score(run, score(0))
     disk.fault = -1
     steps: list[Callable[[], None]] = [
         lambda: run.append_proposal(proposal(1)),
@@ -383,7 +383,7 @@ def checkpointed(folder: Path) -> list[Checkpoint]:
     with create(folder) as run:
         for number in range(6):
             run.append_proposal(proposal(number))
-            run.append_score(score(number))
+            append_score(run, score(number))
             if number in (1, 3):
                 run.write_checkpoint({"told": number, "rng": 1 << 127, "archive": {"a": b"\0\1"}})
     run = Run.open(folder)
@@ -516,13 +516,13 @@ def test_what_a_checkpoint_reflects_is_compared_and_not_decoded(
             run.append_note({"budget": first})
             for number in (first, first + 1):
                 run.append_proposal(proposal(number))
-            run.append_score({**score(first + 1), "status": "nan"})
-            run.append_score(score(first))
+            append_score(run, {**score(first + 1), "status": "nan"})
+            append_score(run, score(first))
             run.append_proposal(proposal(first + 2))  # its score comes behind the checkpoint
             run.write_checkpoint({})
-            run.append_score(score(first + 2))
+            append_score(run, score(first + 2))
             run.append_proposal(proposal(first + 3))
-            run.append_score(score(first + 3))
+            append_score(run, score(first + 3))
         decoded: list[Any] = []
         monkeypatch.setattr(framing.Frame, "record", noted(framing.Frame.record, decoded))
         with Run.open(folder, write=True) as run:
@@ -565,7 +565,7 @@ def test_damage_before_a_checkpoint_is_named_as_without_one(folder: Path, tmp_pa
 def test_a_checkpoint_that_says_otherwise_of_the_journal_is_found(folder: Path) -> None:
     with create(folder) as run:
         run.append_proposal(proposal(0))
-        run.append_score(score(0))
+        append_score(run, score(0))
         run.contents.statuses["nan"] += 1
         run.write_checkpoint({})
     assert any("it reflects other records" in finding.message for finding in verify(folder))
@@ -794,8 +794,8 @@ def test_equal_journals_are_equal_whatever_the_order_of_scores_and_the_times(tmp
             for number in range(4):
                 run.append_proposal({**proposal(number), **((changed or {}) if number == 2 else {})})
             for number in order:
-                run.append_score(
-                    {**score(number), **times, "objectives": {"seconds": time.perf_counter(), "error": 0.5}}
+                append_score(
+                    run, {**score(number), **times, "objectives": {"seconds": time.perf_counter(), "error": 0.5}}
                 )
         return Run.open(tmp_path / name)
 
@@ -901,10 +901,10 @@ def test_a_run_whose_folder_is_moved_away_ends_with_the_next_score(tmp_path: Pat
     with Run.create(folder, header={"seed": 0}, files={}) as run:
         run.append_proposal({"number": 0, "text": "a"})
         run.append_proposal({"number": 1, "text": "b"})
-        run.append_score({"number": 0, "status": "ok"})
+        append_score(run, {"number": 0, "status": "ok"})
         folder.rename(tmp_path / "moved")
         with pytest.raises(StorageError, match="moved or removed while the run was on; put the folder back"):
-            run.append_score({"number": 1, "status": "ok"})
+            append_score(run, {"number": 1, "status": "ok"})
         records.keep(folder / "candidates", Score("0" * 32, "crashed", error="why"), "")
     assert not folder.exists()
     with Run.open(tmp_path / "moved", write=True) as run:

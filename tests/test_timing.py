@@ -285,7 +285,8 @@ def test_a_search_that_has_no_score_leaves_half_of_the_time_to_the_final_trainin
     def goes_on(after: float) -> bool:
         now = time.monotonic()
         budget = TimeBudget(100.0, begun=now - after)
-        session: Any = SimpleNamespace(time=budget, begun=budget.begun, trained_in={}, setup=SimpleNamespace(task=task))
+        known, setup = SimpleNamespace(seconds={}), SimpleNamespace(task=task)
+        session: Any = SimpleNamespace(time=budget, begun=budget.begun, durations=known, setup=setup)
         return now < budget.search_end(Session._final_seconds(session))
 
     assert [goes_on(after) for after in (1.0, 20.0, 44.0, 50.0, 80.0)] == [True, True, True, False, False]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from evosearch.auto.facts import Facts, facts_of
-from evosearch.auto.plan import Choice, Plan, fitting, plan
+from evosearch.auto.plan import Choice, Plan, plan
+from evosearch.auto.rules import fitting
 
 __all__ = ["Choice", "Facts", "Plan", "facts_of", "fitting", "plan"]

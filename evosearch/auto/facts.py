@@ -29,8 +29,7 @@ class Facts:
     from 0 to 1 (`auto.mirror`). scales: of series, how many times the deviation of some is that of others
     (`auto.scales`).
     seconds: for all of it, search and final training. columns: of a table. fast_bfloat16: whether the processor
-    multiplies it faster. speed: FLOPs a second of a training on one core (or GPU) where that has been measured; 0 where
-    not.
+    multiplies it faster.
     """
 
     shape: Shape
@@ -47,10 +46,9 @@ class Facts:
     seconds: float = 600.0
     columns: Columns | None = None
     fast_bfloat16: bool = False
-    speed: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("rows", 4), ("outputs", 1), ("cores", 1), ("seconds", 1), ("speed", 0), ("scales", 1)):
+        for name, least in (("rows", 4), ("outputs", 1), ("cores", 1), ("seconds", 1), ("scales", 1)):
             if not getattr(self, name) >= least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}")
 
@@ -60,9 +58,7 @@ class Facts:
         return mode(self.shape)
 
 
-def facts_of(
-    task: Task, *, share: float = 0.2, device: str = "cpu", cores: int = 0, seconds: float = 600.0, speed: float = 0.0
-) -> Facts:
+def facts_of(task: Task, *, share: float = 0.2, device: str = "cpu", cores: int = 0, seconds: float = 600.0) -> Facts:
     """The facts of a task on this machine. share: `data.validation`, by which its rows to judge on were cut where the
     data set has none. cores: 0 for all that this process may use.
     """
@@ -84,7 +80,6 @@ def facts_of(
         seconds=seconds,
         columns=table_of(task),
         fast_bfloat16=_fast_bfloat16(),
-        speed=speed,
     )
 
 

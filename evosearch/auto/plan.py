@@ -1,8 +1,4 @@
-"""Facts -> settings, each with the reason for it. A pure function: nothing is trained, measured or read but grammars.
-
-Figures in the tables below were measured on Adult, Fashion-MNIST (10,000 rows each), ArrowHead, ItalyPowerDemand,
-diabetes, wine, breast cancer, and on made tables and series (`docs/decisions.md`). No rule asks for a data set's name.
-"""
+"""Facts -> settings, each with its reason. A pure function: nothing is trained, measured or read but grammars."""
 
 from __future__ import annotations
 
@@ -14,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from evosearch import grammar as language
 from evosearch import paths
 from evosearch.architecture import Limits
+from evosearch.auto.rules import BFLOAT16, GPU, RULES, Rules, Speed, fitting
 from evosearch.errors import ConfigError, ShapeError
 from evosearch.evaluation.augment import AUGMENT
 from evosearch.layers.base import show
@@ -28,164 +25,7 @@ if TYPE_CHECKING:
     from evosearch.grammar.core import Grammar
 
 
-class Choice(NamedTuple):
-    """A setting's value and why it has it, in one line."""
-
-    value: Any
-    reason: str
-
-
-class Estimate(NamedTuple):
-    """Seconds of wall-clock time that a plan is expected to take."""
-
-    search: float
-    final: float
-
-
-class Validation(NamedTuple):
-    """How candidates are judged: by a held-out share of the rows (folds 1), or by k-fold."""
-
-    folds: int
-    share: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to do: choices by the key of the configuration that they set, how to validate, and how long it takes."""
-
-    choices: Mapping[str, Choice]
-    validation: Choice
-    estimate: Estimate
-
-    def settings(self) -> dict[str, Any]:
-        """The keys' values, as `config.load` takes them for overrides."""
-        return {key: choice.value for key, choice in self.choices.items()}
-
-    def lines(self) -> Iterator[str]:
-        """One line for each choice: the key, its value, the reason."""
-        width = max(map(len, self.choices))
-        for key, choice in self.choices.items():
-            yield f"{key:{width}}  {choice.value}: {choice.reason}"
-
-
-class Speed(NamedTuple):
-    """FLOPs of forward and backward a second, scalars kept for the backward pass a second, and weights, beyond those
-    that a cache holds, that a step moves a second: the time that a training takes is the sum of the three, since narrow
-    layers spend theirs on memory, and those behind thousands of columns on their weights.
-    """
-
-    flops: float
-    scalars: float
-    weights: float = 1e8
-
-    def seconds(self, architecture: Architecture, batch: int) -> float:
-        """Of one example, forward and backward, and of its share in a step."""
-        shown, weights = self._parts(architecture, batch)
-        return shown + max(weights - CACHED / self.weights / batch, 0)
-
-    def growth(self, architecture: Architecture, batch: int, seconds: float) -> float:
-        """How many times as large a network like this one may be, to take so many seconds."""
-        shown, weights = self._parts(architecture, batch)
-        free = CACHED / self.weights / batch
-        return seconds / shown if weights * seconds / shown <= free else (seconds + free) / (shown + weights)
-
-    def _parts(self, architecture: Architecture, batch: int) -> tuple[float, float]:
-        """Seconds of an example for what it takes by itself, and its share of a step for all weights."""
-        cost = architecture.cost
-        shown = FORWARD_AND_BACKWARD * max(cost.flops, 1) / self.flops + cost.activations / self.scalars
-        return shown, cost.params / self.weights / batch
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """What was measured to be good for one mode of input.
-
-    grammar: by name. seeds: by name, the best first. scaled: those in their place where the examples' scales lie far
-    apart. spare: of these, those that are kept for where none of the others fits the time.
-    others: of further kinds, begun with where one fits beside the others; nothing else is planned by them.
-    steps: of a candidate's training at least, so that few rows are seen often enough. epochs: at least, so that many
-    are. most: epochs at most. longer: the final training's epochs, as a multiple; half of it where examples could be
-    moved and may not. batches: the smallest and largest batch. speed: on one core of x86-64 (AVX-512, shared with
-    others), float32. smoothing: of classes' labels.
-    """
-
-    grammar: str
-    seeds: tuple[str, ...]
-    steps: int
-    epochs: int
-    most: int
-    longer: float
-    batches: tuple[int, int]
-    lr: float
-    augment: tuple[str, ...]
-    speed: Speed
-    what: str
-    scaled: tuple[str, ...] = ()
-    spare: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-    share: int = 8
-    smoothing: float = 0.0
-
-
-RULES: Mapping[str, _Rules] = {
-    # 10,000 rows of Fashion-MNIST, 6 epochs: images_small 0.896 (29 s), images_medium 0.901 (40 s, one core, bfloat16);
-    # judged on other rows of its train split, images_medium has 0.914 to 0.920 after 15 epochs and 0.930 after 30.
-    "image": _Rules(
-        "images",
-        ("images_medium", "images_small", "images_wide", "images_large", "images_tiny"),
-        steps=300,
-        epochs=6,
-        most=40,
-        longer=5.0,
-        batches=(16, 64),
-        lr=4e-3,
-        augment=("shift", "flip"),
-        smoothing=0.1,
-        speed=Speed(1.5e11, 4e8),
-        what="images",
-        others=("images_mixer",),
-    ),
-    # 300 steps of batch 16 for 36 rows; time warps and noise helped one series and hurt another, so there are none.
-    # 300 steps of batch 16, 32, 64, by folds: 0.968, 0.961, 0.959 of 617 rows, .81, .79, .76 of 400 (series_strided).
-    "column": _Rules(
-        "series",
-        ("series_inception", "series_resnet", "series_strided"),
-        scaled=("series_z_inception", "series_z_resnet", "series_z_strided"),
-        spare=("series_strided", "series_z_strided"),
-        steps=300,
-        epochs=6,
-        most=400,
-        longer=1.0,
-        batches=(16, 64),
-        share=50,
-        lr=2e-3,
-        augment=(),
-        speed=Speed(1e11, 1.2e8),
-        what="series",
-    ),
-    # 300 to 400 steps of batch 256 for 10,000 rows; at 1,200 a network knows them by heart (0.849 in place of 0.857).
-    # Few rows, batch 32: 50, 100, 300 steps gave 0.418, 0.424, 0.402 on diabetes, 0.969, 0.975, 0.975 on breast cancer.
-    "vector": _Rules(
-        "tables",
-        ("tables_bins", "tables_ranks", "tables_waves", "tables_plain"),
-        steps=150,
-        epochs=8,
-        most=400,
-        longer=1.0,
-        batches=(16, 256),
-        lr=2e-3,
-        augment=(),
-        speed=Speed(3e10, 2e8),
-        what="rows of a table",
-        others=("tables_tokens",),
-    ),
-}
-
-GPU = Speed(5e11, 1e10, 1e10)  # small networks; not measured
-BFLOAT16 = Speed(4e11, 5.5e8)  # images, where the processor multiplies it; 12.4 s in place of 24
-CACHED = 1_000_000  # weights that take a step no time of their own: what was measured has them in
 OVERHEAD = 0.5  # seconds for a candidate besides its training: building it, judging it, handing it over
-FORWARD_AND_BACKWARD = 3  # times the FLOPs of forward
 START_UP = 8.0  # seconds until the first candidate is trained: processes, libraries, data
 FINAL_SHARE = 0.55  # of the time, kept back for the final training
 SHORTER = 1.5  # times what a good training takes may a seed's be: all trainings of the search are shortened then
@@ -202,9 +42,39 @@ MIRRORED = 0.5  # of their meaning, that mirror images have to keep; Fashion-MNI
 LAST_PLACES = (3, 12)  # places a side that the last stage of a network for images may see
 
 
-def fitting(mode: str) -> str:
-    """The bundled grammar for inputs of a mode, for errors that say what fits."""
-    return RULES[mode].grammar
+class Choice(NamedTuple):
+    """A setting's value and why it has it, in one line."""
+
+    value: Any
+    reason: str
+
+
+class Estimate(NamedTuple):
+    """Seconds of wall-clock time that a plan is expected to take."""
+
+    search: float
+    final: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do: choices by the key of the configuration that they set, by how many folds candidates are judged (1: by
+    a held-out share of the rows), and how long it takes.
+    """
+
+    choices: Mapping[str, Choice]
+    validation: Choice
+    estimate: Estimate
+
+    def settings(self) -> dict[str, Any]:
+        """The keys' values, as `config.load` takes them for overrides."""
+        return {key: choice.value for key, choice in self.choices.items()}
+
+    def lines(self) -> Iterator[str]:
+        """One line for each choice: the key, its value, the reason."""
+        width = max(map(len, self.choices))
+        for key, choice in self.choices.items():
+            yield f"{key:{width}}  {choice.value}: {choice.reason}"
 
 
 def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
@@ -217,8 +87,8 @@ def plan(facts: Facts, given: Mapping[str, Any] | None = None) -> Plan:
     usual = FOLDS[0] if facts.rows < FEW_ROWS else 1
     folds = int(given.get("recipe.folds", usual))
     made = _made(facts, given, folds)
-    if made.validation.value.folds != folds:  # how many rows a training has hangs on them
-        made = _made(facts, given, made.validation.value.folds, fixed=True)
+    if made.validation.value != folds:  # how many rows a training has hangs on them
+        made = _made(facts, given, made.validation.value, fixed=True)
     return made
 
 
@@ -237,8 +107,6 @@ def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = F
     batch = int(given.get("recipe.batch", _batch(rows, rules)))
     bfloat16 = facts.mode == "image" and (facts.fast_bfloat16 or facts.device != "cpu")
     speed = GPU if facts.device != "cpu" else BFLOAT16 if bfloat16 else rules.speed
-    if facts.speed:
-        speed = Speed(facts.speed, math.inf, math.inf)
     for_final = facts.seconds * FINAL_SHARE
     for_search = max(facts.seconds - for_final - START_UP, facts.seconds * 0.1)
     slot = for_search * min(facts.cores / (FEWEST_OF_FEW if few else FEWEST), 1)  # seconds that one candidate may take
@@ -279,7 +147,7 @@ def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = F
             chosen.append(name)
             seeds[name] = other
     most_flops = max([most_flops, *(2 * seeds[name].cost.flops for name in chosen)])  # what is begun with is within it
-    validation = _validation(facts, folds, share, held)
+    validation = Choice(folds, _why_judged(facts, folds, held))
 
     choices = {
         "grammar": Choice(grammar, f"the examples are {rules.what} ({show(facts.shape)})"),
@@ -313,8 +181,8 @@ def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = F
             min(8, 2 * facts.cores) if facts.cores > 1 else 1, "enough that no core waits, and no proposal is stale"
         ),
         "workers.workers": Choice(facts.cores if facts.device == "cpu" else 0, "one for each core, of one thread each"),
-        "data.validation": Choice(validation.value.share, validation.reason),
-        "recipe.folds": Choice(folds, validation.reason),
+        "data.validation": Choice(share, validation.reason),
+        "recipe.folds": validation,
     }
     if facts.held:
         del choices["data.validation"]  # the data set has its own
@@ -346,7 +214,7 @@ def _within(seconds: Mapping[str, float], most: float, together: float) -> list[
     return found
 
 
-def _seeds(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
+def _seeds(facts: Facts, rules: Rules) -> dict[str, Architecture]:
     """The mode's seeds that fit the examples, the best first."""
     found = _read(rules.scaled if facts.scales > APART else rules.seeds, facts, rules)
     if not found and facts.columns is not None and not (facts.columns.numbers or facts.columns.words):
@@ -373,7 +241,7 @@ def _is_wide(facts: Facts) -> bool:
     return facts.mode == "vector" and facts.rows < columns
 
 
-def _others(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
+def _others(facts: Facts, rules: Rules) -> dict[str, Architecture]:
     """Those of further kinds that fit the examples."""
     if facts.mode == "image" and facts.device == "cpu":
         return {}  # depthwise convolutions in bfloat16 take a processor as long as dense ones with ten times the FLOPs
@@ -386,7 +254,7 @@ def _others(facts: Facts, rules: _Rules) -> dict[str, Architecture]:
 
 
 def _allowed(
-    seeds: Mapping[str, Architecture], facts: Facts, rules: _Rules, given: Mapping[str, Any]
+    seeds: Mapping[str, Architecture], facts: Facts, rules: Rules, given: Mapping[str, Any]
 ) -> dict[str, Architecture]:
     """Those within the limits that are given, with a head for the outputs."""
     said: dict[str, Any] = {
@@ -401,7 +269,7 @@ def _allowed(
     return {name: one for name, one in seeds.items() if space.within(space.read(space.parse(one.text))) is None}
 
 
-def _read(names: tuple[str, ...], facts: Facts, rules: _Rules) -> dict[str, Architecture]:
+def _read(names: tuple[str, ...], facts: Facts, rules: Rules) -> dict[str, Architecture]:
     """The bundled networks of the mode's grammar that are not made for larger examples."""
     space = open_space(_grammar(rules.grammar), input=facts.shape, columns=facts.columns)
     found = {}
@@ -424,13 +292,13 @@ def _seconds(architecture: Architecture, rows: int, batch: int, speed: Speed) ->
     return (rows // batch * batch or rows) * speed.seconds(architecture, batch)
 
 
-def _batch(rows: int, rules: _Rules) -> int:
+def _batch(rows: int, rules: Rules) -> int:
     """The power of two nearest to the mode's share of the rows, within what was tried."""
     least, most = rules.batches
     return int(min(max(2 ** round(math.log2(max(rows / rules.share, 1))), least), most))
 
 
-def _epochs(rows: int, batch: int, rules: _Rules) -> int:
+def _epochs(rows: int, batch: int, rules: Rules) -> int:
     """As many as give the steps and the epochs that a good training needs."""
     steps = max(rows // batch, 1)
     return min(max(rules.epochs, math.ceil(rules.steps / steps)), rules.most)
@@ -444,14 +312,12 @@ def _limit(slot: float, epochs: int, rows: int, batch: int, speed: Speed, like: 
     return max(int(flops // digits * digits), 1000)
 
 
-def _validation(facts: Facts, folds: int, share: float, held: int) -> Choice:
-    drawn = "as the data set has them" if facts.held else f"{'by class ' if facts.classes else ''}at random"
+def _why_judged(facts: Facts, folds: int, held: int) -> str:
     if folds > 1:
-        return Choice(
-            Validation(folds, share), f"{facts.rows:,} rows: {folds} folds, fixed before the search, for less noise"
-        )
+        return f"{facts.rows:,} rows: {folds} folds, fixed before the search, for less noise"
+    drawn = "as the data set has them" if facts.held else f"{'by class ' if facts.classes else ''}at random"
     few = "; too few to judge well by, recipe.folds = 5 takes five times as long" if facts.rows < FEW_ROWS else ""
-    return Choice(Validation(1, share), f"{held:,} of {facts.rows:,} rows, {drawn}{few}")
+    return f"{held:,} of {facts.rows:,} rows, {drawn}{few}"
 
 
 def _precision(facts: Facts, bfloat16: bool) -> tuple[str, str]:
@@ -462,7 +328,7 @@ def _precision(facts: Facts, bfloat16: bool) -> tuple[str, str]:
     return "auto", f"bfloat16 saves nothing for {RULES[facts.mode].what}"
 
 
-def _augment(facts: Facts, rules: _Rules) -> tuple[tuple[str, ...], str]:
+def _augment(facts: Facts, rules: Rules) -> tuple[tuple[str, ...], str]:
     if not rules.augment:
         return (), f"what was tried for {rules.what} helped some and hurt others"
     if not facts.images:
@@ -473,7 +339,7 @@ def _augment(facts: Facts, rules: _Rules) -> tuple[tuple[str, ...], str]:
     return rules.augment, "half of a point to a point on photographs, at no cost"
 
 
-def _smoothing(facts: Facts, rules: _Rules) -> tuple[float, str]:
+def _smoothing(facts: Facts, rules: Rules) -> tuple[float, str]:
     if not (facts.classes and rules.smoothing):
         return 0.0, f"made no difference for {rules.what}" if facts.classes else "there are no classes"
     return rules.smoothing, "a long training is not to be surer than it can be"
@@ -487,7 +353,7 @@ def _stop(budget: int, folds: int) -> tuple[str, str]:
     return "median", "half of the candidates end early"
 
 
-def _mirrored(facts: Facts, rules: _Rules) -> tuple[bool, str]:
+def _mirrored(facts: Facts, rules: Rules) -> tuple[bool, str]:
     if any(AUGMENT[name].mirrors for name in _augment(facts, rules)[0]):
         return (
             True,
@@ -515,7 +381,7 @@ def _why_seeds(facts: Facts, chosen: list[str], fitting_ones: Mapping[str, Archi
     return "good networks to start from; better than what a short search finds from nothing"
 
 
-def _why_epochs(epochs: int, wanted: int, rows: int, batch: int, rules: _Rules) -> str:
+def _why_epochs(epochs: int, wanted: int, rows: int, batch: int, rules: Rules) -> str:
     steps = epochs * max(rows // batch, 1)
     if epochs < wanted:
         return f"{steps} steps; {wanted} epochs would be better, and leave time for fewer than {FEWEST} candidates"

@@ -38,7 +38,7 @@ def files(task: str, given: Mapping[str, Any]) -> dict[str, str]:
     made = plan(facts_of(found, share=config.data.validation, seconds=SECONDS), given)
     choices = dict(made.choices)
     name = str(given["grammar"] if "grammar" in given else choices["grammar"].value)
-    told = "".join(f"# {line}\n" for line in found.summary(made.validation.value.folds))
+    told = "".join(f"# {line}\n" for line in found.summary(made.validation.value))
     grammar = paths.find("grammars", name, ".lark")
     copied = f"{GRAMMARS}/{grammar.stem}.lark"
     text = HEAD.format(file=Path(task).name) + told + "\n" + _toml(config.task, copied, given, choices)

@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,17 +31,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from evosearch import network, workers
-from evosearch.engine import regret
+from evosearch.engine import choice, regret
 from evosearch.ensemble import Ensemble, EnsembleSettings, select
 from evosearch.evaluation.calibration import scaled
 from evosearch.evaluation.crossing import judged_rows
 from evosearch.evaluation.final import TrainerSpec, Training, read, warm_up
-from evosearch.results import Finished, joined, share_done
+from evosearch.results import Finished, joined, measured, share_done
 from evosearch.score import evaluation_seed
 from evosearch.tasks.noise import standard_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from evosearch.architecture import Architecture
     from evosearch.evaluation.evaluators import Spec
@@ -278,30 +278,8 @@ class Finishing:
         return best.way.epochs
 
     def _apart(self, one: Observation, other: Observation) -> tuple[float, float]:
-        """By how much a training came out better than another one, on the same held-out examples, and its standard
-        error: by what tells networks apart with the fewest examples.
-        """
-        outputs = [read(self.folder, each.number)[0] for each in (one, other)]
-        rows = [self._of_rows(out) for out in outputs]
-        if rows[0] is None or rows[1] is None:
-            return self._ahead(outputs[0], outputs[1])
-        apart = rows[0] - rows[1]
-        return float(apart.mean()), float(apart.std() / math.sqrt(len(apart)))
-
-    def _of_rows(self, out: Array) -> Array | None:
-        """(N,): how good each answer is, where the metric has something that is finer than itself."""
-        finer, task = self.task.measure.finer, self.task
-        return None if finer is None else finer(self._targets(), task.kind.denormalise(task, out))
-
-    def _ahead(self, one: Array, other: Array) -> tuple[float, float]:
-        """By how much outputs are better than others on the same held-out examples, and its standard error."""
-        y, sign, width = self._targets(), self.task.measure.sign, one.shape[1]
-
-        def difference(y: Array, both: Array) -> float:
-            return sign * (self.task.judge(y, both[:, :width]) - self.task.judge(y, both[:, width:]))
-
-        both = np.concatenate([one, other], 1)
-        return difference(y, both), standard_error(difference, y, both)
+        """By how much a training came out better than another one on the same held-out examples; its standard error."""
+        return self._judge().apart(read(self.folder, one.number)[0], read(self.folder, other.number)[0])
 
     def _looks(self, found: list[Observation], epochs: int, count: int) -> Iterator[Way]:
         """What to train next on held-out data; with a time by what came of those before, else in turns."""
@@ -461,12 +439,12 @@ class Finishing:
 
     # -- the choice
 
-    def _targets(self) -> Array:
-        """Of the examples that networks were judged on."""
+    def _judge(self) -> choice.Judge:
+        """By the examples that networks were judged on."""
         if self.folds < 2:
-            return self.task.validation.y
+            return choice.Judge(self.task, self.task.validation.y)
         y = np.concatenate([self.task.train.y, self.task.validation.y])
-        return y[judged_rows(self.task, self.folds, self.first)]
+        return choice.Judge(self.task, y[judged_rows(self.task, self.folds, self.first)])
 
     def _value(self, one: Observation) -> float:
         """By the metric; larger is better."""
@@ -477,19 +455,19 @@ class Finishing:
         if not self.length:
             return {}, {}
         epochs, held = self.length, self._alike(found)
-        y, sign, averaging = self._targets(), self.task.measure.sign, self.task.kind.averaging
+        judge, sign, averaging = self._judge(), self.task.measure.sign, self.task.kind.averaging
+        y, candidates = judge.y, [one.way.candidate for one in held]
         outputs = [read(self.folder, one.number)[0] for one in held]
         looks = self._values(held, len(self.finalists))
-        error = self._error(held)
-        deviation = regret.noise([values for values in looks if values], error)
-        leader = self._preferred(looks, deviation)
-        as_good = self._as_good(held, outputs, looks, leader)
-        single, as_good = self._told_apart(held, outputs, as_good, leader)
+        deviation = regret.noise([values for values in looks if values], self._error(held))
+        leader = choice.preferred(looks, deviation, self.given)
+        good = choice.as_good(judge, candidates, outputs, looks, leader)
+        single, good = choice.told_apart(judge, candidates, outputs, good, leader, self.given)
         if self.settings.members == 1:
             weights = [0.0] * len(held)
-            weights[next(n for n, one in enumerate(held) if one.way.candidate == single)] = 1.0
+            weights[candidates.index(single)] = 1.0
         else:
-            near = [n for n, one in enumerate(held) if one.way.candidate in as_good]
+            near = [place for place, candidate in enumerate(candidates) if candidate in good]
             weights = list(
                 select(outputs, averaging, lambda out: sign * self.task.judge(y, out), start=near, rounds=MOST)
             )
@@ -497,8 +475,7 @@ class Finishing:
         for one, weight in zip(held, weights, strict=True):
             if weight > 0:
                 chosen[one.way] = chosen.get(one.way, 0.0) + weight
-        mean = sum(w * averaging.to_average(out) for w, out in zip(weights, outputs, strict=True))
-        joint = averaging.to_outputs(np.asarray(mean, outputs[0].dtype))
+        joint = averaging.weighted(outputs, weights)
         lengths, again = self._by_length(found, 0), self._by_length(found, single)
         figures = {
             "networks": len(found),
@@ -508,7 +485,7 @@ class Finishing:
             "other_rows": self.folds != self.spec.recipe.folds,
             "looks": {self.finalists[number].key: len(values) for number, values in enumerate(looks) if values},
             "regret": regret.expected([values for values in looks if values], deviation),
-            "single": sign * _mean(looks[single]),
+            "single": sign * choice.mean(looks[single]),
             "ensemble": self.task.judge(y, joint),
             "se": standard_error(self.task.judge, y, joint),
             **(scaled(joint, y, averaging.to_average) if self.task.kind.classes and joint.ndim == 2 else {}),
@@ -519,64 +496,9 @@ class Finishing:
         """What a candidate came to by epochs, on the rows on which the length was found."""
         own = [one for one in found if (one.way.candidate, one.first) == (candidate, found[0].first)]
         return {
-            way.epochs: _mean(one.score.objectives[self.task.metric] for one in own if one.way == way)
+            way.epochs: choice.mean(one.score.objectives[self.task.metric] for one in own if one.way == way)
             for way in sorted({one.way for one in own})
         }
-
-    def _preferred(self, looks: Sequence[Sequence[float]], deviation: float) -> int:
-        """The candidate with the best mean; a known network where the best one is no better by more than the noise."""
-        means = {number: _mean(values) for number, values in enumerate(looks) if values}
-
-        def is_behind(number: int, other: int) -> bool:
-            noise = deviation * math.sqrt(1 / len(looks[number]) + 1 / len(looks[other]))
-            return means[other] - means[number] > noise
-
-        return _known_first(means, self.given, is_behind)
-
-    def _as_good(
-        self, held: list[Observation], outputs: list[Array], looks: Sequence[Sequence[float]], single: int
-    ) -> set[int]:
-        """The candidates that are as good as the preferred one as far as the examples can tell: within a standard error
-        of the difference, on the same examples.
-        """
-        first: dict[int, Array] = {}
-        for one, out in zip(held, outputs, strict=True):
-            first.setdefault(one.way.candidate, out)
-
-        def is_one(number: int) -> bool:
-            if number == single:
-                return True
-            _, error = self._ahead(first[single], first[number])
-            return _mean(looks[single]) - _mean(looks[number]) <= error
-
-        return {number for number in first if is_one(number)}
-
-    def _told_apart(
-        self, held: list[Observation], outputs: list[Array], as_good: set[int], leader: int
-    ) -> tuple[int, set[int]]:
-        """Which of the candidates that are as good by the metric to prefer, and which are as good as that one, by what
-        tells them apart with fewer examples, where the metric has such; a known network goes first as in `_preferred`.
-
-        On 10,000 rows of Adult the log loss tells two of the known networks apart by 5 and 8 standard errors, the
-        accuracy by 2 and 3.
-        """
-        if self.task.measure.finer is None or len(as_good) == 1:
-            return leader, as_good
-        looks: dict[int, list[Array]] = {number: [] for number in sorted(as_good)}
-        for one, out in zip(held, outputs, strict=True):
-            if one.way.candidate in as_good and (rows := self._of_rows(out)) is not None:
-                looks[one.way.candidate].append(rows)
-        of_rows = {number: np.mean(found, axis=0) for number, found in looks.items()}
-        means = {number: float(values.mean()) for number, values in of_rows.items()}
-
-        def is_behind(number: int, other: int) -> bool:
-            if not np.isfinite(means[number]):
-                return means[other] > means[number]
-            apart = of_rows[other] - of_rows[number]
-            return bool(apart.mean() > apart.std() / math.sqrt(len(apart)))
-
-        best = _known_first(means, self.given, is_behind)
-        return best, {number for number in as_good if number == best or not is_behind(number, best)}
 
     def _with_unseen(self, chosen: dict[Way, float], looks: Sequence[Sequence[float]], epochs: int) -> dict[Way, float]:
         """Where there was time to look at the first candidates alone: the next ones have their share unseen, since they
@@ -595,8 +517,6 @@ class Finishing:
 
     def _joined(self, whole: list[Observation], weights: dict[Way, float], figures: dict[str, Any]) -> Finished:
         """The trainings on everything as one; what was chosen and not trained is left out, its weight the others'."""
-        import torch
-
         score = whole[0].score if whole else None
         if score is None:
             return Finished(self.finalists[0], None, {}, {}, "; ".join(dict.fromkeys(self.errors)) or "no time")
@@ -619,18 +539,8 @@ class Finishing:
         ]
         first, cut = self.finalists[whole[0].way.candidate], share_done(score, self._recipe(whole[0].way))
         single = {task.metric: score.objectives[task.metric]}
-        metrics: dict[str, Any] = {
-            "key": first.key,
-            "test": single,
-            "metrics": dict(score.metrics),
-            "cost": first.cost.pack(),
-            "seconds": self.clock() - self.begun,
-            "seed": score.seed,
-            "device": self.device,
-            "torch": torch.__version__,
-            "recipe": asdict(self._recipe(whole[0].way, self._trained(whole[0]))),
-            "held_out": figures,
-        }
+        recipe, seconds = self._recipe(whole[0].way, self._trained(whole[0])), self.clock() - self.begun
+        metrics = {**measured(first, score, single, recipe, self.device, seconds), "held_out": figures}
         mirrored = self.final.mirrored
         if len(whole) == 1 and not mirrored:
             module = network.build(first)
@@ -642,8 +552,7 @@ class Finishing:
         metrics["cost"] = ensemble.cost.pack()
         if len(whole) == 1:
             return Finished(ensemble, module, single, metrics, cut=cut)
-        mean = sum(w * averaging.to_average(out) for w, (out, _) in zip(shares, read_back, strict=True))
-        out = averaging.to_outputs(np.asarray(mean, read_back[0][0].dtype))
+        out = averaging.weighted([out for out, _ in read_back], shares)
         test = {task.metric: task.judge(y, out)}
         error = standard_error(task.judge, y, out)
         metrics |= {
@@ -683,18 +592,6 @@ def drawn_parts(task: Task, folds: int) -> int:
         return 1
     parts = min(max(2, round((len(task.train) + len(task.validation)) / len(task.validation))), MOST_PARTS)
     return parts if parts * task.train.x.nbytes <= LARGEST else 1
-
-
-def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found)
-
-
-def _known_first(means: Mapping[int, float], given: Collection[int], is_behind: Callable[[int, int], bool]) -> int:
-    """The best candidate; the best known one in its place, unless that is behind it by more than the noise."""
-    best = max(means, key=means.__getitem__)
-    known = max((number for number in means if number in given), key=means.__getitem__, default=best)
-    return best if best in given or is_behind(known, best) else known
 
 
 def _size(one: Architecture) -> int:

@@ -9,7 +9,7 @@ import json
 import math
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,9 @@ from evosearch.engine.contenders import contenders
 from evosearch.engine.curves import Curves
 from evosearch.engine.ended import SUMMARY, kept
 from evosearch.engine.finishing import STARTING, Finishing, drawn_parts, share_of_rows, wanted
-from evosearch.engine.lineage import PARENT, Lineages
+from evosearch.engine.lineage import Lineages
 from evosearch.engine.replay import NOTHING, Saved
-from evosearch.engine.timing import TimeBudget
+from evosearch.engine.timing import Durations, TimeBudget
 from evosearch.errors import RunError, SpaceExhausted, StorageError, UsageError
 from evosearch.evaluation import lineage
 from evosearch.individual import Individual, fitness_class
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from evosearch.engine.setup import Setup
+    from evosearch.evaluation.evaluators import Spec
     from evosearch.search import Proposal, Search
     from evosearch.store.run import Run
     from evosearch.watch import Watch
@@ -64,19 +65,14 @@ class Aside:
 
     def __init__(self, work: Callable[[], dict[str, float]]) -> None:
         self._work = work
-        self._found: dict[str, float] = {}
-        self._thread = threading.Thread(target=self._run, name="evosearch-baseline", daemon=True)
-        self._thread.start()
-
-    def result(self) -> dict[str, float]:
-        self._thread.join(timeout=0)
-        return self._found
+        self.result: dict[str, float] = {}
+        threading.Thread(target=self._run, name="evosearch-baseline", daemon=True).start()
 
     def _run(self) -> None:
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):  # the other cores are the workers'
-            self._found = self._work()
+            self.result = self._work()
 
 
 @dataclass
@@ -99,19 +95,13 @@ class Session:
 
     def __post_init__(self) -> None:
         self.begun = self.time.begun
-        # seconds that ok candidates took, or would have taken in full, by key: for an estimate of the final training
-        self.trained_in: dict[str, float] = {}
+        self.durations = Durations(self.setup.config.recipe)
         if self.time.limited:
             self.run.append_note(timing.opened(time.time() - (time.monotonic() - self.begun)))
-            proposals: dict[int, tuple[float, bool]] = {}
             for record in self.run.records():
-                if record["kind"] == "proposal":
-                    proposals[record["number"]] = record.get("fidelity", FULL), PARENT in record
-                elif record["kind"] == "score" and record["status"] == "ok" and record["seconds"]:
-                    share = self._share(*proposals[record["number"]], record["metrics"])
-                    self.trained_in[record["key"]] = record["seconds"] / share
+                self.durations.add(record)
+        self.standing = standing(self.run, tuple(map(str, self.search.objectives)))
         self.evaluated_before = self.search.evaluated
-        self.failures = Counter({status: n for status, n in self.run.statuses.items() if status != "ok"})
         self.failed: dict[str, str] = {}  # the first candidate of each status in this session, by its key
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.saved_at, self.shown_at, self.synced_at = self.begun, 0.0, 0.0
@@ -131,10 +121,9 @@ class Session:
             first.sign,
             evaluated=self.search.evaluated,
             best=self._fitness(best) if best and best.full else None,
-            failures=self.failures,
+            failures=self.standing.failures,
             worth=self.search.policy.worth,
         )
-        self.standing = standing(self.run, tuple(map(str, self.search.objectives)))
         self.logs = logs.Logs(stands, self.log_makers)
 
     def go_on(self) -> Summary:
@@ -160,11 +149,11 @@ class Session:
         """The search, until its budget or its time is spent."""
         try:
             for proposal in self.search.pending:
-                self.submit(proposal, journal=False)
+                self.submit(proposal)
             if self.time.limited and isinstance(self.setup.task, Task):
                 self.baseline = Aside(functools.partial(linear_baseline, self.setup.task))
             self._search()
-            self._checkpoint()
+            self.save()
             self.ranked = self._ranked_in_full()
         finally:
             self.close()
@@ -177,9 +166,7 @@ class Session:
         if waiting:
             self.proposals[waiting[0].number] = waiting[0]
             return waiting[0]
-        if self.lineages is not None:
-            self.lineages.look(self.search)
-        return self._handed_out(self.search.ask())
+        return self._next()
 
     def propose(self, text: str, parents: Sequence[int] = ()) -> Proposal | None:
         """A sentence of somebody else's as the next candidate, as if `ask` had given it; None where that gives None.
@@ -191,9 +178,18 @@ class Session:
             self.lineages.look(self.search)
         return self._handed_out(self.search.propose(derivation, parents))
 
+    def _next(self) -> Proposal | None:
+        """The search's next candidate, journaled."""
+        if self.lineages is not None:
+            self.lineages.look(self.search)
+        return self._handed_out(self.search.ask())
+
     def _handed_out(self, proposal: Proposal | None) -> Proposal | None:
+        """Journal a proposal."""
         if proposal is not None:
-            self._journal(proposal)
+            record = proposal.pack() | (self.lineages.propose(proposal) if self.lineages is not None else {})
+            self.run.append_proposal(record)
+            self._count({**record, "kind": "proposal"})
             self.proposals[proposal.number] = proposal
         return proposal
 
@@ -212,7 +208,7 @@ class Session:
             self._refuse_unknown(number)
         found: dict[int, Score] = {}
         for number in (wanted := dict.fromkeys(numbers)):
-            self.submit(self.proposals[number], journal=False)
+            self.submit(self.proposals[number])
         while len(found) < len(wanted):
             scores, self.arrived = self.arrived or self._pool().wait(WAIT), []
             if scores:
@@ -237,13 +233,15 @@ class Session:
 
     def save(self) -> None:
         """Write a checkpoint where something is new since the last one."""
-        self._checkpoint()
+        self._settle()
+        now = (self.search.evaluated, self.search.exhausted)
+        if now != self.saved:
+            self.run.write_checkpoint(self.search.state(), self.standing.pack())
+            self.saved, self.saved_at = now, time.monotonic()
 
-    def submit(self, proposal: Proposal, *, journal: bool) -> None:
-        """Journal a proposal; take its score from the ledger where another run has paid for it, else evaluate it."""
+    def submit(self, proposal: Proposal) -> None:
+        """Take a journaled proposal's score from the ledger where another run paid for it, else have it evaluated."""
         lineages = self.lineages
-        if journal:
-            self._journal(proposal)
         self.proposals[proposal.number] = proposal
         if self.ledger is not None and lineages is None:  # a known score has no weights that children could begin with
             score = self.ledger.get(proposal.key, *self.setup.known_as, proposal.seed)
@@ -259,10 +257,11 @@ class Session:
         pool = self._pool()
         pool.submit(replace(job, derivation=proposal.derivation) if self.inline else job)
 
-    def _journal(self, proposal: Proposal) -> None:
-        record = proposal.pack() | (self.lineages.propose(proposal) if self.lineages is not None else {})
-        self.run.append_proposal(record)
-        self.standing.add({**record, "kind": "proposal"})
+    def _count(self, record: Mapping[str, Any]) -> None:
+        """Keep up what follows from the journal with a record of it."""
+        self.standing.add(record)
+        if self.time.limited:
+            self.durations.add(record)
 
     def _search(self) -> None:
         gc.freeze()  # what was loaded so far stays: no collection needs to look through torch and numba again
@@ -288,10 +287,8 @@ class Session:
         """Ask for as many candidates as the look-ahead allows and the workers can use. False where there are none."""
         asked = False
         while len(self.proposals) < self._capacity() and not self.search.exhausted:
-            if self.lineages is not None:
-                self.lineages.look(self.search)
             try:
-                proposal = self.search.ask()
+                proposal = self._next()
             except SpaceExhausted as end:
                 if not self.search.proposed:
                     raise
@@ -299,7 +296,7 @@ class Session:
                 return asked
             if proposal is None:
                 return asked
-            self.submit(proposal, journal=True)
+            self.submit(proposal)
             asked = True
         return asked
 
@@ -313,40 +310,24 @@ class Session:
         records = [{**score.pack(), "number": number, "at": time.time()} for number, score in scores]
         self.run.write_scores(records)
         for record in records:
-            self.standing.add({**record, "kind": "score"})
+            self._count({**record, "kind": "score"})
         records = [decode(encode(record)) for record in records]  # as whoever reads the journal will find them
-        scored = [logs.Scored(self.proposals[record["number"]].pack(), record) for record in records]
-        fidelities = {number: self.proposals[number].fidelity for number, _ in scores}
-        for one, (number, score) in zip(scored, scores, strict=True):
-            del self.proposals[number]
+        for (number, score), record in zip(scores, records, strict=True):
+            scored = logs.Scored(self.proposals.pop(number).pack(), record)
             self.search.tell(number, score)
             if score.status != "ok":
-                self.failures[score.status] += 1
                 self.failed.setdefault(score.status, score.key)
-            elif score.seconds and self.time.limited:
-                begun = self.lineages is not None and self.lineages.inherits(number)
-                self.trained_in[score.key] = score.seconds / self._share(fidelities[number], begun, score.metrics)
             self.recent.append(score.figures.get(self.search.objectives[0].name, float("nan")))
             inherited = self.lineages is not None and self.lineages.inherits(number)
             if self.lineages is not None:
                 self.lineages.scored(number, score.metrics)
-            self.unsettled.append((one, score if score.seconds and not inherited else None))
+            self.unsettled.append((scored, score if score.seconds and not inherited else None))
         if time.monotonic() - self.synced_at >= SYNC:
             self._settle()
         unsaved = self.search.evaluated - self.saved[0]
         due = max(CHECKPOINT_SCORES, self.search.evaluated // CHECKPOINT_SHARE)
         if unsaved >= due or time.monotonic() - self.saved_at >= CHECKPOINT_SECONDS:
-            self._checkpoint()
-
-    def _share(self, fidelity: float, inherits: bool, metrics: Mapping[str, float]) -> float:
-        """The share of a whole training that an evaluation was. inherits: it began with weights that it was given, and
-        was trained for as many epochs as its metrics say.
-        """
-        if not inherits:
-            return fidelity
-        recipe = self.setup.config.recipe
-        epochs = metrics.get("epochs", recipe.inheriting.epochs) / recipe.epochs
-        return fidelity * epochs if recipe.shorten == "rows" else epochs
+            self.save()
 
     def _lineages(self) -> Lineages | None:
         """Who begins with whose weights, from the journal on; None where nobody does."""
@@ -379,23 +360,19 @@ class Session:
         there = ", ".join(score.figures) or "none"
         return replace(score, status="invalid", objectives={}, error=f"no objective {missing[0]!r}; there are: {there}")
 
-    def _checkpoint(self) -> None:
-        self._settle()
-        now = (self.search.evaluated, self.search.exhausted)
-        if now != self.saved:
-            self.run.write_checkpoint(self.search.state(), self.standing.pack())
-            self.saved, self.saved_at = now, time.monotonic()
-
     def _pool(self) -> workers.Pool:
         if self.pool is None:
             settings = self.setup.worker_settings
             if settings.executor != workers.LOCAL:
                 settings = replace(settings, device=self.setup.device.partition(":")[0])  # what they were asked for
-            spec = self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)
             self.inline = settings.pool == "inline" and settings.executor == workers.LOCAL
-            self.pool = workers.open_pool(spec, settings, self.run.folder / "candidates")
+            self.pool = workers.open_pool(self._spec(), settings, self.run.folder / "candidates")
             self._say_window(max(settings.workers, self.pool.size))
         return self.pool
+
+    def _spec(self) -> Spec:
+        """What each worker is told."""
+        return self.setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder)
 
     def _say_window(self, count: int) -> None:
         """Say where workers will wait for the look-ahead window."""
@@ -410,18 +387,14 @@ class Session:
         """What the final training of the best candidate is estimated to take, by what its evaluation took."""
         if not (self.time.limited and isinstance(self.setup.task, Task)):
             return 0.0
-        if not self.trained_in:  # whatever is being trained takes as long as it has already
+        if not self.durations.seconds:  # whatever is being trained takes as long as it has already
             return time.monotonic() - self.begun
         best, config = self.search.best(), self.setup.config
-        took = self._took(best.key if best else "") * config.final.epochs / config.recipe.epochs
+        took = self.durations.of(best.key if best else "") * config.final.epochs / config.recipe.epochs
         folds = config.recipe.folds
         whole = took / folds / share_of_rows(self.setup.task, folds)
         size = self.pool.size if self.pool else 1
         return wanted(took, whole, self.time.total, self._members(), size, drawn_parts(self.setup.task, folds))
-
-    def _took(self, key: str) -> float:
-        """Seconds of a candidate's evaluation; where another run paid for it, those of the slowest, to be safe."""
-        return self.trained_in.get(key, max(self.trained_in.values(), default=0.0))
 
     def _members(self) -> int:
         """Networks that the one that is kept is chosen from, as EnsembleSettings says it; 1 of several objectives."""
@@ -444,7 +417,7 @@ class Session:
             best_by=self._part(best) if best else "",
             rate=rate,
             seconds_left=self._seconds_left(budget - search.evaluated, rate),
-            failures=dict(self.failures),
+            failures=dict(self.standing.failures),
             duplicates=sum(tally.duplicates for tally in tallies.values()),
             known=self.known,
             recent=tuple(self.recent),
@@ -498,7 +471,7 @@ class Session:
                     f"{self.run.folder}: the time was over before any candidate had a score; "
                     f"give it more: evolve resume {near(self.run.folder)} --time 10m"
                 )
-            kinds = ", ".join(f"{count} {status}" for status, count in sorted(self.failures.items()))
+            kinds = ", ".join(f"{count} {status}" for status, count in sorted(self.standing.failures.items()))
             raise RunError(
                 f"{self.run.folder}: none of {self.search.evaluated} candidates succeeded ({kinds}); "
                 f"evolve why {near(self.run.folder)} {self._failed_key()[:8] or 'KEY'} says why"
@@ -518,7 +491,8 @@ class Session:
                     f"the time was over when {trained.cut:.2g} of the final training was done, so the network is "
                     "trained too little; a longer --time gives a better one"
                 )
-            test, baseline = dict(trained.test), self._baseline(final)
+            test = dict(trained.test)
+            baseline = final.baseline() if self.baseline is None else self.baseline.result  # that has come by now
             if self._is_behind(test, baseline, trained):
                 self.watch.note(
                     f"{self.setup.task.kind.baseline_name} is better than this network on the test rows by more than "
@@ -537,14 +511,14 @@ class Session:
             distinct=min(self.search.known, self.search.evaluated),  # of those that are out nobody knows a score yet
             best_key=best.key,
             best_text=best.text,
-            fitness=self._fitness_of(best),
+            fitness=self._fitness(best) if isinstance(best, Individual) else None,
             test_metric=test,
             baseline=baseline,
             single=single,
             networks=joined,
             again=again,
             seconds=self.time.used + time.monotonic() - self.begun,
-            failures=dict(self.failures),
+            failures=dict(self.standing.failures),
             failed_key=self._failed_key(),
             duplicates=sum(tally.duplicates for tally in self.search.tallies.values()),
             baseline_name=self.setup.task.kind.baseline_name if isinstance(self.setup.task, Task) else "",
@@ -578,7 +552,7 @@ class Session:
 
     def _failed_key(self) -> str:
         """A candidate that shows why others failed: of what happened most often; empty where this session saw none."""
-        kind = max(self.failed, key=lambda kind: (kind != "stopped", self.failures[kind]), default="")
+        kind = max(self.failed, key=lambda kind: (kind != "stopped", self.standing.failures[kind]), default="")
         return self.failed.get(kind, "")
 
     def _finalists(self) -> list[Individual | Proposal]:
@@ -632,10 +606,6 @@ class Session:
         order = best_first([(FULL, one.values) for one in full])
         return [full[at] for at in order]
 
-    def _fitness_of(self, one: Individual | Proposal) -> float | None:
-        """None of a candidate that has no score."""
-        return self._fitness(one) if isinstance(one, Individual) else None
-
     def _trained(
         self, final: Final, finalists: Sequence[Individual | Proposal]
     ) -> tuple[Individual | Proposal, Finished]:
@@ -645,7 +615,7 @@ class Session:
                 self.finishing = self._finishing()
             compared, given = self._contenders(finalists)
             architectures = [self.setup.space.read(one.derivation) for one in compared]
-            seconds = [self._took(one.key) for one in compared]
+            seconds = [self.durations.of(one.key) for one in compared]
             finished = self.finishing.run(architectures, seconds, self.time.final_end, given)
             if finished.network is not None:
                 return next(one for one in compared if one.key == finished.architecture.key), finished
@@ -678,14 +648,10 @@ class Session:
         setup, config = self.setup, self.setup.config
         return Finishing(
             setup.task,
-            setup.spec(self.run.folder / "grammar" / str(self.run.header["grammar_file"]), self.run.folder),
+            self._spec(),
             config.final,
             replace(config.ensemble, members=self._members()),
             replace(config.workers, device=setup.final_device) if setup.elsewhere else config.workers,
             setup.final_device,
             lambda doing: self.watch.progress(self._progress("final", doing)),
         )
-
-    def _baseline(self, final: Final) -> Mapping[str, float]:
-        """The linear model's figure; of a run that was given a time, where it has come by now."""
-        return self.baseline.result() if self.baseline is not None else final.baseline()

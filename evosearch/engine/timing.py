@@ -12,8 +12,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from evosearch.engine.lineage import PARENT
+from evosearch.search.proposal import FULL
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from evosearch.evaluation.recipe import Recipe
 
 LEAST, MOST = 0.1, 0.65  # of the whole time, kept back for the final training
 SPARE = 1.1  # on the estimate of the final training: its rows are loaded, its network is tested and saved
@@ -48,6 +53,38 @@ class TimeBudget:
         if not self.limited:
             return math.inf
         return self.end - min(max(SPARE * final, LEAST * self.total), MOST * self.total) - WRITING * self.total
+
+
+class Durations:
+    """Seconds that ok candidates took, or would have taken in full, by key; kept up with each record of the journal."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.seconds: dict[str, float] = {}
+        self._waiting: dict[int, Mapping[str, Any]] = {}  # proposals without a score, by number
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Take in a journal's record."""
+        if record["kind"] == "proposal":
+            self._waiting[record["number"]] = record
+        elif record["kind"] == "score":
+            proposal = self._waiting.pop(record["number"])
+            if record["status"] == "ok" and record["seconds"]:
+                self.seconds[record["key"]] = record["seconds"] / self._share(proposal, record["metrics"])
+
+    def of(self, key: str) -> float:
+        """Those of a candidate; where another run paid for it, those of the slowest, to be safe; 0 where none is."""
+        return self.seconds.get(key, max(self.seconds.values(), default=0.0))
+
+    def _share(self, proposal: Mapping[str, Any], metrics: Mapping[str, float]) -> float:
+        """The share of a whole training that an evaluation was. What began with weights that it was given was trained
+        for as many epochs as its metrics say.
+        """
+        fidelity: float = proposal.get("fidelity", FULL)
+        if PARENT not in proposal:
+            return fidelity
+        epochs = metrics.get("epochs", self.recipe.inheriting.epochs) / self.recipe.epochs
+        return fidelity * epochs if self.recipe.shorten == "rows" else epochs
 
 
 def opened(at: float) -> dict[str, Any]:

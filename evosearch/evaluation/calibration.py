@@ -36,34 +36,31 @@ def right(probabilities: Array, y: Array) -> Array:
     return hit
 
 
-def ece(confidences: Array, hits: Array, bins: int = BINS) -> float:
+def ece(confidences: Array, hits: Array) -> float:
     """Expected calibration error: sum over equally wide bins (a, b] of n_b / N |accuracy_b - mean confidence_b|."""
-    edges = np.linspace(0, 1, bins + 1)
-    return _gap(confidences, hits, np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1))
+    return _gap(confidences, hits, _wide(confidences))
 
 
-def adaptive_ece(confidences: Array, hits: Array, bins: int = BINS) -> float:
+def adaptive_ece(confidences: Array, hits: Array) -> float:
     """The same over bins with equally many predictions each (Nguyen & O'Connor 2015)."""
-    return _gap(confidences, hits, _quantiles(confidences, bins))
+    return _gap(confidences, hits, _quantiles(confidences))
 
 
-def piece(confidences: Array, hits: Array, proximity: Array, bins: int = BINS) -> float:
-    """Proximity-informed: the sum over `bins` quantiles of proximity, each cut into the bins of `ece`.
+def piece(confidences: Array, hits: Array, proximity: Array) -> float:
+    """Proximity-informed: the sum over BINS quantiles of proximity, each cut into the bins of `ece`.
 
     It is never below `ece` of the same rows: that one's bins are unions of these (the triangle inequality).
     """
-    edges = np.linspace(0, 1, bins + 1)
-    by_confidence = np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, bins - 1)
-    return _gap(confidences, hits, _quantiles(proximity, bins) * bins + by_confidence)
+    return _gap(confidences, hits, _quantiles(proximity) * BINS + _wide(confidences))
 
 
-def proximity(features: Array, among: Array, neighbours: int = NEIGHBOURS) -> Array:
+def proximity(features: Array, among: Array) -> Array:
     """(N,): exp(-mean *squared* distance) to the nearest rows of `among`, both with features of length 1.
 
     features (N, D), among (M, D): the inputs of a network's head. Squared, as the authors' code has it.
     """
     mine, theirs = _normal(features), _normal(among)
-    count = min(neighbours, len(theirs))
+    count = min(NEIGHBOURS, len(theirs))
     found = []
     for start in range(0, len(mine), BLOCK):
         squared = np.clip(2 - 2 * mine[start : start + BLOCK] @ theirs.T, 0, None)
@@ -102,9 +99,15 @@ def _gap(confidences: Array, hits: Array, bins: Array) -> float:
     return float(np.abs(apart).sum() / len(confidences))
 
 
-def _quantiles(values: Array, bins: int) -> Array:
+def _wide(confidences: Array) -> Array:
+    """The bin of each confidence, all equally wide."""
+    edges = np.linspace(0, 1, BINS + 1)
+    return np.clip(np.searchsorted(edges, confidences, side="left") - 1, 0, BINS - 1)
+
+
+def _quantiles(values: Array) -> Array:
     """The bin of each value, equally many in each; equal values share one."""
-    edges = np.quantile(values, np.linspace(0, 1, bins + 1)[1:-1])
+    edges = np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1])
     return np.searchsorted(edges, values, side="right")
 
 

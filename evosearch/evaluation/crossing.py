@@ -67,7 +67,6 @@ def judged(
     begin: Callable[[nn.Module, int], None] | None = None,
     keep: Callable[[nn.Module, int], None] | None = None,
     parent: Callable[[int], nn.Module | None] | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
     """A candidate's score by the recipe's validation scheme: on the held-out part, or over `recipe.folds` folds.
 
@@ -89,7 +88,7 @@ def judged(
 
         one = train(
             made, part, recipe, device=device, seed=seed, key=key, cost=cost, deadline=deadline, rule=rule, brief=brief,
-            parent=parent(number) if parent is not None else None, clock=clock,
+            parent=parent(number) if parent is not None else None,
         )  # fmt: skip
         if keep is not None and one.network is not None:
             keep(one.network, number)
@@ -97,7 +96,7 @@ def judged(
 
     if recipe.folds < 2:
         return trained_on(task, 0, seed, rule)
-    begun = clock()
+    begun = time.monotonic()
     found: list[Trained] = []
     parts = folds_of(task, recipe.folds, 0 if first else repeat, first)
     rows = fold_rows(task, recipe.folds, 0 if first else repeat)
@@ -105,7 +104,7 @@ def judged(
     for number, part in enumerate(parts):
         one = trained_on(part, number, (seed + number) % 2**63, rule if number == 0 else None)
         if one.score.status != "ok" or one.outputs is None:
-            score = replace(one.score, seed=seed, seconds=clock() - begun)
+            score = replace(one.score, seed=seed, seconds=time.monotonic() - begun)
             return one._replace(score=score, network=None)
         out = task.kind.normalise(task, task.kind.denormalise(part, one.outputs))  # each has constants of its own
         if outputs is None:
@@ -113,10 +112,10 @@ def judged(
         outputs[rows[number]] = out
         found.append(one)
     if outputs is None or not first:
-        return _mean(found, task.metric, outputs, seed, clock() - begun)._replace(fold=parts[-1])
+        return _mean(found, task.metric, outputs, seed, time.monotonic() - begun)._replace(fold=parts[-1])
     judged_on = judged_rows(task, recipe.folds, first)
     outputs, y = outputs[judged_on], np.concatenate([task.train.y, task.validation.y])[judged_on]
-    mean = _mean(found, task.metric, outputs, seed, clock() - begun)
+    mean = _mean(found, task.metric, outputs, seed, time.monotonic() - begun)
     # Of a few parts, which are the same for all candidates, it is the rows that decide, as of one part alone.
     errors = {f"{task.metric}_se": standard_error(task.judge, y, outputs)}
     return mean._replace(fold=parts[-1], score=replace(mean.score, metrics={**mean.score.metrics, **errors}))

@@ -103,7 +103,6 @@ def final_train(
     seed: int = 0,
     key: str = "",
     cost: Cost = Cost(),
-    deadline: float = math.inf,
     finish_by: float = math.inf,
     clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
@@ -116,7 +115,7 @@ def final_train(
     both = Split(np.concatenate([task.train.x, task.validation.x]), np.concatenate([task.train.y, task.validation.y]))
     trained = _attempt(
         lambda fit: fit.run(both, task.test_split(), curve=False),
-        _Fit(build, task, recipe, device, seed, deadline, None, None, clock, finish_by),
+        _Fit(build, task, recipe, device, seed, math.inf, None, None, clock, finish_by),
         key,
         cost,
     )

@@ -10,7 +10,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from evosearch.architecture import Architecture
     from evosearch.layers.base import Shape
+    from evosearch.layers.node import Node
 
 WARM_UP = 10  # calls before the first that is timed
 LEAST = 30  # calls that a median is taken of, at the least
@@ -214,16 +215,19 @@ class LayerTable:
 
 def layers_of(architecture: Architecture) -> list[tuple[str, str]]:
     """(words, input shape) of every leaf, as a table has them: `conv 16, 3, 1` at `1 28 28`; once for each use."""
+    return [row for row, _ in _leaves(architecture)]
+
+
+def _leaves(architecture: Architecture) -> Iterator[tuple[tuple[str, str], Node]]:
+    """Every leaf with its row of a table."""
     from evosearch.layers.base import described
 
-    found, stack = [], [n for n in (architecture.stem, architecture.root, architecture.head) if n is not None]
+    stack = [n for n in (architecture.stem, architecture.root, architecture.head) if n is not None]
     while stack:
         node = stack.pop()
-        if node.parts:
-            stack += node.parts
-        else:
-            found.append((described(node.layer), " ".join(map(str, node.inputs))))
-    return found
+        stack += node.parts
+        if not node.parts:
+            yield (described(node.layer), " ".join(map(str, node.inputs))), node
 
 
 def read_table(path: Path) -> LayerTable:
@@ -256,16 +260,11 @@ def measured_layers(architectures: list[Architecture], settings: HardwareSetting
     """Each different leaf of the architectures, built by itself and timed once on this machine."""
     from evosearch import network
     from evosearch.architecture import Architecture as Alone
-    from evosearch.layers.base import described
 
-    nodes: dict[tuple[str, str], Any] = {}
+    nodes: dict[tuple[str, str], tuple[Node, Architecture]] = {}
     for one in architectures:
-        stack = [n for n in (one.stem, one.root, one.head) if n is not None]
-        while stack:
-            node = stack.pop()
-            stack += node.parts
-            if not node.parts:
-                nodes.setdefault((described(node.layer), " ".join(map(str, node.inputs))), (node, one))
+        for row, node in _leaves(one):
+            nodes.setdefault(row, (node, one))
     return {
         row: latency(network.build(Alone(node, node.inputs, "", one.derivation)), node.inputs, settings)
         for row, (node, one) in nodes.items()

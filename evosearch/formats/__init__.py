@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from evosearch.layers.node import Node
 
+REASON = 200  # characters that are told of why an export failed
 TOLERANCE = 1e-4  # largest difference of an export that is called done, as `difference` measures it
 QUANTISED = 0.25  # the same of a format that is not exact: what eight bits may change of the largest output
 FUSED = 0.05  # of such a format and its own numbers computed in floats: a sum next to a half is rounded either way
@@ -182,14 +183,14 @@ def _quiet() -> Iterator[None]:
         logging.disable(before)
 
 
-def _reason(error: BaseException, limit: int = 200) -> str:
+def _reason(error: BaseException) -> str:
     """The first line of what an exporter failed of in the first place: ONNX's wraps torch.export's, with advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     line = next((line.strip() for line in text.splitlines() if line.strip()), "no reason given")
     said = f"{type(error).__name__}: {line}"
-    return said if len(said) <= limit else said[: limit - 3] + "..."
+    return said if len(said) <= REASON else said[: REASON - 3] + "..."
 
 
 FORMATS: Mapping[str, Format] = {

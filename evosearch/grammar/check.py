@@ -111,26 +111,22 @@ class GrammarReport:
         return "\n".join(_sampled_lines(self))
 
 
-def check(
-    grammar: Grammar, space: Space | None = None, samples: int = 1000, rng: np.random.Generator | None = None
-) -> GrammarReport:
+def check(grammar: Grammar, space: Space | None = None, samples: int = 1000) -> GrammarReport:
     """Work out what a grammar's weights imply, and with a space, what samples at its input shape are like.
 
-    samples: how many; with none, a few are still drawn to see which layers build copies of their parts.
-    rng: for the samples; by default a fixed seed, so that the same grammar gets the same report.
+    samples: how many; with none, a few are still drawn to see which layers build copies of their parts. They are drawn
+    by a fixed seed, so that the same grammar gets the same report.
     Raises ShapeError or SpaceExhausted where nothing fits the input shape.
     """
     report = weigh(grammar, space)
-    return report if space is None else sampled(report, grammar, space, samples, rng)
+    return report if space is None else sampled(report, grammar, space, samples)
 
 
-def sampled(
-    report: GrammarReport, grammar: Grammar, space: Space, samples: int, rng: np.random.Generator | None = None
-) -> GrammarReport:
+def sampled(report: GrammarReport, grammar: Grammar, space: Space, samples: int) -> GrammarReport:
     """The report with figures of samples, and with their warnings; as it is where none are asked for."""
     if not samples:
         return report
-    found = dataclasses.replace(report, samples=_draw(space, samples, rng or np.random.default_rng(0)))
+    found = dataclasses.replace(report, samples=_draw(space, samples, np.random.default_rng(0)))
     return dataclasses.replace(found, warnings=tuple(_warnings(grammar, found)))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 CRITICAL = 1e-9  # a spectral radius this near 1 counts as 1
+DEPTH, DIGITS = 12, 60  # to which derivations are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,8 +244,8 @@ class Counts:
     uncounted: tuple[str, ...]
 
 
-def count_derivations(grammar: Grammar, depth: int = 12, digits: int = 60) -> Counts:
-    """Count distinct derivations exactly, to a depth or until a number has more than so many digits.
+def count_derivations(grammar: Grammar) -> Counts:
+    """Count distinct derivations exactly, to depth DEPTH, or until a number has more than DIGITS digits.
 
     The parser is unambiguous, so distinct derivations are distinct sentences. Alternatives with p=0 do not count.
     """
@@ -256,8 +257,7 @@ def count_derivations(grammar: Grammar, depth: int = 12, digits: int = 60) -> Co
     numbers = dict.fromkeys(met, 0)
     up_to: list[int] = []
     total = None
-    limit = 10**digits
-    for level in range(max(depth, len(met) + 1)):
+    for level in range(max(DEPTH, len(met) + 1)):
         after = {
             rule: sum(
                 math.prod([texts[t] or 1 for t in a.terminals]) * math.prod([numbers[part] for part in a.rules])
@@ -270,9 +270,9 @@ def count_derivations(grammar: Grammar, depth: int = 12, digits: int = 60) -> Co
             total = numbers[grammar.start]
             break
         numbers = after
-        if level < depth:
+        if level < DEPTH:
             up_to.append(numbers[grammar.start])
-        if max(numbers.values()) > limit and endless:
+        if max(numbers.values()) > 10**DIGITS and endless:
             break
     return Counts(tuple(up_to), total, uncounted)
 

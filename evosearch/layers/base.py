@@ -28,13 +28,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from evosearch.cost import Cost
 from evosearch.errors import ShapeError
 from evosearch.layers.builder import Builder
 from evosearch.layers.forms import Form, Operation, digest, join
-from evosearch.layers.names import modules
+from evosearch.layers.names import Named, is_bundled, operation
 from evosearch.layers.node import Emission, Layer, Node
 from evosearch.layers.shapes import MODES, Part, Shape, Want, matches, mode, show, size, width
 
@@ -45,22 +45,11 @@ if TYPE_CHECKING:
 
 MAX_COPIES = 1000  # of a repeated part, as of a repetition in a grammar
 
-PLUGINS = "_evosearch_operator_"  # what the modules of plug-ins are called
-DIGEST = "__evosearch_digest__"  # a module's name for the digest of the layer file that it is
-WRITES = ("emit", "module", "write")  # the methods that say what is computed
-OPERATIONS = frozenset({"sum", "zero"})  # of bundled forms, and no word's name
-
 Step = Operation  # the name by which layers of people's own know it
 
 
-class Word:
+class Word(Named):
     """An argument made of words: a split, a merge, a rearrangement. No layer of its own: the combinator uses it."""
-
-    name: ClassVar[str] = ""
-
-    def __init_subclass__(cls, **named: Any) -> None:
-        super().__init_subclass__(**named)
-        _speak_for_itself(cls)
 
 
 def described(layer: object) -> str:
@@ -81,62 +70,13 @@ def canonical_argument(argument: object) -> object:
     return (operation(type(argument)), *map(canonical_argument, _values(argument)))
 
 
-def operation(cls: type[Word] | type[_Named]) -> str:
-    """The name by which forms know a layer or word: no other class has it.
-
-    That is the name under which it is registered. A class of a person's own that took it from a bundled one, from a
-    class that it is derived from, or that has none, has its own name and what its file is told by behind it.
-    """
-    if is_bundled(cls):
-        return cls.name
-    stated: str = vars(cls).get("name", "")
-    if stated and not _is_taken(stated) and not vars(cls).get("_replaced", False):
-        return stated
-    if not cls.name and cls.__module__.startswith(PLUGINS):
-        return ""  # a network's head, of which a space has one
-    return f"{cls.name}@{vars(cls).get('_origin', cls.__module__)}.{cls.__qualname__}"
-
-
-def is_bundled(cls: type) -> bool:
-    """Whether a class is evosearch's, and not a person's own."""
-    return cls.__module__.partition(".")[0] == "evosearch"
-
-
-def _is_taken(name: str) -> bool:
-    return name in modules() or name in OPERATIONS
-
-
-def _speak_for_itself(cls: type) -> None:
-    """Have a class of a person's own that writes its own code not say by inheritance that it computes what a bundled
-    class does: then it has the form that names it."""
-    if is_bundled(cls):
-        return
-    module = sys.modules.get(cls.__module__)
-    cls._origin = vars(module).get(DIGEST, cls.__module__) if module else cls.__module__  # type: ignore[attr-defined]
-    for statement in ("canonical", "form"):
-        above = [(at, base) for at, base in enumerate(cls.__mro__) if statement in vars(base)]
-        if not above or not is_bundled(above[0][1]):
-            continue
-        writes = any(name in vars(base) for base in cls.__mro__[: above[0][0]] for name in WRITES)
-        named = [base for _, base in above if not vars(base).get("stands_for_others", vars(base).get("name"))]
-        if writes and named and named[0] is not above[0][1]:
-            setattr(cls, statement, vars(named[0])[statement])
-
-
 def _values(of: object) -> tuple[object, ...]:
     """What a word or layer was made with: a dataclass by contract, which a base that is none cannot say to mypy."""
     return tuple(getattr(of, field.name) for field in fields(of) if field.init)  # type: ignore[arg-type]
 
 
-class _Named:
+class _Stated(Named):
     """What leaves and combinators have in common."""
-
-    name: ClassVar[str] = ""
-    stands_for_others: ClassVar[bool]  # whether its form is that of the layers that it is made of
-
-    def __init_subclass__(cls, **named: Any) -> None:
-        super().__init_subclass__(**named)
-        _speak_for_itself(cls)
 
     def title(self, x: Shape) -> str:
         """What drawings call it at input shape `x`, where it is a stem or a head."""
@@ -162,7 +102,7 @@ class _Named:
         return {}
 
 
-class Leaf(_Named, ABC):
+class Leaf(_Stated, ABC):
     """A layer without parts. A subclass states `shape`, and of the rest what is not as here.
 
     The least that a layer of your own needs is `shape` and `module`.
@@ -257,7 +197,7 @@ class Derived(WrittenLeaf):
         return self.at(node.inputs).emit(node, x, build)
 
 
-class Combinator(_Named):
+class Combinator(_Stated):
     """A layer whose parts are layers. A subclass states `shape` and `emit`; `canonical` where two can mean the same."""
 
     def cost(self, node: Node) -> Cost:

@@ -231,11 +231,10 @@ class Builder:
 
         A training sets every buffer of this name (see `evaluation.step`); in a module that nobody trains it is 1.
         """
-        if PROGRESS not in self.modules:
-            self._taken.pop(PROGRESS, None)  # of another piece of this network: the same
-            self.module("torch.ones(())", PROGRESS, trained=False, numbered=False)
+        if PROGRESS not in self.modules:  # no use of a layer is its origin: it is of all layers that ask for it
+            self.modules[PROGRESS] = "torch.ones(())"
             self.buffers.add(PROGRESS)
-            del self.origins[PROGRESS]  # it belongs to all layers that ask for it
+            self._taken[PROGRESS] = self.writing
         return f"self.{PROGRESS}"
 
     def penalty(self, x: str, code: str, *, extra: int = 0) -> str:

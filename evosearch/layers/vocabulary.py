@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from evosearch.errors import ArchitectureError, LayerError
 from evosearch.executed import helpers, noting
 from evosearch.grammar.core import Alternative, Grammar, SymbolKind, Terminal
-from evosearch.layers.base import DIGEST, Combinator, Leaf, Word, registered
+from evosearch.layers.base import Combinator, Leaf, Word, registered
 from evosearch.layers.columns import Columns, ReadsColumns
 from evosearch.layers.guards import guard
 from evosearch.layers.library import NAMES
+from evosearch.layers.names import DIGEST
 from evosearch.text import said
 
 if TYPE_CHECKING:

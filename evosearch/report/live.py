@@ -27,12 +27,14 @@ WIDTH = 80  # columns of the panel, or fewer where the terminal has no
 # Columns beside it: a terminal writes ^C there, and at its last column would begin a line that nobody erases.
 MARGIN = 4
 GIB = 1 << 30
+WIDTH = 40  # scores shown as bars
+EARNED = 5  # mutations shown
 REFRESH = 4  # panels a second: seen at once, and no flicker over a slow connection
 
 
-def sparkline(values: Sequence[float], width: int = 40) -> str:
-    """The last `width` values as bars between their least and greatest; a space for NaN."""
-    shown = values[-width:]
+def sparkline(values: Sequence[float]) -> str:
+    """The last WIDTH values as bars between their least and greatest; a space for NaN."""
+    shown = values[-WIDTH:]
     known = [value for value in shown if math.isfinite(value)]
     if not known:
         return ""
@@ -232,9 +234,9 @@ def workers_line(progress: Progress) -> str:
     return f"{progress.workers}{f' on {progress.device}' if progress.device else ''}{share}"
 
 
-def earned_lines(earned: Mapping[str, tuple[int, float]], most: int = 5) -> list[tuple[str, str]]:
+def earned_lines(earned: Mapping[str, tuple[int, float]]) -> list[tuple[str, str]]:
     """Mutations by what they earned a trial: the best few, each `name  trials  mean reward`."""
-    ranked = sorted(earned.items(), key=lambda item: (-item[1][1], item[0]))[:most]
+    ranked = sorted(earned.items(), key=lambda item: (-item[1][1], item[0]))[:EARNED]
     return [
         ("mutations" if index == 0 else "", f"{clean(name):<22.22} {trials:>5} tried  {mean:6.3f} earned")
         for index, (name, (trials, mean)) in enumerate(ranked)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from evosearch.text import clean
 
+ROOM = 56  # characters of a text that a line has room for
+
 
 def count(number: float) -> str:
     """A count as people read it: 812, 9,120, 41.2 k, 11.2 M, 3.4 G, 1.23 T, 7.5 P."""
@@ -45,9 +47,9 @@ def short(key: str) -> str:
     return key[:8]
 
 
-def shortened(text: str, length: int = 56) -> str:
+def shortened(text: str) -> str:
     """The beginning of a text that is longer than a line has room for."""
-    return text if len(text) <= length else f"{text[: length - 3]}..."
+    return text if len(text) <= ROOM else f"{text[: ROOM - 3]}..."
 
 
 __all__ = ["clean", "count", "duration", "figure", "near", "short", "shortened"]

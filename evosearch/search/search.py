@@ -63,7 +63,6 @@ class Search:
     Args:
         space: samples, reads and identifies derivations.
         operators: from `evosearch.operators.find()`.
-        policy: the adaptive policy; by default made from the settings.
         seeds: derivations that start in the population, by name or in a row.
         identify: (space, derivation) -> (key, limit exceeded or None); a faster one may stand in, with equal keys.
         own: the strategy's own settings, the [strategy] table of a configuration.
@@ -80,7 +79,6 @@ class Search:
         space: Space,
         settings: SearchSettings,
         operators: Operators,
-        policy: adaptive.Policy | None = None,
         seeds: Mapping[str, Derivation] | Sequence[Derivation] = (),
         identify: Any = identify,
         own: Mapping[str, Any] | None = None,
@@ -110,7 +108,7 @@ class Search:
         self.credit = Credit(
             self.space,
             settings,
-            policy or adaptive.make(settings.policy, alpha=settings.alpha, gamma=settings.gamma, floor=settings.floor),
+            adaptive.make(settings.policy, alpha=settings.alpha, gamma=settings.gamma, floor=settings.floor),
         )
         self.strategy = self._strategy(tuple(seeds.values()), own or {})
         self._fold_draws = len(inspect.signature(self.strategy.fold).parameters) > 1
@@ -304,9 +302,7 @@ class Search:
         settings: SearchSettings,
         operators: Operators,
         state: Mapping[str, Any],
-        policy: adaptive.Policy | None = None,
         seeds: Mapping[str, Derivation] | Sequence[Derivation] = (),
-        identify: Any = identify,
         own: Mapping[str, Any] | None = None,
         history: bool = False,
         journal: Iterable[Mapping[str, Any]] = (),
@@ -319,7 +315,7 @@ class Search:
         """
         if state["version"] != STATE_VERSION:
             raise ConfigError(f"search state of version {state['version']}; this evosearch reads {STATE_VERSION}")
-        search = cls(space, settings, operators, policy, seeds, identify, own, history, features, prior)
+        search = cls(space, settings, operators, seeds=seeds, own=own, history=history, features=features, prior=prior)
         search._next, search._folded = state["next"], state["folded"]
         search.evaluated, search.exhausted = state["evaluated"], state["exhausted"]
         search.fame.unpack(state["hall"], space, search._fitness)

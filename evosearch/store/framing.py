@@ -221,11 +221,11 @@ def frame_at(descriptor: int, path: Path, offset: int) -> Frame:
     raise corrupt(path, offset, "no record that checks")
 
 
-def salvage(file: BinaryIO, path: Path, start: int = PREAMBLE, limit: int = MAX_RECORD) -> Iterator[Frame]:
+def salvage(file: BinaryIO, path: Path) -> Iterator[Frame]:
     """Every frame that checks, whatever lies between them. For a cache, whose records stand each for itself."""
-    size = os.fstat(file.fileno()).st_size
+    start, size = PREAMBLE, os.fstat(file.fileno()).st_size
     while start < size:
-        frames = Frames(file, path, start, limit)
+        frames = Frames(file, path, start)
         try:
             yield from frames
             return

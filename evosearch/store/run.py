@@ -9,9 +9,9 @@
     journal-<offset>.torn           what was cut off a torn journal
     LOCK                            held by the process that writes; readers never need it
 
-What it promises (docs/reliability.md says how each is tested): a score is on the disk before `append_score` returns;
-a proposal is on the disk before the score that answers it; a run folder exists whole or not at all; a checkpoint is
-replaced whole, and never reflects more of the journal than is on the disk; what does not check is named and left alone.
+What it promises (docs/reliability.md says how each is tested): a score is on the disk when `sync` returns, and so is
+every proposal before it; a run folder exists whole or not at all; a checkpoint is replaced whole, and never reflects
+more of the journal than is on the disk; what does not check is named and left alone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import shutil
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO, NamedTuple, Self, TypeGuard
@@ -47,8 +47,6 @@ CHECKPOINT_FILE = "checkpoint.msgpack"
 PREVIOUS_FILE = "checkpoint.previous.msgpack"
 ARCHIVE_FILE = "archive.bin"
 SUMS_FILE = "SHA256SUMS"
-
-# Fields that tell when and how fast, wherever they stand in a record: no part of what two journals must agree on.
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,199}")
 
@@ -166,10 +164,6 @@ class Run:
     @property
     def scores(self) -> int:
         return self.contents.scores
-
-    @property
-    def statuses(self) -> Counter[str]:
-        return self.contents.statuses
 
     @property
     def notes(self) -> list[Record]:
@@ -290,12 +284,15 @@ class Run:
 
     def altered(self) -> Iterator[tuple[str, str]]:
         """Files of the run's start that are not what the header's digests say: the name and what is wrong."""
-        for name, digest in self.header["files"].items():
-            data = content(self.folder / _relative(name))
-            if data is None:
-                yield name, "it is missing"
-            elif _digest(data) != digest:
-                yield name, "it is not the file that the run was started with"
+        for name in self.header["files"]:
+            if wrong := self._wrong(name, content(self.folder / _relative(name))):
+                yield name, wrong
+
+    def _wrong(self, name: str, data: bytes | None) -> str:
+        if data is None:
+            return "it is missing"
+        same = _digest(data) == self.header["files"].get(name)
+        return "" if same else "it is not the file that the run was started with"
 
     def close(self) -> None:
         """Make what was appended durable, and give the lock back."""
@@ -322,27 +319,23 @@ class Run:
     # -- the journal
 
     def append_proposal(self, record: Mapping[str, Any]) -> None:
-        """Journal a proposal. Its `number` is the next one. Durable with the next score, or `sync`, or `close`.
+        """Journal a proposal. Its `number` is the next one. Durable with the next `sync` or `close`.
 
         Raises StorageError. ValueError where the number is not the next one: the caller is wrong.
         """
-        self._append({**record, "kind": "proposal"}, durable=False)
+        self._append({**record, "kind": "proposal"})
 
-    def append_score(self, record: Mapping[str, Any]) -> None:
-        """Journal the score of proposal `number`; on the disk, with all before it, when this returns.
+    def write_scores(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Journal scores of proposals by `number`; who writes them acknowledges none before `sync` has returned.
 
-        Raises StorageError. ValueError where that proposal is unknown or has its score: the caller is wrong.
+        Raises StorageError. ValueError where a proposal is unknown or has its score: the caller is wrong.
         """
-        self._append({**record, "kind": "score"}, durable=True)
-
-    def write_scores(self, records: list[Record]) -> None:
-        """Journal several scores; who writes them acknowledges none before the next `sync` has returned."""
         for record in records:
-            self._append({**record, "kind": "score"}, durable=False)
+            self._append({**record, "kind": "score"})
 
     def append_note(self, record: Mapping[str, Any]) -> None:
         """Journal something else (a larger budget, a resumption): no part of what journals are compared by."""
-        self._append({**record, "kind": "note"}, durable=False)
+        self._append({**record, "kind": "note"})
 
     def sync(self) -> None:
         """Make everything appended so far durable."""
@@ -359,7 +352,7 @@ class Run:
                 f"{journal}: moved or removed while the run was on; put the folder back, then `evolve resume` goes on"
             )
 
-    def _append(self, record: Record, *, durable: bool) -> None:
+    def _append(self, record: Record) -> None:
         journal = self._writable()
         wrong = self.contents.misplaced(record)
         if wrong:
@@ -372,8 +365,6 @@ class Run:
         self.end += len(data)
         self._bytes.update(data)
         self.contents.take(record)
-        if durable:
-            self.sync()
 
     def _writable(self) -> int:
         if self._journal < 0:
@@ -432,11 +423,9 @@ class Run:
 
     def text(self, name: str) -> str:
         """A file that the run was started with. Raises RunCorrupt where it is not what the header's digest says."""
-        path = self.folder / _relative(name)
-        data = content(path)
-        if data is None or _digest(data) != self.header["files"].get(name):
-            what = "it is missing" if data is None else "it is not the file that the run was started with"
-            raise RunCorrupt(f"{path}: {what}; restore the file from a copy")
+        data = content(self.folder / _relative(name))
+        if data is None or self._wrong(name, data):
+            raise RunCorrupt(f"{self.folder / name}: {self._wrong(name, data)}; restore the file from a copy")
         return data.decode()
 
     def best(self, name: str) -> bytes | None:

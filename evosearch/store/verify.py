@@ -9,7 +9,7 @@ from pathlib import Path
 
 from evosearch.errors import EvosearchError, RunCorrupt
 from evosearch.store import framing
-from evosearch.store.disk import Disk, content, unused
+from evosearch.store.disk import content, unused
 from evosearch.store.framing import Frames
 from evosearch.store.lock import is_written
 from evosearch.store.run import (
@@ -115,14 +115,14 @@ def verify_best(folder: Path) -> Iterator[Finding]:
         yield Finding(f"best/{SUMS_FILE}", "it is missing", cure)
 
 
-def repair(folder: str | Path, *, disk: Disk | None = None) -> list[str]:
+def repair(folder: str | Path) -> list[str]:
     """Cut a torn tail off the journal and set unreadable checkpoints aside. Returns what was done, a line each.
 
     Nothing is deleted: what is cut or set aside lies in `.torn` files. A journal damaged elsewhere raises RunCorrupt,
     and is left alone. Rebuilding the checkpoint is the search's part: it replays the journal.
     """
     done = []
-    with Run.open(folder, write=True, disk=disk) as run:
+    with Run.open(folder, write=True) as run:
         size, end = run.cut_torn_tail(), run.end
         if size:
             done.append(f"{JOURNAL_FILE}: cut off an incomplete last record of {size} bytes at offset {end}")

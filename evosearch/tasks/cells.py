@@ -29,7 +29,6 @@ FEW_COLUMNS = 8  # of which a first row 0, 1, 2 above whole numbers may be data
 HEAD = 200  # lines that are looked at for a separator
 PRIVATE = tuple(map(chr, range(0xE000, 0xF900)))  # of Unicode's private use: one that the text does not hold is a mark
 COMMA = re.compile("[0-9],[0-9]", re.ASCII)
-DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,19 +47,16 @@ class Cells:
     separator: str
     decimal: str = ""
 
-    def column(self, index: int) -> list[str]:
-        return [row[index] for row in self.rows]
+    @property
+    def undecided(self) -> bool:
+        """Whether a column's looks tell what stands before its decimals: nothing is said, and commas cut no cells."""
+        return not self.decimal and self.separator != ","
 
     @cached_property
     def has_commas(self) -> bool:
-        """Whether any column has a comma before its decimals, be there words in it too."""
-        return any(_mostly_commas(self.column(index)) for index in range(len(self.names)))
-
-
-def with_commas(cells: Sequence[str]) -> list[str]:
-    """The cells with a comma before their decimals, where all that have a value are numbers so written."""
-    found = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
-    return found if all(missing(cell) or number(cell, ",") is not None for cell in cells) else []
+        """Whether some column's looks tell a comma before its decimals, be there words in it too."""
+        columns = ([row[index] for row in self.rows] for index in range(len(self.names)))
+        return self.undecided and any(map(_mostly_commas, columns))
 
 
 def _mostly_commas(cells: Sequence[str]) -> bool:

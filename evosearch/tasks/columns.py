@@ -17,10 +17,11 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
-from evosearch.tasks.cells import COMMA, Cells, place, read, with_commas
-from evosearch.tasks.encode import GROUPED, ORDERS, RowError, days, encode, missing, number, plain, written
+from evosearch.tasks.cells import Cells, place, read
+from evosearch.tasks.encode import ORDERS, RowError, days, encode, missing, number, plain
 from evosearch.tasks.kinds import are_classes, looks
 from evosearch.tasks.labels import MOST_CLASSES
+from evosearch.tasks.marks import CODE, MARKS, Column
 from evosearch.tasks.rows import PRECISION
 from evosearch.tasks.sources import sibling, stem
 
@@ -34,11 +35,8 @@ MOST_WORDS = 1000  # a column of more different words is an identifier, or text
 LISTED = 20  # columns that an error names
 ALIKE = 5  # notes that say the same of columns
 LACKS, COMMAS = ": its mean instead", " has a comma before its decimals"
-CODE = re.compile(r"0[0-9]+", re.ASCII)  # 007 is a name, no number
 PERIODS = (365.2425, 7.0, 1.0)  # days of a year, a week, a day
 MANY_WORDS = 20  # of which a column says perhaps nothing, where they are as many as half of its rows
-WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
-MARKS = {".": (".", ","), ",": (",", ".")}  # before decimals, and between thousands, where the settings say it
 # What people read as an amount or a time, and is a word all the same: 1,234.50, 12%, $3, (4.5), 08:30, 31 Jan 24.
 AMOUNT = re.compile(
     r"[-+\u2212(]?[^\w\s(]?[-+\u2212]?\s?[0-9](?:[.,'\u2019\s]?[0-9])*(?:[eEdD][-+]?[0-9]+)?\s?[^\w\s(]?\)?", re.ASCII
@@ -69,18 +67,21 @@ def load_csv(path: Path, reading: Reading) -> Task:
     words = {_index(train, name) for name in settings.words}
     if not inputs:
         raise TaskError(f"{path}: no column is left beside the target '{train.names[target]}'")
-    columns = [_column(train, index, notes, words=index in words) for index in inputs]
+    columns = [
+        _words(one, notes, said=True) if one.index in words else _column(one, notes)
+        for one in (Column(train, index) for index in inputs)
+    ]
     for ending in (LACKS, COMMAS):
         notes = _gathered(notes, ending)
-    goal = _target(train, target, reading, notes, words=target in words)
+    goal = _target(Column(train, target), reading, notes, words=target in words)
     if not goal.labels and goal.decimal == ".":
         for table in tables.values():
-            _require_points(table, target, train)
+            Column(table, target).require_points(Column(train, target))
     parts = {}
     for title, table in tables.items():
         try:
             x = encode(columns, table.rows, table.names)
-            y = goal.numbers(table, target, notes)
+            y = goal.numbers(Column(table, target), notes)
         except RowError as error:
             otherwise = f"; {_keep(error.column)}" if error.column else ""
             raise TaskError(f"{table.path}: line {table.lines[error.row]}: {error.message}{otherwise}") from None
@@ -123,127 +124,37 @@ def _gathered(notes: list[str], ending: str) -> list[str]:
     return [note for note in notes if note not in alike[ALIKE:]] + [more]
 
 
-def _decimal(table: Cells, index: int, known: Sequence[str], notes: list[str]) -> tuple[str, str]:
-    """What stands before the decimals of a column, and between its thousands: as the settings say; else a point, or
-    where commas do not separate cells perhaps a comma, and nothing.
-
-    known: its cells that have a value. Raises TaskError where a mark may stand before decimals or behind thousands.
-    """
-    if table.decimal:
-        return MARKS[table.decimal]
-    if table.separator == ",":
-        return ".", ""
-    commas = with_commas(known)
-    if not commas:
-        _require_points(table, index, table)
-        read = [cell for cell in known if COMMA.search(cell) and number(cell, ",", ".") is not None]
-        most = len(read) >= sum("." in cell and number(cell) is not None for cell in known)
-        return ("," if read and most else "."), ""  # there are words or thousands too, which the caller tells
-    if all(GROUPED[","].fullmatch(cell) for cell in commas):
-        raise _grouped(table, index, commas[0])
-    notes.append(f"column '{table.names[index]}'{COMMAS}")
-    return ",", ""
-
-
-def _require_points(table: Cells, index: int, train: Cells) -> None:
-    """Raise TaskError where the points of a column of numbers may all be behind thousands, as in 901 and 1.877, in a
-    table with decimal commas. A point before decimals in the table to train on shows what they are.
-    """
-    if table.decimal or table.separator == "," or not (table.has_commas or train.has_commas):
-        return
-    cells = table.column(index)
-    shown = (
-        not (WHOLE.fullmatch(cell) or GROUPED["."].fullmatch(cell) or missing(cell))
-        for one in (cells, train.column(index))
-        for cell in one
-    )
-    pointed = next((cell for cell in cells if "." in cell), None)
-    if pointed is not None and not any(shown):
-        raise _grouped(table, index, pointed)
-
-
-def _grouped(table: Cells, index: int, cell: str) -> TaskError:
-    line = table.lines[table.column(index).index(cell)]
-    return TaskError(
-        f"{table.path}: line {line}: '{cell}' in column '{table.names[index]}' may be a thousand and more, or a "
-        "number with three decimals; --set data.decimal=, or --set data.decimal=. says which mark is before the "
-        "decimals of all columns"
-    )
-
-
-def _amount(table: Cells, cell: str, marks: tuple[str, str]) -> float | None:
-    """The number that a cell may write: with the column's marks, a point, or where commas do not separate cells one."""
-    value = number(cell, *marks)
-    if value is None:
-        value = number(cell)
-    if value is None and "," in cell and (table.decimal or table.separator != ","):
-        value = number(cell, ",", ".")
-    return value
-
-
-def _otherwise(table: Cells, cell: str, marks: tuple[str, str]) -> str:
-    """What the setting has to do with a cell that is no number by the marks of its column; empty where nothing."""
-    if table.decimal:
-        return f"data.decimal is '{table.decimal}'; " if _amount(table, cell, marks) is not None else ""
-    found = ["," if marks[0] == "," or "," not in cell else "."]
-    found = [one for one in found if number(cell, *marks) is None and number(cell, *MARKS[one]) is not None]
-    return f"--set data.decimal={found[0]} reads it as a number; " if found else ""
-
-
-def _column(table: Cells, index: int, notes: list[str], *, words: bool = False) -> dict[str, Any]:
-    """A column as `encode` describes it; words: whatever it looks like. Raises TaskError where it is neither numbers
-    nor a few words.
-    """
-    cells, name = table.column(index), table.names[index]
-    if words:
-        return _categories(table, index, notes, said=True)
-    at_once = written(cells) if table.decimal != "," else None
-    known = [cell for cell in cells if not missing(cell)] if at_once is None else cells
-    marks = _decimal(table, index, known, notes)
-    coded = _coded(known)
-    numbers = [number(cell, *marks) for cell in known] if at_once is None else at_once.tolist()
-    if known and not coded and None not in numbers:
-        values = np.array(numbers, np.float64)
-        _require_apart(table, index, values)
+def _column(column: Column, notes: list[str]) -> dict[str, Any]:
+    """A column as `encode` describes it. Raises TaskError where it is neither numbers nor a few words."""
+    name, cells, known, marks = column.name, column.cells, column.known, column.marks
+    if column.commas:
+        notes.append(f"column '{name}'{COMMAS}")
+    if (values := column.numbers) is not None:
+        _require_apart(column, values)
         finite = values[np.isfinite(values)]
         if len(values) > MANY_WORDS and (np.diff(values) == 1).all():
             notes.append(f"column '{name}' counts the rows; if it is no more than that, {_drop(name)}")
         scale = np.abs(finite).max(initial=0) or 1.0  # a sum of the largest doubles would be none
         fill = float((finite / scale).mean() * scale) if len(finite) else 0.0
-        flag = _lacking(name, cells, known, notes)
-        if not table.decimal and table.separator != "," and not any("." in cell for cell in known) and table.has_commas:
+        flag = _lacking(column, notes)
+        if column.table.has_commas and not any("." in cell for cell in known):
             marks = ",", ""  # of whole numbers too: a point in another file may be behind thousands
         thousands = {"thousands": marks[1]} if marks[1] else {}
         return {"name": name, "type": "number", "decimal": marks[0], **thousands, "fill": fill, "flag": flag}
-    if order := _order(name, known, notes):
-        values = np.array([days(cell, order) for cell in known], np.float64)
-        return _date(name, order, values, _lacking(name, cells, known, notes))
-    digits = coded and _are_digits(known)
-    if not digits and sum(_amount(table, cell, marks) is not None for cell in known) > len(cells) / 2:
-        row = next(row for row, cell in enumerate(cells) if not missing(cell) and _odd(cell, marks))
-        raise TaskError(
-            f"{table.path}: line {table.lines[row]}: column '{name}' holds numbers, and here '{cells[row]}'; "
-            f"{_otherwise(table, cells[row], marks)}fill or leave out such rows, or drop the column; {_keep(name)}"
-        )
+    if order := _order(column, notes):
+        return _date(column, order, _lacking(column, notes))
+    if not column.is_digits and sum(column.amount(cell) is not None for cell in known) > len(cells) / 2:
+        words = (number(cell, *marks) is None or CODE.fullmatch(cell) for cell in cells)
+        row = next(row for row, word in enumerate(words) if word and not missing(cells[row]))
+        raise column.no_number(row, f"fill or leave out such rows, or drop the column; {_keep(name)}")
     dates = {word for word in set(known) if any(days(word, order) is not None for order in ORDERS)}
     odd = next((row for row, cell in enumerate(cells) if not missing(cell) and cell not in dates), None)
     if odd is not None and sum(cell in dates for cell in known) > len(known) / 2:
-        raise TaskError(
-            f"{table.path}: line {table.lines[odd]}: column '{name}' holds dates, and here '{cells[odd]}'; "
-            f"put right or leave out such rows, or drop the column; {_keep(name)}"
-        )
-    if not digits:
+        cure = f"put right or leave out such rows, or drop the column; {_keep(name)}"
+        raise column.wrong(odd, f"holds dates, and here '{cells[odd]}'; {cure}")
+    if not column.is_digits:
         notes += _said(f"column '{name}'", known)
-    return _categories(table, index, notes)
-
-
-def _coded(cells: Sequence[str]) -> bool:
-    """Whether a column's numbers are names, since one of them begins with a nought."""
-    return any(CODE.fullmatch(cell.lstrip("+-")) for cell in {cell for cell in cells if cell[:1] in "0+-"})
-
-
-def _are_digits(cells: Sequence[str]) -> bool:
-    return all(cell.isascii() and cell.isdigit() for cell in cells)
+    return _words(column, notes)
 
 
 def _said(what: str, known: Sequence[str]) -> list[str]:
@@ -266,9 +177,9 @@ def _said(what: str, known: Sequence[str]) -> list[str]:
     return []
 
 
-def _categories(table: Cells, index: int, notes: list[str], *, said: bool = False) -> dict[str, Any]:
+def _words(column: Column, notes: list[str], *, said: bool = False) -> dict[str, Any]:
     """A column of words; of too many the most frequent, where the settings said that it is one, else a TaskError."""
-    cells, name = table.column(index), table.names[index]
+    cells, name = column.cells, column.name
     words = sorted(set(cells))
     found = f"column '{name}' has {len(words)} different words"
     if len(words) > max(MANY_WORDS, len(cells) / 2):
@@ -276,7 +187,7 @@ def _categories(table: Cells, index: int, notes: list[str], *, said: bool = Fals
     if len(words) > MOST_WORDS:
         if not said:
             raise TaskError(
-                f"{table.path}: {found}; drop it: {_drop(name)}, or {_keep(name)}, the {MOST_WORDS} of most rows"
+                f"{column.table.path}: {found}; drop it: {_drop(name)}, or {_keep(name)}, the {MOST_WORDS} of most rows"
             )
         times = Counter(cells)
         words = sorted(sorted(words, key=times.__getitem__, reverse=True)[:MOST_WORDS])
@@ -294,15 +205,17 @@ def _keep(name: str) -> str:
     return f"--set 'data.words=[\"{name}\"]' keeps it as words"
 
 
-def _lacking(name: str, cells: Sequence[str], known: Sequence[str], notes: list[str]) -> bool:
+def _lacking(column: Column, notes: list[str]) -> bool:
     """Whether some of a column's values are missing, which is noted."""
-    if len(known) < len(cells):
-        notes.append(f"column '{name}' lacks {len(cells) - len(known)} of {len(cells)} values{LACKS}")
-    return len(known) < len(cells)
+    lacking, count = len(column.cells) - len(column.known), len(column.cells)
+    if lacking:
+        notes.append(f"column '{column.name}' lacks {lacking} of {count} values{LACKS}")
+    return lacking > 0
 
 
-def _order(name: str, cells: Sequence[str], notes: list[str]) -> str:
+def _order(column: Column, notes: list[str]) -> str:
     """The order of year, month and day in a column of dates, one of `encode.ORDERS`; empty where it holds others."""
+    name, cells = column.name, column.known
     found = [order for order in ORDERS if cells and all(days(cell, order) is not None for cell in cells)]
     alike = found == ["dmy", "mdy"] and not all("." in cell for cell in cells)  # with points the day is the first
     if alike:
@@ -310,30 +223,24 @@ def _order(name: str, cells: Sequence[str], notes: list[str]) -> str:
     return found[0] if found and not alike else ""
 
 
-def _date(name: str, order: str, values: Array, flag: bool) -> dict[str, Any]:
+def _date(column: Column, order: str, flag: bool) -> dict[str, Any]:
     """A column of dates, in days, with the periods in which they differ and that they span."""
+    values = np.array([days(cell, order) for cell in column.known], np.float64)
     spread = np.ptp(values)
     periods = [one for one in PERIODS if spread >= one and np.ptp(values % one) > 0]
-    return {
-        "name": name, "type": "date", "order": order, "fill": float(values.mean()), "flag": flag, "periods": periods,
-    }  # fmt: skip
+    fill = float(values.mean())
+    return {"name": column.name, "type": "date", "order": order, "fill": fill, "flag": flag, "periods": periods}
 
 
-def _odd(cell: str, marks: tuple[str, str]) -> bool:
-    return number(cell, *marks) is None or _coded([cell])
-
-
-def _require_apart(table: Cells, index: int, values: Array) -> None:
+def _require_apart(column: Column, values: Array) -> None:
     """Raise TaskError where whole numbers beyond 2^53 are other ones as floating-point numbers, and that would show."""
     if np.abs(values).max() < 2**53 or not np.isfinite(values).all():  # an infinite one is told by its row
         return
     limit = PRECISION * float(values.std())
-    for row, cell in enumerate(table.column(index)):
+    for row, cell in enumerate(column.cells):
         if re.fullmatch(r"[+-]?[0-9]{16,}", cell) and abs(int(cell) - int(float(cell))) > limit:
-            raise TaskError(
-                f"{table.path}: line {table.lines[row]}: column '{table.names[index]}' holds whole numbers too close "
-                f"together for their size, as {cell}; take away their smallest, or drop the column"
-            )
+            cure = "take away their smallest, or drop the column"
+            raise column.wrong(row, f"holds whole numbers too close together for their size, as {cell}; {cure}")
 
 
 @dataclass(frozen=True)
@@ -345,15 +252,15 @@ class _Target:
     decimal: str = "."
     thousands: str = ""
 
-    def numbers(self, table: Cells, index: int, notes: list[str]) -> Array:
+    def numbers(self, column: Column, notes: list[str]) -> Array:
         """(N,) class numbers, or (N, 1) numbers. Raises TaskError and RowError."""
-        cells = table.column(index)
+        cells = column.cells
         if not self.labels:
-            return np.array([[self._number(row, cell, table.names[index])] for row, cell in enumerate(cells)])
+            return np.array([[self._number(row, cell, column.name)] for row, cell in enumerate(cells)])
         known = set(self.labels)
         if cells and all(cell.endswith(".") for cell in cells) and {cell[:-1] for cell in cells} <= known:
-            notes.append(f"{table.path.name}: a full stop after every class is left out")  # as in UCI Adult's test file
-            cells = [cell[:-1] for cell in cells]
+            notes.append(f"{column.table.path.name}: a full stop after every class is left out")
+            cells = [cell[:-1] for cell in cells]  # as in UCI Adult's test file
         numeric = isinstance(self.values[0], int | float) and not isinstance(self.values[0], bool)
         numbers = {_exact(name) if numeric else name: place for place, name in enumerate(self.labels)}
         if numeric and self.thousands:
@@ -362,7 +269,7 @@ class _Target:
         for row, name in enumerate(named):
             if name not in numbers:
                 said = ", ".join(self.labels[:10])
-                raise RowError(row, f"class '{table.column(index)[row]}' is not one of {said}")
+                raise RowError(row, f"class '{column.cells[row]}' is not one of {said}")
         return np.array([numbers[name] for name in named], np.int64)
 
     def _number(self, row: int, cell: str, name: str) -> float:
@@ -383,29 +290,25 @@ def _exact(cell: str) -> int | float:
         return float(cell)
 
 
-def _require_words(table: Cells, index: int, cells: Sequence[str], marks: tuple[str, str]) -> None:
+def _require_words(column: Column) -> None:
     """Raise TaskError where most cells are numbers, not all of them whole, and one is a word: that is a mistake."""
-    known = [value for cell in cells if (value := _amount(table, cell, marks)) is not None]
+    cells = column.cells
+    known = [value for cell in cells if (value := column.amount(cell)) is not None]
     if len(known) > len(cells) / 2 and not all(value.is_integer() for value in known):
-        row = next(row for row, cell in enumerate(cells) if number(cell, *marks) is None)
-        raise TaskError(
-            f"{table.path}: line {table.lines[row]}: column '{table.names[index]}' holds numbers, and here "
-            f"'{cells[row]}'; {_otherwise(table, cells[row], marks)}leave out such rows, or say kind = classification"
-        )
+        row = next(row for row, cell in enumerate(cells) if number(cell, *column.marks) is None)
+        raise column.no_number(row, "leave out such rows, or say kind = classification")
 
 
-def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, words: bool = False) -> _Target:
+def _target(column: Column, reading: Reading, notes: list[str], *, words: bool = False) -> _Target:
     """What the column to predict is, as the settings say it, or as it looks; words: classes, and no numbers."""
-    cells, name = table.column(index), table.names[index]
-    known = [cell for cell in cells if not missing(cell)]
+    table, name, cells, known = column.table, column.name, column.cells, column.known
     if not any(cells):
         raise TaskError(
             f"{table.path}: column '{name}' is to be predicted and empty, as the last one is where lines end with "
             f"'{table.separator}'; name another: --target COLUMN"
         )
-    coded = words or _coded(known)
-    marks = (".", "") if words else _decimal(table, index, known, [])
-    numbers = bool(known) and not coded and all(number(cell, *marks) is not None for cell in known)
+    marks = (".", "") if words else column.marks
+    numbers = not words and column.numbers is not None
     if numbers and table.decimal:  # as Python writes them
         cells = [cell if missing(cell) else plain(cell, *marks) for cell in cells]
         known = [cell for cell in cells if not missing(cell)]
@@ -419,8 +322,8 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, wor
             notes.append(note)
     if not classes:
         return _Target(decimal=marks[0], thousands=marks[1])
-    if reading.kind is None and not numbers and not coded:
-        _require_words(table, index, cells, marks)
+    if reading.kind is None and not (numbers or words or column.coded):
+        _require_words(column)
     for row, cell in enumerate(cells):
         if cell in ("", "?") or (numbers and missing(cell)):
             raise TaskError(f"{table.path}: line {table.lines[row]}: no class in column '{name}'; leave out such rows")
@@ -433,7 +336,7 @@ def _target(table: Cells, index: int, reading: Reading, notes: list[str], *, wor
         truths = {"true": True, "false": False}
         boolean = len(labels) == 2 and {word.lower() for word in labels} == set(truths)
         values = [truths[word.lower()] if boolean else word for word in labels]
-        notes += [] if words or (coded and _are_digits(known)) else _said(f"the target '{name}'", known)
+        notes += [] if words or column.is_digits else _said(f"the target '{name}'", known)
     if len(labels) > MOST_CLASSES:
         said = "say kind = regression" if numbers else "choose another target"
         raise TaskError(f"{table.path}: {len(labels)} different classes in column '{name}'; {said}")

@@ -14,7 +14,7 @@ from evosearch.logs import Logs, Scored, Session, makers
 from evosearch.store.disk import Disk
 from evosearch.store.run import Run
 from evosearch.store.verify import verify
-from tests.journals import journal_digest
+from tests.journals import append_score, journal_digest
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ def journal(folder: Path, disk: Disk) -> Iterator[Callable[[], None]]:
         def evaluate() -> None:
             number = run.proposals
             run.append_proposal(proposal(number))
-            run.append_score(score(number))
+            append_score(run, score(number))
             if number % EVERY == EVERY - 1:
                 run.write_checkpoint(now)
 
@@ -169,7 +169,7 @@ def test_a_row_in_each_log(benchmark: Any, tmp_path: Path) -> None:
             this = next(number)
             made, came = proposal(this), score(this)
             run.append_proposal(made)
-            run.append_score(came)
+            append_score(run, came)
             return ([Scored(made, came)],), {}
 
         benchmark.pedantic(logs.add, setup=journaled, rounds=2_000, warmup_rounds=10)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from evosearch.store.disk import Disk
 from evosearch.store.run import Run
+from tests.journals import append_score
 
 T = TypeVar("T")
 
@@ -103,7 +104,7 @@ def search(
                 proposed += 1
             number = max(set(range(proposed)) - told)  # the youngest first
             time.sleep(pause)
-            run.append_score(score(number))
+            append_score(run, score(number))
             acknowledge(number)
             told.add(number)
             if number % 4 == 1:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RENEWED, GROWTH = 8, 4  # trainings that have ended after which the curves are learned from anew: so many, or a quarter
+SURE = 0.95  # probability of not becoming better than the best one, from which a training ends
 LEARNED = 200  # of them at the most, the latest ones
 
 Brief = tuple[float, float, tuple[tuple[float, ...], ...]]
@@ -22,7 +23,7 @@ Brief = tuple[float, float, tuple[tuple[float, ...], ...]]
 class Curve(Growing):
     """Extrapolation of learning curves by Bayesian ridge regression, one for each epoch, from the curve so far and its
     first and second differences to the value at the end. A training ends where that is not above the best one known
-    with a probability of `sure` at the least.
+    with a probability of SURE at the least.
 
     The deviation of a prediction is that of the residuals, each curve left out once. Whose curve is as long as any is
     learned from; a curve of another length, as of a sentence that says its own epochs, is not foreseen by it.
@@ -30,13 +31,13 @@ class Curve(Growing):
     Source: Baker, Gupta, Raskar and Naik 2017, "Accelerating neural architecture search using performance prediction",
     with scikit-learn's `BayesianRidge` in place of support vectors.
 
-    least: curves that must have reached their end. sure: the probability.
+    least: curves that must have reached their end.
     """
 
     relative = True
 
-    def __init__(self, least: int = 20, sure: float = 0.95) -> None:
-        self.least, self.sure = least, sure
+    def __init__(self, least: int = 20) -> None:
+        self.least = least
 
     def known(self) -> Ended:
         return Ended(self.least)
@@ -48,7 +49,7 @@ class Curve(Growing):
         intercept, deviation, *coefficients = brief[2][len(curve) - 1]
         mean = intercept + float(_features(np.array([curve]))[0] @ np.array(coefficients))
         z = sign * (best - mean) / max(deviation, 1e-12)
-        if 0.5 * math.erfc(-z / math.sqrt(2)) < self.sure:
+        if 0.5 * math.erfc(-z / math.sqrt(2)) < SURE:
             return ""
         return (
             f"{curve[-1]:.4g} after epoch {len(curve)}, {mean:.4g} is expected at its end, and the best is {best:.4g}"

@@ -133,6 +133,6 @@ def heat(value: float | None, most: float, times: int) -> str:
     return f'<td class="heat h{step}">{text}<br><span class="tiny">{times}×</span></td>'
 
 
-def link(number: int, text: str = "") -> str:
+def link(number: int) -> str:
     """A link that opens a candidate's details."""
-    return f'<a class="candidate" href="#c{number}">{text or f"#{number}"}</a>'
+    return f'<a class="candidate" href="#c{number}">#{number}</a>'
