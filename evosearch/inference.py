@@ -72,26 +72,32 @@ class Predictor:
 
         Raises TaskError with the row.
         """
-        from evosearch.tasks.batch import batch
-
         try:
             if self.description["columns"]:
                 examples = encode(self.description["columns"], examples, self.description["names"])
-            return self.answers(batch(examples, tuple(self.description["input"])).numpy())
+            return self.answers(self._batch(examples))
         except (ValueError, TypeError) as error:  # torch has no words, nor Python's objects
             raise TaskError(f"examples: {error}") from None
 
-    def _read(self, file: Path) -> tuple[list[str], Array]:
-        """A file's examples, and the names of the files that they are where each is one."""
+    def _batch(self, examples: Any) -> Array:
         from evosearch.tasks.batch import batch
 
+        return batch(examples, tuple(self.description["input"]), self._circular).numpy()
+
+    @property
+    def _circular(self) -> bool:
+        """Whether short series begin again; those of earlier versions went on with their mean."""
+        return bool(self.description.get("circular", False))
+
+    def _read(self, file: Path) -> tuple[list[str], Array]:
+        """A file's examples, and the names of the files that they are where each is one."""
         if not file.exists():
             raise TaskError(f"{file}: no such file or folder")
         names: list[str] = []
         if self.description["columns"]:
             x = self._rows(file)
         elif ".ts" in file.suffixes[-2:] and len(self.description["input"]) == 2:
-            x = series_examples(file, Reading(self.settings), *self.description["input"])
+            x = series_examples(file, Reading(self.settings), *self.description["input"], circular=self._circular)
         elif "pixels" in self.description and (file.is_dir() or file.suffix.lower() in images.SUFFIXES):
             _, high, wide = self.description["input"]
             found = images.of_file(file, self.description["pixels"], self.description["size"])
@@ -103,7 +109,7 @@ class Predictor:
         else:
             x = self._arrays(file)
         try:
-            return names, batch(x, tuple(self.description["input"])).numpy()
+            return names, self._batch(x)
         except (ValueError, TypeError) as error:  # torch has no words, nor Python's objects
             raise TaskError(f"{file}: {error}") from None
 

@@ -39,15 +39,21 @@ def test_the_same_examples_however_they_lie(examples: Any, expected: np.ndarray[
     np.testing.assert_array_equal(batch(examples, expected.shape[1:]).numpy(), expected)
 
 
-def test_a_series_that_lacks_values_has_its_mean_there() -> None:
+def test_a_short_series_begins_again_and_a_missing_value_is_the_mean() -> None:
     """As the reader of .ts files fills them, whatever else is in the batch."""
-    gap = SERIES[0].copy()
+    gap = SERIES[0, :3].copy()
     gap[2, 1] = np.nan
     found = batch([gap, SERIES[1, :5], SERIES[2]], (7, 2)).numpy()
-    expected = [pd.DataFrame(one).reindex(range(7)) for one in (gap, SERIES[1, :5], SERIES[2])]
-    np.testing.assert_allclose(found, [one.fillna(one.mean()) for one in expected])
-    np.testing.assert_allclose(batch(SERIES[:, :5], (7, 2))[:, 6], SERIES[:, :5].mean(1))
-    assert batch([[1, 2]], (3, 1)).flatten().tolist() == [1, 2, 1.5]
+    filled = [pd.DataFrame(one).pipe(lambda one: one.fillna(one.mean())) for one in (gap, SERIES[1, :5], SERIES[2])]
+    np.testing.assert_allclose(found, [np.pad(one, ((0, 7 - len(one)), (0, 0)), mode="wrap") for one in filled])
+    np.testing.assert_array_equal(batch(SERIES[:, :5], (7, 2))[:, 5:], SERIES[:, :2])
+    assert batch([[1, 2]], (5, 1)).flatten().tolist() == [1, 2, 1, 2, 1]
+
+
+def test_for_a_network_of_earlier_versions_a_short_series_goes_on_with_its_mean() -> None:
+    found = batch([SERIES[1, :5], SERIES[2]], (7, 2), circular=False).numpy()
+    np.testing.assert_allclose(found[0, 5:], [SERIES[1, :5].mean(0)] * 2)
+    np.testing.assert_array_equal(found[1], SERIES[2])
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,7 @@ def test_a_series_that_lacks_values_has_its_mean_there() -> None:
         (IMAGES[:, :, :3], (3, 4, 6), r"examples of shape \(3, 3, 6\); the network takes \(3, 4, 6\)"),
         ([IMAGES[0], IMAGES[1, :, :2]], (3, 4, 6), r"row 1: an example of shape \(3, 2, 6\)"),
         (np.zeros((2, 9, 2)), (7, 2), r"examples of shape \(9, 2\)"),
+        (np.zeros((2, 0, 2)), (7, 2), "row 0: a value is not a finite number"),
     ],
 )
 def test_what_a_network_cannot_take_is_said(examples: Any, shape: tuple[int, ...], said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import runpy
 import subprocess
 import sys
@@ -239,6 +240,16 @@ def test_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "prediction,p(up),p(down)"
     assert len(lines) == 41
+    for short, whole in (("1,2", "1,2,1,2"), ("4,3,2", "4,3,2,4")):
+        (tmp_path / "short.ts").write_text(f"{head}{short}:up\n{whole}:up\n")
+        assert main(["predict", str(run), str(tmp_path / "short.ts")]) == DONE
+        assert len(set(capsys.readouterr().out.splitlines()[1:])) == 1
     (tmp_path / "long.ts").write_text(head + "1,2,3,4,5:up\n")
     assert main(["predict", str(run), str(tmp_path / "long.ts")]) == USAGE
     assert "long.ts: line 4: 5 steps, and the longest to train on had 4" in capsys.readouterr().err
+    before = json.loads((run / "best/data.json").read_text())  # as earlier versions wrote it, which filled with means
+    del before["circular"]
+    (run / "best/data.json").write_text(json.dumps(before))
+    (tmp_path / "short.ts").write_text(head + "1,2:up\n1,2,1.5,1.5:up\n")
+    assert main(["predict", str(run), str(tmp_path / "short.ts")]) == DONE
+    assert len(set(capsys.readouterr().out.splitlines()[1:])) == 1

@@ -860,7 +860,7 @@ SERIES = """# a comment
 
 
 def test_time_series(tmp_path: Path) -> None:
-    """Dimensions side by side; what is missing gets its series' mean; the longest series sets the length."""
+    """Dimensions side by side; a missing value is its series' mean; series shorter than the longest begin again."""
     body = "".join(SERIES.splitlines(keepends=True)[-2:])
     with lzma.open(tmp_path / "Two_TRAIN.ts.xz", "wt") as file:
         file.write(SERIES + body * 9)
@@ -868,7 +868,7 @@ def test_time_series(tmp_path: Path) -> None:
         file.write(SERIES.replace("1,2,3:10,20,30:up", "1,2,3,4:10,20,30,40:up"))
     task = task_of(tmp_path / "Two_TRAIN.ts.xz")
     assert (task.name, task.labels, task.input_shape, len(task.test_split())) == ("Two", ("up", "down"), (4, 2), 2)
-    np.testing.assert_array_equal(task.test_split().x[1], np.array([[3, 30], [2, 20], [1, 10], [2, 20]], np.float32))
+    np.testing.assert_array_equal(task.test_split().x[1], np.array([[3, 30], [2, 20], [1, 10], [3, 30]], np.float32))
     assert task.mean.shape == (2,)
     target = (
         SERIES.replace("@classLabel true up down", "@targetLabel true").replace(":up", ":1.5").replace(":down", ":2")

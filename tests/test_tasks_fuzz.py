@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import itertools
 import math
 import os
 import re
@@ -253,7 +254,7 @@ def expected_of_ts(data: bytes, task: Task) -> Rows:
 
 
 def rows_of_series(found: list[tuple[list[list[float]], str]], task: Task) -> Rows:
-    """Series with their ends: what is missing, and what is behind a shorter one, is its mean."""
+    """Series with their ends: what is missing is its mean, and behind a shorter one it begins again."""
     length = max(len(one) for case, _ in found for one in case)
     rows: Rows = Counter()
     for case, end in found:
@@ -261,7 +262,7 @@ def rows_of_series(found: list[tuple[list[list[float]], str]], task: Task) -> Ro
         for one in case:
             mean = float(np.nanmean(np.array(one)))
             one = [mean if math.isnan(value) else value for value in one]
-            filled.append(one + [float(np.mean(one))] * (length - len(one)))
+            filled.append([value for _, value in zip(range(length), itertools.cycle(one), strict=False)])
         last = end if end in task.labels else next(name for name in task.labels if float(name) == float(end))
         rows[(*map(_rounded, np.array(filled).T.ravel()), last)] += 1
     return rows

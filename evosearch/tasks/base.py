@@ -251,7 +251,7 @@ class Task:
         input: one example's shape. labels: the classes in their own type. columns, names, target: of a table, for
         `evosearch.tasks.encode`. mean, std: to normalise encoded examples. constants: the names of those that the
         kind's answers need, which stand beside; target_mean, target_std where these are numbers.
-        pixels, size: of image files, as in Task.
+        circular: of series, that short ones begin again. pixels, size: of image files, as in Task.
         """
         mine = self.kind.constants(self)
         constants = {"mean": self.mean, "std": self.std, **mine}
@@ -266,6 +266,7 @@ class Task:
             "names": list(self.names),
             "target": self.target,
             "constants": sorted(mine),
+            **({"circular": True} if len(self.input_shape) == 2 else {}),
             **({"pixels": self.pixels, "size": self.size} if self.pixels else {}),
             **{name: np.asarray(values, np.float64).tolist() for name, values in constants.items()},
         }

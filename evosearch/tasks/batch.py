@@ -5,19 +5,20 @@ from typing import Any
 import torch
 
 
-def batch(examples: Any, shape: tuple[int, ...]) -> torch.Tensor:
+def batch(examples: Any, shape: tuple[int, ...], circular: bool = True) -> torch.Tensor:
     """Examples as a tensor (B, *shape): of an array, a tensor, a DataFrame of numbers, or a list with one of each.
 
     Images (C, H, W) may have their channels last, and those of one channel none; so may series (S, D) of one dimension.
-    In a series, a missing value (NaN) and what lacks at the end of a short one are the mean of its own dimension.
+    In a series, a missing value (NaN) is the mean of its own dimension, and a short one begins again, as often as it
+    takes; circular: False for networks of earlier versions, for which it goes on with its mean.
     Raises ValueError for examples of another shape, and for a value that is no finite number, with its row from 0.
     """
     if hasattr(examples, "to_numpy"):
         examples = examples.to_numpy().copy()  # what pandas gives is not to be written to, of which torch warns
     if isinstance(examples, list | tuple):
-        parts = [_whole(torch.as_tensor(one)[None], shape) for one in examples]
+        parts = [_whole(torch.as_tensor(one)[None], shape, circular) for one in examples]
     else:
-        parts = [_whole(torch.as_tensor(examples), shape)]
+        parts = [_whole(torch.as_tensor(examples), shape, circular)]
     for row, part in enumerate(parts):
         if tuple(part.shape[1:]) != tuple(shape):
             which = f"row {row}: an example" if len(parts) > 1 else "examples"
@@ -28,7 +29,7 @@ def batch(examples: Any, shape: tuple[int, ...]) -> torch.Tensor:
     return x
 
 
-def _whole(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool) -> torch.Tensor:
     """A batch with the axes in their places, and series with all of their steps."""
     if len(shape) == 3 and tuple(x.shape[1:]) == (*shape[1:], shape[0]) != tuple(shape):
         return x.permute(0, 3, 1, 2)
@@ -43,5 +44,8 @@ def _whole(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     if x.is_floating_point() or x.shape[1] < shape[0]:
         x = x if x.is_floating_point() else x.double()
         mean = x.nanmean(1, keepdim=True)
-        x = torch.cat([torch.where(x.isnan(), mean, x), mean.expand(-1, shape[0] - x.shape[1], -1)], 1)
+        x = torch.where(x.isnan(), mean, x)
+        if circular and x.shape[1]:
+            return x.repeat(1, -(-shape[0] // x.shape[1]), 1)[:, : shape[0]]
+        x = torch.cat([x, mean.expand(-1, shape[0] - x.shape[1], -1)], 1)
     return x

@@ -32,7 +32,8 @@ class _File:
 def load_ts(path: Path, reading: Reading) -> Task:
     """Series as columns (S, D): S time steps (the longest in any file), D dimensions.
 
-    A missing value, and the rest of a series shorter than the longest, get the mean of their own series and dimension.
+    A missing value gets the mean of its own series and dimension. A series shorter than the longest begins again, as
+    often as it takes (circular padding): what it holds on average over time stays what it was.
     A file whose name says TRAIN is joined by the one beside it that says TEST.
     """
     notes = []
@@ -44,7 +45,7 @@ def load_ts(path: Path, reading: Reading) -> Task:
     train = files["train"]
     lengths = {len(series) for file in files.values() for case in file.cases for series in case}
     if len(lengths) > 1:
-        notes.append(f"series of {min(lengths)} to {max(lengths)} steps: shorter ones go on with their mean")
+        notes.append(f"series of {min(lengths)} to {max(lengths)} steps: shorter ones begin again")
     dimensions = len(train.cases[0])
     labels = train.labels
     if reading.kind and reading.kind.classes and not labels:
@@ -62,13 +63,16 @@ def load_ts(path: Path, reading: Reading) -> Task:
     return assemble(stem(path), parts, reading, labels=labels, values=typed(labels), notes=notes)
 
 
-def examples(path: Path, reading: Reading, steps: int, dimensions: int) -> Array:
-    """The series of a file as (N, steps, dimensions), as `load_ts` makes them. Raises TaskError for a longer one."""
+def examples(path: Path, reading: Reading, steps: int, dimensions: int, *, circular: bool) -> Array:
+    """The series of a file as (N, steps, dimensions), as `load_ts` makes them. Raises TaskError for a longer one.
+
+    circular: whether short ones begin again; they go on with their mean where not, as they did in earlier versions.
+    """
     file = _read(path, reading)
     for case, line in zip(file.cases, file.lines, strict=True):
         if (most := max(map(len, case))) > steps:
             raise TaskError(f"{path}: line {line}: {most} steps, and the longest to train on had {steps}")
-    return _stacked(file, dimensions, steps, np.float64)
+    return _stacked(file, dimensions, steps, np.float64, circular=circular)
 
 
 def _read(path: Path, reading: Reading) -> _File:
@@ -139,8 +143,8 @@ def _values(text: str, path: Path, line: int) -> Array:
     return values
 
 
-def _stacked(file: _File, dimensions: int, length: int, dtype: Any) -> Array:
-    """(N, length, dimensions), with means for what is missing."""
+def _stacked(file: _File, dimensions: int, length: int, dtype: Any, *, circular: bool = True) -> Array:
+    """(N, length, dimensions), with means for what is missing; circular: as in `examples`."""
     x = np.empty((len(file.cases), length, dimensions), dtype)
     for row, case in enumerate(file.cases):
         if len(case) != dimensions:
@@ -152,8 +156,8 @@ def _stacked(file: _File, dimensions: int, length: int, dtype: Any) -> Array:
             empty = np.isnan(series)
             if empty.any():
                 series[empty] = series[~empty].mean()
+            x[row, :, index] = np.resize(series, length) if circular else series.mean()
             x[row, : len(series), index] = series
-            x[row, len(series) :, index] = series.mean()
     return x
 
 
