@@ -61,6 +61,11 @@ def test_every_seed_of_the_gallery_has_its_row() -> None:
     assert listed == {(path.parent.name, path.stem) for path in SEEDS.glob("*/*.arch")}
 
 
+def test_a_seed_with_other_parameters_than_are_stated_says_why() -> None:
+    assert all(bool(row.stated) == bool(row.why) and row.stated != row.params for row in PUBLISHED)
+    assert len([row for row in PUBLISHED if not row.stated]) >= 40
+
+
 # -- words ------------------------------------------------------------------------------------------------------------
 
 
