@@ -118,7 +118,7 @@ PUBLISHED = [
         None,
         PAPER,
         outputs=None,
-        shape=(16, 768),
+        shape=(4, 768),
         stated=129_135_360,
         why="here without the embedding of 50,280 words, which is the head there too",
     ),

@@ -17,6 +17,7 @@ from evosearch.architecture import Architecture, Space
 from evosearch.ensemble import Ensemble
 from evosearch.errors import ShapeError
 from evosearch.layers import vocabulary
+from evosearch.layers.block import Block
 from evosearch.layers.builder import Builder
 from evosearch.layers.library import NAMES
 from evosearch.layers.library.mean_linear import MeanLinear
@@ -373,6 +374,16 @@ SAME = [
 @pytest.mark.parametrize(("block", "written"), SAME)
 def test_a_block_has_the_key_of_what_it_is_made_of(block: str, written: str) -> None:
     assert composed(block).key == composed(written).key
+
+
+def test_every_block_has_the_key_cost_and_output_of_its_body() -> None:
+    """Written out with the layers that it is made of."""
+    made = [(word(name, *arguments), shape) for name, arguments, shape in WORDS]
+    blocks = [(one, shape) for one, shape in made if isinstance(one, Block)]
+    assert len({type(one) for one, _ in blocks}) > 50
+    for block, shape in blocks:
+        whole, written = alone(block, shape), Architecture(block.at(shape), shape, "written out", None)  # type: ignore[arg-type]
+        assert (whole.key, whole.cost, whole.output) == (written.key, written.cost, written.output), block
 
 
 def test_blocks_that_differ_in_an_argument_have_two_keys() -> None:
