@@ -17,6 +17,7 @@ from evosearch.architecture import Architecture, Space
 from evosearch.ensemble import Ensemble
 from evosearch.errors import ShapeError
 from evosearch.layers import vocabulary
+from evosearch.layers.block import Block
 from evosearch.layers.builder import Builder
 from evosearch.layers.library import NAMES
 from evosearch.layers.library.mean_linear import MeanLinear
@@ -61,6 +62,11 @@ def test_every_seed_of_the_gallery_has_its_row() -> None:
     assert listed == {(path.parent.name, path.stem) for path in SEEDS.glob("*/*.arch")}
 
 
+def test_a_seed_with_other_parameters_than_are_stated_says_why() -> None:
+    assert all(bool(row.stated) == bool(row.why) and row.stated != row.params for row in PUBLISHED)
+    assert len([row for row in PUBLISHED if not row.stated]) >= 40
+
+
 # -- words ------------------------------------------------------------------------------------------------------------
 
 
@@ -98,7 +104,7 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     *(("group_norm", (3,), shape) for shape in ((5, 6), (6, 4, 5))),
     *(("instance_norm", (), shape) for shape in ((5, 6), (6, 4, 5))),
     *(("z_normalise", (), shape) for shape in ((9, 1), (9, 2))),
-    ("grn", (), (6, 4, 5)),
+    *(("grn", (), shape) for shape in ((5, 6), (6, 4, 5))),
     ("conv_free", (8, 3), (6, 5, 7)),
     ("conv_free", (8, 3, 2, 2, 2, 1), (6, 9, 7)),
     ("conv_free", (8, 3, 2, 2), (9, 6)),
@@ -122,7 +128,7 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("pixel_shuffle", (2,), (8, 4, 6)),
     ("upsample", (2, "bilinear"), (3, 4, 6)),
     ("channel_shuffle", (2,), (6, 4, 5)),
-    ("conv_up", (5, 4, 2), (3, 4, 6)),
+    *(("conv_up", (5, kernel, stride), (3, 4, 6)) for kernel, stride in ((4, 2), (3, 2), (3, 1))),
     ("attention", (2,), (7, 6)),
     ("attention", (3, 1, 0), (7, 6)),
     ("cross_attention", (2, 3), (7, 6)),
@@ -140,6 +146,7 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("pooled_bottleneck", (4, 2), (6, 9, 7)),
     ("regnet_block", (16, 2, 8, 0.25), (8, 9, 7)),
     ("se_bottleneck", (8, 2), (6, 8, 6)),
+    ("se_bottleneck", (8, 2, 16, 0), (6, 9, 7)),
     ("squeeze_excite", (3, "silu", "hsigmoid"), (6, 4, 5)),
     *(("mbconv", (3.0, 8, 3, 1, "hswish", se), (8, 6, 5)) for se in ("none", "in4", "mid4", "mid4s")),
     ("mbconv", (1.0, 16, 5, 2, "relu", "none", 1), (8, 6, 5)),
@@ -176,13 +183,14 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("snnk", (8, 10), (5, 6)),
     ("pattention", (9, 8), (5, 6)),
     ("afno", (2,), (6, 5, 7)),
+    ("afno", (2, 0.01, 0.5), (6, 5, 7)),
     ("gfn", (), (6, 5, 7)),
     ("fourier_mix", (), (5, 6)),
     ("dct_mix", (), (5, 6)),
     ("central_difference", (8, 3, 2, 0.7), (6, 9, 7)),
     ("reparam_kernel", (7,), (6, 9, 7)),
     ("reparam_kernel", (9,), (9, 6)),
-    *(("lark", (kernel,), (8, 9, 7)) for kernel in (3, 7)),
+    *(("lark", (kernel,), shape) for kernel in (3, 7) for shape in ((9, 8), (8, 9, 7))),
     ("series_activation", (2,), (6, 9, 7)),
     ("causal_conv", (8, 3, 2), (9, 6)),
     ("tcn_block", (8, 3, 2), (9, 6)),
@@ -191,7 +199,11 @@ WORDS: list[tuple[str, tuple[object, ...], Shape]] = [
     ("linear_free", (8,), (5, 6)),
     ("linear_low", (8, 0.5), (5, 6)),
     ("glu", (12,), (5, 6)),
+    ("glu", (12, "gelu", 1), (5, 6)),
     ("activator", (12,), (5, 6)),
+    ("activator", (12, 1), (5, 6)),
+    *(("max_mixer", (2,), shape) for shape in ((9, 6), (6, 4, 5))),
+    ("max_encoder", (2, 2.0), (9, 6)),
     ("attentive_pool", (5,), (7, 6)),
     ("log1p", (), (5, 6)),
     ("softmax_over", (1,), (5, 6)),
@@ -362,6 +374,16 @@ SAME = [
 @pytest.mark.parametrize(("block", "written"), SAME)
 def test_a_block_has_the_key_of_what_it_is_made_of(block: str, written: str) -> None:
     assert composed(block).key == composed(written).key
+
+
+def test_every_block_has_the_key_cost_and_output_of_its_body() -> None:
+    """Written out with the layers that it is made of."""
+    made = [(word(name, *arguments), shape) for name, arguments, shape in WORDS]
+    blocks = [(one, shape) for one, shape in made if isinstance(one, Block)]
+    assert len({type(one) for one, _ in blocks}) > 50
+    for block, shape in blocks:
+        whole, written = alone(block, shape), Architecture(block.at(shape), shape, "written out", None)  # type: ignore[arg-type]
+        assert (whole.key, whole.cost, whole.output) == (written.key, written.cost, written.output), block
 
 
 def test_blocks_that_differ_in_an_argument_have_two_keys() -> None:
@@ -608,10 +630,11 @@ def test_series_that_stand_still_pass_finite_gradients_through_a_z_normalisation
     assert x.grad.isfinite().all()
 
 
-def test_an_adaptive_fourier_layer_is_a_loop_over_frequencies() -> None:
-    """With numpy's transform and complex numbers."""
+@pytest.mark.parametrize(("keep", "kept"), [(1.0, 4), (0.6, 2), (0.1, 1)])
+def test_an_adaptive_fourier_layer_is_a_loop_over_frequencies(keep: float, kept: int) -> None:
+    """With numpy's transform and complex numbers; what is not kept gives zeros."""
     c, h, w, blocks, threshold = 4, 5, 6, 2, 0.01
-    module, x = double(word("afno", blocks, threshold), (c, h, w)), torch.randn(2, c, h, w, dtype=torch.float64)
+    module, x = double(word("afno", blocks, threshold, keep), (c, h, w)), torch.randn(2, c, h, w, dtype=torch.float64)
     layers = []
     for n in (1, 2):
         weight, bias = (module.get_parameter(f"{name}{n}").detach().numpy() for name in ("weight", "bias"))
@@ -626,7 +649,7 @@ def test_an_adaptive_fourier_layer_is_a_loop_over_frequencies() -> None:
         part = slice(block * c // blocks, (block + 1) * c // blocks)
         for n in range(2):
             for i in range(h):
-                for j in range(w // 2 + 1):
+                for j in range(kept):
                     z = halves(f[n, part, i, j] @ layers[0][0][block] + layers[0][1][block], lambda v: np.maximum(v, 0))
                     z = z @ layers[1][0][block] + layers[1][1][block]
                     out[n, part, i, j] = halves(z, lambda v: np.sign(v) * np.maximum(np.abs(v) - threshold, 0))

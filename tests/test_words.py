@@ -34,6 +34,8 @@ from tests.test_gallery import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.test_gallery import Array
+
 
 def exactly(ours: Tensor, theirs: Tensor, within: float = 1e-12) -> None:
     torch.testing.assert_close(ours, theirs, rtol=0, atol=within)
@@ -399,7 +401,81 @@ def test_a_transformer_in_a_transformer_is_its_two_streams() -> None:
 KINDS = ("weight", "bias")
 
 
+def test_cross_attention_is_torchs_own_from_learned_rows() -> None:
+    module, x = double(word("cross_attention", 2, 3), (7, 6)), normal(4, 7, 6)
+    theirs = nn.MultiheadAttention(6, 2, batch_first=True).double()
+    state = module.state_dict()
+    loaded = {f"in_proj_{kind}": torch.cat([state[f"query1.{kind}"], state[f"pair1.{kind}"]]) for kind in KINDS}
+    theirs.load_state_dict(loaded | {f"out_proj.{kind}": state[f"out1.{kind}"] for kind in KINDS})
+    rows = module.get_parameter("queries1").expand(4, -1, -1)
+    exactly(module(x), theirs(rows, x, x)[0])
+
+
+@pytest.mark.parametrize("reduce", [1, 2])
+def test_pooled_attention_is_torchs_own_to_means_of_places(reduce: int) -> None:
+    """In reading order so many after one another, then batch norm; of one place each, the places themselves."""
+    c, h, w = 6, 4, 6
+    module, x = double(word("pooled_attention", 2, reduce), (c, h, w)), normal(2, c, h, w)
+    rows = x.flatten(2).mT
+    few = rows
+    if reduce > 1:
+        norm = module.get_submodule("norm1")
+        norm.get_buffer("running_mean").normal_()
+        norm.get_buffer("running_var").uniform_(0.5, 2)
+        mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+        few = torch.stack([rows[:, at : at + reduce**2].mean(1) for at in range(0, h * w, reduce**2)], 1)
+        few = (few - mean) / (variance + 1e-5).sqrt()
+    theirs = nn.MultiheadAttention(c, 2, batch_first=True).double()
+    state = module.state_dict()
+    loaded = {f"in_proj_{kind}": torch.cat([state[f"query1.{kind}"], state[f"pair1.{kind}"]]) for kind in KINDS}
+    theirs.load_state_dict(loaded | {f"out_proj.{kind}": state[f"out1.{kind}"] for kind in KINDS})
+    exactly(module(x), theirs(rows, few, few)[0].mT.unflatten(2, (h, w)))
+
+
+def test_attention_to_slots_is_a_loop_over_them() -> None:
+    slots, width = 5, 4
+    module, x = double(word("pattention", slots, width), (3, 6)), normal(2, 3, 6)
+    keys, values = (module.get_parameter(f"{name}1") for name in ("keys", "values"))
+    scores = torch.stack([(x * key).sum(2) for key in keys], 2)
+    scores = F.gelu(scores / scores.square().sum(2, keepdim=True).sqrt() * slots**0.5)
+    exactly(module(x), sum((scores[:, :, n, None] * values[:, n] for n in range(slots)), torch.zeros(())))
+
+
 # -- recurrences ------------------------------------------------------------------------------------------------------
+
+
+def test_a_state_space_layer_is_its_plain_loop() -> None:
+    """Mamba's: a causal convolution, steps, memory and gate, from the layer's own weights."""
+    state, expand, kernel, steps, d = 3, 2, 2, 6, 4
+    module, x = double(word("selective_scan", state, expand, kernel), (steps, d)), normal(2, steps, d)
+    made = {name: module.get_submodule(f"{name}1") for name in ("enter", "choose", "step", "leave")}
+    inner, gate = made["enter"](x).chunk(2, 2)
+    weight, bias = (module.get_parameter(f"conv1.{kind}") for kind in KINDS)
+    decay, skip = -module.get_parameter("decay1").exp(), module.get_parameter("skip1")
+    memory, outputs = torch.zeros(2, expand * d, state, dtype=torch.float64), []
+    for t in range(steps):
+        seen = bias + sum(weight[:, 0, kernel - 1 - back] * inner[:, t - back] for back in range(kernel) if back <= t)
+        u = seen * torch.sigmoid(seen)
+        low, b, c = made["choose"](u).split([1, state, state], 1)
+        step = torch.log1p(made["step"](low).exp())
+        memory = torch.exp(step[:, :, None] * decay) * memory + (step * u)[:, :, None] * b[:, None]
+        outputs.append((memory @ c[:, :, None])[:, :, 0] + skip * u)
+    exactly(module(x), made["leave"](torch.stack(outputs, 1) * F.silu(gate)), 1e-10)
+
+
+def test_both_ways_are_a_part_forwards_and_another_backwards() -> None:
+    module = network.build(composed("tokens;bothways(add,linear(16))")).double()
+    x, parts = normal(2, 8, 6, 6), [module.get_submodule(f"linear{n}") for n in (1, 2)]
+    rows = x.flatten(2).mT
+    backwards = torch.stack([parts[1](rows[:, t]) for t in reversed(range(36))], 1)
+    exactly(module(x), parts[0](rows) + torch.stack([backwards[:, 35 - t] for t in range(36)], 1))
+
+
+def test_a_highway_carries_what_its_gate_leaves() -> None:
+    module, x = network.build(composed("tokens;highway(linear(8))")).double(), normal(2, 8, 6, 6)
+    rows = x.flatten(2).mT
+    gate = torch.sigmoid(module.get_submodule("carry1")(rows))
+    exactly(module(x), gate * module.get_submodule("linear1")(rows) + (1 - gate) * rows)
 
 
 def test_a_diagonal_lstm_is_its_plain_loop() -> None:
@@ -453,6 +529,93 @@ def test_a_block_around_a_recurrence_reads_nothing_from_later_rows() -> None:
 # -- images -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("kernel", "stride"), [(4, 2), (3, 2), (2, 2), (5, 1), (7, 4), (6, 3)])
+def test_an_upwards_convolution_spreads_each_place(kernel: int, stride: int) -> None:
+    """A plain loop; of what is too much as much goes on the right as on the left, or one less."""
+    c, h, w, width = 2, 3, 4, 3
+    module, x = double(word("conv_up", width, kernel, stride), (c, h, w)), normal(2, c, h, w)
+    weight, bias = (module.get_parameter(f"conv1.{kind}") for kind in KINDS)
+    out = torch.zeros(2, width, (h + 1) * stride + kernel, (w + 1) * stride + kernel, dtype=torch.float64)
+    for i in range(h):
+        for j in range(w):
+            at = (
+                slice(None),
+                slice(None),
+                slice(i * stride, i * stride + kernel),
+                slice(j * stride, j * stride + kernel),
+            )
+            out[at] += torch.einsum("nc,coab->noab", x[:, :, i, j], weight)
+    cut = (kernel - stride + 1) // 2
+    exactly(module(x), out[:, :, cut : cut + h * stride, cut : cut + w * stride] + bias[:, None, None])
+
+
+def test_an_upwards_convolution_that_keeps_the_size_has_an_odd_kernel() -> None:
+    with pytest.raises(ValueError, match="with a stride of 1 the kernel is odd, not 4"):
+        word("conv_up", 8, 4, 1)
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (6, 4, 5)])
+def test_a_response_norm_compares_a_channel_with_the_mean_of_all(shape: tuple[int, ...]) -> None:
+    module, x = double(word("grn"), shape), normal(3, *shape)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.normal_()
+    scale, shift = (module.get_parameter(f"{name}1").flatten() for name in ("scale", "shift"))
+    rows = x.flatten(2).mT if len(shape) == 3 else x  # (N, places, channels)
+    length = rows.square().sum(1).sqrt()
+    expected = rows + scale * rows * (length / (length.mean(1, keepdim=True) + 1e-6))[:, None] + shift
+    exactly(module(x).flatten(2).mT if len(shape) == 3 else module(x), expected)
+
+
+@pytest.mark.parametrize("shape", [(6,), (5, 6)])
+def test_rms_norm_is_torchs_own(shape: tuple[int, ...]) -> None:
+    module, x = double(word("rms_norm"), shape), normal(3, *shape)
+    with torch.no_grad():
+        module.get_parameter("scale1").normal_()
+    exactly(module(x), F.rms_norm(x, (6,), module.get_parameter("scale1"), 1e-6))
+
+
+def test_a_perceptron_of_maxima_sees_the_tokens_around() -> None:
+    """A plain loop over a square of tokens; of an image the same with the same weights."""
+    side, d, expand = 4, 5, 2
+    module, x = double(word("max_mixer", expand), (side * side, d)), normal(2, side * side, d)
+    wide, back = (module.get_submodule(f"linear{n}") for n in (1, 2))
+    hidden = F.gelu(wide(x)).reshape(2, side, side, -1)
+    out = torch.stack(
+        [
+            back(F.gelu(hidden[:, max(0, i - 1) : i + 2, max(0, j - 1) : j + 2].amax((1, 2))))
+            for i in range(side)
+            for j in range(side)
+        ],
+        1,
+    )
+    exactly(module(x), out)
+    image = double(word("max_mixer", expand), (d, side, side))
+    state = {
+        f"conv{n}.{kind}": module.get_parameter(f"linear{n}.{kind}")[(..., None, None) if kind == "weight" else ...]
+        for n in (1, 2)
+        for kind in KINDS
+    }
+    image.load_state_dict(state)
+    exactly(image(x.mT.reshape(2, d, side, side)).flatten(2).mT, out)
+    with pytest.raises(ShapeError, match="max_mixer: 7 rows are not the tokens of a square image"):
+        word("max_mixer").shape((7, 6))
+
+
+def test_fields_that_came_later_are_left_out_of_a_form_at_their_defaults() -> None:
+    assert word("afno", 2, 0.01, 1.0).arguments() == (2, 0.01)
+    assert word("afno", 2, 0.01, 0.5).arguments() == (2, 0.01, 0.5)
+    image, column = (8, 8, 6), (9, 8)
+    others = {
+        ("glu", column): ((12, "silu"), (12, "silu", 0), (12, "silu", 1)),
+        ("activator", column): ((12,), (12, 0), (12, 1)),
+        ("se_bottleneck", image): ((8, 2), (8, 2, 4, 1), (8, 2, 4, 0)),
+    }
+    for (name, shape), (before, default, other) in others.items():
+        keys = [alone(word(name, *arguments), shape).key for arguments in (before, default, other)]
+        assert keys[0] == keys[1] != keys[2], name
+
+
 @pytest.mark.parametrize("how", ["block", "grid"])
 def test_a_spatial_gate_mixes_the_places_of_a_block_or_across_a_grid(how: str) -> None:
     size, (c, h, w) = 2, (6, 4, 6)
@@ -480,6 +643,35 @@ def test_a_global_filter_is_numpys_product_of_frequencies() -> None:
     weight = next(iter(module.parameters())).detach().numpy()
     found = np.fft.rfft2(x.numpy(), norm="ortho") * (weight[..., 0] + 1j * weight[..., 1])
     exactly(module(x), torch.from_numpy(np.fft.irfft2(found, s=(4, 6), norm="ortho")), 1e-6)
+
+
+def test_bases_of_one_kind_are_numpys() -> None:
+    """Chebyshev polynomials of tanh(x); cosines and sines; Gaussians beside silu(x)."""
+    from numpy.polynomial.chebyshev import chebvander
+
+    x = normal(7, 3)
+    inputs = x.numpy()
+
+    def summed(module: nn.Module, bases: list[Array], weight: str) -> Tensor:
+        return torch.from_numpy(np.concatenate(bases, 1)) @ module.get_parameter(weight).T
+
+    module = double(word("cheby_kan", 4, 3), (3,))
+    exactly(module(x), summed(module, [chebvander(np.tanh(column), 3) for column in inputs.T], "weight1"))
+    module = double(word("fourier_kan", 4, 3), (3,))
+    waves = [np.outer(column, np.arange(1, 4)) for column in inputs.T]
+    bases = [np.concatenate([np.cos(wave), np.sin(wave)], 1) for wave in waves]
+    exactly(module(x), summed(module, bases, "linear1.weight") + module.get_parameter("linear1.bias"))
+    module = double(word("rbf_kan", 4, 5), (3,))
+    bases = [np.exp(-np.square(column[:, None] - np.linspace(-2, 2, 5))) for column in inputs.T]  # one apart
+    exactly(module(x), F.silu(x) @ module.get_parameter("base1").T + summed(module, bases, "weight1"))
+
+
+def test_random_features_are_numpys_and_stand_upright() -> None:
+    module, x = double(word("snnk", 4, 10), (6,)), normal(7, 6)
+    fixed, weight = module.get_buffer("features1"), module.get_parameter("weight1")
+    expected = np.maximum(x.numpy() @ fixed.numpy().T, 0) / 10**0.5 @ weight.detach().numpy().T
+    exactly(module(x), torch.from_numpy(expected))
+    exactly(fixed[:6] @ fixed[:6].T, 6 * torch.eye(6, dtype=torch.float64), 1e-5)
 
 
 def test_mixed_bases_are_scipys_and_numpys() -> None:

@@ -112,7 +112,7 @@ class ReparametrisedKernel(Block):
 @dataclass(frozen=True)
 class LargeKernelBlock(Block):
     """UniRepLKNet's block: a depthwise kernel (re-parametrised from 7 up), squeeze-and-excitation, a perceptron with
-    global response norm (Ding et al. 2024)."""
+    global response norm (Ding et al. 2024). Of a column the kernel moves along the rows."""
 
     kernel: int
 

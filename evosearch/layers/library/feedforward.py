@@ -54,31 +54,47 @@ class LowRankLinear(Block):
 @register("glu")
 @dataclass(frozen=True)
 class GatedUnit(Block):
-    """act(W1 x) * (W2 x), then back to the width, without biases (Shazeer 2020); act "silu" is SwiGLU."""
+    """act(W1 x) * (W2 x), then back to the width, without biases (Shazeer 2020); act "silu" is SwiGLU.
+
+    bias: 1 for one in all three.
+    """
 
     hidden: int
     act: str = "silu"
+    bias: int = 0
 
     def __post_init__(self) -> None:
         activation(self.act)
         LinearFree(self.hidden)
+        require(self.bias in (0, 1), f"bias is 0 or 1, not {self.bias}")
 
     def body(self, x: Shape) -> Body:
-        gate = chain(LinearFree(self.hidden), activation(self.act))
-        return chain(both(Multiply(), gate, LinearFree(self.hidden)), LinearFree(x[-1]))
+        linear = Linear if self.bias else LinearFree
+        gate = chain(linear(self.hidden), activation(self.act))
+        return chain(both(Multiply(), gate, linear(self.hidden)), linear(x[-1]))
 
 
 @register("activator")
 @dataclass(frozen=True)
 class Activator(Block):
-    """A gated unit with norms in place of attention, then a perceptron (Abid et al. 2024; no norm is shared)."""
+    """A gated unit with norms in place of attention, then a perceptron (Abdullah and Aydin 2024; no norm is shared).
+
+    gated_only: 1 for no perceptron.
+    """
 
     hidden: int
+    gated_only: int = 0
+
+    def __post_init__(self) -> None:
+        Linear(self.hidden)
+        require(self.gated_only in (0, 1), f"gated_only is 0 or 1, not {self.gated_only}")
 
     def body(self, x: Shape) -> Body:
         gate = chain(Linear(self.hidden), GELU(), Norm())
-        gated = chain(both(Multiply(), gate, chain(Linear(self.hidden), Norm())), Linear(x[-1]))
-        return chain(residual(Norm(), gated), residual(Norm(), Linear(self.hidden), GELU(), Linear(x[-1])))
+        gated = residual(Norm(), both(Multiply(), gate, chain(Linear(self.hidden), Norm())), Linear(x[-1]))
+        if self.gated_only:
+            return gated
+        return chain(gated, residual(Norm(), Linear(self.hidden), GELU(), Linear(x[-1])))
 
 
 ATTENTIVE = '''

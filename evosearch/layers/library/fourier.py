@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from evosearch.layers.node import Node
 
 AFNO = '''
-def afno(x, first, second, threshold):
+def afno(x, first, second, threshold, kept):
     """x plus a two-layer complex perceptron of its frequencies in blocks of channels. first, second: (weight, bias)
-    with weight (2, blocks, c, c) and bias (2, blocks, c), real and imaginary."""
+    with weight (2, blocks, c, c) and bias (2, blocks, c), real and imaginary. kept: so many of the lowest along W."""
     def layer(re, im, weight, bias):
         weight, bias = weight.to(re.dtype), bias.to(re.dtype)[:, None, None, None]
         def times(part, of):
@@ -24,7 +24,7 @@ def afno(x, first, second, threshold):
         return times(0, re) - times(1, im) + bias[0], times(0, im) + times(1, re) + bias[1]
 
     height, width = x.shape[2:]
-    f = torch.fft.rfft2(x.float(), norm="ortho").permute(0, 2, 3, 1).unflatten(3, (first[0].shape[1], -1))
+    f = torch.fft.rfft2(x.float(), norm="ortho")[..., :kept].permute(0, 2, 3, 1).unflatten(3, (first[0].shape[1], -1))
     re, im = layer(f.real, f.imag, *first)
     re, im = layer(F.relu(re), F.relu(im), *second)
     f = torch.complex(F.softshrink(re, threshold), F.softshrink(im, threshold)).flatten(3).permute(0, 3, 1, 2)
@@ -37,15 +37,26 @@ def afno(x, first, second, threshold):
 class AdaptiveFourier(WrittenLeaf):
     """(C, H, W) -> same: the adaptive Fourier neural operator (Guibas et al. 2022), the input added.
 
-    blocks: of channels, each with its own weights. threshold: below it a frequency's output becomes 0.
+    blocks: of channels, each with its own weights. threshold: below it a frequency's output becomes 0. keep: the share
+    of the frequencies along W that are worked on, the lowest; of the others nothing comes out.
     """
 
     blocks: int = 8
     threshold: float = 0.01
+    keep: float = 1.0
 
     def __post_init__(self) -> None:
         require(self.blocks >= 1, f"at least 1 block, not {self.blocks}")
         require(self.threshold >= 0, f"the threshold is at least 0, not {self.threshold}")
+        require(0 < self.keep <= 1, f"the share to keep is above 0 and at most 1, not {self.keep}")
+
+    def arguments(self) -> tuple[object, ...]:
+        """Without a share of 1: the keys from before it was asked for stay."""
+        given = super().arguments()
+        return given if self.keep < 1 else given[:-1]
+
+    def _kept(self, x: Shape) -> int:
+        return max(1, int((x[2] // 2 + 1) * self.keep))
 
     def shape(self, x: Shape) -> Shape:
         if image(self, x)[0] % self.blocks:
@@ -56,19 +67,18 @@ class AdaptiveFourier(WrittenLeaf):
         return 4 * x[0] ** 2 // self.blocks + 4 * x[0]
 
     def flops(self, x: Shape) -> int:
-        c, h, w = x
-        return 16 * h * (w // 2 + 1) * c * c // self.blocks
+        return 16 * x[1] * self._kept(x) * x[0] ** 2 // self.blocks
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        (c, h, w), b = node.inputs, self.blocks
+        (c, h, _), b, kept = node.inputs, self.blocks, self._kept(node.inputs)
         build.helper(AFNO)
         pairs = []
         for _ in range(2):
             weight = build.module(f"nn.Parameter(torch.randn(2, {b}, {c // b}, {c // b}) * 0.02)", "weight")
             bias = build.module(f"nn.Parameter(torch.zeros(2, {b}, {c // b}))", "bias")
             pairs.append(f"({weight}, {bias})")
-        code = f"afno({{}}, {pairs[0]}, {pairs[1]}, {self.threshold!r})"
-        return build.line(code, x, shape=node.output, extra=10 * c * h * (w // 2 + 1))
+        code = f"afno({{}}, {pairs[0]}, {pairs[1]}, {self.threshold!r}, {kept})"
+        return build.line(code, x, shape=node.output, extra=10 * c * h * kept)
 
 
 @register("gfn")

@@ -246,7 +246,7 @@ class RandomFeatures(WrittenLeaf):
 class ParameterAttention(WrittenLeaf):
     """(..., d) -> (..., width): attention to learned slots in place of a linear layer (TokenFormer, Wang et al. 2024).
 
-    gelu(s / |s| sqrt(slots)) V with s = K x: slots can be added without a change of what it computes.
+    gelu(s / |s| sqrt(slots)) V with s = K x. A slot whose key is zero adds nothing but its share of the root.
     """
 
     slots: int

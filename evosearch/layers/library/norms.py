@@ -199,10 +199,10 @@ class LayerScale(WrittenLeaf):
 
 
 GRN_SOURCE = '''
-def response_norm(x, scale, shift):
-    """x + scale * x * n / mean(n) + shift, with n the norm of each channel over H and W."""
-    n = torch.linalg.vector_norm(x, dim=(2, 3), keepdim=True)
-    n = n / (n.mean(dim=1, keepdim=True) + 1e-6)
+def response_norm(x, scale, shift, places=(2, 3), channels=1):
+    """x + scale * x * n / mean(n) + shift, with n the norm of each channel over the places."""
+    n = torch.linalg.vector_norm(x, dim=places, keepdim=True)
+    n = n / (n.mean(dim=channels, keepdim=True) + 1e-6)
     return x + torch.addcmul(shift.to(x.dtype), x * n, scale.to(x.dtype))
 '''
 
@@ -210,22 +210,24 @@ def response_norm(x, scale, shift):
 @register("grn")
 @dataclass(frozen=True)
 class GRN(WrittenLeaf):
-    """Global response normalisation of an image's channels (ConvNeXt V2, Woo et al. 2023)."""
+    """Global response normalisation of the channels of an image or column (ConvNeXt V2, Woo et al. 2023)."""
 
     def shape(self, x: Shape) -> Shape:
-        if len(x) != 3:
-            raise ShapeError("grn: {} is not an image", x)
+        if len(x) == 1:
+            raise ShapeError("grn: {} has no places", x)
         return x
 
     def params(self, x: Shape) -> int:
-        return 2 * x[0]
+        return 2 * width(x)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         build.helper(GRN_SOURCE)
         scale, _ = per_channel(build, "zeros", node.inputs, "scale")
         shift, _ = per_channel(build, "zeros", node.inputs, "shift")
-        extra = size(node.inputs) + 3 * node.inputs[0]
-        return build.line(f"response_norm({{}}, {scale}, {shift})", x, shape=node.output, keeps="in", extra=extra)
+        axes = ", 1, 2" if len(node.inputs) == 2 else ""
+        extra = size(node.inputs) + 3 * width(node.inputs)
+        code = f"response_norm({{}}, {scale}, {shift}{axes})"
+        return build.line(code, x, shape=node.output, keeps="in", extra=extra)
 
 
 @register("l2_norm")

@@ -248,7 +248,7 @@ class ChannelShuffle(Rearrangement):
 @register("conv_up")
 @dataclass(frozen=True)
 class ConvUp(WrittenLeaf):
-    """(C, H, W) -> (width, stride H, stride W): transposed convolution; kernel and stride are both even or both odd."""
+    """(C, H, W) -> (width, stride H, stride W): transposed convolution with bias; the kernel is at least the stride."""
 
     width: int
     kernel: int
@@ -257,7 +257,7 @@ class ConvUp(WrittenLeaf):
     def __post_init__(self) -> None:
         require(self.width >= 1, f"the width is at least 1, not {self.width}")
         require(self.kernel >= self.stride >= 1, f"the kernel is at least the stride, not {self.kernel}, {self.stride}")
-        require((self.kernel - self.stride) % 2 == 0, "kernel and stride are both even or both odd")
+        require(self.stride > 1 or self.kernel % 2 == 1, f"with a stride of 1 the kernel is odd, not {self.kernel}")
 
     def shape(self, x: Shape) -> Shape:
         _, height, width = image(self, x)
@@ -270,6 +270,8 @@ class ConvUp(WrittenLeaf):
         return 2 * size(x) * self.kernel**2 * self.width
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
-        settings = f"{self.kernel}, stride={self.stride}, padding={(self.kernel - self.stride) // 2}"
+        over = self.kernel - self.stride  # cut off on both sides, one more on the first where it is odd
+        settings = f"{self.kernel}, stride={self.stride}, padding={(over + 1) // 2}"
+        settings += ", output_padding=1" if over % 2 else ""
         module = build.module(f"nn.ConvTranspose2d({node.inputs[0]}, {self.width}, {settings})", "conv")
         return build.line(f"{module}({{}})", x, shape=node.output, keeps="in")

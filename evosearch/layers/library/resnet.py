@@ -102,10 +102,19 @@ class RegNetBlock(Block):
 @dataclass(frozen=True)
 class SEBottleneck(Block):
     """ResNet-RS's bottleneck: squeeze-and-excitation to a quarter of its output behind it, a mean of 2x2 before the
-    projection (Bello et al. 2021)."""
+    projection (Bello et al. 2021).
+
+    squeeze: what share of the output, 16 for a sixteenth. pool: 0 for no mean (SE-ResNet, Hu et al. 2018, has both).
+    """
 
     width: int
     stride: int = 1
+    squeeze: int = 4
+    pool: int = 1
+
+    def __post_init__(self) -> None:
+        require(self.squeeze >= 1, f"squeezed to a whole or less, not to 1 / {self.squeeze}")
+        require(self.pool in (0, 1), f"pool is 0 or 1, not {self.pool}")
 
     def body(self, x: Shape) -> Body:
         out = 4 * self.width
@@ -113,6 +122,6 @@ class SEBottleneck(Block):
             ConvNormAct(self.width, 1),
             ConvNormAct(self.width, 3, self.stride),
             ConvNormAct(out, 1, act="none"),
-            SqueezeExcite(divisible(out / 4)),
+            SqueezeExcite(divisible(out / self.squeeze)),
         )
-        return chain(Composed(SkipPool(), (inner,)), ReLU())
+        return chain(Composed(SkipPool() if self.pool else Skip(), (inner,)), ReLU())
