@@ -258,7 +258,8 @@ def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = F
     slowest = max((one_epoch[name] for name in chosen), default=slot / wanted)
     most_folds = slot if few else for_search * facts.cores / FOLDED  # seconds for one candidate
     if not fixed and "recipe.folds" not in given:
-        folds = next(n for n in FOLDS if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
+        enough = [n for n in FOLDS if n <= (facts.groups or n)]
+        folds = next(n for n in enough if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
     room = slot / folds  # seconds for one training of a candidate
     if good and folds == 1:
         room = max(room, OVERHEAD + slowest * wanted)
@@ -446,6 +447,7 @@ def _limit(slot: float, epochs: int, rows: int, batch: int, speed: Speed, like: 
 
 def _validation(facts: Facts, folds: int, share: float, held: int) -> Choice:
     drawn = "as the data set has them" if facts.held else f"{'by class ' if facts.classes else ''}at random"
+    drawn += ", whole groups" if facts.groups and not facts.held else ""
     if folds > 1:
         return Choice(
             Validation(folds, share), f"{facts.rows:,} rows: {folds} folds, fixed before the search, for less noise"

@@ -38,6 +38,7 @@ from evosearch.evaluation.crossing import judged_rows
 from evosearch.evaluation.final import TrainerSpec, Training, read, warm_up
 from evosearch.results import Finished, joined, share_done
 from evosearch.score import evaluation_seed
+from evosearch.tasks.folds import most_folds
 from evosearch.tasks.noise import standard_error
 
 if TYPE_CHECKING:
@@ -645,10 +646,11 @@ class Finishing:
         mean = sum(w * averaging.to_average(out) for w, (out, _) in zip(shares, read_back, strict=True))
         out = averaging.to_outputs(np.asarray(mean, read_back[0][0].dtype))
         test = {task.metric: task.judge(y, out)}
-        error = standard_error(task.judge, y, out)
+        error = standard_error(task.judge, y, out, task.test_split().groups)
+        told = {f"{task.metric}_se": error} if math.isfinite(error) else {}
         metrics |= {
             "test": test,
-            "metrics": {**score.metrics, f"test_{task.metric}": test[task.metric], f"{task.metric}_se": error},
+            "metrics": {**score.metrics, f"test_{task.metric}": test[task.metric], **told},
             "single": {
                 "test": single,
                 "cost": replace(ensemble, members=(first,), weights=(1.0,)).cost.pack(),
@@ -682,6 +684,8 @@ def drawn_parts(task: Task, folds: int) -> int:
     if folds > 1 or not task.drawn:
         return 1
     parts = min(max(2, round((len(task.train) + len(task.validation)) / len(task.validation))), MOST_PARTS)
+    if task.train.groups is not None:
+        parts = min(parts, most_folds(task))
     return parts if parts * task.train.x.nbytes <= LARGEST else 1
 
 
