@@ -38,31 +38,34 @@ Array = np.ndarray[Any, np.dtype[Any]]
 TOLD = "told_"
 SPLITS = tuple(word for words in TITLES.values() for word in words)
 NO_CELLS = (list, tuple, dict, set, frozenset, bytes, bytearray, complex, np.ndarray, np.complexfloating)
-TARGET = "target"  # the column of a table's targets, where they have no name of their own
+TARGET, GROUPS = "target", "groups"  # columns of a table's targets and groups that have no name of their own
 
 _functions: dict[str, Callable[..., Any]] = {}
 
 
-def spec(task: object, file: Path, target: str = "") -> tuple[str, dict[str, Any]]:
+def spec(task: object, file: Path, target: str = "", groups: str = "") -> tuple[str, dict[str, Any]]:
     """What a configuration says of a task: its name, and what else of [data] follows from it.
 
     task: a name or path as `--task` takes it; a function `(text, derivation, seed) -> fitness`; a pair (X, y) of
-    arrays, or of a DataFrame and its targets; a DataFrame with its targets in it; a mapping of arrays named
-    x_train, y_train, x_test, ...; a torch Dataset of pairs (x, y), or a mapping of such named train, val and test.
+    arrays, or of a DataFrame and its targets; these with the groups of the rows, (X, y, groups); a DataFrame with its
+    targets in it; a mapping of arrays named x_train, y_train, x_test, ...; a torch Dataset of pairs (x, y), or a
+    mapping of such named train, val and test.
     file: where data are written, with the suffix of their format. target: the column of a DataFrame that holds its
-    targets, as `data.target` names it; the last one where empty. Raises TaskError.
+    targets, as `data.target` names it; the last one where empty. groups: as `data.groups` names them; the arrays called
+    so may hold words. Raises TaskError.
     """
     if isinstance(task, str | Path):
         return str(task), {}
     if isinstance(task, Mapping):
-        return str(_save(file.with_suffix(".npz"), _splits(task))), {}
-    if isinstance(task, tuple) and len(task) == 2:
-        x, y = task
+        return str(_save(file.with_suffix(".npz"), _splits(task), groups)), {}
+    if isinstance(task, tuple) and len(task) in (2, 3):
+        x, y, *of = task
         if all(_is_data_set(one) and not hasattr(one, "shape") and not isinstance(one, list | tuple) for one in task):
             raise TaskError('two data sets: say which is which, {"train": ..., "test": ...}')
         if hasattr(x, "columns"):
-            return _save_table(file.with_suffix(".csv"), x, y)
-        return str(_save(file.with_suffix(".npz"), {"x": _array(x), "y": _array(y)})), {}
+            return _save_table(file.with_suffix(".csv"), x, y, groups=of)
+        arrays = {name: _array(one) for name, one in zip(("x", "y", GROUPS), task, strict=False)}
+        return str(_save(file.with_suffix(".npz"), arrays, GROUPS)), {"groups": GROUPS} if of else {}
     if hasattr(task, "columns"):
         return _save_table(file.with_suffix(".csv"), task, target=target)
     if _is_data_set(task):
@@ -131,15 +134,17 @@ def _stacked(examples: Iterable[Any]) -> dict[str, Array]:
     return {"x": x, "y": y}
 
 
-def _save(file: Path, arrays: Mapping[str, Array]) -> Path:
-    """Write the archive, whole or not at all. Raises TaskError for arrays of objects, StorageError."""
-    plain = {}
+def _save(file: Path, arrays: Mapping[str, Array], groups: str = "") -> Path:
+    """Write the archive, whole or not at all. groups: the arrays called so may hold words, as targets may. Raises
+    TaskError for arrays of objects, StorageError.
+    """
+    plain, worded = {}, ("y", groups.lower() or "y")
     for name, array in arrays.items():
-        target = name.lower().startswith("y") or name.lower().endswith("y")
+        target = name.lower().startswith(worded) or name.lower().endswith(worded)
         if target and array.dtype.kind not in "biufU" and all(isinstance(one, str) for one in array.ravel().tolist()):
             array = array.astype(str)  # words as pandas keeps them
         if array.dtype.kind not in ("biufU" if target else "biuf"):
-            words = ", or words for classes" if target else ""
+            words = ", or words for classes and groups" if target else ""
             raise TaskError(f"{name} holds {array.dtype} values; give numbers{words}")
         plain[name] = array
     disk = Disk()
@@ -149,14 +154,24 @@ def _save(file: Path, arrays: Mapping[str, Array]) -> Path:
     return file.resolve()
 
 
-def _save_table(file: Path, frame: Any, y: Any = None, *, target: str = "") -> tuple[str, dict[str, Any]]:
-    """A DataFrame as a CSV with a header, targets y last where they are no column of it; no value is an empty cell."""
+def _save_table(
+    file: Path, frame: Any, y: Any = None, *, target: str = "", groups: Sequence[Any] = ()
+) -> tuple[str, dict[str, Any]]:
+    """A DataFrame as a CSV with a header; no value is an empty cell. Targets y are last where they are no column of it;
+    groups: none, or one array of the rows' groups, a column behind the frame's.
+    """
     names = titles(frame.columns)
     if twice := next((name for name, count in Counter(names).items() if count > 1), ""):
         raise TaskError(f"two columns are called '{twice}'; give them names of their own")
     columns = [cells_of(frame[name]) for name in frame.columns]
     kinds = [getattr(frame[name], "dtype", "") for name in frame.columns]
     told: dict[str, Any] = {"header": "yes"}
+    for one in groups:
+        _require_in_order(frame, one, "groups", "groups")
+        told["groups"] = _free(GROUPS, names)
+        names.append(told["groups"])
+        columns.append(_array(one).ravel().tolist())
+        kinds.append("")
     if y is not None:
         _require_in_order(frame, y)
         targets = _array(y)
@@ -167,7 +182,7 @@ def _save_table(file: Path, frame: Any, y: Any = None, *, target: str = "") -> t
         one = y[y.columns[0]] if hasattr(y, "columns") else y
         name = getattr(one, "name", None)
         if name is None:
-            name = next(name for name in (TARGET, *(f"{TARGET}_{n}" for n in range(len(names)))) if name not in names)
+            name = _free(TARGET, names)
         target = str(name).strip(" \t")
         if target in names:
             raise TaskError(f"column '{name}' of X has the name of the target; rename one of them")
@@ -176,7 +191,8 @@ def _save_table(file: Path, frame: Any, y: Any = None, *, target: str = "") -> t
         kinds.append(getattr(one, "dtype", ""))
         told["target"] = target
     if len({*map(len, columns)}) > 1:
-        raise TaskError(f"{len(columns[-1])} targets for {len(columns[0])} rows; they must be as many")
+        several = f"{len(columns[-2])} groups and " if groups else ""
+        raise TaskError(f"{several}{len(columns[-1])} targets for {len(columns[0])} rows; they must be as many")
     goal = place(names, target) if target else len(names) - 1
     words = []
     for at, (name, cells, kind) in enumerate(zip(names, columns, kinds, strict=True)):
@@ -196,6 +212,11 @@ def _save_table(file: Path, frame: Any, y: Any = None, *, target: str = "") -> t
     with disk.replacing(file) as beside:
         disk.write_new(beside, text.getvalue().encode("utf-8"))
     return str(file.resolve()), told
+
+
+def _free(name: str, names: Sequence[str]) -> str:
+    """The name, or one like it, that no column has."""
+    return next(one for one in (name, *(f"{name}_{n}" for n in range(len(names)))) if one not in names)
 
 
 def _cell(cell: Any, name: str) -> Any:
@@ -233,14 +254,16 @@ def _are_named(cells: Sequence[Any]) -> bool:
     return texts and are_classes(np.array(known, np.int64))
 
 
-def _require_in_order(frame: Any, y: Any) -> None:
+def _require_in_order(frame: Any, y: Any, what: str = "targets", name: str = "y") -> None:
     """Raise TaskError where targets have the rows' index in another order, as of a frame that was shuffled alone."""
     rows: Any = getattr(frame, "index", None)
     targets: Any = getattr(y, "index", None)
     if rows is None or not hasattr(targets, "equals") or len(rows) != len(targets) or targets.equals(rows):
         return
     if Counter(targets) == Counter(rows):
-        raise TaskError("targets have the index of X in another order: give y.loc[X.index], or y.to_numpy() as it is")
+        raise TaskError(
+            f"{what} have the index of X in another order: give {name}.loc[X.index], or {name}.to_numpy() as it is"
+        )
 
 
 # --- functions ------------------------------------------------------------------------------------------------------

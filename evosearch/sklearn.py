@@ -76,17 +76,20 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         self._axes, self._shape = len(X.shape), tuple(X.shape[1:])
         return X, y
 
-    def _search(self, X: Any, y: Array, kind: str) -> Self:
-        """Run a search on rows X with targets y as a task takes them, and keep its result."""
+    def _search(self, X: Any, y: Array, kind: str, groups: Any = None) -> Self:
+        """Run a search on rows X with targets y as a task takes them, and keep its result. groups: (N,), or None."""
         if len(X) < FEWEST:
             raise ValueError(f"n_samples={len(X)} is too few to search with; at least {FEWEST} are needed")
+        if groups is not None:
+            groups = column_or_1d(_plain(groups))
+            check_consistent_length(X, groups)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31))
         with TemporaryDirectory(prefix="evosearch-") as place:
             folder = Path(place) / "run" if self.folder is None else Path(self.folder)
             settings = dict(self.settings or {})
             if self._mixed and y.ndim == 2:
                 X = self._encoded(X, y, Path(place), settings)
-            task, data = self._task(X, y, folder)
+            task, data = self._task(X, y, folder, groups)
             settings = {**data, "data.kind": kind, **self._workers(), **settings}
             if self.grammar is not None:
                 settings["grammar"] = self.grammar
@@ -101,17 +104,22 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
         self._load()
         return self
 
-    def _task(self, X: Any, y: Array, folder: Path) -> tuple[Any, dict[str, Any]]:
+    def _task(self, X: Any, y: Array, folder: Path, groups: Any) -> tuple[Any, dict[str, Any]]:
         """What a study is given, and what else of its configuration follows.
 
         A task has test rows. Here they are with whoever calls `score`; a few of those to fit on stand in for them.
         """
         rows = np.unique(y[:, 0] if y.ndim == 2 else y, return_index=True)[1][:100]
+        some = () if groups is None else (groups,)
         if not self._mixed or self._columns:
-            return {"x_train": X, "y_train": y, "x_test": X[rows], "y_test": y[rows]}, {}
+            task = {"x_train": X, "y_train": y, "x_test": X[rows], "y_test": y[rows]}
+            of = {
+                f"{given.GROUPS}_{split}": one[part] for one in some for split, part in (("train", ...), ("test", rows))
+            }
+            return task | of, {"data.groups": given.GROUPS} if of else {}
         beside = folder.with_name(f"{folder.name}-data")
-        given.spec((_safe_indexing(X, rows), y[rows]), beside / "test")
-        file, data = given.spec((X, y), beside / "train")
+        given.spec((_safe_indexing(X, rows), y[rows], *(one[rows] for one in some)), beside / "test")
+        file, data = given.spec((X, y, *some), beside / "train")
         return file, {f"data.{name}": value for name, value in data.items()}
 
     def _encoded(self, X: Any, y: Array, place: Path, settings: dict[str, Any]) -> Array:
@@ -204,10 +212,11 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
     source_ and weights_ (the network as PyTorch code and safetensors), seed_.
     """
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Search on rows X and their classes y, (N,).
 
-        X: (N, D), (N, S, D) or (N, C, H, W) numbers, a sparse matrix, or a DataFrame of any columns.
+        X: (N, D), (N, S, D) or (N, C, H, W) numbers, a sparse matrix, or a DataFrame of any columns. groups: (N,)
+        numbers or words; rows of one group are never both trained on and judged by.
 
         Raises ValueError where they are no data to classify, EvosearchError where a setting is wrong.
         """
@@ -219,7 +228,7 @@ class EvoSearchClassifier(ClassifierMixin, _Searched):  # type: ignore[misc]  # 
         self.classes_, numbers = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y holds one class, {self.classes_[0]!r}; there is nothing to classify")
-        return self._search(X, numbers, "classification")
+        return self._search(X, numbers, "classification", groups)
 
     def predict_proba(self, X: Any) -> Array:
         """(N, classes): the probability of each of `classes_`."""
@@ -241,8 +250,8 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
     y may have several columns, which are predicted together.
     """
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Search on rows X, as a classifier takes them, and their targets y, (N,) or (N, outputs).
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+        """Search on rows X with their groups, as a classifier takes them, and their targets y, (N,) or (N, outputs).
 
         Of a DataFrame with other columns than numbers and several targets, `source_` takes its rows as numbers.
 
@@ -250,7 +259,7 @@ class EvoSearchRegressor(RegressorMixin, _Searched):  # type: ignore[misc]  # sc
         """
         X, y = self._taken(X, y, multi_output=True, y_numeric=True)
         self._flat = y.ndim == 1
-        return self._search(X, np.asarray(y, np.float64), "regression")
+        return self._search(X, np.asarray(y, np.float64), "regression", groups)
 
     def predict(self, X: Any) -> Array:
         """The targets of each row, of the shape that y had."""

@@ -91,10 +91,11 @@ class Study:
 
     config: a TOML file as `evolve run` takes it. folder: the run's, made by the first `optimize` or `ask`; a fresh one
     in runs/ where nothing is said. task: as `--task` takes it, or a pair (X, y) of arrays or of a DataFrame and its
-    targets, a DataFrame with them in it (`data={"target": "name"}`, else the last column), a mapping of arrays named
-    x_train, y_train, ..., a torch Dataset of pairs (x, y), a mapping of such named train, val and test, or a function
-    `(text, derivation, seed) -> fitness`. Data are written beside the run's folder. input: in place of a task, the
-    shape of the networks that `ask` gives, or "none" for a language without layers.
+    targets, these and the groups of the rows (X, y, groups), a DataFrame with its targets in it (`data={"target":
+    "name"}`, else the last column), a mapping of arrays named x_train, y_train, ..., a torch Dataset of pairs (x, y), a
+    mapping of such named train, val and test, or a function `(text, derivation, seed) -> fitness`. Data are written
+    beside the run's folder. input: in place of a task, the shape of the networks that `ask` gives, or "none" for a
+    language without layers.
     settings: the configuration's other keys, tables as mappings: `time="10m", seed=1, search={"population": 10}`. What
     is not given follows from the data, as for `evolve run`, a grammar that fits them among it; without time and budget
     the search has 80 candidates.
@@ -132,7 +133,7 @@ class Study:
         elif task is not None:
             asked = said.get("data", {})
             beside = self.folder.with_name(f"{self.folder.name}-data")
-            name, data = given.spec(task, beside, asked.get("target", ""))
+            name, data = given.spec(task, beside, asked.get("target", ""), asked.get("groups", ""))
             data = {key: value for key, value in data.items() if key != "kind" or key not in asked}
             if asked.get("decimal") and "header" in data:
                 raise UsageError(

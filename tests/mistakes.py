@@ -1433,6 +1433,7 @@ TRAINING = [
     ),
 ]
 
+GROUPED = "--set data.groups=who"
 SERIES_HEAD = "@timeStamps false\n@classLabel true up down\n"
 
 TASKS = [
@@ -1519,6 +1520,58 @@ TASKS = [
         for one, other, said in HEADERS
     ),
     usage(f"{TASK} points.csv --set data.separator=::", "data.separator is '::'; it is one character", at=points),
+    usage(
+        f"{TASK} visits.csv --set data.groups=who",
+        "visits.csv: line 3: no group in column 'who'; give it one, of its own where the row belongs to no other",
+        at=write("visits.csv", "who,a,y\n" + "".join(f"{'pq?r'[n % 4]},{n},{n % 2}\n" for n in range(1, 60))),
+    ),
+    usage(
+        f"{TASK} points.csv --set data.groups=a --set data.drop=['b']",
+        "no column is left beside the target 'c'",
+        at=points,
+    ),
+    usage(
+        f"{TASK} points.csv --set data.groups=c",
+        "points.csv: column 'c' is to be predicted, as the last one is or one that was named, and data.groups names it",
+        at=points,
+    ),
+    usage(
+        f"{TASK} visits.csv --set data.groups=who",
+        "visits.csv: 2 groups in column 'who', and 3 splits to cut from them; bring splits of your own, or leave",
+        at=write("visits.csv", "who,a,y\n" + "".join(f"{'pq'[n % 2]},{n},{n // 2 % 2}\n" for n in range(60))),
+    ),
+    usage(
+        f"{TASK} visits.csv --dry-run --set data.groups=who --set recipe.folds=5",
+        "recipe.folds is 5, and visits has ",
+        "groups of rows for 4 to train on; say fewer",
+        at=write("visits.csv", "who,a,y\n" + "".join(f"{'pqrst'[n % 5]},{n},{n // 5 % 2}\n" for n in range(60))),
+    ),
+    usage(f"run --task digits {GROUPED}", "digits: data.groups is 'who', and tables and arrays alone have such; leave"),
+    usage(
+        f"{TASK} pets {GROUPED}",
+        "data.groups is 'who', and tables and arrays alone have such; leave it out",
+        at=lambda at: image_folder(at / "pets"),
+    ),
+    usage(
+        f"{TASK} data.npz {GROUPED}",
+        "data.npz: no array who, which data.groups asks for; there are: x, y",
+        at=arrays(x=X, y=Y),
+    ),
+    usage(
+        f"{TASK} data.npz {GROUPED}",
+        "data.npz: no array who_test or test_who, which data.groups asks for; there are: who_train, x_test, x_train",
+        at=arrays(x_train=X, y_train=Y, who_train=Y, x_test=X, y_test=Y),
+    ),
+    usage(
+        f"{TASK} data.npz {GROUPED}",
+        "data.npz[who]: groups of shape (19,) for 20 examples; give each example one",
+        at=arrays(x=X, y=Y, who=np.arange(19)),
+    ),
+    usage(
+        f"{TASK} data.npz {GROUPED}",
+        "data.npz[who]: row 3: no group; give it one, of its own where the row belongs to no other, or leave out",
+        at=arrays(x=X, y=Y, who=np.where(np.arange(20) == 3, np.nan, np.arange(20) // 4)),
+    ),
     usage(
         f"{TASK} points.csv --set data.decimal=;", "data.decimal: input should be '', '.' or ',', not ';'", at=points
     ),

@@ -78,6 +78,7 @@ def test_every_field_is_the_same(table: Path) -> None:
             assert (mine.x.dtype, mine.y.dtype) == (other.x.dtype, other.y.dtype)
             assert (mine.x == other.x).all()
             assert (mine.y == other.y).all()
+            assert other.groups is None
         elif isinstance(mine, np.ndarray):
             assert mine.dtype == other.dtype
             assert (mine == other).all()

@@ -10,8 +10,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import json
 import itertools
+import json
 import math
 import os
 import re

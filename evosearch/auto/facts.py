@@ -24,7 +24,8 @@ class Facts:
 
     shape: of one example. rows: examples that may be trained on, validation among them. whole: rows of which a share is
     held out to judge on, those for the test among them where they are cut from the same; 0: rows. held: rows that the
-    data set itself has to judge on; 0: none. outputs: classes, or numbers to predict; classes: which of the two.
+    data set itself has to judge on; 0: none. groups: that the rows belong to; 0: each is by itself.
+    outputs: classes, or numbers to predict; classes: which of the two.
     images: whether the examples are some that may be shifted. mirror: what of their meaning their mirror images keep,
     from 0 to 1 (`auto.mirror`). scales: of series, how many times the deviation of some is that of others
     (`auto.scales`).
@@ -38,6 +39,7 @@ class Facts:
     classes: bool
     whole: int = 0
     held: int = 0
+    groups: int = 0
     images: bool = False
     mirror: float = 1.0
     scales: float = 1.0
@@ -64,12 +66,14 @@ def facts_of(task: Task, *, share: float = 0.2, device: str = "cpu", cores: int 
     """
     from evosearch.auto import mirror, scales
     from evosearch.space import table_of
+    from evosearch.tasks.folds import most_folds
 
     return Facts(
         shape=task.input_shape,
         rows=len(task.train) + len(task.validation),
         whole=round(len(task.validation) / share) if task.drawn else 0,
         held=0 if task.drawn else len(task.validation),
+        groups=0 if task.train.groups is None else most_folds(task),
         outputs=task.outputs,
         classes=task.kind.classes,
         images=task.images,

@@ -29,10 +29,14 @@ def kept(task: Task) -> float:
     """
     x, y = np.asarray(task.train.x), np.asarray(task.train.y)
     order = np.random.default_rng(0).permutation(len(x))
+    if (groups := task.train.groups) is not None:
+        order = order[np.argsort(np.random.default_rng(0).permutation(groups.max() + 1)[groups[order]], kind="stable")]
     known, asked = order[:KNOWN], order[KNOWN : KNOWN + ASKED]
     if len(x) < KNOWN + ASKED:
         cut = max(1, len(x) * 2 // 3)
         known, asked = order[:cut], order[cut:]
+    if groups is not None:  # images of one group are near each other, and not those of their mirror images
+        asked = asked[~np.isin(groups[asked], groups[known])]
     if not len(asked):
         return UNKNOWN[task.kind.classes]
     least = max(LEAST, ERRORS * 0.5 / math.sqrt(len(asked)))

@@ -126,7 +126,8 @@ def _made(facts: Facts, given: Mapping[str, Any], folds: int, *, fixed: bool = F
     slowest = max((one_epoch[name] for name in chosen), default=slot / wanted)
     most_folds = slot if few else for_search * facts.cores / FOLDED  # seconds for one candidate
     if not fixed and "recipe.folds" not in given:
-        folds = next(n for n in FOLDS if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
+        enough = [n for n in FOLDS if n <= (facts.groups or n)]
+        folds = next(n for n in enough if n == 1 or n * (OVERHEAD + slowest * wanted / (2 if few else 1)) <= most_folds)
     room = slot / folds  # seconds for one training of a candidate
     if good and folds == 1:
         room = max(room, OVERHEAD + slowest * wanted)
@@ -316,6 +317,7 @@ def _why_judged(facts: Facts, folds: int, held: int) -> str:
     if folds > 1:
         return f"{facts.rows:,} rows: {folds} folds, fixed before the search, for less noise"
     drawn = "as the data set has them" if facts.held else f"{'by class ' if facts.classes else ''}at random"
+    drawn += ", whole groups" if facts.groups and not facts.held else ""
     few = "; too few to judge well by, recipe.folds = 5 takes five times as long" if facts.rows < FEW_ROWS else ""
     return f"{held:,} of {facts.rows:,} rows, {drawn}{few}"
 

@@ -14,7 +14,7 @@ from evosearch import engine
 from evosearch.cli import output
 from evosearch.errors import SpaceExhausted
 from evosearch.report.text import count, duration
-from evosearch.tasks import Split, Task
+from evosearch.tasks import Task
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +122,7 @@ def measured(setup: engine.Setup, found: Sequence[dict[str, Any]], cost: Mapping
     architecture = space.read(space.parse(nearest["text"]))
     recipe = replace(config.recipe, folds=1, stop="off")
     rows = np.arange(min(len(task.train), MEASURED * recipe.batch))
-    part = Split(task.train.x[rows], task.train.y[rows])
+    part = task.train.take(rows)
     few = replace(task, train=part, validation=part)
     clock = time.process_time if setup.device == "cpu" else time.monotonic
     seconds, threads = [], torch.get_num_threads()

@@ -38,6 +38,7 @@ from evosearch.evaluation.crossing import judged_rows
 from evosearch.evaluation.final import TrainerSpec, Training, read, warm_up
 from evosearch.results import Finished, joined, measured, share_done
 from evosearch.score import evaluation_seed
+from evosearch.tasks.folds import most_folds
 from evosearch.tasks.noise import standard_error
 
 if TYPE_CHECKING:
@@ -554,10 +555,11 @@ class Finishing:
             return Finished(ensemble, module, single, metrics, cut=cut)
         out = averaging.weighted([out for out, _ in read_back], shares)
         test = {task.metric: task.judge(y, out)}
-        error = standard_error(task.judge, y, out)
+        error = standard_error(task.judge, y, out, task.test_split().groups)
+        told = {f"{task.metric}_se": error} if math.isfinite(error) else {}
         metrics |= {
             "test": test,
-            "metrics": {**score.metrics, f"test_{task.metric}": test[task.metric], f"{task.metric}_se": error},
+            "metrics": {**score.metrics, f"test_{task.metric}": test[task.metric], **told},
             "single": {
                 "test": single,
                 "cost": replace(ensemble, members=(first,), weights=(1.0,)).cost.pack(),
@@ -591,6 +593,8 @@ def drawn_parts(task: Task, folds: int) -> int:
     if folds > 1 or not task.drawn:
         return 1
     parts = min(max(2, round((len(task.train) + len(task.validation)) / len(task.validation))), MOST_PARTS)
+    if task.train.groups is not None:
+        parts = min(parts, most_folds(task))
     return parts if parts * task.train.x.nbytes <= LARGEST else 1
 
 

@@ -114,10 +114,11 @@ def judged(
     if outputs is None or not first:
         return _mean(found, task.metric, outputs, seed, time.monotonic() - begun)._replace(fold=parts[-1])
     judged_on = judged_rows(task, recipe.folds, first)
-    outputs, y = outputs[judged_on], np.concatenate([task.train.y, task.validation.y])[judged_on]
+    outputs, (y, groups) = outputs[judged_on], task.targets_by_group()
+    y, groups = y[judged_on], None if groups is None else groups[judged_on]
     mean = _mean(found, task.metric, outputs, seed, time.monotonic() - begun)
     # Of a few parts, which are the same for all candidates, it is the rows that decide, as of one part alone.
-    errors = {f"{task.metric}_se": standard_error(task.judge, y, outputs)}
+    errors = {f"{task.metric}_se": standard_error(task.judge, y, outputs, groups)}
     return mean._replace(fold=parts[-1], score=replace(mean.score, metrics={**mean.score.metrics, **errors}))
 
 

@@ -9,8 +9,6 @@ import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from evosearch.cost import COUNTED, Cost
 from evosearch.errors import ShapeError
 from evosearch.evaluation.batches import Batches
@@ -23,7 +21,6 @@ from evosearch.evaluation.regularising import drop_paths, dropped
 from evosearch.evaluation.rules import Learning, named
 from evosearch.evaluation.step import Step
 from evosearch.score import Score, Status
-from evosearch.tasks.base import Split, Task
 from evosearch.tasks.noise import standard_error
 
 if TYPE_CHECKING:
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 
     from evosearch.architecture import Architecture
     from evosearch.evaluation.stopping import StopRule
-    from evosearch.tasks.base import Array
+    from evosearch.tasks.base import Array, Split, Task
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +109,7 @@ def final_train(
 
     The score's objective is the test metric, under the task's metric name; metrics hold it again as test_<metric>.
     """
-    both = Split(np.concatenate([task.train.x, task.validation.x]), np.concatenate([task.train.y, task.validation.y]))
+    both = task.whole()
     trained = _attempt(
         lambda fit: fit.run(both, task.test_split(), curve=False),
         _Fit(build, task, recipe, device, seed, math.inf, None, None, clock, finish_by),
@@ -204,13 +201,14 @@ class _Fit:
         self.timed = (0, 0.0)  # the step from which steps are timed, and when it began
         self.network: nn.Module | None = None
         self.targets: Array | None = None
+        self.groups: Array | None = None
         self.outputs: Array | None = None
 
     def error(self) -> dict[str, float]:
         """The standard error of the metric, as the last examples that the network was judged on tell it."""
         if self.targets is None or self.outputs is None:
             return {}
-        found = standard_error(self.task.judge, self.targets, self.outputs)
+        found = standard_error(self.task.judge, self.targets, self.outputs, self.groups)
         return {f"{self.task.metric}_se": found} if math.isfinite(found) else {}
 
     def run(self, train: Split, judge: Split, curve: bool) -> tuple[float, dict[str, float]]:
@@ -218,7 +216,7 @@ class _Fit:
 
         Returns the task's metric and what is reported beside it. Raises Stopped, and whatever the network raises.
         """
-        images = len(self.task.input_shape) == 3
+        images, self.groups = len(self.task.input_shape) == 3, judge.groups
         try:
             return self._run(train, judge, curve, channels_last=images)
         except RuntimeError as refused:

@@ -18,6 +18,7 @@ from evosearch.evaluation.teachers import PARENT
 from evosearch.layers.modifiers import named
 from evosearch.ranges import Amount, Fraction, Ge, Gt, Lt, Natural, Positive
 from evosearch.score import evaluation_seed
+from evosearch.tasks.folds import most_folds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -238,8 +239,9 @@ def check(task: Task, recipe: Recipe) -> None:
             meant = "images" if 3 in augment.axes else "series"
             raise ConfigError(f"recipe.augment is for {meant}, and {task.name} has none; leave it empty")
     named_rule(recipe.rule).require(recipe)
-    if recipe.folds > (rows := len(task.train) + len(task.validation)):
-        raise ConfigError(f"recipe.folds is {recipe.folds}, and {task.name} has {rows} rows to train on; say fewer")
+    if recipe.folds > 1 and recipe.folds > (most := most_folds(task)):
+        has = f"{most} rows to train on" if task.train.groups is None else f"groups of rows for {most} to train on"
+        raise ConfigError(f"recipe.folds is {recipe.folds}, and {task.name} has {has}; say fewer")
     if recipe.cutmix and not task.images:
         raise ConfigError(f"recipe.cutmix is for images, and {task.name} has none; set it to 0, or say recipe.mixup")
     if recipe.mirrored and not task.images:

@@ -13,6 +13,7 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, as_examples, as_targets, assemble
+from evosearch.tasks.groups import GAP, gap
 from evosearch.tasks.sources import hidden
 from evosearch.text import decoded
 
@@ -87,7 +88,23 @@ def read_idx(path: Path) -> Array:
 
 def _task(name: str, where: str, found: Mapping[str, tuple[str, Array]], reading: Reading, classes: int = 0) -> Task:
     parts: dict[Name, Part] = {}
-    images = False
+    images, role, used = False, reading.settings.groups.lower(), set[str]()
+
+    def part(x: tuple[str, Array], y: tuple[str, Array], *names: str) -> Part:
+        """names: that the array of the rows' groups may have."""
+        nonlocal images
+        examples, images = as_examples(x[1], x[0])
+        used.update((x[0], y[0]))
+        if not role:
+            return Part(examples, as_targets(y[1], y[0]), x[0], y[0])
+        name = next((name for name in names if name in found), None)
+        if name is None:
+            there = ", ".join(sorted(found))
+            raise TaskError(f"{where}: no array {' or '.join(names)}, which data.groups asks for; there are: {there}")
+        used.add(found[name][0])
+        groups = _groups(*found[name], len(examples))
+        return Part(examples, as_targets(y[1], y[0]), x[0], y[0], groups, f"array '{role}'")
+
     for title, words in TITLES.items():
         for word in words:
             if word == "dev" and title in parts:
@@ -102,21 +119,28 @@ def _task(name: str, where: str, found: Mapping[str, tuple[str, Array]], reading
             if x is not None and y is not None:
                 if title in parts:
                     raise TaskError(f"{where}: the {title} split is there twice, as {word} too; leave one of them")
-                examples, images = as_examples(x[1], x[0])
-                parts[title] = Part(examples, as_targets(y[1], y[0]), x[0], y[0])
+                parts[title] = part(x, y, f"{role}_{word}", f"{word}_{role}")
     if not parts and "x" in found and "y" in found:
-        examples, images = as_examples(found["x"][1], found["x"][0])
-        parts["train"] = Part(examples, as_targets(found["y"][1], found["y"][0]), found["x"][0], found["y"][0])
+        parts["train"] = part(found["x"], found["y"], role)
     if "train" not in parts:
         there = ", ".join(sorted(found)) or "none"
         raise TaskError(f"{where}: no arrays called x_train and y_train, or x and y; there are: {there}")
     labels = [str(number) for number in range(classes)]
-    used = {part_file for part in parts.values() for part_file in (part.x_file, part.y_file)}
     unused = [title for title, (file, _) in found.items() if file not in used]
     notes = (
         [f"not used: {', '.join(unused)}; arrays of data are called x_train, y_train, x_test, ..."] if unused else []
     )
     return assemble(name, parts, reading, labels=labels, values=range(classes), images=images, notes=notes)
+
+
+def _groups(file: str, groups: Array, rows: int) -> Array:
+    """(N,) names of the groups that rows belong to. Raises TaskError."""
+    if groups.shape not in ((rows,), (rows, 1)):
+        raise TaskError(f"{file}: groups of shape {groups.shape} for {rows} examples; give each example one")
+    groups = groups.reshape(rows)
+    if (row := gap(groups)) is not None:
+        raise TaskError(f"{file}: row {row}: no group; {GAP}")
+    return groups
 
 
 def _classes_of(folder: Path) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 
 from evosearch.errors import TaskError
 from evosearch.tasks.base import Array, Reading, Split, Task, Value, cut, make_task, require_one_shape
+from evosearch.tasks.groups import numbered
 from evosearch.tasks.kinds import are_classes, looks, usual
 from evosearch.tasks.labels import classes_of
 from evosearch.tasks.rows import channel_axes, finite_rows, stored
@@ -28,12 +29,17 @@ UNBALANCED = 9  # times as many rows of the most frequent class as of the rarest
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What one split's files hold: x (N, ...), y (N,) classes or (N, outputs) numbers, and the files, for errors."""
+    """What one split's files hold: x (N, ...), y (N,) classes or (N, outputs) numbers, and the files, for errors.
+
+    groups: (N,) names of those that the rows belong to, where `data.groups` says so; groups_of: of what, in words.
+    """
 
     x: Array
     y: Array
     x_file: str
     y_file: str
+    groups: Array | None = None
+    groups_of: str = ""
 
 
 def assemble(
@@ -79,15 +85,30 @@ def assemble(
         targets = [(y, file) for y, (_, file) in zip(numbers, targets, strict=True)]
     stored_targets = kind.store(targets, (len(labels) or len(values)) if kind.classes else 0)
     examples = _examples(parts.values())
-    splits = {title: Split(x, y) for title, x, y in zip(parts, examples, stored_targets, strict=True)}
+    names_of = [part.groups for part in parts.values() if part.groups is not None]
+    if settings.groups and not names_of:
+        raise TaskError(
+            f"{train.x_file}: data.groups is '{settings.groups}', and tables and arrays alone have such; leave it out"
+        )
+    groups = numbered(names_of) if names_of else [None] * len(parts)
+    split = zip(parts, examples, stored_targets, groups, strict=True)
+    splits = {title: Split(x, y, of) for title, x, y, of in split}
     shares: dict[Name, float] = {"validation": settings.validation, "test": settings.test}
     missing = {title: share for title, share in shares.items() if title not in splits}
     if missing:
         whole = splits["train"]
         titles: list[Name] = [*missing, "train"]
-        rows = cut(len(whole), kind.strata(whole.y), tuple(missing.values()), settings.split_seed)
-        splits |= {title: Split(whole.x[chosen], whole.y[chosen]) for title, chosen in zip(titles, rows, strict=True)}
+        if whole.groups is not None and (known := len(np.unique(whole.groups))) < len(titles):
+            many = "1 group" if known == 1 else f"{known} groups"
+            raise TaskError(
+                f"{train.x_file}: {many} in {train.groups_of}, and {len(titles)} splits to cut from them; bring splits "
+                "of your own, or leave data.groups out"
+            )
+        rows = cut(len(whole), kind.strata(whole.y), tuple(missing.values()), settings.split_seed, whole.groups)
+        splits |= {title: whole.take(chosen) for title, chosen in zip(titles, rows, strict=True)}
         told.append(f"no {' or '.join(missing)} split: cut from the train rows by seed {settings.split_seed}")
+    if names_of:
+        told.append(_grouped(splits, train.groups_of))
     told += _copied(splits)
     if kind.classes:
         told += _absent(splits, labels)
@@ -127,6 +148,20 @@ def _kind(y: Array, named: bool, notes: list[str]) -> Kind:
     if note := looks(np.unique(y), len(y), classes):
         notes.append(note)
     return usual(classes=classes)
+
+
+def _grouped(splits: Mapping[Name, Split], where: str) -> str:
+    """How many groups there are, and of how many the files have rows in several splits."""
+    there = [splits[title].groups for title in ("train", "validation", "test")]
+    each = [np.unique(groups) for groups in there if groups is not None]
+    times = np.unique(np.concatenate(each), return_counts=True)[1]
+    if (times > 1).any():
+        return (
+            f"{(times > 1).sum():,} of {len(times):,} groups in {where} are in more than one of the splits that the "
+            "files have: on rows of other groups the figures may be lower"
+        )
+    of_each = ", ".join(f"{len(groups):,}" for groups in each)
+    return f"{len(times):,} groups in {where}: whole groups are in train, validation or test ({of_each})"
 
 
 def _copied(splits: Mapping[Name, Split]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import numpy as np
 
 from evosearch.errors import TaskError
+from evosearch.tasks.groups import cut_groups
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.metrics import metric_of
 from evosearch.tasks.rows import channel_axes, moments, require_near
@@ -46,6 +47,8 @@ class TaskSettings:
         mae. The kind's first where empty.
     validation, test: shares of the data for splits that the files do not bring.
     split_seed: the seed of those splits.
+    groups: the CSV column, or the array, whose equal values mark rows that belong together, as all of one patient do:
+        such rows are never in two of the splits, or folds, that are made. It is nothing that a network sees.
     size: pixels of a side, to which images of a folder are scaled and cropped to a square; 0: as they are.
     """
 
@@ -64,6 +67,7 @@ class TaskSettings:
     size: int = field(default=0, metadata={"neutral": 0})
     decimal: Literal["", ".", ","] = field(default="", metadata={"neutral": ""})
     words: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
+    groups: str = field(default="", metadata={"neutral": ""})
 
     def __post_init__(self) -> None:
         if not (0 < self.validation < 1 and 0 < self.test < 1 and self.validation + self.test < 1):
@@ -140,10 +144,15 @@ class DirectTask(AnyTask, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Examples x, (N, *input_shape) in stored dtype, and targets y: (N,) int64 classes or (N, outputs) floats."""
+    """Examples x, (N, *input_shape) in stored dtype, and targets y: (N,) int64 classes or (N, outputs) floats.
+
+    groups: (N,) int64 numbers that rows which belong together share, in all splits of a task; None where each row is
+    by itself.
+    """
 
     x: Array
     y: Array
+    groups: Array | None = None
 
     def __post_init__(self) -> None:
         if len(self.x) != len(self.y):
@@ -151,6 +160,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def take(self, rows: Array) -> Split:
+        """The examples of these row numbers, in their order."""
+        return Split(self.x[rows], self.y[rows], None if self.groups is None else self.groups[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,6 +210,17 @@ class Task:
     size: int
     drawn: bool
     _test: Split = field(repr=False)
+
+    def whole(self) -> Split:
+        """The train and validation rows together, train first: a copy."""
+        x, (y, groups) = np.concatenate([self.train.x, self.validation.x]), self.targets_by_group()
+        return Split(x, y, groups)
+
+    def targets_by_group(self) -> tuple[Array, Array | None]:
+        """Targets and groups of the train and validation rows together, train first."""
+        groups = self.train.groups, self.validation.groups
+        together = None if groups[0] is None or groups[1] is None else np.concatenate([groups[0], groups[1]])
+        return np.concatenate([self.train.y, self.validation.y]), together
 
     def test_split(self) -> Split:
         """The held-out examples. Only the final training asks for them, once."""
@@ -357,31 +381,35 @@ def require_one_shape(name: str, x: Iterable[Array]) -> None:
 def _digest(kind: str, metric: str, labels: tuple[str, ...], splits: tuple[Split, ...]) -> str:
     digest = hashlib.blake2b(repr((kind, metric, labels)).encode(), digest_size=16)
     for split in splits:
-        for array in (split.x, split.y):
+        for array in (split.x, split.y) if split.groups is None else (split.x, split.y, split.groups):
             digest.update(repr((array.dtype.str, array.shape)).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def cut(rows: int, strata: Array | None, shares: tuple[float, ...], seed: int) -> list[Array]:
+def cut(
+    rows: int, strata: Array | None, shares: tuple[float, ...], seed: int, groups: Array | None = None
+) -> list[Array]:
     """Row numbers cut at random into parts of the given shares, then the rest; each part in ascending order.
 
     strata: (rows,) numbers, or None for one stratum. Every stratum is cut by itself, so that each part has its share
     of it; largest remainders decide where one does not divide, so that the parts' sizes are those asked for within one
-    row.
+    row. groups: (rows,) numbers; where they are given whole groups are cut, as `groups.cut_groups` says.
     """
+    if groups is not None:
+        return cut_groups(groups, strata, shares, seed)
     rng = np.random.default_rng(seed)
-    groups = [np.arange(rows)] if strata is None else [np.flatnonzero(strata == label) for label in np.unique(strata)]
+    each = [np.arange(rows)] if strata is None else [np.flatnonzero(strata == label) for label in np.unique(strata)]
     parts: list[list[Array]] = [[] for _ in range(len(shares) + 1)]
     owed = np.zeros(len(parts))
     fractions = np.array([*shares, 1 - sum(shares)])
-    for group in groups:
-        owed += fractions * len(group)
-        sizes = np.floor(fractions * len(group)).astype(int)
+    for stratum in each:
+        owed += fractions * len(stratum)
+        sizes = np.floor(fractions * len(stratum)).astype(int)
         given = np.array([sum(len(chosen) for chosen in part) for part in parts])
-        for _ in range(len(group) - int(sizes.sum())):
+        for _ in range(len(stratum) - int(sizes.sum())):
             sizes[int(np.argmax(owed - given - sizes))] += 1
         ends = np.cumsum(sizes)
-        for part, chosen in zip(parts, np.split(rng.permutation(group), ends[:-1]), strict=True):
+        for part, chosen in zip(parts, np.split(rng.permutation(stratum), ends[:-1]), strict=True):
             part.append(chosen)
     return [np.sort(np.concatenate(part)) for part in parts]

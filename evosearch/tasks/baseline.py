@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TYPE_CHECKING
 
-from evosearch.tasks.base import Split, Task
+if TYPE_CHECKING:
+    from evosearch.tasks.base import Task
 
 MAX_SCALARS = 20_000_000  # of the examples it is fitted on: a few seconds on one core
 
@@ -16,7 +17,7 @@ def linear_baseline(task: Task) -> dict[str, float]:
     where the task is too large for it to take seconds.
     """
     test = task.test_split()
-    both = Split(np.concatenate([task.train.x, task.validation.x]), np.concatenate([task.train.y, task.validation.y]))
+    both = task.whole()
     if both.x.size > MAX_SCALARS:
         return {}
     x, x_test = (task.normalise(split.x).reshape(len(split), -1) for split in (both, test))

@@ -19,6 +19,7 @@ from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.cells import Cells, place, read
 from evosearch.tasks.encode import ORDERS, RowError, days, encode, missing, number, plain
+from evosearch.tasks.groups import GAP, gap
 from evosearch.tasks.kinds import are_classes, looks
 from evosearch.tasks.labels import MOST_CLASSES
 from evosearch.tasks.marks import CODE, MARKS, Column
@@ -63,7 +64,13 @@ def load_csv(path: Path, reading: Reading) -> Task:
             tables[title] = read(beside, settings, train)
     target = _index(train, settings.target) if settings.target else len(train.names) - 1
     dropped = {_index(train, name) for name in settings.drop} | {target}
-    inputs = [index for index in range(len(train.names)) if index not in dropped]
+    grouped = _index(train, settings.groups) if settings.groups else None
+    if grouped == target:
+        raise TaskError(
+            f"{path}: column '{train.names[target]}' is to be predicted, as the last one is or one that was named, and "
+            "data.groups names it too; --target COLUMN says which to predict"
+        )
+    inputs = [index for index in range(len(train.names)) if index not in (*dropped, grouped)]
     words = {_index(train, name) for name in settings.words}
     if not inputs:
         raise TaskError(f"{path}: no column is left beside the target '{train.names[target]}'")
@@ -85,7 +92,8 @@ def load_csv(path: Path, reading: Reading) -> Task:
         except RowError as error:
             otherwise = f"; {_keep(error.column)}" if error.column else ""
             raise TaskError(f"{table.path}: line {table.lines[error.row]}: {error.message}{otherwise}") from None
-        parts[title] = Part(x, y, str(table.path), str(table.path))
+        of = () if grouped is None else (_groups(table, grouped), f"column '{train.names[grouped]}'")
+        parts[title] = Part(x, y, str(table.path), str(table.path), *of)
     return assemble(
         stem(path),
         parts,
@@ -103,6 +111,14 @@ def _index(table: Cells, name: str) -> int:
     if (index := place(table.names, name)) is None:
         raise TaskError(f"{table.path}: no column '{name}'; {_there(name, table.names)}")
     return index
+
+
+def _groups(table: Cells, index: int) -> Array:
+    """(N,) names of the groups that rows belong to. Raises TaskError where one has none."""
+    names = np.array([row[index] for row in table.rows], object)
+    if (row := gap(names)) is not None:
+        raise TaskError(f"{table.path}: line {table.lines[row]}: no group in column '{table.names[index]}'; {GAP}")
+    return names
 
 
 def _there(name: str, names: Sequence[str]) -> str:

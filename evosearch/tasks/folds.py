@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evosearch.tasks.base import Split, Task, cut
+from evosearch.tasks.groups import tallied
 from evosearch.tasks.rows import channel_axes, moments
 
 if TYPE_CHECKING:
     from evosearch.tasks.base import Array
 
 
+_cut: weakref.WeakKeyDictionary[Split, dict[tuple[int, int], list[Array]]] = weakref.WeakKeyDictionary()
+
+
+def most_folds(task: Task) -> int:
+    """How many folds the task's rows can be cut into: one for each, or for each of the groups that they belong to; 1
+    where without one group a single class is left to train on.
+    """
+    y, groups = task.targets_by_group()
+    if groups is None:
+        return len(y)
+    of, _, stratum, _ = tallied(groups, y if task.kind.classes else None)
+    several = np.bincount(stratum) > 1  # for each class, whether groups have it
+    return int(of.max()) + 1 if several.sum() > 1 or not task.kind.classes else 1
+
+
 def fold_rows(task: Task, count: int, seed: int = 0) -> list[Array]:
     """Row numbers of the train and validation rows together, train first, cut at random into `count` folds.
 
-    Classes are spread over the folds, each by itself. The same task, count and seed give the same folds: nothing that a
-    search does moves them.
+    Classes are spread over the folds, each by itself; rows of one group are in one fold. The same task, count and seed
+    give the same folds: nothing that a search does moves them.
     """
-    y = np.concatenate([task.train.y, task.validation.y])
-    return cut(len(y), task.kind.strata(y), (1 / count,) * (count - 1), seed)
+    if task.train.groups is None:
+        return _rows(task, count, seed)
+    kept = _cut.setdefault(task.train, {})  # asked for by every candidate, and many groups take a while
+    if (count, seed) not in kept:
+        kept[count, seed] = _rows(task, count, seed)
+    return kept[count, seed]
+
+
+def _rows(task: Task, count: int, seed: int) -> list[Array]:
+    y, groups = task.targets_by_group()
+    return cut(len(y), task.kind.strata(y), (1 / count,) * (count - 1), seed, groups)
 
 
 def fold(task: Task, number: int, count: int, seed: int = 0) -> Task:
@@ -30,10 +56,9 @@ def fold(task: Task, number: int, count: int, seed: int = 0) -> Task:
 
     Constants are of its own train split; the test split is the task's.
     """
-    whole = Split(np.concatenate([task.train.x, task.validation.x]), np.concatenate([task.train.y, task.validation.y]))
-    rows = fold_rows(task, count, seed)
+    whole, rows = task.whole(), fold_rows(task, count, seed)
     others = np.sort(np.concatenate([chosen for place, chosen in enumerate(rows) if place != number]))
-    train, validation = (Split(whole.x[chosen], whole.y[chosen]) for chosen in (others, rows[number]))
+    train, validation = whole.take(others), whole.take(rows[number])
     mean, std = moments(train.x, channel_axes(train.x.ndim))
     shape = (-1, 1, 1) if train.x.ndim == 4 else (-1,)
     targets = task.kind.describe(task.name, [train.y, validation.y], task.labels)

@@ -15,7 +15,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 GROUPS = 20  # that are left out one by one
 
 
-def standard_error(value: Callable[[Array, Array], float], y: Array, out: Array) -> float:
+def standard_error(value: Callable[[Array, Array], float], y: Array, out: Array, groups: Array | None = None) -> float:
     """The standard error of a metric on n examples, for whatever metric: by the jackknife that leaves out groups.
 
     Of a mean over examples it is, in expectation, the usual deviation / sqrt(n) (Efron & Tibshirani 1993, An
@@ -23,18 +23,22 @@ def standard_error(value: Callable[[Array, Array], float], y: Array, out: Array)
     that another seed would train another network is not in it. NaN where there are fewer than two examples or the
     metric is not defined without some group.
 
-    value: the metric, of targets (n, ...) and outputs (n, outputs). The groups are the same for every network.
+    value: the metric, of targets (n, ...) and outputs (n, outputs). What is left out is the same for every network.
+    groups: (n,) numbers of those that examples belong to; whole ones are left out then, since examples of one group
+    err alike.
     """
-    groups = min(GROUPS, len(y))
-    if groups < 2:
+    of = np.arange(len(y)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    count = int(of.max(initial=-1)) + 1
+    parts = min(GROUPS, count)
+    if parts < 2:
         return math.nan
-    order = np.random.default_rng(0).permutation(len(y))
+    order = np.random.default_rng(0).permutation(count)
     without = []
-    for left_out in np.array_split(order, groups):
-        kept = np.ones(len(y), bool)
+    for left_out in np.array_split(order, parts):
+        kept = np.ones(count, bool)
         kept[left_out] = False
-        without.append(value(y[kept], out[kept]))
-    return math.sqrt((groups - 1) / groups * float(np.sum((np.array(without) - np.mean(without)) ** 2)))
+        without.append(value(y[kept[of]], out[kept[of]]))
+    return math.sqrt((parts - 1) / parts * float(np.sum((np.array(without) - np.mean(without)) ** 2)))
 
 
 def error_of_folds(values: Sequence[float]) -> float:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evosearch.tasks.base import Split, Task
+from evosearch.tasks.groups import tallied
 
 if TYPE_CHECKING:
-    from evosearch.tasks.base import Array
+    from evosearch.tasks.base import Array, Task
 
 
 SEED = 0
@@ -20,16 +20,24 @@ SEED = 0
 def share_rows(task: Task, share: float) -> Array:
     """Row numbers of a share of the train split, rising: one at the least, drawn by class, the same each time.
 
-    The rows of a smaller share are among those of a larger one.
+    The rows of a smaller share are among those of a larger one. Of groups whole ones are drawn, each by the class of
+    most of its rows: one at the least, else no more rows than the share.
     """
-    rows = len(task.train)
-    strata = task.kind.strata(task.train.y)
+    split, rows = task.train, len(task.train)
+    strata = task.kind.strata(split.y)
     labels = np.zeros(rows, dtype=int) if strata is None else strata
-    rng, place = np.random.default_rng(SEED), np.zeros(rows)
+    of = np.arange(rows)
+    if split.groups is not None:
+        of, group, label, times = tallied(split.groups, labels)
+        labels, most = np.zeros(of.max() + 1, dtype=int), np.argsort(times, kind="stable")
+        labels[group[most]] = label[most]  # what comes last stays: the class that it has most rows of
+    rng, place = np.random.default_rng(SEED), np.zeros(len(labels))
     for label in np.unique(labels):
-        group = rng.permutation(np.flatnonzero(labels == label))
-        place[group] = (np.arange(len(group)) + 0.5) / len(group)  # the first rows by this have all classes alike
-    return np.sort(np.argsort(place, kind="stable")[: max(1, round(share * rows))])
+        alike = rng.permutation(np.flatnonzero(labels == label))
+        place[alike] = (np.arange(len(alike)) + 0.5) / len(alike)  # the first ones by this have all classes alike
+    order = np.argsort(place, kind="stable")
+    count = np.searchsorted(np.bincount(of)[order].cumsum(), round(share * rows), side="right")
+    return np.flatnonzero(np.isin(of, order[: max(1, count)]))
 
 
 def share_of(task: Task, share: float) -> Task:
@@ -38,4 +46,4 @@ def share_of(task: Task, share: float) -> Task:
         return task
     rows = share_rows(task, share)
     digest = hashlib.blake2b(f"{task.digest} {share!r} of its rows".encode(), digest_size=16).hexdigest()
-    return replace(task, digest=digest, train=Split(task.train.x[rows], task.train.y[rows]))
+    return replace(task, digest=digest, train=task.train.take(rows))

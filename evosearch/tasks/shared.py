@@ -40,14 +40,15 @@ class Place:
 class SharedTask:
     """Where a task lies, in a few plain values, which cross to another process.
 
-    begins: the file's first bytes, with which no other begins. kind: its name. splits: places of x and y, for each of
-    SPLITS. constants: for each of CONSTANTS. rest: the other fields of Task by name, as JSON.
+    begins: the file's first bytes, with which no other begins. kind: its name. splits: places of x and y, and of groups
+    where there are some, for each of SPLITS. constants: for each of CONSTANTS. rest: the other fields of Task by name,
+    as JSON.
     """
 
     path: str
     begins: bytes
     kind: str
-    splits: tuple[tuple[Place, Place], ...]
+    splits: tuple[tuple[Place, ...], ...]
     constants: tuple[Place, ...]
     rest: Place
 
@@ -66,8 +67,8 @@ class SharedTask:
     def _read(self, file: IO[bytes], kind: Kind) -> Task:
         found: dict[str, Any] = json.loads(_mapped(file, self.rest).tobytes())
         found = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-        for name, (x, y) in zip(SPLITS, self.splits, strict=True):
-            found[name] = Split(_mapped(file, x), _mapped(file, y))
+        for name, places in zip(SPLITS, self.splits, strict=True):
+            found[name] = Split(*(_mapped(file, place) for place in places))
         for name, place in zip(CONSTANTS, self.constants, strict=True):
             found[name] = _mapped(file, place)
         return Task(kind=kind, **found)
@@ -93,8 +94,9 @@ def _filled(file: IO[bytes], task: Task) -> SharedTask:
     """Where a task lies in the file, once it is written there."""
     begins = uuid.uuid4().bytes
     file.write(begins)
-    splits = [getattr(task, name) for name in SPLITS]
-    places = tuple((_written(file, split.x), _written(file, split.y)) for split in splits)
+    splits: list[Split] = [getattr(task, name) for name in SPLITS]
+    arrays = [(split.x, split.y) if split.groups is None else (split.x, split.y, split.groups) for split in splits]
+    places = tuple(tuple(_written(file, array) for array in one) for one in arrays)
     constants = tuple(_written(file, getattr(task, name)) for name in CONSTANTS)
     others = {one.name for one in fields(Task)} - {"kind", *SPLITS, *CONSTANTS}
     rest = json.dumps({name: getattr(task, name) for name in sorted(others)}, default=_plain)
