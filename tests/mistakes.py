@@ -539,6 +539,8 @@ COMMANDS = [
     usage("bench table:bits.csv --grammar bits.lark --budgets ,", "at least one seed and budgets", at=bits),
     usage("bench table:bits.csv --grammar bits.lark --seconds 60", "--seconds: ", "cost=COLUMN", at=bits),
     usage("bench table:bits.csv --grammar bits.lark --rungs 0.1,x", "--rungs 0.1,x: say shares", at=bits),
+    usage("bench table:bits.csv --grammar bits.lark --set strategy.step=0.1", "--set strategy.step: ", at=bits),
+    usage("bench table:bits.csv --grammar bits.lark --csv no/out.csv", "--csv no/out.csv: there is no folder", at=bits),
     usage("bench digits --grammar tiny.lark --seeds 1", "digits: a comparison needs a table or a function", at=tiny),
     usage("bench table:bits.csv --grammar tiny.lark --seeds 1", "no input shape is known", at=both(bits, tiny)),
     usage(
