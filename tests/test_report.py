@@ -23,6 +23,7 @@ import pytest
 
 from evosearch import config as configuration
 from evosearch.cli import DONE, USAGE, main
+from evosearch.config import NO_END
 from evosearch.cost import Cost
 from evosearch.errors import UsageError
 from evosearch.report import compare as comparing
@@ -460,6 +461,29 @@ def test_a_run_that_goes_on_has_a_page(tmp_path: Path) -> None:
     assert "0.2500" in text
     assert "there is none yet" in text
     page_of(run.folder / "report.html")
+
+
+@pytest.mark.parametrize(
+    ("time", "notes", "told", "again"),
+    [
+        ("10m", [], "aging evolution for 10m, seed 0", ""),
+        ("10m", [{"time": "90m"}], "aging evolution for 90m, seed 0", "--time 90m"),
+        ("", [{"budget": NO_END}, {"time": "60s"}], "for 60s, seed 0", f"--budget {NO_END} --time 60s"),
+        ("", [{"budget": NO_END}], "of as many candidates as are asked for, seed 0", ""),
+        ("", [{"budget": 600}], "of 600 candidates, seed 0", "--budget 600"),
+    ],
+)
+def test_a_run_whose_time_ends_it_is_of_no_number_of_candidates(
+    time: str, notes: list[dict[str, Any]], told: str, again: str, tmp_path: Path
+) -> None:
+    """And who runs it again is told the time that it was given."""
+    with created(tmp_path / "run", configuration.validate({"time": time} if time else {}, "test")) as run:
+        for note in notes:
+            run.append_note(note)
+        text = write_report(run.folder).read_text()
+    assert told in text
+    assert again in text
+    assert f"{NO_END:,}" not in text
 
 
 def test_texts_beyond_the_budget_are_left_out_from_the_worst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

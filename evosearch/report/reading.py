@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from evosearch.config import NO_END, seconds
 from evosearch.errors import RunCorrupt, RunError, UsageError
 from evosearch.evaluation.measures import recorded
 from evosearch.report import figures
@@ -159,6 +160,17 @@ class RunReading:
         """Candidates the run may evaluate: the latest that was asked for."""
         asked = (int(note["budget"]) for note in self.notes if "budget" in note)
         return max([int(self.config["search"]["budget"]), *asked])
+
+    @property
+    def endless(self) -> bool:
+        """Whether no number of candidates ends the run, but its time or whoever asks for them."""
+        return self.budget >= NO_END
+
+    @property
+    def time(self) -> str:
+        """The longest time that the run was given, as it was written; empty where it has none."""
+        asked = (str(note["time"]) for note in self.notes if "time" in note)
+        return max(filter(None, [str(self.config.get("time", "")), *asked]), key=seconds, default="")
 
     @property
     def input(self) -> str | None:
