@@ -1093,6 +1093,7 @@ RUNS = [
         "parts.lark: imported by the grammar, and another file lies there",
         at=both(imported, write("parts.lark", "another")),
     ),
+    usage("learn words -o parts.lark", "-o parts.lark: the grammar imports a file of that name", at=imported),
     usage("status runs", "runs: not a run's folder", "evolve list", at=write("runs/x", "")),
     usage("status frist", "no run 'frist'", "mean first?", at=write("runs/first/journal.msgpack", "")),
     failed("status broken", "runs/broken/journal.msgpack", "offset", at=broken_run),

@@ -683,6 +683,33 @@ def test_pareto_keeps_what_nothing_beats(finished: Path, capsys: Capture) -> Non
     assert "there are accuracy, activations, flops, modules, params" in capsys.readouterr().err
 
 
+def test_pareto_tells_seconds_of_whatever_was_evaluated(project: Path, capsys: Capture) -> None:
+    """Those of a function too, which has no such objective; below a second they are no zeros."""
+    header = {"grammar_file": "tiny.lark"}
+    with Run.create(project / "runs/first", header=header, files={"config.toml": CONFIG}) as run:
+        for number, (letter, value, seconds) in enumerate([("a", 0.9, 0.25), ("b", 0.5, 0.125), ("c", 0.4, 0.5)]):
+            made: dict[str, Any] = {"operator": "x", "parents": []}
+            run.append_proposal({"number": number, "key": letter * 32, "text": letter, "seed": 1, **made})
+            score = Score(letter * 32, "ok", {"accuracy": value}, seconds=seconds)
+            run.append_score({"number": number, **score.pack()})
+    assert main(["pareto", "first", "--against", "seconds"]) == DONE
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows == [["accuracy", "seconds"], ["0.5000", "0.125"], ["0.9000", "0.25"]]
+    assert main(["pareto", "first"]) == USAGE
+    assert "--against params: there are accuracy, seconds" in capsys.readouterr().err
+
+
+def test_why_shows_the_text_where_nothing_was_changed(finished: Path, capsys: Capture) -> None:
+    """Of a candidate on its next rung, which is its parent."""
+    with Run.open(finished, write=True) as run:
+        made: dict[str, Any] = {"operator": "promote", "parents": [2], "fidelity": 1.0, "key": "d" * 32, "seed": 1}
+        run.append_proposal({"number": 3, "text": "seq(norm,linear(18))", **made})
+    assert main(["why", "first", "ddd"]) == DONE
+    told = capsys.readouterr().out
+    assert "change" not in told
+    assert re.search(r"(?m)^text +seq\(norm,linear\(18\)\)$", told)
+
+
 def test_a_key_is_found_by_its_first_digits(finished: Path, capsys: Capture) -> None:
     """A key that none or several candidates have is an error that says so."""
     assert main(["why", "first", "f"]) == FAILED

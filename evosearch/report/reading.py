@@ -270,10 +270,11 @@ class RunReading:
 
         Raises UsageError where the run's candidates have no such objective.
         """
-        ranked = self.ranked()
-        if ranked and against not in ranked[0].objectives:
-            raise UsageError(f"--against {against}: there are {', '.join(sorted(ranked[0].objectives))}")
-        return figures.front(self, against)
+        ranked, found = self.ranked(), figures.front(self, against)
+        if ranked and not found:
+            there = {*ranked[0].objectives, *(["seconds"] if figures.is_costly(self, "seconds") else [])}
+            raise UsageError(f"--against {against}: there are {', '.join(sorted(there))}")
+        return found
 
     def limits(self) -> dict[str, int]:
         """The limits that candidates had to keep."""
