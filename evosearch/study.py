@@ -205,10 +205,11 @@ class Study:
         """Search, then train the best candidate on all but the test rows and test it once; the run's end is in best/.
 
         time: that it may take, final training included, as "10m" or in seconds; more of it where it has searched.
-        budget: candidates more than the study has evaluated; the configuration's at first where nothing is said, later
-        what is left of it. callbacks: called as `callback(study, progress)` some ten times a second and with the last
-        candidate; what one raises ends the search, and `optimize` goes on from there. progress: draw a bar in a
-        notebook, a panel in a terminal, and say what was made of the data. Raises EvosearchError.
+        budget: candidates more than the study has evaluated, and no fewer than it was given before; the configuration's
+        at first where nothing is said, later what is left of it. callbacks: called as `callback(study, progress)` some
+        ten times a second and with the last candidate; what one raises ends the search, and `optimize` goes on from
+        there. progress: draw a bar in a notebook, a panel in a terminal, and say what was made of the data. Raises
+        EvosearchError; UsageError for candidates more of a study that only its time ends.
         """
         if self._session is not None:
             raise UsageError(f"{self.folder}: this study is asked and told; close() it, then resume and optimize")
@@ -231,6 +232,8 @@ class Study:
     def _go_on(self, watch: engine.Watch, time: str | float | None, budget: int | None) -> Summary:
         """What `optimize` does for a run that is there."""
         there, config = read_run(self.folder), self.config
+        if budget and time is None and there.endless and there.time:
+            raise UsageError(f"{self.folder}: its time ends it, and no number of candidates; optimize(time=...) it")
         evaluated = there.evaluated
         total = max(there.budget, evaluated + (budget or 0)) if time is None or budget else configuration.NO_END
         longer = None

@@ -367,12 +367,19 @@ def test_a_closed_pipe_is_no_error(arguments: str, project: Path) -> None:
     assert (done.stderr, done.returncode) == ("", DONE)
 
 
-def test_a_search_that_nobody_reads_fails(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("step", "arguments"),
+    [
+        ("engine.start", "run --task fit:fitness --grammar word.lark"),
+        ("engine.refinement.milliseconds", "refine norm --latency 3ms"),
+    ],
+)
+def test_a_search_that_nobody_reads_fails(step: str, arguments: str, project: Path) -> None:
     """`evolve run | true` stops before its end, so that it is no success."""
     (project / "talks.py").write_text(
-        "import sys\nfrom evosearch import cli, engine\n"
-        "engine.start = lambda *_: print('x' * 10**6, flush=True)\n"
-        "sys.exit(cli.main(['run', '--task', 'fit:fitness', '--grammar', 'word.lark']))\n"
+        "import sys\nimport evosearch.engine.refinement\nfrom evosearch import cli, engine\n"
+        f"{step} = lambda *_: print('x' * 10**6, flush=True)\n"
+        f"sys.exit(cli.main({arguments.split()}))\n"
     )
     (project / "fit.py").write_text("def fitness(text, derivation, seed):\n    return 0.0\n")
     (project / "word.lark").write_text('// input: none\nstart: "a" | "b"\n')
