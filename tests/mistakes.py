@@ -698,6 +698,24 @@ CONFIGS = [
         "re:--latency 0.001us: with all its layers narrowed a call takes .* ms still; name a longer time",
         at=points,
     ),
+    *(
+        usage(
+            f"compress linear(16) --grammar mlp --task points.csv --set workers.device=cpu --set {said}",
+            f"--set {said.partition('=')[0]}: what the command does says it, or a flag of it; leave it out",
+            at=points,
+        )
+        for said in ("search.strategy=aging", "search.budget=9", "time=1m", "workers.executor=ray")
+    ),
+    usage(
+        "compress linear(16) --grammar mlp --task points.csv --set search={population=9,strategy='aging'}",
+        "--set search.strategy: what the command does says it",
+        at=points,
+    ),
+    usage(
+        "refine linear(16) --grammar mlp --task points.csv --latency 3us --set workers.workers=2",
+        "--set workers.workers: what the command does says it",
+        at=points,
+    ),
     usage(
         "run --grammar bits.lark --task table:bits.csv --set search.rungs=[0.5]",
         "search.rungs: bits has no evaluation of 0.5; a table has one in a column fitness@0.5",
