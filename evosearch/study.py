@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
@@ -101,6 +101,8 @@ class Study:
 
     Raises EvosearchError where a key or a task is wrong. Usable as a context manager, which closes what `ask` holds.
     """
+
+    _untold: ClassVar[tuple[str, ...]] = ()  # a line for whoever watches that has one of these in it is not told
 
     def __init__(
         self,
@@ -449,7 +451,7 @@ class _Watch:
 
     def described(self, lines: Sequence[str]) -> None:
         if self.describing:
-            self.view.described(lines)
+            self.view.described([line for line in lines if self._tells(line)])
 
     def progress(self, progress: Progress) -> None:
         self.view.progress(progress)
@@ -457,10 +459,14 @@ class _Watch:
             callback(self.study, progress)
 
     def note(self, text: str) -> None:
-        self.view.note(text)
+        if self._tells(text):
+            self.view.note(text)
 
     def finished(self, summary: Summary) -> None:
         self.view.finished(summary)
+
+    def _tells(self, line: str) -> bool:
+        return not any(part in line for part in self.study._untold)
 
 
 def _view(wanted: bool) -> _View:
