@@ -4,9 +4,10 @@ Every entrant sees the fitness alone. What is reported at a budget is the report
 the best fitness among those it has paid for by then, the earlier one where two are equal; of a function task, which
 has nothing but its fitness, that fitness. A budget is a number of evaluations, or, where the table says what each took,
 seconds of a clock that goes by that column, one evaluation after another. Beside mean and deviation over seeds stands
-the relative improvement over random sampling, RI = 100 (a - r) / r with r the mean figure of randomly sampled
-candidates (Yang, Esperança and Carlucci, ICLR 2020). Judged by the fitness that the search sees, there is the share of
-seeds that had the best one by a budget, and how many evaluations that took in the median.
+the relative improvement over random sampling, RI = 100 (a - r) / |r| with r the mean figure of randomly sampled
+candidates (Yang, Esperança and Carlucci, ICLR 2020), its sign turned where smaller is better. Judged by the fitness
+that the search sees, there is the share of seeds that had the best one by a budget, and how many evaluations that took
+in the median. Where a seed has nothing to report yet by a budget, since all failed until then, there is no mean.
 
 Where candidates are networks, the walks by FLOPs and by parameters always take part: what they find, size alone finds.
 """
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evosearch import operators, tasks
-from evosearch.errors import SpaceExhausted, TaskError, UsageError
+from evosearch.errors import ConfigError, SpaceExhausted, TaskError, UsageError
 from evosearch.evaluation.evaluators.direct import unsigned
 from evosearch.evaluation.measures import objective
 from evosearch.features import Features
@@ -75,16 +76,18 @@ class Entrant:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """An entrant's figures: (seeds, budgets) reported ones, and the mean one of all it evaluated.
+    """An entrant's figures: (seeds, budgets) reported ones, NaN where a seed has none by then, and the mean one of all
+    it evaluated, NaN where all failed.
 
     improvements: of each seed, (evaluations or seconds, signed fitness) wherever a better one was found by a whole
-    evaluation.
+    evaluation. sign: 1 where a larger figure is better, else -1.
     """
 
     entrant: Entrant
     figures: np.ndarray[Any, np.dtype[np.float64]]
     sampled: float
     improvements: Sequence[Sequence[tuple[float, float]]] = ()
+    sign: int = 1
 
     def best(self) -> float:
         """The best signed fitness that any seed found."""
@@ -98,25 +101,33 @@ class Result:
     def rows(self, budgets: Sequence[float], random: float, best: float = math.inf) -> list[dict[str, Any]]:
         """One row for each budget: mean, deviation, half the width of the mean's 95 % interval, RI; share of seeds that
         found the best fitness by then, and the evaluations that took in the median, None where half of them did not.
+
+        The first three are None where a seed has no figure by then, RI too where the random mean is 0 or none.
         """
         n = len(self.figures)
         took = self.took(best)
         median = float(np.median(took)) if len(took) else math.inf
         deviations = self.figures.std(axis=0, ddof=1) if n > 1 else np.zeros(self.figures.shape[1])
+        deviations = np.where(np.isnan(self.figures).any(axis=0), np.nan, deviations)
         return [
             {
                 "entrant": self.entrant.name,
                 "budget": budget,
                 "seeds": n,
-                "mean": float(mean),
-                "deviation": float(deviation),
-                "ci95": float(Z95 * deviation / math.sqrt(n)),
-                "ri": 100 * (float(mean) - random) / random,
+                "mean": _known(mean),
+                "deviation": _known(deviation),
+                "ci95": _known(Z95 * deviation / math.sqrt(n)),
+                "ri": _known(100 * self.sign * (float(mean) - random) / abs(random)) if random else None,
                 "found": float((took <= budget).mean()) if len(took) else 0.0,
                 "to_best": median if math.isfinite(median) else None,
             }
             for budget, mean, deviation in zip(budgets, self.figures.mean(axis=0), deviations, strict=True)
         ]
+
+
+def _known(value: float) -> float | None:
+    """The value; None where it is NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 def entrants(
@@ -179,10 +190,9 @@ def compare(
     _enter(arena)  # here first: a pool whose processes cannot begin starts new ones without end
     if clock and not _takes_time(_loaded[0].task):
         raise UsageError(f"--seconds: {arena.task} does not say what an evaluation took; name its column: cost=COLUMN")
-    for entrant in competing:
-        _search(entrant.settings, entrant.own)
+    signs = [_sign(_search(entrant.settings, entrant.own)) for entrant in competing]
     with _mapper(arena, min(jobs, len(seeds))) as mapped:
-        for entrant in competing:
+        for entrant, sign in zip(competing, signs, strict=True):
             settings = replace(entrant.settings, budget=longest)
             work = [(replace(settings, seed=seed), entrant.own, tuple(budgets), clock) for seed in seeds]
             runs = []
@@ -190,8 +200,27 @@ def compare(
                 runs.append(run)
                 progress(entrant.name, done, len(seeds))
             figures, sampled, improvements = zip(*runs, strict=True)
-            results.append(Result(entrant, np.array(figures), float(np.mean(sampled)), improvements))
+            means = [mean for mean in sampled if not math.isnan(mean)]
+            mean = float(np.mean(means)) if means else math.nan
+            results.append(Result(entrant, np.array(figures), mean, improvements, sign))
     return results
+
+
+def _sign(search: Search) -> int:
+    """1 where a larger figure is better, else -1. What is reported is better as the fitness is, unless their names say
+    that the one is a loss and the other none.
+    """
+    first, report = search.objectives[0], _loaded[0].report
+    usual = _usual(report) if report else 0
+    return usual if usual and usual != _usual(first.name) else first.sign
+
+
+def _usual(name: str) -> int:
+    """The sign that a name has by itself; 0 where it says nothing."""
+    try:
+        return objective(name).sign
+    except ConfigError:
+        return 0
 
 
 def _takes_time(task: DirectTask) -> bool:
@@ -294,8 +323,8 @@ def _search(settings: SearchSettings, own: Mapping[str, Any]) -> Search:
 def _compete(
     work: tuple[SearchSettings, Mapping[str, Any], tuple[float, ...], bool],
 ) -> tuple[list[float], float, list[tuple[float, float]]]:
-    """One search: the reported figure at each budget, the mean reported figure of everything it evaluated, and after
-    how many evaluations or seconds it had which fitness.
+    """One search: the reported figure at each budget, the mean reported figure of everything it evaluated (NaN where
+    there is none), and after how many evaluations or seconds it had which fitness.
 
     Where there are rungs, what stands highest is what was evaluated furthest, as in the search.
     """
@@ -322,13 +351,14 @@ def _compete(
         if score.status == "ok" and now <= budgets[-1]:
             value = first.sign * score.objectives[first.name]
             reported = score.metrics[at.report] if at.report else score.objectives[first.name]
-            total, told = total + reported, told + 1
+            if not math.isnan(reported):  # a table may lack it of some
+                total, told = total + reported, told + 1
             if (proposal.fidelity, value) > best:
                 best, figure = (proposal.fidelity, value), reported
                 if proposal.fidelity == FULL:
                     improvements.append((now, value))
     figures += [figure] * (len(budgets) - len(figures))  # an exhausted space has nothing more to find
-    return figures, total / max(told, 1), improvements
+    return figures, total / told if told else math.nan, improvements
 
 
 def random_mean(results: Sequence[Result]) -> float:
@@ -371,17 +401,20 @@ def svg(rows: Sequence[Mapping[str, Any]], title: str, unit: str = "evaluations"
     """The rows of `table` as one line with its 95 % interval for each entrant, over the budget (logarithmic)."""
     budgets = [row["budget"] for row in rows]
     x = Scale("log", min(budgets), max(budgets), 64, WIDTH - 170)
-    y = fitting([row["mean"] + sign * row["ci95"] for row in rows for sign in (-1, 1)], HEIGHT - 44, 54, "linear")
+    known = [row for row in rows if row["mean"] is not None]
+    heights = [row["mean"] + sign * row["ci95"] for row in known for sign in (-1, 1)]
+    y = fitting(heights or [0.0], HEIGHT - 44, 54, "linear")
     marks = [axes(x, y, unit, "mean figure and its 95 % interval")]
     for index, name in enumerate(dict.fromkeys(str(row["entrant"]) for row in rows)):
         colour = COLOURS[index % len(COLOURS)]
-        own = sorted((row for row in rows if row["entrant"] == name), key=lambda row: float(row["budget"]))
+        own = sorted((row for row in known if row["entrant"] == name), key=lambda row: float(row["budget"]))
         mean, upper, lower = (
             [(x(row["budget"]), y(row["mean"] + share * row["ci95"])) for row in own] for share in (0, 1, -1)
         )
         at = 60 + 18 * index
-        marks.append(f'<path class="own-band" fill="{colour}" d="{path([*upper, *reversed(lower)])}Z"/>')
-        marks.append(f'<path class="own-line" stroke="{colour}" d="{path(mean)}"/>')
+        if own:
+            marks.append(f'<path class="own-band" fill="{colour}" d="{path([*upper, *reversed(lower)])}Z"/>')
+            marks.append(f'<path class="own-line" stroke="{colour}" d="{path(mean)}"/>')
         marks.append(f'<path d="M{place(x.end + 14)} {at}h18" stroke="{colour}" stroke-width="3"/>')
         marks.append(f'<text x="{place(x.end + 38)}" y="{at + 4}">{escape(name)}</text>')
     return (

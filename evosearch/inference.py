@@ -20,7 +20,7 @@ from evosearch.engine.replay import recorded
 from evosearch.errors import RunError, TaskError
 from evosearch.store.run import Run
 from evosearch.tasks import images
-from evosearch.tasks.arrays import IDX, read_idx
+from evosearch.tasks.arrays import IDX, Opening, read_idx
 from evosearch.tasks.base import Reading
 from evosearch.tasks.cells import counted, read
 from evosearch.tasks.encode import RowError, encode
@@ -140,16 +140,14 @@ class Predictor:
         if file.suffix not in (".npz", ".npy"):
             more = ", an image, a folder of images" if "pixels" in self.description else ""
             raise TaskError(f"{file}: no examples for this network, which takes a .npz, a .npy or a .ts file{more}")
-        try:
+        with Opening(file):
             loaded = np.load(file, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise TaskError(f"{file}: cannot be read: {error}") from None
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            name = next((name for name in EXAMPLES if name in loaded.files), None)
-            if name is None:
-                there = ", ".join(loaded.files)
-                raise TaskError(f"{file}: none of {', '.join(EXAMPLES)} is in it; there are: {there}")
-            loaded = loaded[name]
+            if isinstance(loaded, np.lib.npyio.NpzFile):
+                name = next((name for name in EXAMPLES if name in loaded.files), None)
+                if name is None:
+                    there = ", ".join(loaded.files)
+                    raise TaskError(f"{file}: none of {', '.join(EXAMPLES)} is in it; there are: {there}")
+                loaded = loaded[name]
         return np.asarray(loaded)
 
     def answers(self, x: Array) -> dict[str, Sequence[Any]]:

@@ -67,6 +67,8 @@ def write(
     if path.suffix != ".lark":
         raise UsageError(f"-o {path}: a grammar's file ends in .lark")
     files = {path.parent / name: text for name, text in list(grammar.source.items())[1:]}
+    if path in files:
+        raise UsageError(f"-o {path}: the grammar imports a file of that name, which would be gone; choose another one")
     for file, text in files.items():
         if file.exists() and file.read_text(encoding="utf-8") != text:
             raise UsageError(

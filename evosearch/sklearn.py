@@ -35,6 +35,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 FEWEST = 5  # rows: some to train on, and some to judge by
 
 
+class _Fitting(Study):
+    """A study whose test rows are a few of those to fit on: what they come to says nothing."""
+
+    _untold = ("test rows",)
+
+
 class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes no types
     """What classifier and regressor have in common; the docstrings of both say what the parameters are."""
 
@@ -96,7 +102,7 @@ class _Searched(BaseEstimator):  # type: ignore[misc]  # scikit-learn publishes 
             size = {"time": None if self.time is None else str(self.time), "search.budget": self.budget}
             settings |= {key: value for key, value in size.items() if value is not None}
             with _threads_as_they_were():
-                study = Study(task=task, folder=folder, seed=self.seed_, **settings)
+                study = _Fitting(task=task, folder=folder, seed=self.seed_, **settings)
                 summary = study.optimize(progress=bool(self.verbose))
             self.source_ = (folder / "best" / "model.py").read_text(encoding="utf-8")
             self.weights_ = (folder / "best" / "weights.safetensors").read_bytes()

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
 
@@ -102,6 +102,8 @@ class Study:
 
     Raises EvosearchError where a key or a task is wrong. Usable as a context manager, which closes what `ask` holds.
     """
+
+    _untold: ClassVar[tuple[str, ...]] = ()  # a line for whoever watches that has one of these in it is not told
 
     def __init__(
         self,
@@ -206,10 +208,11 @@ class Study:
         """Search, then train the best candidate on all but the test rows and test it once; the run's end is in best/.
 
         time: that it may take, final training included, as "10m" or in seconds; more of it where it has searched.
-        budget: candidates more than the study has evaluated; the configuration's at first where nothing is said, later
-        what is left of it. callbacks: called as `callback(study, progress)` some ten times a second and with the last
-        candidate; what one raises ends the search, and `optimize` goes on from there. progress: draw a bar in a
-        notebook, a panel in a terminal, and say what was made of the data. Raises EvosearchError.
+        budget: candidates more than the study has evaluated, and no fewer than it was given before; the configuration's
+        at first where nothing is said, later what is left of it. callbacks: called as `callback(study, progress)` some
+        ten times a second and with the last candidate; what one raises ends the search, and `optimize` goes on from
+        there. progress: draw a bar in a notebook, a panel in a terminal, and say what was made of the data. Raises
+        EvosearchError; UsageError for candidates more of a study that only its time ends.
         """
         if self._session is not None:
             raise UsageError(f"{self.folder}: this study is asked and told; close() it, then resume and optimize")
@@ -232,6 +235,8 @@ class Study:
     def _go_on(self, watch: engine.Watch, time: str | float | None, budget: int | None) -> Summary:
         """What `optimize` does for a run that is there."""
         there, config = read_run(self.folder), self.config
+        if budget and time is None and there.endless and there.time:
+            raise UsageError(f"{self.folder}: its time ends it, and no number of candidates; optimize(time=...) it")
         evaluated = there.evaluated
         total = max(there.budget, evaluated + (budget or 0)) if time is None or budget else configuration.NO_END
         longer = None
@@ -447,7 +452,7 @@ class _Watch:
 
     def described(self, lines: Sequence[str]) -> None:
         if self.describing:
-            self.view.described(lines)
+            self.view.described([line for line in lines if self._tells(line)])
 
     def progress(self, progress: Progress) -> None:
         self.view.progress(progress)
@@ -455,10 +460,14 @@ class _Watch:
             callback(self.study, progress)
 
     def note(self, text: str) -> None:
-        self.view.note(text)
+        if self._tells(text):
+            self.view.note(text)
 
     def finished(self, summary: Summary) -> None:
         self.view.finished(summary)
+
+    def _tells(self, line: str) -> bool:
+        return not any(part in line for part in self.study._untold)
 
 
 def _view(wanted: bool) -> _View:

@@ -540,6 +540,8 @@ COMMANDS = [
     usage("bench table:bits.csv --grammar bits.lark --budgets ,", "at least one seed and budgets", at=bits),
     usage("bench table:bits.csv --grammar bits.lark --seconds 60", "--seconds: ", "cost=COLUMN", at=bits),
     usage("bench table:bits.csv --grammar bits.lark --rungs 0.1,x", "--rungs 0.1,x: say shares", at=bits),
+    usage("bench table:bits.csv --grammar bits.lark --set strategy.step=0.1", "--set strategy.step: ", at=bits),
+    usage("bench table:bits.csv --grammar bits.lark --csv no/out.csv", "--csv no/out.csv: there is no folder", at=bits),
     usage("bench digits --grammar tiny.lark --seeds 1", "digits: a comparison needs a table or a function", at=tiny),
     usage("bench table:bits.csv --grammar tiny.lark --seeds 1", "no input shape is known", at=both(bits, tiny)),
     usage(
@@ -695,6 +697,24 @@ CONFIGS = [
     usage(
         "refine linear(16) --grammar mlp --task points.csv --latency 0.001us --set workers.device=cpu",
         "re:--latency 0.001us: with all its layers narrowed a call takes .* ms still; name a longer time",
+        at=points,
+    ),
+    *(
+        usage(
+            f"compress linear(16) --grammar mlp --task points.csv --set workers.device=cpu --set {said}",
+            f"--set {said.partition('=')[0]}: what the command does says it, or a flag of it; leave it out",
+            at=points,
+        )
+        for said in ("search.strategy=aging", "search.budget=9", "time=1m", "workers.executor=ray")
+    ),
+    usage(
+        "compress linear(16) --grammar mlp --task points.csv --set search={population=9,strategy='aging'}",
+        "--set search.strategy: what the command does says it",
+        at=points,
+    ),
+    usage(
+        "refine linear(16) --grammar mlp --task points.csv --latency 3us --set workers.workers=2",
+        "--set workers.workers: what the command does says it",
         at=points,
     ),
     usage(
@@ -1092,6 +1112,7 @@ RUNS = [
         "parts.lark: imported by the grammar, and another file lies there",
         at=both(imported, write("parts.lark", "another")),
     ),
+    usage("learn words -o parts.lark", "-o parts.lark: the grammar imports a file of that name", at=imported),
     usage("status runs", "runs: not a run's folder", "evolve list", at=write("runs/x", "")),
     usage("status frist", "no run 'frist'", "mean first?", at=write("runs/first/journal.msgpack", "")),
     failed("status broken", "runs/broken/journal.msgpack", "offset", at=broken_run),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import json
 import multiprocessing
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -177,3 +178,38 @@ def test_what_is_not_there_is_told_before_processes_are_begun(
     broken = {"task": replace(arena, task="table:nofile.csv"), "grammar": replace(arena, grammar="nogrammar")}[wrong]
     with pytest.raises((TaskError, GrammarError), match=r"nofile|nogrammar"):
         bench.compare(broken, bench.entrants([], [], SearchSettings()), range(4), BUDGETS, jobs=2)
+
+
+@pytest.mark.parametrize(("objective", "report"), [("-val_loss", ""), ("+val", ""), ("-val_loss", "test_accuracy")])
+def test_ri_is_above_0_where_random_search_is_beaten(objective: str, report: str, tmp_path: Path) -> None:
+    """Also of figures below 0, and of losses: a report that is none beside a loss is better the larger it is."""
+    sign = 1 if objective.startswith("+") else -1
+
+    def row(cell: tuple[str, ...]) -> str:
+        return f"{sign * (value(cell)[0] - 3)}" + (f",{value(cell)[1]}" if report else "")
+
+    arena = arena_of(tmp_path, ",".join(filter(None, [objective[1:], report])), row)
+    settings = SearchSettings(population=8, objectives=(objective,))
+    competing = bench.entrants(["aging"], ["uniform"], settings)
+    results = bench.compare(replace(arena, task=f"{arena.task},fitness={objective[1:]}"), competing, range(6), (40,), 1)
+    found = bench.table(results, (40,))[1]
+    gained = (1 if report else sign) * (found["mean"] - results[0].sampled)
+    assert found["ri"] == pytest.approx(100 * gained / abs(results[0].sampled))
+    assert found["ri"] > 0
+
+
+def test_where_nothing_is_known_nothing_is_said(tmp_path: Path) -> None:
+    """Of seeds that had failures alone by a budget there is no mean, and against a random mean of 0 no improvement."""
+    failing = arena_of(tmp_path, "val", lambda cell: "0" if cell[0] == "a" else "nan")
+    competing = bench.entrants(["aging"], ["uniform"], SearchSettings(population=8))
+    rows = bench.table(bench.compare(failing, competing, range(8), (1, 40), jobs=1), (1, 40))
+    assert [(row["budget"], row["mean"], row["ci95"], row["ri"]) for row in rows] == [
+        (1, None, None, None),
+        (40, 0.0, 0.0, None),
+    ] * 2
+    assert "nan" not in json.dumps(rows) + bench.svg(rows, "failures")
+    bench.write_csv(rows, tmp_path / "bench.csv")
+    none = arena_of(tmp_path, "val", lambda cell: "1" if cell == tuple("abca") else "nan")  # which none of them finds
+    rows = bench.table(bench.compare(none, competing, range(2), (5,), jobs=1), (5,))
+    assert [(row["mean"], row["ri"], row["found"]) for row in rows] == [(None, None, 0.0)] * 2
+    assert bench.svg(rows, "nothing").startswith("<svg")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -410,10 +411,11 @@ def test_merge_adds_what_is_missing(path: Path, tmp_path: Path) -> None:
 
 
 def test_a_lost_ledger_is_made_again_from_the_journals(path: Path, tmp_path: Path) -> None:
-    kept, failed = scores(2)[1], Score("cd" * 16, "crashed", error="it failed")
+    kept, failed = replace(scores(2)[1], seconds=2.0), Score("cd" * 16, "crashed", seconds=1.0, error="it failed")
+    told = Score("ef" * 16, "ok", {"accuracy": 1.0})  # by whoever asked for it
     header = {"digests": {"task": "t", "recipe": "r"}}
     with Run.create(tmp_path / "run", header=header, files={}) as run:
-        for number, score in enumerate((SCORE, kept, failed)):
+        for number, score in enumerate((SCORE, kept, failed, told)):
             run.append_proposal({"number": number})
             append_score(run, {**score.pack(), "number": number, "at": 5.0})
         run.append_note({"budget": 3})
@@ -422,6 +424,7 @@ def test_a_lost_ledger_is_made_again_from_the_journals(path: Path, tmp_path: Pat
         assert ledger.merge(tmp_path / "run") == 0
         assert ledger.get(SCORE.key, "t", "r", SCORE.seed) == SCORE
         assert ledger.get(kept.key, "t", "r", kept.seed) == kept
+        assert ledger.get(told.key, "t", "r", told.seed) is None
         assert ledger.ls().tasks == {("t", "r"): 2}
         with pytest.raises(RunError, match="not a run folder"):
             ledger.merge(tmp_path)

@@ -368,12 +368,19 @@ def test_a_closed_pipe_is_no_error(arguments: str, project: Path) -> None:
     assert (done.stderr, done.returncode) == ("", DONE)
 
 
-def test_a_search_that_nobody_reads_fails(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("step", "arguments"),
+    [
+        ("engine.start", "run --task fit:fitness --grammar word.lark"),
+        ("engine.refinement.milliseconds", "refine norm --latency 3ms"),
+    ],
+)
+def test_a_search_that_nobody_reads_fails(step: str, arguments: str, project: Path) -> None:
     """`evolve run | true` stops before its end, so that it is no success."""
     (project / "talks.py").write_text(
-        "import sys\nfrom evosearch import cli, engine\n"
-        "engine.start = lambda *_: print('x' * 10**6, flush=True)\n"
-        "sys.exit(cli.main(['run', '--task', 'fit:fitness', '--grammar', 'word.lark']))\n"
+        "import sys\nimport evosearch.engine.refinement\nfrom evosearch import cli, engine\n"
+        f"{step} = lambda *_: print('x' * 10**6, flush=True)\n"
+        f"sys.exit(cli.main({arguments.split()}))\n"
     )
     (project / "fit.py").write_text("def fitness(text, derivation, seed):\n    return 0.0\n")
     (project / "word.lark").write_text('// input: none\nstart: "a" | "b"\n')
@@ -682,6 +689,33 @@ def test_pareto_keeps_what_nothing_beats(finished: Path, capsys: Capture) -> Non
     assert [one["number"] for one in json.loads(capsys.readouterr().out)] == [0, 2]
     assert main(["pareto", "first", "--against", "watts"]) == USAGE
     assert "there are accuracy, activations, flops, modules, params" in capsys.readouterr().err
+
+
+def test_pareto_tells_seconds_of_whatever_was_evaluated(project: Path, capsys: Capture) -> None:
+    """Those of a function too, which has no such objective; below a second they are no zeros."""
+    header = {"grammar_file": "tiny.lark"}
+    with Run.create(project / "runs/first", header=header, files={"config.toml": CONFIG}) as run:
+        for number, (letter, value, seconds) in enumerate([("a", 0.9, 0.25), ("b", 0.5, 0.125), ("c", 0.4, 0.5)]):
+            made: dict[str, Any] = {"operator": "x", "parents": []}
+            run.append_proposal({"number": number, "key": letter * 32, "text": letter, "seed": 1, **made})
+            score = Score(letter * 32, "ok", {"accuracy": value}, seconds=seconds)
+            append_score(run, {"number": number, **score.pack()})
+    assert main(["pareto", "first", "--against", "seconds"]) == DONE
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert rows == [["accuracy", "seconds"], ["0.5000", "0.125"], ["0.9000", "0.25"]]
+    assert main(["pareto", "first"]) == USAGE
+    assert "--against params: there are accuracy, seconds" in capsys.readouterr().err
+
+
+def test_why_shows_the_text_where_nothing_was_changed(finished: Path, capsys: Capture) -> None:
+    """Of a candidate on its next rung, which is its parent."""
+    with Run.open(finished, write=True) as run:
+        made: dict[str, Any] = {"operator": "promote", "parents": [2], "fidelity": 1.0, "key": "d" * 32, "seed": 1}
+        run.append_proposal({"number": 3, "text": "seq(norm,linear(18))", **made})
+    assert main(["why", "first", "ddd"]) == DONE
+    told = capsys.readouterr().out
+    assert "change" not in told
+    assert re.search(r"(?m)^text +seq\(norm,linear\(18\)\)$", told)
 
 
 def test_a_key_is_found_by_its_first_digits(finished: Path, capsys: Capture) -> None:

@@ -175,6 +175,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("study.py", "Study.predict_proba", "UsageError"),
         ("study.py", "Study.__init__", "UsageError"),
         ("study.py", "Study.optimize", "UsageError"),
+        ("study.py", "Study._go_on", "UsageError"),
         ("study.py", "Trial.network", "UsageError"),
     ],
     "answers of `evolve serve`, lines of JSON on stdout; tests/test_serving.py": [

@@ -81,6 +81,18 @@ def test_scikit_learns_checks_that_found_something(kind: Any, check: str) -> Non
     getattr(estimator_checks, check)(kind.__name__, kind(budget=2, settings=QUICK))
 
 
+def test_nothing_is_said_of_rows_that_stand_in_for_those_to_test_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither that they are copies of those to fit on, which they are, nor that a linear model is better on them."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    quick: dict[str, Any] = {"budget": 1, "grammar": "mlp", "random_state": 0}
+    EvoSearchRegressor(**quick, settings={**QUICK, "final.epochs": 1}).fit(x, x @ [1.0, 2.0, 3.0])
+    assert capsys.readouterr() == ("", "")
+    EvoSearchRegressor(**quick, settings=QUICK, verbose=1).fit(x, x @ [1.0, 2.0, 3.0])
+    told = "".join(capsys.readouterr())
+    assert "rows to train on" in told
+    assert "test rows" not in told
+
+
 def test_labels_of_any_type_come_back_with_probabilities(capsys: pytest.CaptureFixture[str]) -> None:
     """And nothing is said meanwhile, where nobody asked to watch."""
     x, y = blobs()

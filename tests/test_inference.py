@@ -211,6 +211,15 @@ def test_arrays_and_numbers_to_predict(tmp_path: Path, capsys: pytest.CaptureFix
         (tmp_path / "data.json").write_text("[]")
         assert main(["predict", str(run), str(tmp_path / name)]) == USAGE
         assert said in capsys.readouterr().err
+    whole = (tmp_path / "data.npz").read_bytes()
+    broken = {"empty.npy": b"", "empty.npz": b"", "torn.npz": whole[:300], "bad.npz": whole[:200] + b"?" + whole[201:]}
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(content)
+        assert main(["predict", str(run), str(tmp_path / name)]) == USAGE
+        assert f"{name}: cannot be read, torn perhaps: " in capsys.readouterr().err
+    np.savez(tmp_path / "objects.npz", x=np.array([{"a": 1}], dtype=object))
+    assert main(["predict", str(run), str(tmp_path / "objects.npz")]) == USAGE
+    assert "objects.npz: holds Python objects; save plain numbers" in capsys.readouterr().err
     (run / "best/data.json").unlink()
     assert main(["predict", str(run), str(tmp_path / "data.npz")]) == FAILED
     assert "data.json is not there" in capsys.readouterr().err

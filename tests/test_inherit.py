@@ -728,7 +728,8 @@ def test_a_network_of_any_run_may_be_made_smaller() -> None:
         "learn_from": ["another"], "evaluator": "mine", "recipe.lr": 0.02,
     })  # fmt: skip
     found = compression.compressing(made, "accuracy", 1000)
-    assert found.recipe.lr == 0.02
+    assert (found.recipe.lr, found.search.population) == (0.02, compression.POPULATION)
+    assert compression.compressing(made, "accuracy", 1000, population=30).search.population == 30
     assert prepare(found).search().strategy.population == []
 
 

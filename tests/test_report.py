@@ -23,6 +23,7 @@ import pytest
 
 from evosearch import config as configuration
 from evosearch.cli import DONE, USAGE, main
+from evosearch.config import NO_END
 from evosearch.cost import Cost
 from evosearch.errors import UsageError
 from evosearch.report import compare as comparing
@@ -463,6 +464,29 @@ def test_a_run_that_goes_on_has_a_page(tmp_path: Path) -> None:
     page_of(run.folder / "report.html")
 
 
+@pytest.mark.parametrize(
+    ("time", "notes", "told", "again"),
+    [
+        ("10m", [], "aging evolution for 10m, seed 0", ""),
+        ("10m", [{"time": "90m"}], "aging evolution for 90m, seed 0", "--time 90m"),
+        ("", [{"budget": NO_END}, {"time": "60s"}], "for 60s, seed 0", f"--budget {NO_END} --time 60s"),
+        ("", [{"budget": NO_END}], "of as many candidates as are asked for, seed 0", ""),
+        ("", [{"budget": 600}], "of 600 candidates, seed 0", "--budget 600"),
+    ],
+)
+def test_a_run_whose_time_ends_it_is_of_no_number_of_candidates(
+    time: str, notes: list[dict[str, Any]], told: str, again: str, tmp_path: Path
+) -> None:
+    """And who runs it again is told the time that it was given."""
+    with created(tmp_path / "run", configuration.validate({"time": time} if time else {}, "test")) as run:
+        for note in notes:
+            run.append_note(note)
+        text = write_report(run.folder).read_text()
+    assert told in text
+    assert again in text
+    assert f"{NO_END:,}" not in text
+
+
 def test_texts_beyond_the_budget_are_left_out_from_the_worst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Front, winner and lineage keep their texts; the page stays small however long the texts are."""
     run = searched(tmp_path / "run", budget=60)
@@ -648,6 +672,23 @@ def test_relative_improvement_is_against_the_mean_random_network(methods: list[P
         assert found.improvement(run) == pytest.approx(100 * (best - fmean(pool)) / fmean(pool))
 
 
+def test_what_runs_of_one_seed_drew_alike_is_one_draw(tmp_path: Path) -> None:
+    """Their first populations begin alike: the pool that they are compared with has each of these once."""
+    runs = [
+        searched(tmp_path / f"{size}-{seed}", budget=30, seed=seed, strategy="aging", population=size)
+        for size in (6, 12)
+        for seed in (0, 1)
+    ]
+    found = compare([run.folder for run in runs])
+    draws = {
+        (run.header["seed"], record["key"])
+        for run in runs
+        for record in run.records()
+        if record["kind"] == "proposal" and record["operator"] in ("early_exit", "sample") and not record["parents"]
+    }
+    assert found.random(found.runs[0]).size == len(draws) < 2 * 6 + 2 * 12
+
+
 def test_rank_tests() -> None:
     """U and p of textbook cases: fully apart, p = 2 / C(8, 4); equal, p = 1; ties are no trouble."""
     u, p = rank_test([5.0, 6.0, 7.0, 8.0], [1.0, 2.0, 3.0, 4.0])
@@ -731,16 +772,18 @@ def test_a_candidate_that_the_search_had_no_time_for_says_so(tmp_path: Path, cap
 
 
 def test_a_method_without_a_success_so_far_is_compared_all_the_same(tmp_path: Path) -> None:
-    """One that succeeded only after the other run's end; and where the first evaluations of all go on."""
+    """One that succeeded only after the other run's end; where the first evaluations of all go on, what came counts."""
     late = journal(tmp_path / "late", ["nan", "nan", (0.9, 10)])
     early = journal(tmp_path / "early", [(0.5, 10), (0.6, 20)], strategy="random")
     page = page_of(write_comparison(compare([late, early]), tmp_path / "compare.html"))
     classes = " ".join(a.get("class", "") for a in page.named("svg"))
     assert "finals" in classes
     assert "pareto-params" in classes
-    begun = [journal(tmp_path / f"begun{seed}", ["pending", (0.9, 10)]) for seed in (0, 1)]
-    page = page_of(write_comparison(compare(begun), tmp_path / "none.html"))
-    assert "finals" not in " ".join(a.get("class", "") for a in page.named("svg"))
+    begun = [journal(tmp_path / f"begun{seed}", ["pending", (0.9, 10)], salt=str(seed)) for seed in (0, 1)]
+    found = compare(begun)
+    assert [found.best(run) for run in found.runs] == [0.9, 0.9]
+    page = page_of(write_comparison(found, tmp_path / "begun.html"))
+    assert "finals" in " ".join(a.get("class", "") for a in page.named("svg"))
 
 
 def test_a_run_whose_first_candidates_have_no_score_has_a_page(tmp_path: Path) -> None:
@@ -758,6 +801,20 @@ def test_fronts_are_of_the_candidates_compared(tmp_path: Path) -> None:
     at = page.rows.index(["method", "accuracy", "parameters"])
     assert [row[1:] for row in page.rows[at + 1 : at + 5]] == [
         ["0.7000", "50"], ["0.8000", "100"], ["0.5000", "10"], ["0.6000", "20"],
+    ]  # fmt: skip
+
+
+def test_what_has_no_score_is_no_evaluation(tmp_path: Path) -> None:
+    """A run that its time ended while workers were at work: its best counts, also where others before it are open."""
+    open_ones = journal(tmp_path / "time", [(0.5, 10), "pending", "pending", (0.9, 20), "pending"])
+    short = journal(tmp_path / "short", [(0.6, 10), (0.7, 30), (0.8, 40)], strategy="random")
+    found = compare([open_ones, short])
+    assert found.evaluations == 2
+    assert [found.best(run) for run in found.runs] == [0.9, 0.7]
+    page = page_of(write_comparison(found, tmp_path / "compare.html"))
+    at = page.rows.index(["method", "accuracy", "parameters"])
+    assert [row[1:] for row in page.rows[at + 1 : at + 5]] == [
+        ["0.5000", "10"], ["0.9000", "20"], ["0.6000", "10"], ["0.7000", "30"],
     ]  # fmt: skip
 
 

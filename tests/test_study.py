@@ -94,6 +94,8 @@ def test_what_is_not_said_follows_from_the_data(tmp_path: Path) -> None:
     more = study.optimize(time="1s", progress=False)
     assert more.evaluated >= summary.evaluated
     assert longest_time(Run.open(study.folder)) != "1"
+    with pytest.raises(UsageError, match=r"its time ends it, and no number of candidates; optimize\(time=...\) it"):
+        study.optimize(budget=5, progress=False)
 
 
 def test_the_same_seed_finds_the_same(tmp_path: Path) -> None:

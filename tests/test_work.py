@@ -105,6 +105,48 @@ def test_what_a_dead_worker_had_claimed_is_tried_once_more(settings: configurati
     pool.close()
 
 
+class Slow:
+    """A pool of two that answers when it is told to."""
+
+    size, memory = 2, (0, 0)
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.done = False
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+
+    def wait(self, timeout: float | None = None) -> list[tuple[int, Score]]:
+        jobs, self.jobs = (self.jobs, []) if self.done else ([], self.jobs)
+        return [(job.number, Score(job.key, "ok", {"fitness": 1.0}, seed=job.seed)) for job in jobs]
+
+    def close(self) -> None: ...
+
+
+def test_a_worker_that_was_thought_dead_has_its_job_once(tmp_path: Path) -> None:
+    """Its machine slept for longer than a sign of life takes: the job is there again, and it is at work on it still."""
+    pool = FolderPool(Spec("", ""), WorkerSettings(silence=SILENCE), tmp_path / "candidates")
+    worker, at_work = Worker(tmp_path, SILENCE), Slow()
+    pool.submit(Job(0, "abcd", "0" * 32, seed=5))
+    assert worker.turn(at_work, 0)
+    worker._alive._over.set()  # it sleeps
+    worker._alive._thread.join()
+    until = time.monotonic() + 20
+    while not list((tmp_path / "queue/jobs").iterdir()):
+        assert not pool.wait(0.05)
+        assert time.monotonic() < until
+    assert worker.turn(at_work, 0)
+    assert len(at_work.jobs) == 1
+    at_work.done = True
+    assert worker.turn(at_work, 0)
+    assert {number: score.status for number, score in answered(pool, bool).items()} == {0: "ok"}
+    assert not worker.turn(at_work, 0)
+    worker.close()
+    pool.close()
+    assert {path.name for path in (tmp_path / "queue").rglob("*") if path.is_file()} == set()
+
+
 def test_a_new_driver_takes_what_is_done_and_what_is_claimed(settings: configuration.Config, tmp_path: Path) -> None:
     """Results that came while nobody drove count; an answer to a job that is another now does not."""
     first = FolderPool(Spec("", ""), WorkerSettings(silence=SILENCE), tmp_path / "candidates")

@@ -30,7 +30,9 @@ WORKING = (
     "work",
     "train",
     "compress",
+    "refine",
     "bench",
+    "ablate",
 )  # commands whose work matters more than their words
 
 

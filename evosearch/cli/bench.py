@@ -60,14 +60,21 @@ def bench(
     Random search always takes part, and where candidates are networks, so do the walks by FLOPs and by parameters.
     RI is the relative improvement over random search, in per cent; ± is half the width of the mean's 95 % interval;
     found is the share of seeds that had the best fitness of all by then, to best the evaluations that took in the
-    median. With --seconds all this is by a clock that goes by what the table says each evaluation took, one after
-    another; a share of one, as --rungs asks for it, takes what its own column says, else that share.
+    median; - stands where a seed has nothing yet. With --seconds all this is by a clock that goes by what the table
+    says each evaluation took, one after another; a share of one, as --rungs asks for it, takes what its own column
+    says, else that share.
     """
     from evosearch import bench as benchmark
     from evosearch import config as configuration
+    from evosearch.errors import UsageError
     from evosearch.store.disk import hand_over
 
+    for flag, file in (("--csv", csv), ("--svg", svg)):
+        if file is not None:
+            output.check_target(flag, file, suffix=flag.replace("--", "."))
     overrides: dict[str, Any] = dict(configuration.parse_setting(setting) for setting in settings or ())
+    if other := [key for key in overrides if key.partition(".")[0] != "search"]:
+        raise UsageError(f"--set {other[0]}: a comparison is of the keys of [search], as in --set search.window=20")
     search = configuration.load(None, overrides).search
     sized = benchmark.sized(grammar)
     drafts = _numbers("screens", screens)
@@ -97,18 +104,20 @@ def bench(
             (
                 row["entrant"],
                 str(row["budget"]),
-                f"{row['mean']:.4f}",
-                f"{row['ci95']:.4f}",
-                f"{row['deviation']:.4f}",
-                f"{row['ri']:+.2f}",
+                *(_shown(row[name], ".4f") for name in ("mean", "ci95", "deviation")),
+                _shown(row["ri"], "+.2f"),
                 f"{100 * row['found']:.0f}",
-                "-" if row["to_best"] is None else f"{row['to_best']:.0f}",
+                _shown(row["to_best"], ".0f"),
             )
             for row in rows
         ],
         right=(1, 2, 3, 4, 5, 6, 7),
     )
     return DONE
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
 
 
 def _names(text: str) -> list[str]:

@@ -15,10 +15,14 @@ from evosearch.cli.search import QuietOption, RunsOption, begun, option
 from evosearch.report.text import count, short
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from evosearch.config import Config
     from evosearch.report.live import LiveView, PlainView
     from evosearch.watch import Summary
 
 PANEL = "Results"
+FORCED = frozenset({"search.budget", "time"})  # keys of which a setting would count for nothing
 
 
 def register(app: typer.Typer) -> None:
@@ -71,12 +75,14 @@ def compress(
     from evosearch.evaluation import lineage
 
     changes: dict[str, Any] = {"task": task, "recipe.epochs": epochs, "workers.workers": workers, "name": name}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    changes.update(configuration.parse_setting(setting) for setting in settings or ())
+    said = dict(configuration.parse_setting(setting) for setting in settings or ())
+    changes = {name: value for name, value in changes.items() if value is not None} | said
     changes.update({"search.budget": budget, "time": ""})
     large = subject_of(what, key, grammar, changes, texts(layers), texts(operators))
     text, params = large.architecture.text, large.architecture.cost.params
-    config = compression.compressing(large.config, large.task.metric, params, against, distil)
+    population = large.config.search.population if "search.population" in _keys(said) else compression.POPULATION
+    config = compression.compressing(large.config, large.task.metric, params, against, distil, population)
+    _require_followed(_keys(said), FORCED, large.config, config)
     if name is None:
         config = config.model_copy(update={"name": f"small-{Path(large.task.name).stem}"})
     made: list[Path] = []
@@ -160,10 +166,12 @@ def refine(
 
     target = refinement.milliseconds(latency)
     changes: dict[str, Any] = {"task": task, "hardware.table": table, "recipe.inherit_epochs": epochs, "name": name}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    changes.update(configuration.parse_setting(setting) for setting in settings or ())
+    wanted = dict(configuration.parse_setting(setting) for setting in settings or ())
+    changes = {name: value for name, value in changes.items() if value is not None} | wanted
     changes.update({"search.budget": budget, "time": "", "workers.workers": 1})
     start = subject_of(what, key, grammar, changes, texts(layers), texts(operators))
+    config = refinement.refining(start.config, start.task.metric, target)
+    _require_followed(_keys(wanted), {*FORCED, "workers.workers", "strategy.target"}, start.config, config)
     room = refinement.room(start)
     if target >= room.now:
         raise UsageError(f"--latency {latency}: a call takes {room.now:.3g} ms as it is; name a shorter time")
@@ -172,7 +180,6 @@ def refine(
             f"--latency {latency}: with all its layers narrowed a call takes {room.least:.3g} ms still; "
             "name a longer time, or start from another network"
         )
-    config = refinement.refining(start.config, start.task.metric, target)
     if name is None:
         config = config.model_copy(update={"name": f"fast-{Path(start.task.name).stem}"})
     made: list[Path] = []
@@ -199,3 +206,27 @@ def refine(
     output.say()
     output.facts(lines)
     return DONE
+
+
+def _require_followed(said: Sequence[str], own: Collection[str], asked: Config, config: Config) -> None:
+    """Raise UsageError for a key that a person said and that follows from what the command does.
+
+    own: keys that the command sets in any case. asked: the configuration as the settings make it. config: the search's.
+    """
+    from evosearch.errors import UsageError
+
+    before, after = (one.model_dump(mode="json") for one in (asked, config))
+    for key in said:
+        table, _, name = key.partition(".")
+        there, now = (one[table].get(name) if name else one[table] for one in (before, after))
+        if key in own or there != now:
+            raise UsageError(f"--set {key}: what the command does says it, or a flag of it; leave it out")
+
+
+def _keys(settings: Mapping[str, Any]) -> list[str]:
+    """The keys that settings say: of a whole table those in it."""
+    return [
+        key if inner is None else f"{key}.{inner}"
+        for key, value in settings.items()
+        for inner in (value if isinstance(value, dict) and "." not in key else [None])
+    ]

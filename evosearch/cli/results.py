@@ -180,7 +180,7 @@ def why(run: Annotated[str, RUN_ARGUMENT], key: KeyArgument, as_json: JsonOption
     one = reading.candidate(key)
     parents = [reading.candidates[number] for number in one.parents]
     nearest = reading.candidates[nearest_parent(reading, one)] if parents else None
-    change = marked_up(nearest.text, one.text) if nearest else ""
+    change = marked_up(nearest.text, one.text) if nearest and nearest.text != one.text else ""  # promoted: the same
     log = reading.log(one)
     quantile = came(reading, one) if one.expected is not None else None
     if as_json:
@@ -299,6 +299,7 @@ def pareto(
 ) -> int:
     """The candidates that no other one beats in fitness and in size."""
     from evosearch.cli.runs import folder_of
+    from evosearch.report.figures import measured
     from evosearch.report.reading import read_run
 
     reading = read_run(folder_of(run))
@@ -306,10 +307,11 @@ def pareto(
     if as_json:
         output.as_json([reading.describe(one) for one in front])
         return DONE
-    rows = [
-        (f"{reading.fitness(one):.4f}", count(one.objectives[against]), short(one.key), str(one.number), one.operator)
-        for one in front
-    ]
+    rows = []
+    for one in front:
+        cost = measured(one, against) or 0.0
+        size = f"{cost:.3g}" if cost < 1000 and not cost.is_integer() else count(cost)
+        rows.append((f"{reading.fitness(one):.4f}", size, short(one.key), str(one.number), one.operator))
     output.table((reading.objective[0], against, "key", "number", "made by"), rows, right=(0, 1, 3))
     return DONE
 

@@ -49,7 +49,14 @@ class Small:
     best: float
 
 
-def compressing(config: Config, metric: str, params: int, against: str = "params", distil: bool = False) -> Config:
+def compressing(
+    config: Config,
+    metric: str,
+    params: int,
+    against: str = "params",
+    distil: bool = False,
+    population: int = POPULATION,
+) -> Config:
     """The configuration of a search that makes a network of `params` parameters smaller. metric: the task's.
 
     Unless it says otherwise, children are trained for as many epochs as the large network: what is cut has to heal.
@@ -58,7 +65,7 @@ def compressing(config: Config, metric: str, params: int, against: str = "params
     epochs = config.recipe.inherit_epochs or config.recipe.epochs
     changes = {
         "search.strategy": "nsga2", "search.objectives": (metric, f"-{against}"), "search.mutations": MUTATIONS,
-        "search.crossover": 0.0, "search.initialise": "shrunk", "search.initial": 0, "search.population": POPULATION,
+        "search.crossover": 0.0, "search.initialise": "shrunk", "search.initial": 0, "search.population": population,
         "search.select": "", "search.survive": "", "recipe.inherit": "parent", "recipe.inherit_epochs": epochs,
         "limits.max_params": params, "seeds": (), "strategy": {},
         # of the run that the network may be from: what does not go with weights that pass on through a folder, or with

@@ -17,7 +17,7 @@ from typing import Any
 
 from evosearch.errors import UsageError
 from evosearch.report import figures
-from evosearch.report.figures import Sample, number
+from evosearch.report.figures import Improvement, Sample, number
 from evosearch.report.reading import RunReading, read_run
 
 APART = frozenset({"name", "seed", "workers", "log", "search.budget"})  # what runs of one method may differ in
@@ -48,8 +48,8 @@ class RankTest:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The runs by method. evaluations: after how many they are compared. left_out: lines about runs that do not
-    count.
+    """The runs by method. evaluations: after how many they are compared: all of one of them, which has a best by then.
+    left_out: lines about runs that do not count.
     """
 
     methods: tuple[Method, ...]
@@ -70,8 +70,18 @@ class Comparison:
 
     def best(self, run: RunReading) -> float | None:
         """The best after the compared number of evaluations."""
-        steps = [step.value for step in figures.improvements(run) if step.at <= self.evaluations]
-        return steps[-1] if steps else None
+        steps = self.steps(run)
+        return steps[-1][1].value if steps else None
+
+    def steps(self, run: RunReading) -> list[tuple[int, Improvement]]:
+        """Each new best by then, and after how many evaluations it was there: what has no score yet is none."""
+        evaluated = (run.columns.scored >= 0).cumsum()
+        found = [(int(evaluated[step.candidate.number]), step) for step in figures.improvements(run)]
+        return [(at, step) for at, step in found if at <= self.evaluations]
+
+    def looked_at(self, run: RunReading) -> int:
+        """Of how many candidates, in the order proposed, so many have a score."""
+        return int((run.columns.scored >= 0).cumsum().searchsorted(self.evaluations)) + 1
 
     def bests(self, method: Method) -> list[float]:
         """The best of each run that has one."""
@@ -79,9 +89,17 @@ class Comparison:
 
     def random(self, run: RunReading) -> Sample:
         """Random draws from a run's grammar: those of random searches among the runs, else what all of them drew."""
-        alike = [one for one in self.runs if _digest(one, "grammar") == _digest(run, "grammar")]
-        searches = [one for one in alike if one.config["search"]["strategy"] == "random"]
-        return sum((figures.random_draws(one) for one in searches or alike), Sample(()))
+        grammar = _digest(run, "grammar")
+        if grammar not in self._draws:
+            alike = [one for one in self.runs if _digest(one, "grammar") == grammar]
+            searches = [one for one in alike if one.config["search"]["strategy"] == "random"]
+            self._draws[grammar] = figures.draws_together(searches or alike)
+        return self._draws[grammar]
+
+    @cached_property
+    def _draws(self) -> dict[Any, Sample]:
+        """By grammar, as far as they were asked for."""
+        return {}
 
     def improvement(self, run: RunReading) -> float | None:
         """RI in per cent: the best against the mean random network's score (Yang et al., ICLR 2020).

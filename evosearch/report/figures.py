@@ -17,6 +17,7 @@ from evosearch.score import LINEAGE_EPOCHS
 from evosearch.search.rungs import PROMOTE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -144,14 +145,40 @@ def random_draws(run: RunReading) -> Sample:
     All of a random search; else the samples that the first population was filled with, and those drawn where
     variation found nothing new.
     """
+    return scores_of(run, drawn(run))
+
+
+def draws_together(runs: Sequence[RunReading]) -> Sample:
+    """Those of several runs; what runs of one seed drew alike is one draw, as their first populations are."""
+    import numpy as np
+
+    known: dict[int, NDArray[np.uint64]] = {}
+    found = Sample(())
+    for run in runs:
+        numbers, seed = drawn(run), int(run.config["seed"])
+        keys, before = run.columns.keys[numbers], known.get(seed, np.array([], np.uint64))
+        found += scores_of(run, numbers[~np.isin(keys, before)])
+        known[seed] = np.concatenate((before, keys))
+    return found
+
+
+def drawn(run: RunReading) -> NDArray[np.int64]:
+    """The numbers of the candidates that were drawn from the grammar alone."""
     import numpy as np
 
     columns, origin = run.columns, FromGrammar.of(run.folder, run.config)
     operators = [place for place, known in enumerate(columns.operator_names) if known in origin.operators]
-    drawn = np.flatnonzero(run.comparable & columns.orphans & np.isin(columns.operators, operators))
+    found = np.flatnonzero(run.comparable & columns.orphans & np.isin(columns.operators, operators))
     if origin.seeds:
-        drawn = np.array([one.number for one in run.candidates.at(drawn) if not origin.is_seed(one.text)], np.int64)
-    values = run.measured(objectives(run)[0].name)[drawn]
+        found = np.array([one.number for one in run.candidates.at(found) if not origin.is_seed(one.text)], np.int64)
+    return found
+
+
+def scores_of(run: RunReading, numbers: NDArray[np.int64]) -> Sample:
+    """The scores of some candidates, by their numbers."""
+    import numpy as np
+
+    values = run.measured(objectives(run)[0].name)[numbers]
     return Sample(tuple(values[~np.isnan(values)].tolist()), int(np.isnan(values).sum()))
 
 

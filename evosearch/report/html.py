@@ -101,7 +101,10 @@ def title(report: Report) -> str:
     run, settings = report.run, report.run.config["search"]
     what = {"aging": "aging evolution", "nsga2": "NSGA-II", "random": "random search"}
     strategy = what.get(settings["strategy"], str(settings["strategy"]))
-    line = f"{report.subject}: {strategy} of {run.budget:,} candidates, seed {run.config['seed']}, {run.phase()}"
+    many = f"of {run.budget:,} candidates"
+    if run.endless:
+        many = f"for {run.time}" if run.time else "of as many candidates as are asked for"
+    line = f"{report.subject}: {strategy} {many}, seed {run.config['seed']}, {run.phase()}"
     heading = f'<h1>{escape(report.name)}</h1><p class="soft">{escape(line)}</p>'
     return f'{heading}<dl class="cards">{"".join(cards(report))}</dl>'
 
@@ -133,11 +136,9 @@ def cards(report: Report) -> Iterator[str]:
         if params:
             yield card("Parameters", count(params), f"{count(flops or 0)} FLOPs an example")
     spent = figures.seconds_spent(run)
-    yield card(
-        "Evaluated",
-        f"{run.evaluated:,}",
-        f"of {run.budget:,}; {duration(spent)} of work" if spent else f"of {run.budget:,}",
-    )
+    of = "" if run.endless else f"of {run.budget:,}"
+    worked = f"{duration(spent)} of work" if spent else ""
+    yield card("Evaluated", f"{run.evaluated:,}", "; ".join(filter(None, (of, worked))))
     if len(rungs := run.rungs()) > 1:
         shares = ", ".join(f"{count:,} of {share:.3g}" for share, count in rungs.items())
         yield card(

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from evosearch.config import NO_END, seconds
 from evosearch.errors import RunCorrupt, RunError, UsageError
 from evosearch.evaluation.measures import recorded
 from evosearch.report import figures
@@ -161,6 +162,17 @@ class RunReading:
         return max([int(self.config["search"]["budget"]), *asked])
 
     @property
+    def endless(self) -> bool:
+        """Whether no number of candidates ends the run, but its time or whoever asks for them."""
+        return self.budget >= NO_END
+
+    @property
+    def time(self) -> str:
+        """The longest time that the run was given, as it was written; empty where it has none."""
+        asked = (str(note["time"]) for note in self.notes if "time" in note)
+        return max(filter(None, [str(self.config.get("time", "")), *asked]), key=seconds, default="")
+
+    @property
     def input(self) -> str | None:
         """The input shape as `--input` takes it; None where there is none."""
         shape = self.header.get("input")
@@ -258,10 +270,11 @@ class RunReading:
 
         Raises UsageError where the run's candidates have no such objective.
         """
-        ranked = self.ranked()
-        if ranked and against not in ranked[0].objectives:
-            raise UsageError(f"--against {against}: there are {', '.join(sorted(ranked[0].objectives))}")
-        return figures.front(self, against)
+        ranked, found = self.ranked(), figures.front(self, against)
+        if ranked and not found:
+            there = {*ranked[0].objectives, *(["seconds"] if figures.is_costly(self, "seconds") else [])}
+            raise UsageError(f"--against {against}: there are {', '.join(sorted(there))}")
+        return found
 
     def limits(self) -> dict[str, int]:
         """The limits that candidates had to keep."""

@@ -541,11 +541,13 @@ def _framed(score: Score, task: str, recipe: str, at: float) -> bytes:
 
 
 def _journaled(run: Run) -> Iterator[bytes]:
-    """The scores of a run's journal as the ledger holds them."""
+    """The scores that a run paid for, of its journal, as the ledger holds them. What took no time was known from
+    elsewhere, or somebody told it: that is no training of the task.
+    """
     task = run.header["digests"]["task"]
     recipe = known_as(run.header["digests"]["recipe"], run.header.get("code", {}).get("layers", {}))
     for record in run.records():
-        if record["kind"] == "score" and record["status"] in KEPT:
+        if record["kind"] == "score" and record["status"] in KEPT and record["seconds"]:
             yield _framed(Score.unpack(record), task, recipe, float(record["at"]))
 
 

@@ -34,7 +34,7 @@ IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 def load_npz(path: Path, reading: Reading) -> Task:
     """Arrays x_train, y_train, x_test, ... (or train_x, ..., or x and y alone) in one file; capitals do as well."""
-    with _Reading(path):
+    with Opening(path):
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise TaskError(f"{path}: this is no .npz archive; save it with numpy.savez")
@@ -53,7 +53,7 @@ def load_npy(folder: Path, reading: Reading) -> Task:
     """
     found = {}
     for file in sorted(file for file in folder.glob("*.npy") if not hidden(file.name)):
-        with _Reading(file):
+        with Opening(file):
             found[file.stem.lower()] = (str(file), np.asarray(np.load(file, allow_pickle=False)))
     return _task(folder.resolve().name, str(folder), found, reading, _classes_of(folder))
 
@@ -72,7 +72,7 @@ def load_idx(folder: Path, reading: Reading) -> Task:
 
 def read_idx(path: Path) -> Array:
     """One IDX file: two zero bytes, a type byte, the number of axes, big-endian sizes, then the values."""
-    with _Reading(path):
+    with Opening(path):
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     if len(data) < 4 or data[:2] != b"\0\0" or data[2] not in IDX_TYPES or len(data) < 4 + 4 * data[3]:
         raise TaskError(f"{path}: does not begin as an IDX file does")
@@ -155,11 +155,11 @@ def _classes_of(folder: Path) -> int:
 
 
 def _member(archive: Mapping[str, Array], name: str, path: Path) -> Array:
-    with _Reading(path):
+    with Opening(path):
         return np.asarray(archive[name])
 
 
-class _Reading:
+class Opening:
     """Turns what a torn or strange file makes numpy and zlib raise into a TaskError that names the file."""
 
     def __init__(self, path: Path) -> None:
@@ -168,7 +168,9 @@ class _Reading:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if isinstance(error, ValueError) and "allow_pickle" in str(error):
+        if isinstance(error, ValueError) and "Object arrays" in str(error):
             raise TaskError(f"{self.path}: holds Python objects; save plain numbers") from None
+        if isinstance(error, ValueError) and "allow_pickle" in str(error):  # what NumPy says of anything else
+            raise TaskError(f"{self.path}: cannot be read: no file of NumPy's; save it with numpy.savez") from None
         if isinstance(error, OSError | EOFError | ValueError | KeyError | zipfile.BadZipFile | zlib.error):
             raise TaskError(f"{self.path}: cannot be read, torn perhaps: {error}") from None

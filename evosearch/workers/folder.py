@@ -254,11 +254,17 @@ class Worker:
         self._alive.close()
 
     def _claim(self) -> tuple[Path, bytes] | None:
+        """The next job, now this worker's. One that it has at hand still was given to others meanwhile, since it had
+        given no sign of life (a machine that slept): it is claimed again, and not begun again.
+        """
         for job in plain(self.folder / "jobs"):
+            _, mine = self._claims.get(int(job.name), (None, None))
+            if mine is not None and content(job) != mine:
+                continue  # another driver's of this number: after the one at hand
             path = self.folder / "claimed" / f"{job.name}.{self.name}"
             with contextlib.suppress(FileNotFoundError):  # another was quicker
                 job.rename(path)
-            if (data := content(path)) is not None:
+            if mine is None and (data := content(path)) is not None:
                 return path, data
         return None
 

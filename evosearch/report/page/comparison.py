@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 COLOURS = 5
 SIZES = (("wide", 1000, 380), ("narrow", 400, 300))
 
-NONE_YET = "No candidate has succeeded within so many evaluations."
-
 Line = list[tuple[int, float]]
 
 
@@ -81,8 +79,6 @@ def result(comparison: Comparison) -> str:
     )
     notes = "".join(paragraph(escape(note), "soft") for note in comparison.notes)
     shown = words + table("Methods", names, rows, id="methods") + notes
-    if not any(map(comparison.bests, comparison.methods)):
-        return shown + paragraph(NONE_YET)
     finals = "".join(f'<div class="{kind}">{_finals(comparison, width)}</div>' for kind, width, _ in SIZES)
     caption = "Each dot is a run's best; the line is their mean."
     return shown + figure(finals, caption) + _tests(comparison)
@@ -138,8 +134,6 @@ def _finals(comparison: Comparison, width: int) -> str:
 
 def progress(comparison: Comparison) -> str:
     lines = [_mean_line(comparison, method) for method in comparison.methods]
-    if not any(mean for mean, _, _ in lines):
-        return paragraph(NONE_YET)
     charts = "".join(f'<div class="{kind}">{_lines(comparison, lines, w, h)}</div>' for kind, w, h in SIZES)
     at = sorted({max(1, round(comparison.evaluations * tenth / 10)) for tenth in range(1, 11)})
     rows = [
@@ -158,9 +152,7 @@ def progress(comparison: Comparison) -> str:
 
 def _mean_line(comparison: Comparison, method: Method) -> tuple[Line, Line, Line]:
     """(mean, least, most) of the best so far over a method's runs, at the evaluations where any of them changes."""
-    steps = [
-        [(s.at, s.value) for s in figures.improvements(run) if s.at <= comparison.evaluations] for run in method.runs
-    ]
+    steps = [[(at, step.value) for at, step in comparison.steps(run)] for run in method.runs]
     steps = [of_run for of_run in steps if of_run]
     if not steps:
         return [], [], []
@@ -264,7 +256,7 @@ def _front(comparison: Comparison, method: Method, against: str) -> Iterator[tup
     both = [
         (cost, value)
         for run in method.runs
-        for one in figures.front(run, against, comparison.evaluations)
+        for one in figures.front(run, against, comparison.looked_at(run))
         if (value := measured(one, comparison.metric)) is not None and (cost := measured(one, against)) is not None
     ]
     best = None
@@ -294,8 +286,8 @@ def each_run(comparison: Comparison) -> str:
 
 
 def _run_row(comparison: Comparison, row: int, method: Method, run: RunReading) -> tuple[str, ...]:
-    steps = [step for step in figures.improvements(run) if step.at <= comparison.evaluations]
-    params = measured(steps[-1].candidate, "params") if steps else None
+    steps = comparison.steps(run)
+    params = measured(steps[-1][1].candidate, "params") if steps else None
     gained = comparison.improvement(run)
     return (
         escape(near(run.folder)),

@@ -65,6 +65,8 @@ def again(report: Report) -> str:
     command += ["--name", f"{report.name}-again"]
     if run.budget != run.config["search"]["budget"]:
         command += ["--budget", str(run.budget)]
+    if run.time != run.config.get("time", ""):
+        command += ["--time", run.time]
     text = (
         f'<pre id="command">{escape(shlex.join(command))}</pre><button type="button" data-copy="command">Copy</button>'
     )
