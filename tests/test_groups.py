@@ -211,6 +211,35 @@ def test_a_sample_of_the_rows_is_one_of_the_groups(table: Path) -> None:
             before = set(rows.tolist())
 
 
+@pytest.mark.parametrize("target", ["goal", "a"])
+def test_a_sample_of_the_rows_can_be_cut_into_folds(tmp_path: Path, target: str) -> None:
+    """As the task itself can; no smaller sample has rows that a larger one has not."""
+    frame = patients(8)
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    task, before = task_of(tmp_path / "few.csv", groups="patient", target=target), set[int]()
+    assert most_folds(task) == 5
+    assert most_folds(share_of(task, 0.02)) < 5
+    for share in (0.02, 0.3, 0.7):
+        part = share_of(task, share, 5)
+        check(part, Recipe(folds=5))
+        assert all(map(len, fold_rows(part, 5)))
+        rows = set(share_rows(task, share, 5).tolist())
+        assert before <= rows
+        before = rows
+    np.testing.assert_array_equal(share_rows(task, 0.7, 50), share_rows(task, 0.7))  # none has so many
+
+
+def test_a_cheap_evaluation_by_folds_has_groups_enough(tmp_path: Path) -> None:
+    frame = patients(8)
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    recipe = Recipe(epochs=1, batch=16, folds=5, shorten="rows")
+    spec = Spec(str(ROOT / "grammars/mlp.lark"), str(tmp_path / "few.csv"), recipe=recipe, data=TaskSettings(**TABLE))
+    with closing(open_pool(spec, WorkerSettings(pool="inline"), tmp_path / "candidates")) as pool:
+        pool.submit(Job(0, "linear(16)", "0" * 32, fidelity=0.1))
+        ((_, score),) = pool.wait()
+    assert score.status == "ok", score.error
+
+
 def test_without_groups_all_is_as_it_was(tmp_path: Path) -> None:
     """Digests of before there were groups; those of folds and shares hang on the same rows."""
     lines = [f"{n % 17 / 8},w{n % 12},{'ab'[n % 2 ^ (n // 12) % 2]}" for n in range(240)]
