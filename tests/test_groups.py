@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from evosearch.auto.facts import facts_of
 from evosearch.auto.mirror import kept
 from evosearch.auto.plan import plan
 from evosearch.cli import DONE, main
-from evosearch.engine.finishing import drawn_parts
+from evosearch.engine.finishing import Finishing, drawn_parts
 from evosearch.errors import ConfigError, TaskError
+from evosearch.evaluation.crossing import judged_rows
 from evosearch.evaluation.evaluators import Spec
 from evosearch.evaluation.recipe import Recipe, check
 from evosearch.study import Study
@@ -365,6 +367,19 @@ def test_the_error_of_a_figure_is_that_of_so_many_groups() -> None:
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(values), rel=0.15)
     assert np.mean(of_rows) < 0.5 * np.std(values)
     assert np.isnan(standard_error(mean, right, right, np.zeros(400, int)))
+
+
+def test_the_final_phase_knows_the_groups_of_the_rows_that_it_judges_on(table: Path) -> None:
+    task = task_of(table, **TABLE)
+    for folds, first in ((1, 0), (3, 1), (3, 0)):
+        phase: Any = SimpleNamespace(task=task, folds=folds, first=first)
+        judge = Finishing._judge(phase)
+        split = task.validation if folds == 1 else task.whole().take(judged_rows(task, folds, first))
+        np.testing.assert_array_equal(judge.y, split.y)
+        np.testing.assert_array_equal(np.asarray(judge.groups), np.asarray(split.groups))
+        out = np.random.default_rng(0).normal(size=(len(split), 2))
+        assert judge.error(out) == standard_error(task.judge, split.y, out, split.groups)
+        assert judge.error(out) != standard_error(task.judge, split.y, out)
 
 
 # -- from a program, and to workers ----------------------------------------------------------------------------------
