@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from evosearch.auto.facts import facts_of
 from evosearch.auto.mirror import kept
 from evosearch.auto.plan import plan
 from evosearch.cli import DONE, main
-from evosearch.engine.finishing import drawn_parts
+from evosearch.engine.finishing import Finishing, drawn_parts
 from evosearch.errors import ConfigError, TaskError
+from evosearch.evaluation.crossing import judged_rows
 from evosearch.evaluation.evaluators import Spec
 from evosearch.evaluation.recipe import Recipe, check
 from evosearch.study import Study
@@ -211,6 +213,35 @@ def test_a_sample_of_the_rows_is_one_of_the_groups(table: Path) -> None:
             before = set(rows.tolist())
 
 
+@pytest.mark.parametrize("target", ["goal", "a"])
+def test_a_sample_of_the_rows_can_be_cut_into_folds(tmp_path: Path, target: str) -> None:
+    """As the task itself can; no smaller sample has rows that a larger one has not."""
+    frame = patients(8)
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    task, before = task_of(tmp_path / "few.csv", groups="patient", target=target), set[int]()
+    assert most_folds(task) == 5
+    assert most_folds(share_of(task, 0.02)) < 5
+    for share in (0.02, 0.3, 0.7):
+        part = share_of(task, share, 5)
+        check(part, Recipe(folds=5))
+        assert all(map(len, fold_rows(part, 5)))
+        rows = set(share_rows(task, share, 5).tolist())
+        assert before <= rows
+        before = rows
+    np.testing.assert_array_equal(share_rows(task, 0.7, 50), share_rows(task, 0.7))  # none has so many
+
+
+def test_a_cheap_evaluation_by_folds_has_groups_enough(tmp_path: Path) -> None:
+    frame = patients(8)
+    frame.to_csv(tmp_path / "few.csv", index=False)
+    recipe = Recipe(epochs=1, batch=16, folds=5, shorten="rows")
+    spec = Spec(str(ROOT / "grammars/mlp.lark"), str(tmp_path / "few.csv"), recipe=recipe, data=TaskSettings(**TABLE))
+    with closing(open_pool(spec, WorkerSettings(pool="inline"), tmp_path / "candidates")) as pool:
+        pool.submit(Job(0, "linear(16)", "0" * 32, fidelity=0.1))
+        ((_, score),) = pool.wait()
+    assert score.status == "ok", score.error
+
+
 def test_without_groups_all_is_as_it_was(tmp_path: Path) -> None:
     """Digests of before there were groups; those of folds and shares hang on the same rows."""
     lines = [f"{n % 17 / 8},w{n % 12},{'ab'[n % 2 ^ (n // 12) % 2]}" for n in range(240)]
@@ -336,6 +367,19 @@ def test_the_error_of_a_figure_is_that_of_so_many_groups() -> None:
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(np.std(values), rel=0.15)
     assert np.mean(of_rows) < 0.5 * np.std(values)
     assert np.isnan(standard_error(mean, right, right, np.zeros(400, int)))
+
+
+def test_the_final_phase_knows_the_groups_of_the_rows_that_it_judges_on(table: Path) -> None:
+    task = task_of(table, **TABLE)
+    for folds, first in ((1, 0), (3, 1), (3, 0)):
+        phase: Any = SimpleNamespace(task=task, folds=folds, first=first)
+        judge = Finishing._judge(phase)
+        split = task.validation if folds == 1 else task.whole().take(judged_rows(task, folds, first))
+        np.testing.assert_array_equal(judge.y, split.y)
+        np.testing.assert_array_equal(np.asarray(judge.groups), np.asarray(split.groups))
+        out = np.random.default_rng(0).normal(size=(len(split), 2))
+        assert judge.error(out) == standard_error(task.judge, split.y, out, split.groups)
+        assert judge.error(out) != standard_error(task.judge, split.y, out)
 
 
 # -- from a program, and to workers ----------------------------------------------------------------------------------

@@ -20,10 +20,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Judge:
-    """What outputs (N, outputs) are worth on N examples of a task. y: the examples' targets."""
+    """What outputs (N, outputs) are worth on N examples of a task. y: their targets. groups: as of a Split."""
 
     task: Task
     y: Array
+    groups: Array | None = None
+
+    def error(self, out: Array) -> float:
+        """The standard error of the metric: of whole groups, where examples belong to such; NaN where it has none."""
+        return standard_error(self.task.judge, self.y, out, self.groups)
 
     def of_rows(self, out: Array) -> Array | None:
         """(N,): how good each answer is, where the metric has something that is finer than itself."""

@@ -443,9 +443,9 @@ class Finishing:
     def _judge(self) -> choice.Judge:
         """By the examples that networks were judged on."""
         if self.folds < 2:
-            return choice.Judge(self.task, self.task.validation.y)
-        y = np.concatenate([self.task.train.y, self.task.validation.y])
-        return choice.Judge(self.task, y[judged_rows(self.task, self.folds, self.first)])
+            return choice.Judge(self.task, self.task.validation.y, self.task.validation.groups)
+        (y, groups), rows = self.task.targets_by_group(), judged_rows(self.task, self.folds, self.first)
+        return choice.Judge(self.task, y[rows], None if groups is None else groups[rows])
 
     def _value(self, one: Observation) -> float:
         """By the metric; larger is better."""
@@ -477,7 +477,7 @@ class Finishing:
             if weight > 0:
                 chosen[one.way] = chosen.get(one.way, 0.0) + weight
         joint = averaging.weighted(outputs, weights)
-        lengths, again = self._by_length(found, 0), self._by_length(found, single)
+        lengths, again, error = self._by_length(found, 0), self._by_length(found, single), judge.error(joint)
         figures = {
             "networks": len(found),
             "epochs": {str(length): value for length, value in lengths.items()},
@@ -488,7 +488,7 @@ class Finishing:
             "regret": regret.expected([values for values in looks if values], deviation),
             "single": sign * choice.mean(looks[single]),
             "ensemble": self.task.judge(y, joint),
-            "se": standard_error(self.task.judge, y, joint),
+            **({"se": error} if math.isfinite(error) else {}),
             **(scaled(joint, y, averaging.to_average) if self.task.kind.classes and joint.ndim == 2 else {}),
         }
         return self._with_unseen(chosen, looks, epochs), figures

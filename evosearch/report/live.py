@@ -27,14 +27,14 @@ WIDTH = 80  # columns of the panel, or fewer where the terminal has no
 # Columns beside it: a terminal writes ^C there, and at its last column would begin a line that nobody erases.
 MARGIN = 4
 GIB = 1 << 30
-WIDTH = 40  # scores shown as bars
+LATEST = 40  # scores shown as bars
 EARNED = 5  # mutations shown
 REFRESH = 4  # panels a second: seen at once, and no flicker over a slow connection
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """The last WIDTH values as bars between their least and greatest; a space for NaN."""
-    shown = values[-WIDTH:]
+    """The last LATEST values as bars between their least and greatest; a space for NaN."""
+    shown = values[-LATEST:]
     known = [value for value in shown if math.isfinite(value)]
     if not known:
         return ""

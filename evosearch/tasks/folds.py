@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evosearch.tasks.base import Split, Task, cut
-from evosearch.tasks.groups import tallied
+from evosearch.tasks.groups import most_parts
 from evosearch.tasks.rows import channel_axes, moments
 
 if TYPE_CHECKING:
@@ -25,11 +25,7 @@ def most_folds(task: Task) -> int:
     where without one group a single class is left to train on.
     """
     y, groups = task.targets_by_group()
-    if groups is None:
-        return len(y)
-    of, _, stratum, _ = tallied(groups, y if task.kind.classes else None)
-    several = np.bincount(stratum) > 1  # for each class, whether groups have it
-    return int(of.max()) + 1 if several.sum() > 1 or not task.kind.classes else 1
+    return len(y) if groups is None else most_parts(groups, y if task.kind.classes else None)
 
 
 def fold_rows(task: Task, count: int, seed: int = 0) -> list[Array]:

@@ -41,6 +41,16 @@ def tallied(groups: Array, strata: Array | None) -> tuple[Array, Array, Array, A
     return of, cells // width, cells % width, rows
 
 
+def most_parts(groups: Array, classes: Array | None) -> int:
+    """How many parts rows can be cut into, none of them empty, where the groups (rows,) stay whole.
+
+    classes: (rows,) numbers, of which two at the least are to be left without any one group: else 1. None: no classes.
+    """
+    of, _, stratum, _ = tallied(groups, classes)
+    several = np.bincount(stratum) > 1  # for each class, whether groups have it
+    return int(of.max()) + 1 if classes is None or several.sum() > 1 else 1
+
+
 def cut_groups(groups: Array, strata: Array | None, shares: tuple[float, ...], seed: int) -> list[Array]:
     """Row numbers cut at random into parts of the given shares, then the rest, rising; whole groups.
 

@@ -137,7 +137,7 @@ class Network:
         if self.context.recipe.shorten != "rows":
             return self.task
         if fidelity not in self._shares:
-            self._shares[fidelity] = share_of(self.task, fidelity)
+            self._shares[fidelity] = share_of(self.task, fidelity, self.context.recipe.folds)
         return self._shares[fidelity]
 
     def _measured(self, trained: Trained, task: Task) -> Score:
