@@ -35,6 +35,7 @@ from evosearch.study import Study
 from evosearch.tasks import Task, TaskSettings, load
 from evosearch.tasks.base import cut
 from evosearch.tasks.folds import fold, fold_rows, most_folds
+from evosearch.tasks.groups import settle
 from evosearch.tasks.kinds import BUNDLED
 from evosearch.tasks.noise import standard_error
 from evosearch.tasks.share import share_of, share_rows
@@ -476,3 +477,40 @@ def test_an_estimator_judges_candidates_on_other_groups(words: bool, tmp_path: P
         assert scores.shape == (2,)
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         model.fit(x, frame["goal"], groups=[1, 2, 3])
+
+
+def visits(patients: int, each: int, settled: bool) -> str:
+    """Rows of patients' visits; settled: whether a patient's target is the same at all of them."""
+    draw = np.random.default_rng(0)
+    rows = [
+        (f"p{p}", f"{draw.normal():.3f}", p % 2 if settled else draw.integers(2))
+        for p in range(patients)
+        for _ in range(each)
+    ]
+    return "who,x,sick\n" + "".join(f"{who},{x},{'yes' if sick else 'no'}\n" for who, x, sick in rows)
+
+
+@pytest.mark.parametrize(
+    ("patients", "each", "settled", "said"),
+    [(24, 4, True, True), (10, 5, True, True), (9, 12, True, False), (24, 4, False, False), (40, 1, True, False)],
+)
+def test_a_column_that_looks_like_a_patients_name_is_said(
+    patients: int, each: int, settled: bool, said: bool, tmp_path: Path
+) -> None:
+    """Ten names and more, two rows each and more, and one target alone for each; then nothing more is said."""
+    (tmp_path / "visits.csv").write_text(visits(patients, each, settled))
+    task = load(str(tmp_path / "visits.csv"))
+    assert isinstance(task, Task)
+    notes = " ".join(task.notes)
+    assert ("all rows of one 'who' have the same 'sick'" in notes) == said
+    if said:
+        grouped = load(str(tmp_path / "visits.csv"), TaskSettings(groups="who"))
+        assert isinstance(grouped, Task)
+        assert not any("all rows of one" in note for note in grouped.notes)
+
+
+def test_a_rare_class_is_no_sign_that_rows_belong_together() -> None:
+    """Of 200 names of two rows each 1 in 100 rows is of the rare class: that no name has both is likely by chance."""
+    names = [f"n{row // 2}" for row in range(400)]
+    assert not settle(names, ["yes" if row in (0, 1) else "no" for row in range(400)])
+    assert settle(names, [str(row // 2 % 2) for row in range(400)])

@@ -19,7 +19,7 @@ from evosearch.errors import TaskError
 from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.cells import Cells, place, read
 from evosearch.tasks.encode import ORDERS, RowError, days, encode, missing, number, plain
-from evosearch.tasks.groups import GAP, gap
+from evosearch.tasks.groups import GAP, gap, settle
 from evosearch.tasks.kinds import are_classes, looks
 from evosearch.tasks.labels import MOST_CLASSES
 from evosearch.tasks.marks import CODE, MARKS, Column
@@ -27,7 +27,7 @@ from evosearch.tasks.rows import PRECISION
 from evosearch.tasks.sources import sibling, stem
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from evosearch.tasks.base import Array, Reading, Task, Value
@@ -94,6 +94,8 @@ def load_csv(path: Path, reading: Reading) -> Task:
             raise TaskError(f"{table.path}: line {table.lines[error.row]}: {error.message}{otherwise}") from None
         of = () if grouped is None else (_groups(table, grouped), f"column '{train.names[grouped]}'")
         parts[title] = Part(x, y, str(table.path), str(table.path), *of)
+    if grouped is None:
+        notes += _belonging((Column(train, index) for index in inputs), Column(train, target))
     return assemble(
         stem(path),
         parts,
@@ -119,6 +121,19 @@ def _groups(table: Cells, index: int) -> Array:
     if (row := gap(names)) is not None:
         raise TaskError(f"{table.path}: line {table.lines[row]}: no group in column '{table.names[index]}'; {GAP}")
     return names
+
+
+def _belonging(columns: Iterable[Column], target: Column) -> Iterator[str]:
+    """A line where a column looks like the name of what rows belong to: the first one that settles the target."""
+    for column in columns:
+        begins = column.table.rows[:MANY_WORDS]
+        measured = any("." in row[column.index] or "," in row[column.index] for row in begins)
+        if not measured and settle(column.cells, target.cells):
+            yield (
+                f"all rows of one '{column.name}' have the same '{target.name}': where they belong together, as those "
+                f"of one patient do, --set 'data.groups={column.name}' keeps them on one side of every split"
+            )
+            return
 
 
 def _there(name: str, names: Sequence[str]) -> str:

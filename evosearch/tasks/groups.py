@@ -5,6 +5,8 @@ What is cut is whole groups. How good a network is on new patients is then what 
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+FEWEST, CHANCE = 10, 1e-6  # names that settle the target; how often chance would have it so
 GAP = "give it one, of its own where the row belongs to no other, or leave out such rows"
 
 
@@ -30,6 +33,22 @@ def gap(names: Array) -> int | None:
     known, of = np.unique(names, return_inverse=True)
     rows = np.array([missing(name) for name in known], bool)[of]
     return int(rows.argmax()) if rows.any() else None
+
+
+def settle(names: Sequence[str], targets: Sequence[str]) -> bool:
+    """Whether rows of one name have one target, for ten names and more of two rows on average, and no chance has it so:
+    were targets dealt to rows at random, that would happen once in a million times. As where rows are visits, names are
+    patients, and the target is what a patient has.
+    """
+    target_of: dict[str, str] = {}
+    for name, target in zip(names, targets, strict=True):
+        if target_of.setdefault(name, target) != target:
+            return False
+    if not FEWEST <= len(target_of) <= len(names) / 2:
+        return False
+    rows, share = Counter(names), Counter(targets)
+    chance = sum((rows[name] - 1) * math.log(share[target] / len(names)) for name, target in target_of.items())
+    return chance < math.log(CHANCE)
 
 
 def tallied(groups: Array, strata: Array | None) -> tuple[Array, Array, Array, Array]:
