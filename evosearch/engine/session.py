@@ -394,7 +394,13 @@ class Session:
         folds = config.recipe.folds
         whole = took / folds / share_of_rows(self.setup.task, folds)
         size = self.pool.size if self.pool else 1
-        return wanted(took, whole, self.time.total, self._members(), size, drawn_parts(self.setup.task, folds))
+        return wanted(took, whole, self.time.total, self._members(), size, self._drawn_parts)
+
+    @functools.cached_property
+    def _drawn_parts(self) -> int:
+        """Of the rows, as the final phase will draw them; groups of many rows take a while to count."""
+        task = self.setup.task
+        return drawn_parts(task, self.setup.config.recipe.folds) if isinstance(task, Task) else 1
 
     def _members(self) -> int:
         """Networks that the one that is kept is chosen from, as EnsembleSettings says it; 1 of several objectives."""
