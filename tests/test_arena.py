@@ -25,6 +25,7 @@ def row(name: str, seed: int, arm: str, value: float) -> dict[str, Any]:
         "value": value,
         "seconds": 1.0,
         "cpu_seconds": 1.0,
+        "rows": [300, 50],
         "date": "2026-01-01",
         "machine": {"processor": "a processor", "cores": 2, "load": 0.5},
         "versions": {"python": "3.11"},
@@ -144,6 +145,8 @@ def test_the_page_says_which_search_was_better() -> None:
     assert "Not measured: digits" in page
     worse = table.page([{**one, "value": 1 - one["value"]} for one in found])
     assert "worse than random search" in worse
+    one_row = table.page([{**one, "value": 0.9 + (one["arm"] == "evosearch") / 50} for one in found])
+    assert "| wine | evosearch, 3m | +0.0200 (+0.0200 to +0.0200) | no difference beyond noise |" in one_row
 
 
 def test_the_page_is_the_one_of_the_rows() -> None:

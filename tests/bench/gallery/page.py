@@ -20,7 +20,7 @@ from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.layers.shapes import Shape, show
 from evosearch.report.page.drawing import standalone
 from evosearch.report.text import count
-from tests.bench.arena.table import cell, signed, table, verdict
+from tests.bench.arena.table import cell, one_row, signed, table, verdict
 from tests.bench.gallery import searches
 from tests.bench.resumable import read
 from tests.published import PUBLISHED, Published
@@ -62,7 +62,7 @@ beginning with samples alone and without an ensemble, with one recipe and limit 
 (`tests/bench/gallery/searches.py`), on at most 2,000 images, drawn by class: accuracy on the test rows, the mean over
 draws, ± its standard error (and the seconds that one took), and how many candidates each evaluated. The first 20 of
 evolution are samples of the grammar, its population, so with little more than that it is random search as well. The
-difference is evolution less random search, draw by draw, with its 95 % interval.
+difference is evolution less random search, draw by draw, with its 95 % interval; one test row on average is noise.
 `make gallery GALLERY_FLAGS=--measure` measures what is not there yet.
 """
 
@@ -188,7 +188,8 @@ def _searched(rows: Sequence[Mapping[str, Any]]) -> str:
             ours, theirs = (found.get((name, searches.arm(language, strategy)), {}) for strategy in searches.STRATEGIES)
             if ours or theirs:
                 differences = [ours[seed]["value"] - theirs[seed]["value"] for seed in sorted({*ours} & {*theirs})]
-                beside = [signed(differences), verdict(differences)] if differences else [NONE, NONE]
+                grain = one_row(next(iter(ours.values()))) if ours else 0.0
+                beside = [signed(differences), verdict(differences, grain)] if differences else [NONE, NONE]
                 evaluated = f"{_evaluated(ours)}, {_evaluated(theirs)}"
                 lines.append([name, language, cell(ours), cell(theirs), evaluated, *beside])
     wanted = len(searches.SETS) * len(searches.GRAMMARS) * len(searches.STRATEGIES) * 3
