@@ -226,7 +226,8 @@ class Space:
         input: the input shape after the batch axis, e.g. (3, 32, 32); None for a language without shapes.
         head: the layer behind every architecture, which gives the task's outputs, e.g. MeanLinear(10); a number is the
             usual one with so many outputs.
-        stem: the layer before every architecture; the sentences are then read at its output shape.
+        stem: the layer before every architecture, or what it says is to stand there in its place (`Leaf.before`); the
+            sentences are then read at its output shape.
         format: of all weights, where a sentence does not say another one of its network.
     """
 
@@ -243,6 +244,7 @@ class Space:
         self.grammar, self.vocabulary, self.limits = grammar, vocabulary, limits or Limits()
         self.format = format
         self.network_input, self.head = input, MeanLinear(head) if isinstance(head, int) else head
+        self._stem = None if input is None else stem
         self.stem = None if stem is None or input is None else _node(stem, input)
         self.input = input if self.stem is None else self.stem.output  # what the sentences are read at
         if input is not None and vocabulary is None:
@@ -361,7 +363,8 @@ class Space:
         head = None if self.head is None else _node(self.head, node.output)
         said = node.layer.trained_with().get("modifier", self.format)
         shape = self.network_input or self.input
-        return Architecture(node, shape, "", derivation, digests, head, self.stem, said, self.render)
+        stem = None if self._stem is None else _node(self._stem.before(node), shape)
+        return Architecture(node, shape, "", derivation, digests, head, stem, said, self.render)
 
     def fits(self, derivation: Derivation) -> bool:
         """Whether the derivation is valid at the input shape and has at most `max_nodes` nodes."""

@@ -82,12 +82,17 @@ class Predictor:
     def _batch(self, examples: Any) -> Array:
         from evosearch.tasks.batch import batch
 
-        return batch(examples, tuple(self.description["input"]), self._circular).numpy()
+        return batch(examples, tuple(self.description["input"]), self._circular, self._masked).numpy()
 
     @property
     def _circular(self) -> bool:
         """Whether short series begin again; those of earlier versions went on with their mean."""
         return bool(self.description.get("circular", False))
+
+    @property
+    def _masked(self) -> bool:
+        """Whether the network is told where a series ends; see `Task`."""
+        return bool(self.description.get("masked", False))
 
     def _read(self, file: Path) -> tuple[list[str], Array]:
         """A file's examples, and the names of the files that they are where each is one."""
@@ -97,7 +102,9 @@ class Predictor:
         if self.description["columns"]:
             x = self._rows(file)
         elif ".ts" in file.suffixes[-2:] and len(self.description["input"]) == 2:
-            x = series_examples(file, Reading(self.settings), *self.description["input"], circular=self._circular)
+            steps, numbers = self.description["input"]
+            circular, masked = self._circular, self._masked
+            x = series_examples(file, Reading(self.settings), steps, numbers, circular=circular, masked=masked)
         elif "pixels" in self.description and (file.is_dir() or file.suffix.lower() in images.SUFFIXES):
             _, high, wide = self.description["input"]
             found = images.of_file(file, self.description["pixels"], self.description["size"])

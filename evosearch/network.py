@@ -156,7 +156,7 @@ def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.
 
     One after the other they compute what the module of `build` does, bit for bit, and so do their initial weights if
     they are made under the same seed. Their parameters have the names of that module's, each in one piece.
-    drop_path: as of `build`.
+    drop_path: as of `build`. One piece where contexts, as the mask of a series, are known beside what passes between.
     """
     found: list[nn.Module] = []
     builder = Builder(repeated=repeated(_nodes(architecture)), format=_format(architecture), drop_path=drop_path)
@@ -164,6 +164,8 @@ def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.
         builder = builder.after()
         start = builder.start(node.inputs)
         body = builder.forward(start, write(node, start, builder))
+        if builder.contexts:
+            return [build(architecture, drop_path=drop_path)]
         found.append(_made(_code(builder, body, f"{show(node.inputs)} to {show(node.output)}.", "Network"), builder))
     return found
 
@@ -346,7 +348,7 @@ def _class(build: Builder, body: Iterable[str], name: str, remark: str = "") -> 
         "        super().__init__()",
         *(f"        {_attribute(build, attribute)}" for attribute in build.modules),
         "",
-        "    def forward(self, x):",
+        f"    def forward({', '.join(['self', 'x', *build.arguments()])}):",
         *(f"        {line}" for line in body),
     ]
 

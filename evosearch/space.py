@@ -11,6 +11,8 @@ from evosearch.errors import RunChanged, UsageError
 from evosearch.layers import load_layers, vocabulary
 from evosearch.layers.base import show
 from evosearch.layers.columns import Columns, columns_of
+from evosearch.layers.library import NAMES
+from evosearch.layers.library.masked import Masked
 from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.plugins import CLASSES
 from evosearch.tasks import Task
@@ -35,11 +37,12 @@ def open_space(
     head: Leaf | None = None,
     columns: Columns | None = None,
     format: str = "",
+    stem: Leaf | None = None,
 ) -> Space:
     """The architectures of a grammar at an input shape; the usual one of its mode where none is given.
 
     layers: files of a person's own; of two layers of one name the later one counts. Runs them. head: as in Space.
-    columns: of the table that is read, where it is one. format: as in Space.
+    columns: of the table that is read, where it is one. format, stem: as in Space.
     Raises UsageError where a language without shapes is given one.
     """
     if grammar.input == "none":
@@ -53,7 +56,7 @@ def open_space(
             own[name]._replaced = True  # type: ignore[attr-defined]
         own |= found
     words = vocabulary(grammar, own, columns)
-    return Space(grammar, words, input or USUAL_INPUT[grammar.input], limits, head, format=format)
+    return Space(grammar, words, input or USUAL_INPUT[grammar.input], limits, head, stem, format)
 
 
 def space_of(
@@ -77,7 +80,12 @@ def space_of(
     behind = None
     if isinstance(task, Task):
         behind = task.kind.head(task) if head is None else head(task.outputs)
-    return open_space(grammar, layers, task.input_shape, limits, behind, table_of(task), format)
+    return open_space(grammar, layers, task.input_shape, limits, behind, table_of(task), format, stem_of(task))
+
+
+def stem_of(task: AnyTask) -> Leaf | None:
+    """What stands before every network for a task: of series of unequal length what takes their ends from them."""
+    return Masked() if isinstance(task, Task) and task.masked else None
 
 
 def table_of(task: AnyTask) -> Columns | None:
@@ -104,6 +112,8 @@ def described(space: Space, task: AnyTask, used: Iterable[str]) -> dict[str, Any
         found["head"] = next((name for name in used if name.startswith(HEADS)), "")
         if (said := _said(space.head)) is not None:
             found["head_layer"] = said
+    if space.stem is not None:
+        found["stem"] = space.stem.layer.name
     if space.vocabulary and (columns := space.vocabulary.columns_read):
         found["columns"] = columns.packed()
     if space.format:
@@ -121,8 +131,9 @@ def recorded_space(
     """
     shape = tuple(header["input"]) if header["input"] else None
     columns = Columns.unpacked(header["columns"]) if "columns" in header else None
-    head = _recorded_head(header, own)
-    return open_space(grammar, layers, shape, head=head, columns=columns, format=header.get("modifier", ""))
+    head, modifier = _recorded_head(header, own), header.get("modifier", "")
+    stem = NAMES[header["stem"]]() if "stem" in header else None
+    return open_space(grammar, layers, shape, head=head, columns=columns, format=modifier, stem=stem)
 
 
 def _said(head: Leaf) -> list[Any] | None:

@@ -56,6 +56,18 @@ def test_for_a_network_of_earlier_versions_a_short_series_goes_on_with_its_mean(
     np.testing.assert_array_equal(found[1], SERIES[2])
 
 
+def test_a_network_that_is_told_where_series_end_gets_a_last_number_for_it() -> None:
+    """1 where a step is there, 0 behind the end; what has it already is taken as it is."""
+    found = batch([SERIES[0, :3], SERIES[1]], (7, 3), masked=True).numpy()
+    np.testing.assert_array_equal(found[:, :, :2], batch([SERIES[0, :3], SERIES[1]], (7, 2)))
+    np.testing.assert_array_equal(found[:, :, 2], [[1, 1, 1, 0, 0, 0, 0], [1] * 7])
+    np.testing.assert_array_equal(batch(found, (7, 3), masked=True), found)
+    np.testing.assert_array_equal(batch(SERIES.astype(int), (7, 3), masked=True)[:, :, 2], np.ones((4, 7)))
+    assert batch([[1, 2]], (3, 2), masked=True).tolist() == [[[1, 1], [2, 1], [1, 0]]]
+    with pytest.raises(ValueError, match=r"examples of shape \(4, 3\); the network takes \(7, 2\)"):
+        batch(found[:, :4], (7, 3), masked=True)
+
+
 @pytest.mark.parametrize(
     ("examples", "shape", "said"),
     [

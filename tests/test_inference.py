@@ -262,3 +262,33 @@ def test_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "short.ts").write_text(head + "1,2:up\n1,2,1.5,1.5:up\n")
     assert main(["predict", str(run), str(tmp_path / "short.ts")]) == DONE
     assert len(set(capsys.readouterr().out.splitlines()[1:])) == 1
+
+
+def test_series_of_unequal_length(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file, a program and the folder's own script say the same of them; so does a search that is gone on with."""
+    head = "@timeStamps false\n@classLabel true up down\n@data\n"
+    lengths = range(3, 9)
+    rows = "".join(f"{joined(range(n))}:up\n{joined(range(n, 0, -1))}:down\n" for n in lengths)
+    for title in ("TRAIN", "TEST"):
+        (tmp_path / f"Slope_{title}.ts").write_text(head + rows * 5)
+    run = searched(tmp_path, tmp_path / "Slope_TRAIN.ts", "series")
+    assert main(["show", str(run)]) == DONE
+    assert "stem: masked" in capsys.readouterr().out
+    (tmp_path / "new.ts").write_text(f"{head}0,1,2,3:up\n5,4,3:down\n0,1,2,3,4,5,6,7:up\n")
+    assert main(["predict", str(run), str(tmp_path / "new.ts")]) == DONE
+    said = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    series = [np.arange(4.0), np.array([5.0, 4, 3]), np.arange(8.0)]
+    asked = inference.load(run).asked([one[:, None] for one in series])
+    assert [row["prediction"] for row in said] == asked["prediction"]
+    model = runpy.run_path(str(run / "best/model.py"))
+    theirs = model["predict_proba"](model["load"](), [one[:, None] for one in series])
+    for number, label in enumerate(("up", "down")):
+        expected = [float(row[f"p({label})"]) for row in said]
+        assert asked[f"p({label})"] == pytest.approx(expected, abs=1e-6)
+        assert theirs[:, number].tolist() == pytest.approx(expected, abs=1e-6)
+    assert main(["resume", str(run), "--budget", "3", "--quiet"]) == DONE
+    assert main(["export", str(run), "-o", str(tmp_path / "out.pt2"), "--format", "pt2"]) == DONE
+
+
+def joined(values: range) -> str:
+    return ",".join(map(str, values))

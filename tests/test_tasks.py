@@ -860,16 +860,20 @@ SERIES = """# a comment
 
 
 def test_time_series(tmp_path: Path) -> None:
-    """Dimensions side by side; a missing value is its series' mean; series shorter than the longest begin again."""
+    """Dimensions side by side; a missing value is its series' mean; series shorter than the longest begin again, and a
+    last number says where they end."""
     body = "".join(SERIES.splitlines(keepends=True)[-2:])
     with lzma.open(tmp_path / "Two_TRAIN.ts.xz", "wt") as file:
         file.write(SERIES + body * 9)
     with lzma.open(tmp_path / "Two_TEST.ts.xz", "wt") as file:
         file.write(SERIES.replace("1,2,3:10,20,30:up", "1,2,3,4:10,20,30,40:up"))
     task = task_of(tmp_path / "Two_TRAIN.ts.xz")
-    assert (task.name, task.labels, task.input_shape, len(task.test_split())) == ("Two", ("up", "down"), (4, 2), 2)
-    np.testing.assert_array_equal(task.test_split().x[1], np.array([[3, 30], [2, 20], [1, 10], [3, 30]], np.float32))
-    assert task.mean.shape == (2,)
+    assert (task.name, task.labels, task.input_shape, len(task.test_split())) == ("Two", ("up", "down"), (4, 3), 2)
+    expected = np.array([[3, 30, 1], [2, 20, 1], [1, 10, 1], [3, 30, 0]], np.float32)
+    np.testing.assert_array_equal(task.test_split().x[1], expected)
+    np.testing.assert_array_equal(task.normalise(expected)[:, 2], expected[:, 2])
+    assert (task.mean.shape, task.masked, task.description()["masked"]) == ((3,), True, True)
+    assert any("series of 3 to 4 steps" in note for note in task.notes)
     target = (
         SERIES.replace("@classLabel true up down", "@targetLabel true").replace(":up", ":1.5").replace(":down", ":2")
     )

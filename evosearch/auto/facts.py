@@ -28,7 +28,7 @@ class Facts:
     outputs: classes, or numbers to predict; classes: which of the two.
     images: whether the examples are some that may be shifted. mirror: what of their meaning their mirror images keep,
     from 0 to 1 (`auto.mirror`). scales: of series, how many times the deviation of some is that of others
-    (`auto.scales`).
+    (`auto.scales`). masked: of these, whether the last number of a step says that it is there, as in Task.
     seconds: for all of it, search and final training. columns: of a table. fast_bfloat16: whether the processor
     multiplies it faster.
     """
@@ -43,6 +43,7 @@ class Facts:
     images: bool = False
     mirror: float = 1.0
     scales: float = 1.0
+    masked: bool = False
     device: str = "cpu"
     cores: int = 1
     seconds: float = 600.0
@@ -79,6 +80,7 @@ def facts_of(task: Task, *, share: float = 0.2, device: str = "cpu", cores: int 
         images=task.images,
         mirror=mirror.kept(task) if task.images else 1.0,
         scales=scales.apart(task) if mode(task.input_shape) == "column" else 1.0,
+        masked=task.masked,
         device=device,
         cores=cores or len(os.sched_getaffinity(0)),
         seconds=seconds,

@@ -14,15 +14,17 @@ from evosearch.auto.rules import BFLOAT16, GPU, RULES, Rules, Speed, fitting
 from evosearch.errors import ConfigError, ShapeError
 from evosearch.evaluation.augment import AUGMENT
 from evosearch.layers.base import show
+from evosearch.layers.library.masked import Masked
 from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.space import open_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from evosearch.architecture import Architecture
+    from evosearch.architecture import Architecture, Space
     from evosearch.auto.facts import Facts
     from evosearch.grammar.core import Grammar
+    from evosearch.layers.base import Leaf
 
 
 OVERHEAD = 0.5  # seconds for a candidate besides its training: building it, judging it, handing it over
@@ -263,16 +265,13 @@ def _allowed(
         for key, value in given.items()
         if key.startswith("limits.")
     }
-    head = MeanLinear(facts.outputs)
-    space = open_space(
-        _grammar(rules.grammar), input=facts.shape, limits=Limits(**said), head=head, columns=facts.columns
-    )
+    space = _space(facts, rules, Limits(**said), MeanLinear(facts.outputs))
     return {name: one for name, one in seeds.items() if space.within(space.read(space.parse(one.text))) is None}
 
 
 def _read(names: tuple[str, ...], facts: Facts, rules: Rules) -> dict[str, Architecture]:
     """The bundled networks of the mode's grammar that are not made for larger examples."""
-    space = open_space(_grammar(rules.grammar), input=facts.shape, columns=facts.columns)
+    space = _space(facts, rules)
     found = {}
     for name in names:
         derivation = space.parse(paths.read_arch(paths.find("grammars/seeds", name, ".arch")))
@@ -281,6 +280,11 @@ def _read(names: tuple[str, ...], facts: Facts, rules: Rules) -> dict[str, Archi
         except ShapeError:
             continue
     return found
+
+
+def _space(facts: Facts, rules: Rules, limits: Limits | None = None, head: Leaf | None = None) -> Space:
+    stem = Masked() if facts.masked else None
+    return open_space(_grammar(rules.grammar), (), facts.shape, limits, head, facts.columns, stem=stem)
 
 
 def _last_places(architecture: Architecture) -> int:

@@ -20,7 +20,7 @@ def apart(task: Task) -> float:
     """How many times the standard deviation over time that one series in ten has or more is that which one in ten has
     or less; of the dimension where this is most. 1 where all are alike, infinite where such a series is constant.
     """
-    x = np.asarray(task.train.x)  # (N, S, D)
+    x = np.asarray(task.train.x)[:, :, : -1 if task.masked else None]  # (N, S, D)
     step = max(1, SCALARS // x[0].size)
     deviations = np.concatenate([_deviations(x[at : at + step]) for at in range(0, len(x), step)])
     many, few = np.quantile(deviations, (MANY, FEW), axis=0)

@@ -78,6 +78,13 @@ def _values(of: object) -> tuple[object, ...]:
 class _Stated(Named):
     """What leaves and combinators have in common."""
 
+    @property
+    def keeps_steps(self) -> bool:
+        """Of a column: whether the steps of its output are those of its input, or every so many of them, in their order
+        (where its parts keep them). A mask of the one holds for the other then.
+        """
+        return False
+
     def title(self, x: Shape) -> str:
         """What drawings call it at input shape `x`, where it is a stem or a head."""
         del x
@@ -119,6 +126,11 @@ class Leaf(_Stated, ABC):
     @abstractmethod
     def shape(self, x: Shape) -> Shape:
         """The output shape at input shape `x`; raises ShapeError where the layer cannot stand."""
+
+    def before(self, root: Node) -> Leaf:
+        """As a stem: what stands before this tree in its place, and gives the same shape."""
+        del root
+        return self
 
     def channelwise(self, x: Shape) -> bool:
         """Whether each channel of its output, at input shape `x`, hangs on that channel of its input alone."""
@@ -217,6 +229,7 @@ class Combinator(_Stated):
 class Series(Combinator):
     """Parts one after the other, however they came to be so many."""
 
+    keeps_steps: ClassVar[bool] = True
     stands_for_others: ClassVar[bool] = True
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:

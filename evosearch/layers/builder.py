@@ -143,6 +143,7 @@ class Builder:
     repeated: (layer, input shape) of the blocks that get a class of their own. outlined: these classes, by that and
     whether gradients reach their input. prefix: of their names.
     place: the use of a layer that is being written. origins: attribute name -> the use that added it.
+    contexts: variables that layers before gave a name, by it.
     format: of the weights of what is being written, None for float32. drop_path: whether residual parts are left out
     at random in training, by the class's number `drop_path`. spared: what formats changed of the costs.
     """
@@ -162,6 +163,7 @@ class Builder:
     format: Modifier | None = None
     drop_path: bool = False
     spared: Spared = field(default_factory=Spared)
+    contexts: dict[str, str] = field(default_factory=dict)
     _formatted: dict[str, tuple[int, int]] = field(default_factory=dict)  # module -> its weights, output channels
     _lines: list[_Line] = field(default_factory=list)
     _shapes: dict[str, Shape] = field(default_factory=dict)
@@ -331,6 +333,30 @@ class Builder:
         shape = self.shape(path)
         return self.line(f"drop_path({{}}, self.drop_path, {len(shape)}, self.training)", path, shape=shape, extra=1)
 
+    def give(self, name: str, value: str) -> None:
+        """Has all layers that are written from now on find the variable `value` under a name, see `context`."""
+        self.contexts[name] = value
+
+    def context(self, name: str) -> str | None:
+        """The variable that a layer before gave this name; None where none did.
+
+        `mask`: (N, S) bool, which steps of a series are there; see `evosearch.layers.library.masked`.
+        """
+        return self.contexts.get(name)
+
+    def begin(self, shape: Shape, outer: Builder, *, trained: bool) -> str:
+        """The input of a block's class: what is known in the network around it is known in it, too."""
+        start = self.start(shape, trained=trained)
+        for name, value in outer.contexts.items():
+            self.give(name, self.start(outer.shape(value)))
+        return start
+
+    def arguments(self) -> list[str]:
+        """What forward of a block's class takes behind its input: the names of the contexts that its lines use."""
+        used = {variable for line in self._lines for variable in line.inputs}
+        made = {variable for line in self._lines for variable in line.outputs}
+        return [name for name, value in self.contexts.items() if value in used - made]
+
     def call(self, block: Outlined, name: str, x: str, shape: Shape) -> str:
         """Adds a submodule of an outlined class and the line that calls it; what it keeps inside counts once a call."""
         inner, start, end = block.build, block.start, block.end
@@ -346,7 +372,9 @@ class Builder:
         self._copies += inner._copies
         self.spared += inner.spared
         self._widest = max(self._widest, inner.working().widest)
-        output = self.line(f"{module}({{}})", x, shape=shape, keeps=" ".join(kept.values()), extra=extra)
+        beside = [self.contexts[name] for name in inner.arguments()]
+        code = f"{module}({', '.join(['{}'] * (1 + len(beside)))})"
+        output = self.line(code, x, *beside, shape=shape, keeps=" ".join(kept.values()), extra=extra)
         self._lines[-1].inside = inner.inside(start, end)
         return output
 
@@ -411,16 +439,19 @@ class Builder:
     def forward(self, x: str, output: str) -> list[str]:
         """The lines of forward's body. A name is used again as soon as what it stands for is no longer needed."""
         last = {variable: number for number, line in enumerate(self._lines) for variable in line.inputs}
-        names = {x: "x"}
+        named = {value: name for name, value in self.contexts.items()}
+        names = {**named, x: "x"}
         free: list[int] = []
         used = 1
         lines: list[str] = []
         for number, line in enumerate(self._lines):
             inputs = [names[variable] for variable in line.inputs]
-            ending = [v for v in dict.fromkeys(line.inputs) if last[v] == number and v != output]
+            ending = [v for v in dict.fromkeys(line.inputs) if last[v] == number and v not in (output, *named)]
             stale = {_index(names.pop(variable)) for variable in ending}
             free = sorted([*free, *stale])
             for variable in line.outputs:
+                if variable in named:
+                    continue
                 if not free:
                     free, used = [used], used + 1
                 index = free.pop(0)
@@ -428,7 +459,7 @@ class Builder:
                 names[variable] = _name(index)
             targets = ", ".join(names[variable] for variable in line.outputs)
             lines.append(f"{targets} = {line.code.format(*inputs)}  # {show(self._shapes[line.outputs[0]])}")
-            unread = [v for v in line.outputs if v not in last and v != output]
+            unread = [v for v in line.outputs if v not in last and v not in (output, *named)]
             unread_indices = {_index(names.pop(variable)) for variable in unread}
             free = sorted([*free, *unread_indices])
             dropped = sorted(stale | unread_indices)

@@ -22,6 +22,10 @@ class Layer(Protocol):
 
     name: ClassVar[str]
 
+    @property
+    def keeps_steps(self) -> bool:
+        """Of a column, whether its output's steps are its input's, or every so many of them, in their order."""
+
     def title(self, x: Shape) -> str:
         """What drawings call it at input shape `x`, where it is a stem or a head."""
 

@@ -61,7 +61,7 @@ def outline(node: Node, x: str, build: Builder) -> str | None:
     found = build.outlined.get(key)
     if found is None:
         inner = build.nested()
-        start = inner.start(node.inputs, trained=build.reached(x))
+        start = inner.begin(node.inputs, build, trained=build.reached(x))
         inside = node.layer.inside(node.inputs)
         assert inside is not None
         end = write(inside, start, inner)

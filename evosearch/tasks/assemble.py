@@ -55,10 +55,12 @@ def assemble(
     target: str = "",
     notes: Sequence[str] = (),
     pixels: str = "",
+    masked: bool = False,
 ) -> Task:
     """The task of these parts; a validation or test split that no file brings is cut from the others' rows.
 
-    labels: the classes' names, where y holds their numbers. values, columns, names, target, notes, pixels: as in Task.
+    labels: the classes' names, where y holds their numbers. values, columns, names, target, notes, pixels,
+    masked: as in Task.
     Raises TaskError with file and row.
     """
     settings = reading.settings
@@ -130,6 +132,7 @@ def assemble(
         pixels=pixels,
         size=settings.size if pixels else 0,
         drawn="validation" in missing,
+        masked=masked,
     )
 
 

@@ -185,6 +185,8 @@ class Task:
     pixels: how image files are read, as `evosearch.tasks.images` calls it; empty where examples are no such files.
     size: of a side to which these are scaled, 0: as they are.
     drawn: whether the validation split was drawn at random from the rows to train on, so that another draw is as good.
+    masked: of series of unequal length, that the last number of a step is 1 where the series is still there and 0
+        behind its end; it is not normalised.
     """
 
     name: str
@@ -209,6 +211,7 @@ class Task:
     pixels: str
     size: int
     drawn: bool
+    masked: bool
     _test: Split = field(repr=False)
 
     def whole(self) -> Split:
@@ -275,7 +278,7 @@ class Task:
         input: one example's shape. labels: the classes in their own type. columns, names, target: of a table, for
         `evosearch.tasks.encode`. mean, std: to normalise encoded examples. constants: the names of those that the
         kind's answers need, which stand beside; target_mean, target_std where these are numbers.
-        circular: of series, that short ones begin again. pixels, size: of image files, as in Task.
+        circular: of series, that short ones begin again. masked, pixels, size: of image files, as in Task.
         """
         mine = self.kind.constants(self)
         constants = {"mean": self.mean, "std": self.std, **mine}
@@ -291,6 +294,7 @@ class Task:
             "target": self.target,
             "constants": sorted(mine),
             **({"circular": True} if len(self.input_shape) == 2 else {}),
+            **({"masked": True} if self.masked else {}),
             **({"pixels": self.pixels, "size": self.size} if self.pixels else {}),
             **{name: np.asarray(values, np.float64).tolist() for name, values in constants.items()},
         }
@@ -318,6 +322,7 @@ def make_task(
     pixels: str = "",
     size: int = 0,
     drawn: bool = False,
+    masked: bool = False,
 ) -> Task:
     """A task from its three splits: constants from the train split, digest over all of it.
 
@@ -335,6 +340,8 @@ def make_task(
         raise TaskError(f"{name}: an example has shape {shape}; use (C, H, W), (S, D) or (D,)")
     targets = kind.describe(name, [split.y for split in (train, validation, test)], labels)
     mean, std = moments(train.x, channel_axes(train.x.ndim))
+    if masked:
+        mean[-1], std[-1] = 0, 1
     for title, split in (("train", train), ("validation", validation), ("test", test)):
         require_near(split.x, mean, std, channel_axes(split.x.ndim), f"{name}: the {title} split")
         require_near(split.y, targets.mean, targets.std, (0,), f"{name}: the {title} split's targets")
@@ -362,6 +369,7 @@ def make_task(
         pixels=pixels,
         size=size,
         drawn=drawn,
+        masked=masked,
         _test=test,
     )
 

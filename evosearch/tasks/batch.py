@@ -5,31 +5,33 @@ from typing import Any
 import torch
 
 
-def batch(examples: Any, shape: tuple[int, ...], circular: bool = True) -> torch.Tensor:
+def batch(examples: Any, shape: tuple[int, ...], circular: bool = True, masked: bool = False) -> torch.Tensor:
     """Examples as a tensor (B, *shape): of an array, a tensor, a DataFrame of numbers, or a list with one of each.
 
     Images (C, H, W) may have their channels last, and those of one channel none; so may series (S, D) of one dimension.
     In a series, a missing value (NaN) is the mean of its own dimension, and a short one begins again, as often as it
-    takes; circular: False for networks of earlier versions, for which it goes on with its mean.
+    takes; circular: False for networks of earlier versions, for which it goes on with its mean. masked: whether the
+    last number of a step is 1 where the series is still there and 0 behind its end; series (S, D - 1) get it.
     Raises ValueError for examples of another shape, and for a value that is no finite number, with its row from 0.
     """
     if hasattr(examples, "to_numpy"):
         examples = examples.to_numpy().copy()  # what pandas gives is not to be written to, of which torch warns
     if isinstance(examples, list | tuple):
-        parts = [_whole(torch.as_tensor(one)[None], shape, circular) for one in examples]
+        parts = [_whole(torch.as_tensor(one)[None], shape, circular, masked) for one in examples]
     else:
-        parts = [_whole(torch.as_tensor(examples), shape, circular)]
+        parts = [_whole(torch.as_tensor(examples), shape, circular, masked)]
     for row, part in enumerate(parts):
         if tuple(part.shape[1:]) != tuple(shape):
             which = f"row {row}: an example" if len(parts) > 1 else "examples"
-            raise ValueError(f"{which} of shape {tuple(part.shape[1:])}; the network takes {tuple(shape)}, batch first")
+            taken = (shape[0], shape[1] - 1) if masked else tuple(shape)
+            raise ValueError(f"{which} of shape {tuple(part.shape[1:])}; the network takes {taken}, batch first")
     x = torch.cat(parts) if len(parts) > 1 else parts[0] if parts else torch.zeros(0, *shape)
     if x.is_floating_point() and not (finite := x.isfinite().flatten(1).all(1)).all():
         raise ValueError(f"row {int((~finite).int().argmax())}: a value is not a finite number")
     return x
 
 
-def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool) -> torch.Tensor:
+def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool, masked: bool) -> torch.Tensor:
     """A batch with the axes in their places, and series with all of their steps."""
     if len(shape) == 3 and tuple(x.shape[1:]) == (*shape[1:], shape[0]) != tuple(shape):
         return x.permute(0, 3, 1, 2)
@@ -37,15 +39,21 @@ def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool) -> torch.Ten
         return x[:, None]
     if len(shape) != 2:
         return x
-    if x.ndim == 2 and shape[1] == 1:
+    if x.ndim == 2 and shape[1] - masked == 1:
         x = x[..., None]
-    if x.ndim != 3 or x.shape[1] > shape[0]:
+    marked = masked and x.ndim == 3 and x.shape[2] == shape[1]  # it says already which of its steps are there
+    if x.ndim != 3 or x.shape[1] > shape[0] or (marked and x.shape[1] < shape[0]):
         return x
-    if x.is_floating_point() or x.shape[1] < shape[0]:
+    steps = x.shape[1]
+    if x.is_floating_point() or steps < shape[0]:
         x = x if x.is_floating_point() else x.double()
         mean = x.nanmean(1, keepdim=True)
         x = torch.where(x.isnan(), mean, x)
-        if circular and x.shape[1]:
-            return x.repeat(1, -(-shape[0] // x.shape[1]), 1)[:, : shape[0]]
-        x = torch.cat([x, mean.expand(-1, shape[0] - x.shape[1], -1)], 1)
-    return x
+        if circular and steps:
+            x = x.repeat(1, -(-shape[0] // steps), 1)[:, : shape[0]]
+        else:
+            x = torch.cat([x, mean.expand(-1, shape[0] - steps, -1)], 1)
+    if not masked or marked:
+        return x
+    there = torch.arange(shape[0]) < steps
+    return torch.cat([x, there.to(x.dtype)[:, None].expand(len(x), -1, 1)], 2)

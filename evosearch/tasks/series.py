@@ -33,7 +33,8 @@ def load_ts(path: Path, reading: Reading) -> Task:
     """Series as columns (S, D): S time steps (the longest in any file), D dimensions.
 
     A missing value gets the mean of its own series and dimension. A series shorter than the longest begins again, as
-    often as it takes (circular padding): what it holds on average over time stays what it was.
+    often as it takes (circular padding): what it holds on average over time stays what it was. Where there are such,
+    a step has a further number, 1 where the series is still there and 0 behind its end: networks are told by it.
     A file whose name says TRAIN is joined by the one beside it that says TEST.
     """
     notes = []
@@ -45,7 +46,10 @@ def load_ts(path: Path, reading: Reading) -> Task:
     train = files["train"]
     lengths = {len(series) for file in files.values() for case in file.cases for series in case}
     if len(lengths) > 1:
-        notes.append(f"series of {min(lengths)} to {max(lengths)} steps: shorter ones begin again")
+        notes.append(
+            f"series of {min(lengths)} to {max(lengths)} steps; the last number of a step says whether it is there (1) "
+            "or behind the end (0)"
+        )
     dimensions = len(train.cases[0])
     labels = train.labels
     if reading.kind and reading.kind.classes and not labels:
@@ -54,25 +58,30 @@ def load_ts(path: Path, reading: Reading) -> Task:
         labels = ()
     exact = [(_stacked(file, dimensions, max(lengths), np.float64), str(file.path)) for file in files.values()]
     dtype = stored(exact, channel_axes(3))[0].dtype
+    masked = len(lengths) > 1
     parts = {
         title: Part(
-            _stacked(file, dimensions, max(lengths), dtype), _ends(file, labels), str(file.path), str(file.path)
+            _stacked(file, dimensions, max(lengths), dtype, masked=masked),
+            _ends(file, labels),
+            str(file.path),
+            str(file.path),
         )
         for title, file in files.items()
     }
-    return assemble(stem(path), parts, reading, labels=labels, values=typed(labels), notes=notes)
+    return assemble(stem(path), parts, reading, labels=labels, values=typed(labels), notes=notes, masked=masked)
 
 
-def examples(path: Path, reading: Reading, steps: int, dimensions: int, *, circular: bool) -> Array:
-    """The series of a file as (N, steps, dimensions), as `load_ts` makes them. Raises TaskError for a longer one.
+def examples(path: Path, reading: Reading, steps: int, numbers: int, *, circular: bool, masked: bool) -> Array:
+    """The series of a file as (N, steps, numbers), as `load_ts` makes them. Raises TaskError for a longer one.
 
     circular: whether short ones begin again; they go on with their mean where not, as they did in earlier versions.
+    masked: whether the last number of a step says that the series is still there.
     """
     file = _read(path, reading)
     for case, line in zip(file.cases, file.lines, strict=True):
         if (most := max(map(len, case))) > steps:
             raise TaskError(f"{path}: line {line}: {most} steps, and the longest to train on had {steps}")
-    return _stacked(file, dimensions, steps, np.float64, circular=circular)
+    return _stacked(file, numbers - masked, steps, np.float64, circular=circular, masked=masked)
 
 
 def _read(path: Path, reading: Reading) -> _File:
@@ -143,9 +152,11 @@ def _values(text: str, path: Path, line: int) -> Array:
     return values
 
 
-def _stacked(file: _File, dimensions: int, length: int, dtype: Any, *, circular: bool = True) -> Array:
-    """(N, length, dimensions), with means for what is missing; circular: as in `examples`."""
-    x = np.empty((len(file.cases), length, dimensions), dtype)
+def _stacked(
+    file: _File, dimensions: int, length: int, dtype: Any, *, circular: bool = True, masked: bool = False
+) -> Array:
+    """(N, length, dimensions), with means for what is missing; circular, masked: as in `examples`."""
+    x = np.zeros((len(file.cases), length, dimensions + masked), dtype)
     for row, case in enumerate(file.cases):
         if len(case) != dimensions:
             raise TaskError(
@@ -158,6 +169,8 @@ def _stacked(file: _File, dimensions: int, length: int, dtype: Any, *, circular:
                 series[empty] = series[~empty].mean()
             x[row, :, index] = np.resize(series, length) if circular else series.mean()
             x[row, : len(series), index] = series
+        if masked:
+            x[row, : max(map(len, case)), -1] = 1
     return x
 
 

@@ -21,8 +21,8 @@ TEMPERATURE = "TEMPERATURE"  # that answers may divide logits by
 
 # Examples that float32 would not tell apart are centred and scaled before they become float32.
 _PREPROCESS = {
-    "float32": "(batch({examples}, SHAPE).float() - MEAN) / STD",
-    "float64": "((batch({examples}, SHAPE).double() - MEAN) / STD).float()",
+    "float32": "(batch({examples}, SHAPE{masked}).float() - MEAN) / STD",
+    "float64": "((batch({examples}, SHAPE{masked}).double() - MEAN) / STD).float()",
 }
 
 _ROWS = "Rows (mappings by column, a DataFrame, or cells in the file's order)"
@@ -56,7 +56,7 @@ def answer_source(task: Task, temperature: float = 1.0) -> str:
     lines += [f"{name.upper()} = {_literal(value)}" for name, value in task.kind.constants(task).items()]
     if tempered(task.kind):
         lines.append(f"{TEMPERATURE} = {temperature!r}  # that logits are divided by for probabilities; 1: as they are")
-    examples, what = "examples", _RAW[len(task.input_shape)]
+    examples, what, preprocess = "examples", _RAW[len(task.input_shape)], _PREPROCESS[task.mean.dtype.name]
     if task.columns:
         lines += [
             f"COLUMNS = {[dict(column) for column in task.columns]!r}",
@@ -74,7 +74,7 @@ def answer_source(task: Task, temperature: float = 1.0) -> str:
         "",
         "def preprocess(examples):",
         f'    """{what} as the network takes it."""',
-        f"    return {_PREPROCESS[task.mean.dtype.name].format(examples=examples)}",
+        f"    return {preprocess.format(examples=examples, masked=', masked=True' if task.masked else '')}",
     ]
     for answer in task.kind.answers:
         lines += [

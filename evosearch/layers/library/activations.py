@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 class Pointwise(WrittenLeaf):
     """One line of code, no weights, the shape stays."""
 
+    keeps_steps: ClassVar[bool] = True
     code: ClassVar[str]
     float32: ClassVar[bool] = False  # whether CUDA's autocast computes it in float32
 
@@ -41,6 +42,7 @@ class Pointwise(WrittenLeaf):
 class Identity(Leaf):
     """The input as it is."""
 
+    keeps_steps: ClassVar[bool] = True
     homogeneous: ClassVar[bool] = True
 
     def channelwise(self, x: Shape) -> bool:
@@ -282,6 +284,7 @@ class Negative(Pointwise):
 class PReLU(WrittenLeaf):
     """Leaky ReLU with a learned slope for each channel or feature, 0.25 at first (He et al. 2015)."""
 
+    keeps_steps: ClassVar[bool] = True
     keeps_zero: ClassVar[bool] = True
 
     def channelwise(self, x: Shape) -> bool:

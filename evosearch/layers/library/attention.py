@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require
+from evosearch.layers.library.masked import mask_of
 from evosearch.layers.library.reshapes import column, image
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 class Attention(WrittenLeaf):
     """(S, D) -> (S, D): multi-head self-attention (Vaswani et al. 2017); one linear layer for q, k and v, one behind.
 
-    causal: 1 where a row may see only those before it. bias: 0 for none on q, k and v.
+    causal: 1 where a row may see only those before it. bias: 0 for none on q, k and v. No row sees those behind the end
+    of a series, where a mask says which these are (see `masked`).
     """
+
+    keeps_steps: ClassVar[bool] = True
 
     heads: int
     causal: int = 0
@@ -45,6 +49,7 @@ class Attention(WrittenLeaf):
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         (s, d), heads = node.inputs, self.heads
+        mask = None if self.causal else mask_of(x, build)  # what is behind the end is behind all that is there
         bias = "" if self.bias else ", bias=False"
         qkv = build.module(f"nn.Linear({d}, {3 * d}{bias})", "qkv")
         out = build.module(f"nn.Linear({d}, {d})", "out")
@@ -52,8 +57,10 @@ class Attention(WrittenLeaf):
         split = f"{{}}.unflatten(2, (3, {heads}, {d // heads})).permute(2, 0, 3, 1, 4)"
         q, k, v = build.lines(split, x, count=3, shape=(heads, s, d // heads))
         # backward of the fused kernel needs q, k, v, its output, and one number for each head and row
-        call = f"F.scaled_dot_product_attention({{}}, {{}}, {{}}{', is_causal=True' if self.causal else ''})"
-        x = build.line(call, q, k, v, shape=(heads, s, d // heads), extra=3 * s * d + s * d + heads * s)
+        seen = ", is_causal=True" if self.causal else ", attn_mask={}[:, None, None]" if mask else ""
+        call = f"F.scaled_dot_product_attention({{}}, {{}}, {{}}{seen})"
+        inputs = (q, k, v, mask) if mask else (q, k, v)
+        x = build.line(call, *inputs, shape=(heads, s, d // heads), extra=3 * s * d + s * d + heads * s)
         x = build.line("{}.transpose(1, 2).flatten(2)", x, shape=node.output)
         return build.line(f"{out}({{}})", x, shape=node.output, keeps="in")
 

@@ -151,6 +151,7 @@ class CausalConv(WrittenLeaf):
     groups: the features fall into so many, each convolved on its own.
     """
 
+    keeps_steps: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
 
     width: int

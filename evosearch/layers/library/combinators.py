@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.cost import Cost
 from evosearch.layers.base import (
@@ -47,6 +47,10 @@ class Branching(Combinator):
     split: Split
     merge: Merge
 
+    @property
+    def keeps_steps(self) -> bool:
+        return self.split.keeps_steps and self.merge.keeps_steps
+
     def shape(self, x: Shape, left: Part, right: Part, *, want: Want = None) -> Shape:
         split, merge = self.split, self.merge
         if split.factor != 2:
@@ -80,6 +84,10 @@ class BranchingRepeated(Combinator):
 
     split: Split
     merge: Merge
+
+    @property
+    def keeps_steps(self) -> bool:
+        return self.split.keeps_steps and self.merge.keeps_steps
 
     def shape(self, x: Shape, branch: Part, *, want: Want = None) -> Shape:
         count = self.split.factor
@@ -135,6 +143,8 @@ class Repeat(Series):
 @dataclass(frozen=True)
 class Residual(Combinator):
     """Its input added to its part's output; the part keeps the shape."""
+
+    keeps_steps: ClassVar[bool] = True
 
     def shape(self, x: Shape, part: Part, *, want: Want = None) -> Shape:
         if part(x, x) != x:

@@ -28,6 +28,7 @@ class Convolution(WrittenLeaf):
     bias: 1 for one.
     """
 
+    keeps_steps: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
 
     width: int

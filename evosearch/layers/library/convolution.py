@@ -100,6 +100,7 @@ class ConvNormReLU(WrittenLeaf):
     With a stride s, H, W and S over s, up. Over a sequence the kernel moves along S.
     """
 
+    keeps_steps: ClassVar[bool] = True
     mixes_channels: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
 
@@ -162,6 +163,8 @@ class ConvNormReLU(WrittenLeaf):
 @dataclass(frozen=True)
 class SameConvNormReLU(Derived):
     """A `conv_norm_relu` as wide as its input: the shape stays, so that it may stand in a residual connection."""
+
+    keeps_steps: ClassVar[bool] = True
 
     kernel: int
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Dropping(WrittenLeaf):
     """Something of each example is zero with probability `rate` while training, the rest is scaled up."""
 
+    keeps_steps: ClassVar[bool] = True
+
     rate: float
     keeps_zero: ClassVar[bool] = True
     homogeneous: ClassVar[bool] = True

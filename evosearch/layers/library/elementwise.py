@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 
 class Elementwise(Merge):
+    keeps_steps: ClassVar[bool] = True
     code: ClassVar[str]  # of two branches
     saves: ClassVar[bool] = True  # whether backward needs the branches
 

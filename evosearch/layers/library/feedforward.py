@@ -10,6 +10,7 @@ from evosearch.layers.block import Block, Body, both, chain, residual
 from evosearch.layers.library.activations import GELU, activation
 from evosearch.layers.library.elementwise import Multiply
 from evosearch.layers.library.linear import Linear, Projection
+from evosearch.layers.library.masked import mask_of
 from evosearch.layers.library.norm import Norm
 from evosearch.layers.library.reshapes import column
 
@@ -145,5 +146,7 @@ class AttentivePool(WrittenLeaf):
         second = build.module(f"nn.Linear({h}, {d}{rest})", "linear")
         scores = build.line(f"torch.tanh({first}({{}}))", x, shape=(s, h), keeps="in", extra=s * h)
         scores = build.line(f"{second}({{}})", scores, shape=(s, d), keeps="in")
+        if mask := mask_of(x, build):
+            scores = build.line("{}.masked_fill(~{}.unsqueeze(2), -torch.inf)", scores, mask, shape=(s, d))
         code = "attentive_statistics({}, {})"
         return build.line(code, x, scores, shape=node.output, extra=6 * s * d + 4 * d)

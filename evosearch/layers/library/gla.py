@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require
 from evosearch.layers.library.reshapes import column
@@ -46,6 +46,8 @@ class GatedLinearAttention(WrittenLeaf):
     Per head o_t = q_t S_t with S_t = diag(a_t) S_(t-1) + k_t^T v_t, where the input says a_t through a matrix of a low
     rank; then rms norm for each head, a silu gate, and a linear layer. keys, values: widths in shares of D.
     """
+
+    keeps_steps: ClassVar[bool] = True
 
     heads: int = 4
     keys: float = 0.5

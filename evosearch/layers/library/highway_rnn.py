@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, WrittenLeaf, register, require
 from evosearch.layers.block import Block, Body, Composed, chain, residual
@@ -39,6 +39,8 @@ def highway_recurrence(x, weights, width, length):
 @dataclass(frozen=True)
 class RecurrentHighway(WrittenLeaf):
     """(S, D) -> (S, width): `depth` highway layers in each step (Zilly et al. 2017, with coupled gates)."""
+
+    keeps_steps: ClassVar[bool] = True
 
     width: int
     depth: int = 2

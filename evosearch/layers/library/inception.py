@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, register, require
 
@@ -22,6 +22,8 @@ class Inception(WrittenLeaf):
     (odd ones); beside them a maximum over three steps and a 1x1 convolution of the input; each `width` wide, without
     bias. All four together go through batch norm and ReLU.
     """
+
+    keeps_steps: ClassVar[bool] = True
 
     width: int
     kernel: int
@@ -80,6 +82,8 @@ class Inception(WrittenLeaf):
 @dataclass(frozen=True)
 class SameInception(Derived):
     """An `inception` as wide as its input, (S, D) -> (S, D) with D a multiple of 4: it may stand in a residual one."""
+
+    keeps_steps: ClassVar[bool] = True
 
     kernel: int
 

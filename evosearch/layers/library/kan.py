@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class Expansion(WrittenLeaf):
     """(..., d) -> (..., width): each number as several basis functions of it, and a linear layer of all of them."""
 
+    keeps_steps: ClassVar[bool] = True
+
     width: int
 
     def shape(self, x: Shape) -> Shape:
@@ -213,6 +215,8 @@ def orthogonal_rows(rows, columns):
 class RandomFeatures(WrittenLeaf):
     """(..., d) -> (..., width): W relu(G x) / sqrt(features), G fixed and orthogonal (SNNK, Sehanobish et al. 2024)."""
 
+    keeps_steps: ClassVar[bool] = True
+
     width: int
     features: int
     keeps_zero: ClassVar[bool] = True
@@ -248,6 +252,8 @@ class ParameterAttention(WrittenLeaf):
 
     gelu(s / |s| sqrt(slots)) V with s = K x. A slot whose key is zero adds nothing but its share of the root.
     """
+
+    keeps_steps: ClassVar[bool] = True
 
     slots: int
     width: int

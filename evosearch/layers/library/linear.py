@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Projection(WrittenLeaf):
     """(..., d) -> (..., width) by one matrix, d x width."""
 
+    keeps_steps: ClassVar[bool] = True
     mixes_channels: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
     scales: ClassVar[bool] = True
@@ -55,6 +56,8 @@ class Linear(Projection):
 @dataclass(frozen=True)
 class LinearRelative(Derived):
     """(..., d) -> (..., width) with the width told by the input's: "x4" is four times, "/4" a quarter of it."""
+
+    keeps_steps: ClassVar[bool] = True
 
     scale: str
 

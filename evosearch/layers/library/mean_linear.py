@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, WrittenLeaf, register, require, width
+from evosearch.layers.library.masked import mask_of, masked_mean
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class MeanLinear(WrittenLeaf):
     """The mean over H and W, or over S; then a linear layer with bias: any shape -> (outputs,).
+
+    Of a series of which a mask is known, the mean is over the steps that are there.
 
     As in einspace's training, but for columns the mean is over the tokens (Ericsson et al. 2024, appendix).
     """
@@ -47,6 +50,8 @@ class MeanLinear(WrittenLeaf):
         features = (width(inputs),)
         if len(inputs) == 3:
             x = build.line(f"{{}}.sum(dim=(2, 3)) / {inputs[1] * inputs[2]}", x, shape=features)
+        elif len(inputs) == 2 and (mask := mask_of(x, build)):
+            x = masked_mean(x, mask, build)
         elif len(inputs) == 2:
             x = build.line(f"{{}}.sum(dim=1) / {inputs[0]}", x, shape=features)
         module = build.module(f"nn.Linear({features[0]}, {self.outputs})", "head", numbered=build.is_taken("head"))

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 class Merge(Word):
     additive: ClassVar[bool] = False  # whether a branch may be left out: what the others give is still an output
 
+    @property
+    def keeps_steps(self) -> bool:
+        """Of columns, whether the steps of its output are those of its branches."""
+        return False
+
     def pair(self, left: Shape, right: Shape) -> Shape:
         """The output shape of two branches; raises ShapeError where they do not go together."""
         raise NotImplementedError
@@ -85,6 +90,7 @@ class Merge(Word):
 class Add(Merge):
     """The sum of equal shapes."""
 
+    keeps_steps: ClassVar[bool] = True
     additive: ClassVar[bool] = True
 
     def pair(self, left: Shape, right: Shape) -> Shape:
@@ -124,6 +130,10 @@ class Cat(Merge):
 
     def __post_init__(self) -> None:
         require(self.axis in (1, 2, 3), f"the dimension is 1, 2 or 3, not {self.axis}")
+
+    @property
+    def keeps_steps(self) -> bool:
+        return self.axis == 2
 
     def pair(self, left: Shape, right: Shape) -> Shape:
         axis = self.axis

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Norm(WrittenLeaf):
     """BatchNorm2d over C in image mode, LayerNorm over the last axis in column and vector mode; the shape stays."""
 
+    keeps_steps: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
     scales: ClassVar[bool] = True
 

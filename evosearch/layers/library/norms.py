@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Normalisation(WrittenLeaf):
     """One module; a scale and a shift for each channel."""
 
+    keeps_steps: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
 
     def shape(self, x: Shape) -> Shape:
@@ -122,6 +123,7 @@ def rms_norm(x, weight, dim):
 class RMSNorm(WrittenLeaf):
     """x / rms(x) over the channels at each place, times a weight (Zhang and Sennrich 2019)."""
 
+    keeps_steps: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
 
     keeps_zero: ClassVar[bool] = True
@@ -156,6 +158,7 @@ def per_channel(build: Builder, make: str, x: Shape, name: str) -> tuple[str, in
 class Affine(WrittenLeaf):
     """A scale and a shift for each channel, and no statistics (ResMLP, Touvron et al. 2021)."""
 
+    keeps_steps: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
 
     def channelwise(self, x: Shape) -> bool:
@@ -179,6 +182,7 @@ class Affine(WrittenLeaf):
 class LayerScale(WrittenLeaf):
     """A learned factor for each channel, `initial` at first (CaiT, Touvron et al. 2021)."""
 
+    keeps_steps: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
 
     initial: float = 1e-6
@@ -212,6 +216,8 @@ def response_norm(x, scale, shift, places=(2, 3), channels=1):
 class GRN(WrittenLeaf):
     """Global response normalisation of the channels of an image or column (ConvNeXt V2, Woo et al. 2023)."""
 
+    keeps_steps: ClassVar[bool] = True
+
     def shape(self, x: Shape) -> Shape:
         if len(x) == 1:
             raise ShapeError("grn: {} has no places", x)
@@ -234,6 +240,8 @@ class GRN(WrittenLeaf):
 @dataclass(frozen=True)
 class L2Norm(WrittenLeaf):
     """Divided by its Euclidean length over the channels, at each place."""
+
+    keeps_steps: ClassVar[bool] = True
 
     keeps_zero: ClassVar[bool] = True
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
+from evosearch.layers.library.masked import mask_of, masked_max, masked_mean
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -33,6 +34,7 @@ class Pooling(WrittenLeaf):
 class Window(Pooling):
     """(C, H, W) -> (C, H / stride, W / stride), (S, D) -> (S / stride, D), rounded up; windows of an odd size."""
 
+    keeps_steps: ClassVar[bool] = True
     function: ClassVar[str]
     returns_places: ClassVar[bool] = False
     kernel: int
@@ -99,12 +101,14 @@ class AvgWindow(Window):
 @register("global_pool")
 @dataclass(frozen=True)
 class GlobalPool(Pooling):
-    """The mean over all places: (C, H, W) -> (C,), (S, D) -> (D,)."""
+    """(C, H, W) -> (C,), (S, D) -> (D,): the mean over all places, or those that are there (see `masked`)."""
 
     def shape(self, x: Shape) -> Shape:
         return (width(self._places(x)),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        if mask := mask_of(x, build):
+            return masked_mean(x, mask, build)
         axes = "(2, 3)" if len(node.inputs) == 3 else "1"
         return build.line(f"{{}}.mean(dim={axes})", x, shape=node.output)
 
@@ -112,12 +116,14 @@ class GlobalPool(Pooling):
 @register("global_max")
 @dataclass(frozen=True)
 class GlobalMax(Pooling):
-    """The maximum over all places: (C, H, W) -> (C,), (S, D) -> (D,)."""
+    """(C, H, W) -> (C,), (S, D) -> (D,): the maximum over all places, or those that are there (see `masked`)."""
 
     def shape(self, x: Shape) -> Shape:
         return (width(self._places(x)),)
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        if mask := mask_of(x, build):
+            return masked_max(x, mask, build)
         axes = "(2, 3)" if len(node.inputs) == 3 else "1"
         return build.line(f"{{}}.amax(dim={axes})", x, shape=node.output, keeps="in", extra=size(node.output))
 
@@ -131,6 +137,8 @@ class Squeeze(Pooling):
         return (x[0], 1, 1) if len(self._places(x)) == 3 else (1, x[1])
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        if mask := mask_of(x, build):
+            return build.line("{}.unsqueeze(1)", masked_mean(x, mask, build), shape=node.output, view=True)
         axes = "(2, 3)" if len(node.inputs) == 3 else "1"
         return build.line(f"{{}}.mean(dim={axes}, keepdim=True)", x, shape=node.output)
 

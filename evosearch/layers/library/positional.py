@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, WrittenLeaf, register, require
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PositionalEncoding(WrittenLeaf):
     """x + a parameter of x's shape, drawn from N(0, deviation^2)."""
+
+    keeps_steps: ClassVar[bool] = True
 
     deviation: float = 1.0
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 class Recurrent(WrittenLeaf):
     """(S, D) -> (S, width): torch's own layer, the state after each row."""
 
+    keeps_steps: ClassVar[bool] = True
     kind: ClassVar[str]
     gates: ClassVar[int]
     kept: ClassVar[int]  # numbers of width that backward needs at each step
@@ -111,6 +112,7 @@ def diagonal_lstm(x, weight, state, peep, bias, steps):
 class Diagonal(WrittenLeaf):
     """(S, D) -> same: three gates, block-diagonal in the input, diagonal in the state (ParaRNN, 2025)."""
 
+    keeps_steps: ClassVar[bool] = True
     extra_rows: ClassVar[int] = 0
     kept: ClassVar[int]
     heads: int
@@ -192,6 +194,8 @@ class SelectiveScan(WrittenLeaf):
 
     state: numbers that each inner feature remembers. expand: inner features, times D. kernel: of the convolution.
     """
+
+    keeps_steps: ClassVar[bool] = True
 
     state: int = 16
     expand: int = 2

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Leaf, Shape, ShapeError, WrittenLeaf, register, require, size
+from evosearch.layers.library.masked import mask_of
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -141,9 +142,15 @@ class FirstToken(OneToken):
 @register("last_token")
 @dataclass(frozen=True)
 class LastToken(OneToken):
-    """(S, D) -> (D,): the last row."""
+    """(S, D) -> (D,): the last row; of a series of which a mask is known, the last that is there."""
 
     index: ClassVar[int] = -1
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        if mask := mask_of(x, build):
+            code = f"{{}}.gather(1, ({{}}.sum(1) - 1).view(-1, 1, 1).expand(-1, 1, {node.output[0]}))[:, 0]"
+            return build.line(code, x, mask, shape=node.output)
+        return super().emit(node, x, build)
 
 
 @register("space_to_depth")

@@ -285,6 +285,10 @@ class Routing(Combinator):
     pre: Before
     post: After
 
+    @property
+    def keeps_steps(self) -> bool:
+        return isinstance(self.pre, Keep | Windows) and isinstance(self.post, Keep)
+
     def fits_axes(self, axes: int, want_axes: int | None) -> bool:
         if isinstance(self.post, Col2im) and not isinstance(self.pre, Im2col):
             return False

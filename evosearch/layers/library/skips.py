@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.cost import Cost
 from evosearch.layers.base import (
@@ -24,6 +24,7 @@ from evosearch.layers.canonical import canonical_form
 from evosearch.layers.forms import digest, sum_of
 from evosearch.layers.library.conv_free import Convolution
 from evosearch.layers.library.convolution import AvgPool
+from evosearch.layers.library.masked import flipped
 from evosearch.layers.library.merges import Merge  # noqa: TC001 - the vocabulary reads the fields' types
 from evosearch.layers.library.norms import BatchNorm
 from evosearch.layers.library.splits import Clone
@@ -42,6 +43,8 @@ class Skip(Combinator):
 
     The projection has the stride that its output needs (He et al. 2016, option B).
     """
+
+    keeps_steps: ClassVar[bool] = True
 
     def shape(self, x: Shape, part: Part, *, want: Want = None) -> Shape:
         output = part(x, want)
@@ -87,6 +90,10 @@ class Parallel(Combinator):
 
     merge: Merge
 
+    @property
+    def keeps_steps(self) -> bool:
+        return self.merge.keeps_steps
+
     def shape(self, x: Shape, first: Part, *others: Part, want: Want = None) -> Shape:
         output = first(x, self.merge.first(want) if others else want)
         for number, other in enumerate(others):
@@ -120,6 +127,8 @@ class Ladder(Combinator):
     r_i = r_(i-1) + y_(i-2), y_i = part_i(r_i); the output is r_n + y_(n-1) + y_n (Zhang et al. 2025).
     """
 
+    keeps_steps: ClassVar[bool] = True
+
     def shape(self, x: Shape, first: Part, *others: Part, want: Want = None) -> Shape:
         for part in (first, *others):
             if part(x, x) != x:
@@ -147,6 +156,8 @@ class Cascade(Combinator):
 
     y_1 = part(x_1), y_i = part(x_i + y_(i-1)) (Res2Net, Gao et al. 2019); each use of the part has its own weights.
     """
+
+    keeps_steps: ClassVar[bool] = True
 
     groups: int
 
@@ -182,6 +193,8 @@ class Cascade(Combinator):
 class Highway(Combinator):
     """t part(x) + (1 - t) x, with t = sigmoid(linear(x)) over the last axis (Srivastava et al. 2015)."""
 
+    keeps_steps: ClassVar[bool] = True
+
     def shape(self, x: Shape, part: Part, *, want: Want = None) -> Shape:
         if part(x, x) != x:
             raise ShapeError("highway: its part must keep {}", x)
@@ -207,6 +220,10 @@ class BothWays(Combinator):
 
     merge: Merge
 
+    @property
+    def keeps_steps(self) -> bool:
+        return self.merge.keeps_steps
+
     def shape(self, x: Shape, part: Part, *, want: Want = None) -> Shape:
         if len(x) != 2:
             raise ShapeError("both_ways: {} is not a sequence", x)
@@ -222,9 +239,8 @@ class BothWays(Combinator):
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         part = node.parts[0]
         forwards = yield part, x
-        reversed_ = build.line("{}.flip(1)", x, shape=node.inputs)
-        backwards = yield part, reversed_
-        backwards = build.line("{}.flip(1)", backwards, shape=part.output)
+        backwards = yield part, flipped(x, build)
+        backwards = flipped(backwards, build)
         return self.merge.emit([forwards, backwards], node.output, build)
 
 

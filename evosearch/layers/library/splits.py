@@ -17,6 +17,11 @@ class Split(Word):
     factor: int
     shared: ClassVar[bool]
 
+    @property
+    def keeps_steps(self) -> bool:
+        """Of columns, whether every branch gets all steps."""
+        return self.shared
+
     def shape(self, x: Shape) -> Shape:
         """The input shape of every branch."""
         raise NotImplementedError
@@ -56,6 +61,10 @@ class Group(Split):
     def __post_init__(self) -> None:
         require(2 <= self.factor <= MAX_COPIES, f"into 2 to {MAX_COPIES} branches, not {self.factor}")
         require(self.axis in (1, 2, 3), f"the dimension is 1, 2 or 3, not {self.axis}")
+
+    @property
+    def keeps_steps(self) -> bool:
+        return self.axis == 2
 
     def shape(self, x: Shape) -> Shape:
         axis, factor = self.axis, self.factor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Combinator, Part, Shape, ShapeError, Want, register, require
 from evosearch.layers.block import Block, Body, Composed, chain
@@ -67,6 +67,8 @@ class Aggregate(Combinator):
 
     y_0 = x, y_i = part_i(y_(i-1)) + y_0 + ... + y_(i-1); the output is y_1 to y_n (EfficientTDNN, Wang et al. 2022).
     """
+
+    keeps_steps: ClassVar[bool] = True
 
     def shape(self, x: Shape, first: Part, *others: Part, want: Want = None) -> Shape:
         s, d = column(self, x)

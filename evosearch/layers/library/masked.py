@@ -1,0 +1,136 @@
+"""Series of unequal length: which of their steps are there, for layers that ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register
+
+if TYPE_CHECKING:
+    from evosearch.layers.base import Emission, Leaf
+    from evosearch.layers.builder import Builder
+    from evosearch.layers.node import Node
+
+MASK = "mask"
+
+STEPS_THERE = '''
+def steps_there(x):
+    """Which steps of series (N, S, D) are there, as the last number of each says: (N, S). The first always is."""
+    there = x[:, :, -1] > 0.5
+    return torch.cat([torch.ones_like(there[:, :1]), there[:, 1:]], dim=1)
+'''
+
+MASKED_MEAN = '''
+def masked_mean(x, mask):
+    """The mean over those steps of columns (N, S, D) that are there: (N, D)."""
+    return x.masked_fill(~mask.unsqueeze(2), 0).sum(1) / mask.sum(1, keepdim=True)
+'''
+
+FLIPPED = '''
+def flipped(x, mask):
+    """The steps of columns (N, S, D) that are there in reverse order; then those that are not, so too."""
+    last, steps = mask.sum(1, keepdim=True) - 1, torch.arange(x.shape[1], device=x.device)
+    return x.gather(1, ((last - steps) % x.shape[1]).unsqueeze(2).expand_as(x))
+'''
+
+
+class Marked(WrittenLeaf):
+    """Takes off the last number of each step, which is 1 where the series is there and 0 behind its end."""
+
+    def fits_axes(self, axes: int, want_axes: int | None) -> bool:
+        return axes == 2 and want_axes in (None, 2)
+
+    def shape(self, x: Shape) -> Shape:
+        if len(x) != 2 or x[1] < 2:
+            raise ShapeError("{}: {} has no steps of two numbers or more", self.name, x)
+        return (x[0], x[1] - 1)
+
+    def params(self, x: Shape) -> int:
+        return 0
+
+
+@register("unmasked")
+@dataclass(frozen=True)
+class Unmasked(Marked):
+    """(S, D) -> (S, D - 1): takes off the last number of each step, which nobody hears of. Other than that, `masked`."""
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        return build.line("{}[:, :, :-1]", x, shape=node.output, view=True)
+
+
+@register("masked")
+@dataclass(frozen=True)
+class Masked(Marked):
+    """(S, D) -> (S, D - 1): what stands before networks for series of unequal length.
+
+    It takes off the last number of each step, which is 1 where the series is there and 0 behind its end. What is behind
+    becomes zero, and means, maxima, last steps, scales and attention are of the steps that are there: they find these in
+    the context `mask`. Before layers that rearrange steps, for which no mask would be right, stands `unmasked`.
+    """
+
+    def before(self, root: Node) -> Leaf:
+        return self if keeps_steps(root) else Unmasked()
+
+    def emit(self, node: Node, x: str, build: Builder) -> Emission:
+        build.helper(STEPS_THERE)
+        mask = build.line("steps_there({})", x, shape=node.inputs[:1])
+        build.give(MASK, mask)
+        return build.line("{}[:, :, :-1].masked_fill(~{}.unsqueeze(2), 0)", x, mask, shape=node.output)
+
+
+def keeps_steps(root: Node) -> bool:
+    """Whether all layers of a tree that reads a column keep its steps in their order, until they are pooled."""
+    waiting, seen = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if (inside := node.layer.inside(node.inputs)) is not None:
+            waiting.append(inside)
+            continue
+        pooled = len(node.output) == 1 or node.output[0] == 1
+        if not pooled and not (len(node.inputs) == 2 and node.layer.keeps_steps):
+            return False
+        waiting += node.parts
+    return True
+
+
+def mask_of(x: str, build: Builder) -> str | None:
+    """The variable of the mask (N, S) of a column's own steps; None where none is known.
+
+    Behind strides it has every so many of the first mask's steps, as a convolution with padding does.
+    """
+    mask = build.context(MASK) if len(build.shape(x)) == 2 else None
+    if mask is None or (steps := build.shape(x)[0]) == (whole := build.shape(mask)[0]):
+        return mask
+    stride = -(-whole // steps)
+    every = f"{{}}[:, ::{stride}]"
+    if -(-whole // stride) != steps:
+        every = f"F.interpolate({{}}[:, None].float(), {steps})[:, 0] > 0.5"
+    return build.line(every, mask, shape=(steps,), view=True)
+
+
+def masked_mean(x: str, mask: str, build: Builder) -> str:
+    """The variable of the mean (N, D) over the steps of a column that are there."""
+    build.helper(MASKED_MEAN)
+    return build.line("masked_mean({}, {})", x, mask, shape=build.shape(x)[1:])
+
+
+def masked_max(x: str, mask: str, build: Builder) -> str:
+    """The variable of the maximum (N, D) over the steps of a column that are there."""
+    steps, features = build.shape(x)
+    code = "{}.masked_fill(~{}.unsqueeze(2), -torch.inf).amax(dim=1)"
+    return build.line(code, x, mask, shape=(features,), extra=(steps + 1) * features)
+
+
+def flipped(x: str, build: Builder) -> str:
+    """The variable of a column with its steps in reverse order; where a mask is known, of those that are there, so that
+    the mask holds for it too. Twice is none.
+    """
+    mask, shape = mask_of(x, build), build.shape(x)
+    if mask is None:
+        return build.line("{}.flip(1)", x, shape=shape)
+    build.helper(FLIPPED)
+    return build.line("flipped({}, {})", x, mask, shape=shape, extra=shape[0])
