@@ -53,7 +53,7 @@ class Marked(WrittenLeaf):
 @register("unmasked")
 @dataclass(frozen=True)
 class Unmasked(Marked):
-    """(S, D) -> (S, D - 1): takes off the last number of each step, which nobody hears of. Other than that, `masked`."""
+    """(S, D) -> (S, D - 1): the series as they are, without the last number of each step."""
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         return build.line("{}[:, :, :-1]", x, shape=node.output, view=True)
@@ -64,9 +64,9 @@ class Unmasked(Marked):
 class Masked(Marked):
     """(S, D) -> (S, D - 1): what stands before networks for series of unequal length.
 
-    It takes off the last number of each step, which is 1 where the series is there and 0 behind its end. What is behind
-    becomes zero, and means, maxima, last steps, scales and attention are of the steps that are there: they find these in
-    the context `mask`. Before layers that rearrange steps, for which no mask would be right, stands `unmasked`.
+    It takes off the last number of each step, 1 where the series is there and 0 behind its end. What is behind becomes
+    zero, and means, maxima, last steps, scales and attention are of the steps that are there: they find these in the
+    context `mask`. Before layers that rearrange steps, for which no mask would be right, stands `unmasked`.
     """
 
     def before(self, root: Node) -> Leaf:
@@ -106,10 +106,9 @@ def mask_of(x: str, build: Builder) -> str | None:
     if mask is None or (steps := build.shape(x)[0]) == (whole := build.shape(mask)[0]):
         return mask
     stride = -(-whole // steps)
-    every = f"{{}}[:, ::{stride}]"
-    if -(-whole // stride) != steps:
-        every = f"F.interpolate({{}}[:, None].float(), {steps})[:, 0] > 0.5"
-    return build.line(every, mask, shape=(steps,), view=True)
+    if -(-whole // stride) == steps:
+        return build.line(f"{{}}[:, ::{stride}]", mask, shape=(steps,), view=True)
+    return build.line(f"F.interpolate({{}}[:, None].float(), {steps})[:, 0] > 0.5", mask, shape=(steps,))
 
 
 def masked_mean(x: str, mask: str, build: Builder) -> str:
