@@ -28,6 +28,7 @@ from evosearch.tasks.arrays import TITLES
 from evosearch.tasks.cells import place
 from evosearch.tasks.columns import MOST_WORDS
 from evosearch.tasks.encode import ORDERS, cells_of, days, missing, number, titles
+from evosearch.tasks.ends import side_by_side
 from evosearch.tasks.kinds import are_classes
 
 if TYPE_CHECKING:
@@ -97,8 +98,12 @@ def _array(values: Any) -> Array:
         inferred = np.asarray(array.tolist())
         return inferred if inferred.dtype.kind in "biuf" else array
     except ValueError as error:
+        each = [one for one in values if hasattr(one, "shape")]  # of rows of plain numbers one has a gap
+        series = side_by_side([_array(one) for one in each]) if len(each) == len(values) else None
+        if series is not None:
+            return series
         raise TaskError(
-            f"examples must be of one shape: {error}; series of several lengths go into a .ts file"
+            f"examples must be of one shape: {error}; of series of several lengths each is an array (S, D)"
         ) from None
 
 
@@ -128,7 +133,7 @@ def _stacked(examples: Iterable[Any]) -> dict[str, Array]:
     if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         raise TaskError("a data set must hold pairs (example, target), and one at least")
     try:
-        x, y = (np.stack([_array(pair[part]) for pair in pairs]) for part in (0, 1))
+        x, y = (_array([_array(pair[part]) for pair in pairs]) for part in (0, 1))
     except ValueError as error:
         raise TaskError(f"the examples of a data set must be of one shape: {error}") from None
     return {"x": x, "y": y}

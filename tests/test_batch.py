@@ -64,6 +64,12 @@ def test_a_network_that_is_told_where_series_end_gets_a_last_number_for_it() -> 
     np.testing.assert_array_equal(batch(found, (7, 3), masked=True), found)
     np.testing.assert_array_equal(batch(SERIES.astype(int), (7, 3), masked=True)[:, :, 2], np.ones((4, 7)))
     assert batch([[1, 2]], (3, 2), masked=True).tolist() == [[[1, 1], [2, 1], [1, 0]]]
+    ended = SERIES.copy()
+    ended[0, 3:], ended[2, 1, 1] = np.nan, np.nan
+    expected = batch([SERIES[0, :3], SERIES[1], ended[2], SERIES[3]], (7, 3), masked=True)
+    np.testing.assert_array_equal(batch(ended, (7, 3), masked=True), expected)
+    with pytest.raises(ValueError, match="row 1: a value is not a finite number"):
+        batch([SERIES[1], np.full((4, 2), np.nan)], (7, 3), masked=True)
     with pytest.raises(ValueError, match=r"examples of shape \(4, 3\); the network takes \(7, 2\)"):
         batch(found[:, :4], (7, 3), masked=True)
 

@@ -3,13 +3,15 @@ the steps."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
 
 from evosearch import grammar, network
+from evosearch.errors import TaskError
+from evosearch.given import spec
 from evosearch.identity import canonical_key
 from evosearch.layers.builder import Builder
 from evosearch.layers.library.masked import Masked, Unmasked, mask_of
@@ -18,8 +20,12 @@ from evosearch.layers.node import Node
 from evosearch.layers.writing import write
 from evosearch.paths import find
 from evosearch.space import open_space
+from evosearch.tasks import Task, load
+from evosearch.tasks.batch import batch
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from evosearch.architecture import Architecture, Space
 
 STEPS, NUMBERS, OUTPUTS = 24, 3, 2
@@ -181,3 +187,53 @@ def test_pieces_of_a_masked_network_are_one() -> None:
     piece.load_state_dict(made.state_dict())
     x = series([3, 20], 0.0).float()
     torch.testing.assert_close(piece.eval()(x), made.eval()(x), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("form", ["list", "nan", "tensors", "splits", "data set"])
+def test_series_of_unequal_length_in_a_program(form: str, tmp_path: Path) -> None:
+    """As arrays of several lengths, with NaN behind their ends, or as a data set: one task, that of the .ts file."""
+    rng = np.random.default_rng(0)
+    series = [rng.normal(size=(length, 2)).round(3) for length in rng.integers(3, 12, 60)]
+    y = np.arange(60) % 2
+    padded = np.full((60, 11, 2), np.nan)
+    for row, one in zip(padded, series, strict=True):
+        row[: len(one)] = one
+    given: Any = {
+        "list": (series, y),
+        "nan": (padded, y),
+        "tensors": ([torch.from_numpy(one) for one in series], torch.from_numpy(y)),
+        "splits": {"x_train": series, "y_train": y, "x_test": padded[:9, :10], "y_test": y[:9]},
+        "data set": list(zip(series, y, strict=True)),
+    }[form]
+    name, _ = spec(given, tmp_path / "given")
+    found = load(name)
+    assert isinstance(found, Task)
+    lines = [
+        ":".join([*(",".join(map(str, of)) for of in one.T), str(end)]) for one, end in zip(series, y, strict=True)
+    ]
+    (tmp_path / "same.ts").write_text("@timeStamps false\n@classLabel true 0 1\n@data\n" + "\n".join(lines))
+    same = load(str(tmp_path / "same.ts"))
+    assert isinstance(same, Task)
+    assert (found.masked, found.input_shape) == (True, (11, 3))
+    assert any("series of 3 to 11 steps" in note for note in found.notes)
+    if form == "splits":
+        np.testing.assert_array_equal(found.test_split().x, batch(series[:9], (11, 3), masked=True).float())
+    else:
+        np.testing.assert_array_equal(found.train.x, same.train.x)
+        np.testing.assert_array_equal(found.test_split().x, same.test_split().x)
+
+
+def test_a_gap_within_series_is_no_end(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 5, 2))
+    x[3, 2] = np.nan
+    np.savez(tmp_path / "gap.npz", x=x, y=np.arange(20) % 2)
+    with pytest.raises(TaskError, match="row 3: a value is not a finite number"):
+        load(str(tmp_path / "gap.npz"))
+    x[1, 4] = np.nan
+    np.savez(tmp_path / "gap.npz", x=x, y=np.arange(20) % 2)
+    with pytest.raises(TaskError, match="row 3: a value is not a finite number"):
+        load(str(tmp_path / "gap.npz"))
+    with pytest.raises(TaskError, match="examples must be of one shape"):
+        spec(([[1, 2, 3], [4, 5]], [0, 1]), tmp_path / "given")
+    with pytest.raises(TaskError, match="examples must be of one shape"):
+        spec(([np.zeros((3, 2)), np.zeros((4, 3))], [0, 1]), tmp_path / "given")

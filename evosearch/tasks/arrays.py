@@ -7,11 +7,13 @@ import json
 import math
 import zipfile
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evosearch.errors import TaskError
+from evosearch.tasks import ends
 from evosearch.tasks.assemble import Name, Part, as_examples, as_targets, assemble
 from evosearch.tasks.groups import GAP, gap
 from evosearch.tasks.sources import hidden
@@ -130,7 +132,14 @@ def _task(name: str, where: str, found: Mapping[str, tuple[str, Array]], reading
     notes = (
         [f"not used: {', '.join(unused)}; arrays of data are called x_train, y_train, x_test, ..."] if unused else []
     )
-    return assemble(name, parts, reading, labels=labels, values=range(classes), images=images, notes=notes)
+    ended = ends.with_ends([one.x for one in parts.values()])
+    if ended is not None:
+        parts = {title: replace(one, x=x) for (title, one), x in zip(parts.items(), ended, strict=True)}
+        notes.append(ends.note(ended))
+    masked = ended is not None
+    return assemble(
+        name, parts, reading, labels=labels, values=range(classes), images=images, notes=notes, masked=masked
+    )
 
 
 def _groups(file: str, groups: Array, rows: int) -> Array:

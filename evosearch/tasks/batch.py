@@ -11,7 +11,8 @@ def batch(examples: Any, shape: tuple[int, ...], circular: bool = True, masked: 
     Images (C, H, W) may have their channels last, and those of one channel none; so may series (S, D) of one dimension.
     In a series, a missing value (NaN) is the mean of its own dimension, and a short one begins again, as often as it
     takes; circular: False for networks of earlier versions, for which it goes on with its mean. masked: whether the
-    last number of a step is 1 where the series is still there and 0 behind its end; series (S, D - 1) get it.
+    last number of a step is 1 where the series is there and 0 behind its end; series (S, D - 1) get it, and may end by
+    steps of NaN alone.
     Raises ValueError for examples of another shape, and for a value that is no finite number, with its row from 0.
     """
     if hasattr(examples, "to_numpy"):
@@ -44,16 +45,23 @@ def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool, masked: bool
     marked = masked and x.ndim == 3 and x.shape[2] == shape[1]  # it says already which of its steps are there
     if x.ndim != 3 or x.shape[1] > shape[0] or (marked and x.shape[1] < shape[0]):
         return x
-    steps = x.shape[1]
-    if x.is_floating_point() or steps < shape[0]:
+    if masked and not marked:
+        return _with_ends(x, shape[0])
+    if x.is_floating_point() or x.shape[1] < shape[0]:
         x = x if x.is_floating_point() else x.double()
         mean = x.nanmean(1, keepdim=True)
         x = torch.where(x.isnan(), mean, x)
-        if circular and steps:
-            x = x.repeat(1, -(-shape[0] // steps), 1)[:, : shape[0]]
-        else:
-            x = torch.cat([x, mean.expand(-1, shape[0] - steps, -1)], 1)
-    if not masked or marked:
-        return x
-    there = torch.arange(shape[0]) < steps
-    return torch.cat([x, there.to(x.dtype)[:, None].expand(len(x), -1, 1)], 2)
+        if circular and x.shape[1]:
+            return x.repeat(1, -(-shape[0] // x.shape[1]), 1)[:, : shape[0]]
+        x = torch.cat([x, mean.expand(-1, shape[0] - x.shape[1], -1)], 1)
+    return x
+
+
+def _with_ends(x: torch.Tensor, steps: int) -> torch.Tensor:
+    """Series (B, S, D) with all of their steps, and with the last number that says which of them are there."""
+    x = x.double() if x.shape[1] else x.new_full((len(x), 1, x.shape[2]), torch.nan, dtype=torch.float64)
+    lengths = (~x.isnan().all(2) * torch.arange(1, x.shape[1] + 1)).amax(1, keepdim=True)
+    x = torch.where(x.isnan(), x.nanmean(1, keepdim=True), x)
+    at = torch.arange(steps)
+    x = x.gather(1, (at % lengths.clamp(min=1)).unsqueeze(2).expand(-1, -1, x.shape[2]))
+    return torch.cat([x, (at < lengths).unsqueeze(2)], 2)

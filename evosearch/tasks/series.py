@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evosearch.errors import TaskError
+from evosearch.tasks import ends
 from evosearch.tasks.assemble import Name, Part, assemble
 from evosearch.tasks.encode import missing, number
 from evosearch.tasks.rows import channel_axes, stored
@@ -46,10 +47,7 @@ def load_ts(path: Path, reading: Reading) -> Task:
     train = files["train"]
     lengths = {len(series) for file in files.values() for case in file.cases for series in case}
     if len(lengths) > 1:
-        notes.append(
-            f"series of {min(lengths)} to {max(lengths)} steps; the last number of a step says whether it is there (1) "
-            "or behind the end (0)"
-        )
+        notes.append(ends.told(min(lengths), max(lengths)))
     dimensions = len(train.cases[0])
     labels = train.labels
     if reading.kind and reading.kind.classes and not labels:

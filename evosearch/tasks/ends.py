@@ -1,0 +1,59 @@
+"""Series of unequal length in arrays: one that ended before the last step has NaN from there on (as aeon, tslearn)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def side_by_side(series: Sequence[Array]) -> Array | None:
+    """Series (S_i, D) or (S_i,) as one array (N, S, D) of floats, NaN behind the end of each; None where they are none
+    of as many dimensions each.
+    """
+    columns = [one[:, None] if one.ndim == 1 else one for one in series]
+    alike = all(one.ndim == 2 and one.dtype.kind in "biuf" and one.shape[1] == columns[0].shape[1] for one in columns)
+    if not alike:
+        return None
+    dtype = np.result_type(np.float32, *columns)
+    found = np.full((len(columns), max(map(len, columns)), columns[0].shape[1]), np.nan, dtype)
+    for row, one in zip(found, columns, strict=True):
+        row[: len(one)] = one
+    return found
+
+
+def with_ends(parts: Sequence[Array]) -> list[Array] | None:
+    """Of arrays (N, S, D): those of series of unequal length, where there are such, else None.
+
+    Each is (N, S, D + 1) then, S that of the longest: a short series begins again, as often as it takes, and the last
+    number of a step is 1 where the series is there and 0 behind its end. Other NaN stay.
+    """
+    if not any(x.ndim == 3 and x.dtype.kind == "f" and x.size and np.isnan(x[:, -1]).all(1).any() for x in parts):
+        return None
+    steps = max(x.shape[1] for x in parts)
+    return [_with_ends(x, steps) for x in parts]
+
+
+def _with_ends(x: Array, steps: int) -> Array:
+    dtype = np.result_type(np.float32, x)
+    there = ~np.isnan(x.astype(dtype, copy=False)).all(2)
+    lengths = (there * np.arange(1, x.shape[1] + 1)).max(1)[:, None]
+    at = np.arange(steps)
+    again = x[np.arange(len(x))[:, None], at % np.maximum(lengths, 1)]
+    return np.concatenate([again, (at < lengths)[:, :, None]], axis=2, dtype=dtype)
+
+
+def note(parts: Sequence[Array]) -> str:
+    """What is to be told of such series. parts: as `with_ends` gives them."""
+    lengths = np.concatenate([x[:, :, -1].sum(1) for x in parts]).astype(int)
+    return told(lengths.min(), lengths.max())
+
+
+def told(shortest: int, longest: int) -> str:
+    says = "the last number of a step says whether it is there (1) or behind the end (0)"
+    return f"series of {shortest} to {longest} steps; {says}"
