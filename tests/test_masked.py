@@ -208,9 +208,8 @@ def test_series_of_unequal_length_in_a_program(form: str, tmp_path: Path) -> Non
     name, _ = spec(given, tmp_path / "given")
     found = load(name)
     assert isinstance(found, Task)
-    lines = [
-        ":".join([*(",".join(map(str, of)) for of in one.T), str(end)]) for one, end in zip(series, y, strict=True)
-    ]
+    cases = [":".join(",".join(map(str, of)) for of in one.T) for one in series]
+    lines = [f"{case}:{label}" for case, label in zip(cases, y, strict=True)]
     (tmp_path / "same.ts").write_text("@timeStamps false\n@classLabel true 0 1\n@data\n" + "\n".join(lines))
     same = load(str(tmp_path / "same.ts"))
     assert isinstance(same, Task)
