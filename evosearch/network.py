@@ -29,7 +29,7 @@ from evosearch.layers.writing import repeated, write
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
     from evosearch.architecture import Architecture
     from evosearch.layers.builder import Origin, Path
@@ -156,18 +156,40 @@ def segments(architecture: Architecture, *, drop_path: bool = False) -> list[nn.
 
     One after the other they compute what the module of `build` does, bit for bit, and so do their initial weights if
     they are made under the same seed. Their parameters have the names of that module's, each in one piece.
-    drop_path: as of `build`. One piece where contexts, as the mask of a series, are known beside what passes between.
+    drop_path: as of `build`. What layers give to all behind them, as the mask of a series, passes from piece to piece
+    beside what these return: one has to be asked after those before it.
     """
     found: list[nn.Module] = []
+    told: dict[str, Tensor] = {}
+    end = ""
     builder = Builder(repeated=repeated(_nodes(architecture)), format=_format(architecture), drop_path=drop_path)
     for node in _series(architecture):
-        builder = builder.after()
-        start = builder.start(node.inputs)
-        body = builder.forward(start, write(node, start, builder))
-        if builder.contexts:
-            return [build(architecture, drop_path=drop_path)]
-        found.append(_made(_code(builder, body, f"{show(node.inputs)} to {show(node.output)}.", "Network"), builder))
+        before, builder = builder, builder.after()
+        start = builder.begin(node.inputs, before, end, trained=False)
+        end = write(node, start, builder)
+        body = builder.forward(start, end)
+        given = [name for name in builder.contexts if name not in before.contexts]
+        body[-1] = ", ".join([body[-1], *given])
+        piece = _made(_code(builder, body, f"{show(node.inputs)} to {show(node.output)}.", "Network"), builder)
+        if given:
+            piece.register_forward_hook(functools.partial(_keep, told, given))
+        if taken := builder.arguments():
+            piece.register_forward_pre_hook(functools.partial(_hand_over, told, taken))
+        found.append(piece)
     return found
+
+
+def _keep(told: dict[str, Tensor], names: list[str], piece: nn.Module, x: object, given: tuple[Tensor, ...]) -> Tensor:
+    """What a piece gives beside its output is kept for the pieces behind it."""
+    del piece, x
+    output, *values = given
+    told.update(zip(names, values, strict=True))
+    return output
+
+
+def _hand_over(told: dict[str, Tensor], names: list[str], piece: nn.Module, x: tuple[Tensor]) -> tuple[Tensor, ...]:
+    del piece
+    return (*x, *(told[name] for name in names))
 
 
 class Places(NamedTuple):

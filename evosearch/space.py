@@ -11,7 +11,6 @@ from evosearch.errors import RunChanged, UsageError
 from evosearch.layers import load_layers, vocabulary
 from evosearch.layers.base import show
 from evosearch.layers.columns import Columns, columns_of
-from evosearch.layers.library import NAMES
 from evosearch.layers.library.masked import Masked
 from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.plugins import CLASSES
@@ -113,7 +112,7 @@ def described(space: Space, task: AnyTask, used: Iterable[str]) -> dict[str, Any
         if (said := _said(space.head)) is not None:
             found["head_layer"] = said
     if space.stem is not None:
-        found["stem"] = space.stem.layer.name
+        found["masked"] = True
     if space.vocabulary and (columns := space.vocabulary.columns_read):
         found["columns"] = columns.packed()
     if space.format:
@@ -132,7 +131,7 @@ def recorded_space(
     shape = tuple(header["input"]) if header["input"] else None
     columns = Columns.unpacked(header["columns"]) if "columns" in header else None
     head, modifier = _recorded_head(header, own), header.get("modifier", "")
-    stem = NAMES[header["stem"]]() if "stem" in header else None
+    stem = Masked() if header.get("masked") else None
     return open_space(grammar, layers, shape, head=head, columns=columns, format=modifier, stem=stem)
 
 

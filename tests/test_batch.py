@@ -70,6 +70,8 @@ def test_a_network_that_is_told_where_series_end_gets_a_last_number_for_it() -> 
     np.testing.assert_array_equal(batch(ended, (7, 3), masked=True), expected)
     with pytest.raises(ValueError, match="row 1: a value is not a finite number"):
         batch([SERIES[1], np.full((4, 2), np.nan)], (7, 3), masked=True)
+    with pytest.raises(ValueError, match=r"examples of shape \(5, 4\); the network takes \(7, 2\)"):
+        batch(np.ones((2, 5, 4)), (7, 3), masked=True)
     with pytest.raises(ValueError, match=r"examples of shape \(4, 3\); the network takes \(7, 2\)"):
         batch(found[:, :4], (7, 3), masked=True)
 

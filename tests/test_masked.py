@@ -3,32 +3,47 @@ the steps."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import contextlib
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
 import torch
 
 from evosearch import grammar, network
+from evosearch.architecture import Architecture
 from evosearch.errors import TaskError
 from evosearch.given import spec
 from evosearch.identity import canonical_key
+from evosearch.layers.base import Leaf
+from evosearch.layers.block import Body, Composed, chain, tree
 from evosearch.layers.builder import Builder
-from evosearch.layers.library.masked import Masked, Unmasked, mask_of
+from evosearch.layers.catalogue import MOST_TRIED, _fillings
+from evosearch.layers.columns import ReadsColumns
+from evosearch.layers.library import NAMES
+from evosearch.layers.library.conv_free import Convolution
+from evosearch.layers.library.linear import Linear
+from evosearch.layers.library.masked import Masked, Unmasked, keeps_steps, mask_of
 from evosearch.layers.library.mean_linear import MeanLinear
+from evosearch.layers.library.routing import Keep, Routing, Windows
 from evosearch.layers.node import Node
 from evosearch.layers.writing import write
 from evosearch.paths import find
 from evosearch.space import open_space
 from evosearch.tasks import Task, load
 from evosearch.tasks.batch import batch
+from evosearch.tasks.folds import fold
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from evosearch.architecture import Architecture, Space
+    from evosearch.architecture import Space
+    from evosearch.grammar.core import Derivation
+    from evosearch.layers.shapes import Shape
 
 STEPS, NUMBERS, OUTPUTS = 24, 3, 2
+NOTHING = cast("Derivation", None)  # of a tree that no grammar said
 
 
 def space(name: str, steps: int = STEPS, masked: bool = True) -> Space:
@@ -93,20 +108,6 @@ def test_a_series_is_answered_as_if_nothing_were_behind_its_end(name: str, text:
         torch.testing.assert_close(masked(x)[:1], alone(x[:1, :length, :-1]), atol=1e-9, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["series", "sequence", "tdnn", "einspace_1d"])
-def test_what_stands_behind_the_end_says_nothing(name: str) -> None:
-    rng, there = np.random.default_rng(0), space(name)
-    for _ in range(10):
-        one = there.read(there.draw(rng))
-        if one.stem is None or not isinstance(one.stem.layer, Masked):
-            continue
-        made = built(one)
-        with torch.no_grad():
-            torch.testing.assert_close(
-                made(series([5, 24, 13], 0.0)), made(series([5, 24, 13], 9.0)), atol=0, rtol=0, equal_nan=True
-            )
-
-
 @pytest.mark.parametrize("name", ["series", "sequence", "tdnn"])
 def test_every_network_of_the_grammars_for_series_is_told_of_the_ends(name: str) -> None:
     """Wherever one takes a mean, a maximum or a last step, it is of those that are there."""
@@ -115,34 +116,87 @@ def test_every_network_of_the_grammars_for_series_is_told_of_the_ends(name: str)
         one = there.read(there.draw(rng))
         assert one.stem is not None
         assert isinstance(one.stem.layer, Masked), one.text
-        text = network.source(one)
-        assert not any(word in text for word in (".sum(dim=1) /", ".mean(dim=1", "}.amax(dim=1)", "[:, -1]  #")), (
-            one.text
-        )
+        for line in network.source(one).splitlines():
+            plain = (".sum(dim=1) /", ".mean(dim=1", ".amax(dim=1)", "[:, -1]  #", ".flip(1)")
+            assert not any(word in line for word in plain) or "masked_fill(~" in line, one.text
+
+
+# A mean over all steps, the last of which a kernel saw together with what is behind the end.
+MEAN_OF_KERNELS = ("lark", "same_mbconv")
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_the_first_step_of_what_keeps_steps_hears_of_none_behind_the_end(name: str) -> None:
+    """Whatever the layer's kernel, 40 steps of 64 are answered as by the same weights in a network for 40 steps."""
+    steps, length, width = 64, 40, 16
+    layer = made_layer(NAMES[name], (steps, width))
+    if layer is None:
+        return
+    body = chain(Linear(width), layer, Linear(2))  # whose shift makes what is behind the end something else than zero
+    root = tree(body, (steps, NUMBERS))
+    assert keeps_steps(root)
+    before = Node(Masked(), (steps, NUMBERS + 1), (steps, NUMBERS))
+    masked = built(Architecture(root, before.inputs, "", NOTHING, stem=before))
+    state = masked.state_dict()
+    short = Architecture(tree(body, (length, NUMBERS)), (length, NUMBERS), "", NOTHING)
+    if any(value.shape != state[key].shape for key, value in network.build(short).state_dict().items()):
+        return  # a parameter for each step
+    torch.manual_seed(1)
+    for value in state.values():  # scales that are zero at first hide what they scale
+        if value.is_floating_point():
+            value += 0.1 * torch.rand_like(value)
+    masked.load_state_dict(state)
+    x = torch.randn(3, steps, NUMBERS, dtype=torch.float64)
+    marks = (torch.arange(steps) < length).double().expand(3, -1)
+    with torch.no_grad():
+        found = masked(torch.cat([x, marks[:, :, None]], 2))[:, 0]
+        apart = 1e-3 if name in MEAN_OF_KERNELS else 1e-9
+        torch.testing.assert_close(found, built(short, state)(x[:, :length])[:, 0], atol=apart, rtol=apart)
+
+
+def made_layer(cls: type, x: Shape) -> Leaf | None:
+    """A layer of the class that keeps the steps of such a column, and keeps it a column; None where none does."""
+    if not issubclass(cls, Leaf) or issubclass(cls, ReadsColumns):
+        return None
+    for values in islice(_fillings(cls), MOST_TRIED):
+        with contextlib.suppress(Exception):
+            layer = cls(*values)
+            if len(layer.shape(x)) == 2 and layer.shape(x)[0] > 1:
+                return layer if keeps_steps(tree(layer, x)) else None
+    return None
+
+
+def test_that_law_is_held_by_many_layers() -> None:
+    assert sum(made_layer(cls, (64, 16)) is not None for cls in NAMES.values()) > 70
 
 
 def test_a_mask_is_known_behind_strides() -> None:
-    """As a pooling that sees every so many steps alone makes it smaller."""
-    for steps in range(6, 40):
-        marks = (torch.arange(steps) < torch.tensor([[1], [5], [steps]])).float()
-        for stride in (1, 2, 3, 4):
-            seen = torch.nn.functional.max_pool1d(marks[:, None], 1, stride)[:, 0]
-            torch.testing.assert_close(mask_at(marks, seen.shape[1]).float(), seen)
-    assert mask_at((torch.arange(10) < torch.tensor([[1], [5], [10]])).float(), 7).sum(1).tolist() == [1, 4, 7]
+    """As poolings that see every so many steps alone make it smaller, whatever the series' length."""
+    for steps in range(2, 130):
+        marks = (torch.arange(steps) < torch.arange(1, steps + 1)[:, None]).float()
+        for strides in ((2,), (3,), (2, 2), (3, 2), (2, 2, 2), (2, 2, 2, 2), (4, 4)):
+            seen = marks[:, None]
+            for stride in strides:
+                seen = torch.nn.functional.max_pool1d(seen, 1, stride) if seen.shape[2] >= stride else seen[:, :, :1]
+            body = chain(*(Convolution(1, 1, stride) for stride in strides))
+            torch.testing.assert_close(mask_behind(body, marks).float(), seen[:, 0])
+        if steps >= 16:  # windows without padding leave the rest out
+            windows = Composed(Routing(Windows(16, 16, 0), Keep()), (Linear(1),))
+            seen = torch.nn.functional.max_pool1d(marks[:, None, : steps // 16 * 16], 1, 16)[:, 0]
+            torch.testing.assert_close(mask_behind(windows, marks).float(), seen)
 
 
-def mask_at(marks: torch.Tensor, steps: int) -> torch.Tensor:
-    """The mask for a column of so many steps, as a network computes it."""
-    build = Builder()
-    start = build.start((marks.shape[1], 2))
-    stem = Masked()
-    write(Node(stem, (marks.shape[1], 2), stem.shape((marks.shape[1], 2))), start, build)
-    mask = mask_of(build.start((steps, 1)), build)
+def mask_behind(body: Body, marks: torch.Tensor) -> torch.Tensor:
+    """The mask for the column that layers give, as a network computes it. marks: (N, S)."""
+    build, shape = Builder(), (marks.shape[1], 2)
+    start = build.start(shape)
+    x = write(Node(Masked(), shape, (shape[0], 1)), start, build)
+    mask = mask_of(write(tree(body, (shape[0], 1)), x, build), build)
     assert mask is not None
-    text = "\n    ".join(build.forward(start, mask))
-    helpers = "\n".join(build.helpers.values())
-    names = {"torch": torch, "F": torch.nn.functional}
-    exec(f"{helpers}\ndef forward(x):\n    {text}", names)
+    lines = build.forward(start, mask)
+    text = "\n    ".join(line for line in lines if line.startswith(("mask =", "return")) or " = mask[" in line)
+    names = {"torch": torch}
+    exec("\n".join(build.helpers.values()) + f"\ndef forward(x):\n    {text}", names)
     found: torch.Tensor = names["forward"](torch.stack([marks, marks], dim=2))  # type: ignore[operator]
     return found
 
@@ -178,15 +232,62 @@ def test_equal_keys_are_equal_functions_with_a_mask_too() -> None:
     assert once.key != twice.key
 
 
-def test_pieces_of_a_masked_network_are_one() -> None:
-    there = space("series")
-    architecture = there.read(there.parse("stage(conv(16,3,1));stage(conv(16,3,2));meanmax"))
-    (piece,) = network.segments(architecture)
-    assert isinstance(piece, torch.nn.Module)
-    made = network.build(architecture)
-    piece.load_state_dict(made.state_dict())
-    x = series([3, 20], 0.0).float()
-    torch.testing.assert_close(piece.eval()(x), made.eval()(x), atol=0, rtol=0)
+def test_pieces_of_a_masked_network_hand_the_mask_on() -> None:
+    """They have the names of the whole network's parameters and compute what it does, bit for bit."""
+    for name, text in (
+        ("series", "znorm;stage(conv(16,3,1));stage(conv(16,3,2));meanmax"),
+        ("sequence", "conv(16,3,2);encoder(4);encoder(4);gru(16);attentive(16)"),
+    ):
+        architecture = space(name).read(space(name).parse(text))
+        torch.manual_seed(0)
+        pieces = network.segments(architecture)
+        torch.manual_seed(0)
+        whole = network.build(architecture).eval()
+        assert len(pieces) > 4
+        assert [one for piece in pieces for one in piece.state_dict()] == list(whole.state_dict())
+        for lengths in ([3, 20], [24, 7]):
+            x = given = series(lengths, 0.0).float()
+            for piece in pieces:
+                x = piece.eval()(x)
+            torch.testing.assert_close(x, whole(given), atol=0, rtol=0)
+
+
+def test_folds_leave_the_marks_as_they_are(tmp_path: Path) -> None:
+    """Whatever their share of the steps, by which constants of a fold's own train rows would scale them."""
+    rng = np.random.default_rng(0)
+    for least in (3, 22):
+        series = [rng.normal(size=(length, 2)) for length in (24, *rng.integers(least, 25, 39))]
+        task = load(spec((series, np.arange(40) % 2), tmp_path / f"given{least}")[0])
+        assert isinstance(task, Task)
+        for one in (task, *(fold(task, number, 4) for number in range(4))):
+            marks = one.normalise(one.validation.x)[:, :, -1]
+            assert set(np.unique(marks)) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv(32,3,1);bothways(cat(2),gru(16));last",
+        "conv(32,3,1);encoder(4);encoder(4);attentive(16)",
+        "conv(32,3,2);res(attention(2));meanmax",
+    ],
+)
+def test_what_backward_holds_is_counted_with_a_mask_too(text: str) -> None:
+    """Tensors that torch saves, each storage once, at most half more than the lines say, as without a mask."""
+    one = space("sequence").read(space("sequence").parse(text))
+    made, kept = network.build(one).train(), dict[int, int]()
+    own = {value.untyped_storage().data_ptr() for value in (*made.parameters(), *made.buffers())}
+
+    def pack(value: torch.Tensor) -> torch.Tensor:
+        kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    x = series([20, 24, 5, 9], 0.0).float()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        out = made(x)
+    really = sum(size for at, size in kept.items() if at not in {*own, x.untyped_storage().data_ptr()}) / 4 / len(x)
+    assert out.requires_grad
+    assert really <= 1.5 * network.working_scalars(one).held
 
 
 @pytest.mark.parametrize("form", ["list", "nan", "tensors", "splits", "data set"])

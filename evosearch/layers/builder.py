@@ -167,6 +167,7 @@ class Builder:
     _formatted: dict[str, tuple[int, int]] = field(default_factory=dict)  # module -> its weights, output channels
     _lines: list[_Line] = field(default_factory=list)
     _shapes: dict[str, Shape] = field(default_factory=dict)
+    _strides: dict[str, int] = field(default_factory=dict)  # of columns behind strides, over the network's own steps
     _bases: dict[str, str] = field(default_factory=dict)  # the variable whose storage a view shows
     _kept: set[str] = field(default_factory=set)
     _learned: set[str] = field(default_factory=set)  # variables, modules and parameters that gradients reach
@@ -278,13 +279,16 @@ class Builder:
         extra: int = 0,
         view: bool = False,
         float32: bool = False,
+        stride: int = 1,
     ) -> str:
         """Adds `variable = code`, with the inputs put into the code's braces; returns the variable.
 
         keeps: what backward needs, the inputs ("in"), the output ("out") or both ("in out"); extra: further scalars.
-        view: the output shows the first input's storage. float32: CUDA's autocast computes it so.
+        view: the output shows the first input's storage. float32: CUDA's autocast computes it so. stride: of a column,
+        that its steps are every so many of the input's.
         """
         (output,) = self._add(code, inputs, 1, shape, inputs[0] if view else None)
+        self._set_stride(output, stride * self.stride(output))
         for module in re.findall(r"(self\.\w+)\(", code) if self._formatted else ():
             if module in self._formatted and self.format is not None:
                 weights, channels = self._formatted[module]
@@ -344,9 +348,18 @@ class Builder:
         """
         return self.contexts.get(name)
 
-    def begin(self, shape: Shape, outer: Builder, *, trained: bool) -> str:
-        """The input of a block's class: what is known in the network around it is known in it, too."""
+    def stride(self, variable: str) -> int:
+        """How many of the network's own steps, from one to the next, those of a column are apart."""
+        return self._strides.get(variable, 1)
+
+    def _set_stride(self, variable: str, stride: int) -> None:
+        if stride > 1:
+            self._strides[variable] = stride
+
+    def begin(self, shape: Shape, outer: Builder, x: str, *, trained: bool) -> str:
+        """An input that is the outer `x`: what is known in the network around a block's class is known in it, too."""
         start = self.start(shape, trained=trained)
+        self._set_stride(start, outer.stride(x))
         for name, value in outer.contexts.items():
             self.give(name, self.start(outer.shape(value)))
         return start
@@ -375,6 +388,7 @@ class Builder:
         beside = [self.contexts[name] for name in inner.arguments()]
         code = f"{module}({', '.join(['{}'] * (1 + len(beside)))})"
         output = self.line(code, x, *beside, shape=shape, keeps=" ".join(kept.values()), extra=extra)
+        self._set_stride(output, inner.stride(end))
         self._lines[-1].inside = inner.inside(start, end)
         return output
 
@@ -470,6 +484,8 @@ class Builder:
 
     def _add(self, code: str, inputs: tuple[str, ...], count: int, shape: Shape, base: str | None) -> tuple[str, ...]:
         outputs = self._new(count, shape, base)
+        if self._strides and (stride := max(map(self.stride, inputs), default=1)) > 1:
+            self._strides.update(dict.fromkeys(outputs, stride))
         self._lines.append(_Line(code, inputs, outputs))
         return outputs
 

@@ -57,17 +57,18 @@ def outline(node: Node, x: str, build: Builder) -> str | None:
     """
     if (node.layer, node.inputs) not in build.repeated:
         return None
-    key = (node.layer, node.inputs, build.format, build.reached(x))
+    around = (*build.contexts, build.stride(x)) if build.contexts else ()
+    key = (node.layer, node.inputs, build.format, around, build.reached(x))
     found = build.outlined.get(key)
     if found is None:
         inner = build.nested()
-        start = inner.begin(node.inputs, build, trained=build.reached(x))
+        start = inner.begin(node.inputs, build, x, trained=build.reached(x))
         inside = node.layer.inside(node.inputs)
         assert inside is not None
         end = write(inside, start, inner)
         if inner.owned:
             return None
-        twin = build.outlined.get((*key[:3], not key[3]))
+        twin = build.outlined.get((*key[:-1], not key[-1]))
         alike = twin is not None and twin.build.forward(twin.start, twin.end) == inner.forward(start, end)
         name = twin.name if twin and alike else _fresh(type(node.layer).__name__, build)
         title = f"{show(node.inputs)} to {show(node.output)}"

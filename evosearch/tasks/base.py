@@ -339,9 +339,7 @@ def make_task(
     if not 1 <= len(shape) <= 3 or 0 in shape:
         raise TaskError(f"{name}: an example has shape {shape}; use (C, H, W), (S, D) or (D,)")
     targets = kind.describe(name, [split.y for split in (train, validation, test)], labels)
-    mean, std = moments(train.x, channel_axes(train.x.ndim))
-    if masked:
-        mean[-1], std[-1] = 0, 1
+    mean, std = constants(train.x, masked=masked)
     for title, split in (("train", train), ("validation", validation), ("test", test)):
         require_near(split.x, mean, std, channel_axes(split.x.ndim), f"{name}: the {title} split")
         require_near(split.y, targets.mean, targets.std, (0,), f"{name}: the {title} split's targets")
@@ -372,6 +370,14 @@ def make_task(
         masked=masked,
         _test=test,
     )
+
+
+def constants(x: Array, *, masked: bool) -> tuple[Array, Array]:
+    """Mean and deviation of each channel, dimension or number of examples; 0 and 1 of a last number that is a mark."""
+    mean, std = moments(x, channel_axes(x.ndim))
+    if masked:
+        mean[-1], std[-1] = 0, 1
+    return mean, std
 
 
 def _padded(values: Sequence[Value], labels: tuple[str, ...]) -> tuple[Value, ...]:

@@ -42,11 +42,10 @@ def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool, masked: bool
         return x
     if x.ndim == 2 and shape[1] - masked == 1:
         x = x[..., None]
-    marked = masked and x.ndim == 3 and x.shape[2] == shape[1]  # it says already which of its steps are there
-    if x.ndim != 3 or x.shape[1] > shape[0] or (marked and x.shape[1] < shape[0]):
+    if x.ndim != 3 or x.shape[1] > shape[0]:
         return x
-    if masked and not marked:
-        return _with_ends(x, shape[0])
+    if masked:  # one that is whole and says already which of its steps are there stays as it is
+        return _with_ends(x, shape[0]) if x.shape[2] == shape[1] - 1 else x
     if x.is_floating_point() or x.shape[1] < shape[0]:
         x = x if x.is_floating_point() else x.double()
         mean = x.nanmean(1, keepdim=True)

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evosearch.tasks.base import Split, Task, cut
+from evosearch.tasks.base import Split, Task, constants, cut
 from evosearch.tasks.groups import most_parts
-from evosearch.tasks.rows import channel_axes, moments
 
 if TYPE_CHECKING:
     from evosearch.tasks.base import Array
@@ -55,7 +54,7 @@ def fold(task: Task, number: int, count: int, seed: int = 0) -> Task:
     whole, rows = task.whole(), fold_rows(task, count, seed)
     others = np.sort(np.concatenate([chosen for place, chosen in enumerate(rows) if place != number]))
     train, validation = whole.take(others), whole.take(rows[number])
-    mean, std = moments(train.x, channel_axes(train.x.ndim))
+    mean, std = constants(train.x, masked=task.masked)
     shape = (-1, 1, 1) if train.x.ndim == 4 else (-1,)
     targets = task.kind.describe(task.name, [train.y, validation.y], task.labels)
     digest = hashlib.blake2b(f"{task.digest} fold {number} of {count} by {seed}".encode(), digest_size=16).hexdigest()

@@ -45,8 +45,9 @@ def answer_source(task: Task, temperature: float = 1.0) -> str:
     temperature: that fits held-out answers, 1 where none was fitted.
     """
     shape = "x".join(map(str, task.input_shape))
+    marked = ", with a last number that preprocess adds: whether the step is there" if task.masked else ""
     lines = [
-        f"# Of the train split of {task.name}. One example is {shape}, batch first.",
+        f"# Of the train split of {task.name}. One example is {shape}{marked}, batch first.",
         f"SHAPE = {task.input_shape!r}",
         f"MEAN = {_literal(task.mean)}",
         f"STD = {_literal(task.std)}",

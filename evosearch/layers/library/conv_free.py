@@ -79,7 +79,7 @@ class Convolution(WrittenLeaf):
         settings += ["bias=False"] * (not self.bias)
         module = build.module(f"nn.Conv{axes}d({', '.join(settings)})", "conv")
         code = f"{module}({{}})" if axes == 2 else f"{module}({{}}.transpose(1, 2)).transpose(1, 2)"
-        return build.line(code, x, shape=node.output, keeps="in")
+        return build.line(code, x, shape=node.output, keeps="in", stride=self.stride)
 
     def _window(self, x: Shape) -> int:
         """Numbers that one output is made of."""

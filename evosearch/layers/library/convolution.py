@@ -150,7 +150,7 @@ class ConvNormReLU(WrittenLeaf):
         settings = f"{self.kernel}, {stride}padding={self.kernel // 2}, bias=False"
         conv = build.module(f"nn.Conv{axes}d({channels}, {output[0]}, {settings})", "conv")
         norm = build.module(f"nn.BatchNorm{axes}d({output[0]})", "norm")
-        x = build.line(f"{conv}({{}})", x, shape=output, keeps="in")
+        x = build.line(f"{conv}({{}})", x, shape=output, keeps="in", stride=self.stride)
         x = build.line(f"{norm}({{}})", x, shape=output, keeps="in")
         return build.line("F.relu({})", x, shape=output, keeps="out")
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register
+from evosearch.layers.base import Shape, ShapeError, WrittenLeaf
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission, Leaf
@@ -50,16 +50,16 @@ class Marked(WrittenLeaf):
         return 0
 
 
-@register("unmasked")
 @dataclass(frozen=True)
 class Unmasked(Marked):
     """(S, D) -> (S, D - 1): the series as they are, without the last number of each step."""
+
+    name: ClassVar[str] = "unmasked"
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         return build.line("{}[:, :, :-1]", x, shape=node.output, view=True)
 
 
-@register("masked")
 @dataclass(frozen=True)
 class Masked(Marked):
     """(S, D) -> (S, D - 1): what stands before networks for series of unequal length.
@@ -69,6 +69,8 @@ class Masked(Marked):
     context `mask`. Before layers that rearrange steps, for which no mask would be right, stands `unmasked`.
     """
 
+    name: ClassVar[str] = "masked"
+
     def before(self, root: Node) -> Leaf:
         return self if keeps_steps(root) else Unmasked()
 
@@ -76,7 +78,8 @@ class Masked(Marked):
         build.helper(STEPS_THERE)
         mask = build.line("steps_there({})", x, shape=node.inputs[:1])
         build.give(MASK, mask)
-        return build.line("{}[:, :, :-1].masked_fill(~{}.unsqueeze(2), 0)", x, mask, shape=node.output)
+        x = build.line("{}[:, :, :-1]", x, shape=node.output, view=True)
+        return zero_behind(x, mask, build)
 
 
 def keeps_steps(root: Node) -> bool:
@@ -100,15 +103,24 @@ def keeps_steps(root: Node) -> bool:
 def mask_of(x: str, build: Builder) -> str | None:
     """The variable of the mask (N, S) of a column's own steps; None where none is known.
 
-    Behind strides it has every so many of the first mask's steps, as a convolution with padding does.
+    Behind strides it has every so many of the series' steps: that at which a convolution's kernel has its middle, or a
+    window without padding begins.
     """
     mask = build.context(MASK) if len(build.shape(x)) == 2 else None
-    if mask is None or (steps := build.shape(x)[0]) == (whole := build.shape(mask)[0]):
+    if mask is None:
+        return None
+    (whole,), (steps, _), stride = build.shape(mask), build.shape(x), build.stride(x)
+    if steps == whole and stride == 1:
         return mask
-    stride = -(-whole // steps)
-    if -(-whole // stride) == steps:
-        return build.line(f"{{}}[:, ::{stride}]", mask, shape=(steps,), view=True)
-    return build.line(f"F.interpolate({{}}[:, None].float(), {steps})[:, 0] > 0.5", mask, shape=(steps,))
+    if steps > -(-whole // stride):  # made longer again
+        return build.line(f"F.interpolate({{}}[:, None].float(), {steps})[:, 0] > 0.5", mask, shape=(steps,))
+    every = f"::{stride}" if steps == -(-whole // stride) else f":{steps * stride}:{stride}"
+    return build.line(f"{{}}[:, {every}]", mask, shape=(steps,), view=True)
+
+
+def zero_behind(x: str, mask: str, build: Builder) -> str:
+    """The variable of a column whose steps that are not there are zero."""
+    return build.line("{}.masked_fill(~{}.unsqueeze(2), 0)", x, mask, shape=build.shape(x))
 
 
 def masked_mean(x: str, mask: str, build: Builder) -> str:
@@ -132,4 +144,4 @@ def flipped(x: str, build: Builder) -> str:
     if mask is None:
         return build.line("{}.flip(1)", x, shape=shape)
     build.helper(FLIPPED)
-    return build.line("flipped({}, {})", x, mask, shape=shape, extra=shape[0])
+    return build.line("flipped({}, {})", x, mask, shape=shape, keeps="in", extra=2 * shape[0])

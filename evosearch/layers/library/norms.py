@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
+from evosearch.layers.library.masked import mask_of, zero_behind
 from evosearch.layers.library.norm import Norm
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 class Normalisation(WrittenLeaf):
     """One module; a scale and a shift for each channel."""
 
-    keeps_steps: ClassVar[bool] = True
     vanishes: ClassVar[bool] = True
 
     def shape(self, x: Shape) -> Shape:
@@ -39,6 +39,8 @@ def channels_first(code: str, x: Shape) -> str:
 class BatchNorm(Normalisation):
     """Over the batch and all places, for each channel (Ioffe and Szegedy 2015)."""
 
+    keeps_steps: ClassVar[bool] = True
+
     def channelwise(self, x: Shape) -> bool:
         return True
 
@@ -55,6 +57,8 @@ class BatchNorm(Normalisation):
 @dataclass(frozen=True)
 class LayerNorm(Normalisation):
     """Over the channels, at each place (Ba et al. 2016)."""
+
+    keeps_steps: ClassVar[bool] = True
 
     def canonical(self, node: Node, parts: Sequence[Form]) -> Form:
         """In a column or vector it is what `norm` is."""
@@ -232,6 +236,8 @@ class GRN(WrittenLeaf):
         shift, _ = per_channel(build, "zeros", node.inputs, "shift")
         axes = ", 1, 2" if len(node.inputs) == 2 else ""
         extra = size(node.inputs) + 3 * width(node.inputs)
+        if mask := mask_of(x, build):
+            x = zero_behind(x, mask, build)
         code = f"response_norm({{}}, {scale}, {shift}{axes})"
         return build.line(code, x, shape=node.output, keeps="in", extra=extra)
 

@@ -60,7 +60,7 @@ class Window(Pooling):
         else:
             code = f"{self.function}{axes}d({{}}.transpose(1, 2), {self.settings()}).transpose(1, 2)"
         extra = size(node.output) if self.returns_places else 0
-        return build.line(code, x, shape=node.output, keeps="in", extra=extra)
+        return build.line(code, x, shape=node.output, keeps="in", extra=extra, stride=self.stride)
 
 
 @register("max_window")

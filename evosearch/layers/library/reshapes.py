@@ -149,7 +149,7 @@ class LastToken(OneToken):
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         if mask := mask_of(x, build):
             code = f"{{}}.gather(1, ({{}}.sum(1) - 1).view(-1, 1, 1).expand(-1, 1, {node.output[0]}))[:, 0]"
-            return build.line(code, x, mask, shape=node.output)
+            return build.line(code, x, mask, shape=node.output, keeps="in", extra=2 * node.output[0])
         return super().emit(node, x, build)
 
 

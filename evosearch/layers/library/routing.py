@@ -240,7 +240,7 @@ class Windows(Before):
     def write(self, x: str, output: Shape, build: Builder) -> str:
         build.helper(WINDOWS)
         call = f"windows({{}}, {self.kernel}, stride={self.stride}, padding={self.padding})"
-        return build.line(call, x, shape=output)
+        return build.line(call, x, shape=output, stride=self.stride)
 
 
 @register("col2im")
