@@ -288,7 +288,8 @@ class Builder:
         that its steps are every so many of the input's.
         """
         (output,) = self._add(code, inputs, 1, shape, inputs[0] if view else None)
-        self._set_stride(output, stride * self.stride(output))
+        if stride > 1:
+            self._strides[output] = stride * self.stride(output)
         for module in re.findall(r"(self\.\w+)\(", code) if self._formatted else ():
             if module in self._formatted and self.format is not None:
                 weights, channels = self._formatted[module]
@@ -352,14 +353,11 @@ class Builder:
         """How many of the network's own steps, from one to the next, those of a column are apart."""
         return self._strides.get(variable, 1)
 
-    def _set_stride(self, variable: str, stride: int) -> None:
-        if stride > 1:
-            self._strides[variable] = stride
-
     def begin(self, shape: Shape, outer: Builder, x: str, *, trained: bool) -> str:
         """An input that is the outer `x`: what is known in the network around a block's class is known in it, too."""
         start = self.start(shape, trained=trained)
-        self._set_stride(start, outer.stride(x))
+        if (stride := outer.stride(x)) > 1:
+            self._strides[start] = stride
         for name, value in outer.contexts.items():
             self.give(name, self.start(outer.shape(value)))
         return start
@@ -388,7 +386,8 @@ class Builder:
         beside = [self.contexts[name] for name in inner.arguments()]
         code = f"{module}({', '.join(['{}'] * (1 + len(beside)))})"
         output = self.line(code, x, *beside, shape=shape, keeps=" ".join(kept.values()), extra=extra)
-        self._set_stride(output, inner.stride(end))
+        if (stride := inner.stride(end)) > 1:
+            self._strides[output] = stride
         self._lines[-1].inside = inner.inside(start, end)
         return output
 
