@@ -21,7 +21,7 @@ class Attention(WrittenLeaf):
     """(S, D) -> (S, D): multi-head self-attention (Vaswani et al. 2017); one linear layer for q, k and v, one behind.
 
     causal: 1 where a row may see only those before it. bias: 0 for none on q, k and v. No row sees those behind the end
-    of a series, where a mask says which these are (see `masked`).
+    of a series, where a mask says which these are.
     """
 
     keeps_steps: ClassVar[bool] = True

@@ -101,7 +101,7 @@ class AvgWindow(Window):
 @register("global_pool")
 @dataclass(frozen=True)
 class GlobalPool(Pooling):
-    """(C, H, W) -> (C,), (S, D) -> (D,): the mean over all places, or those that are there (see `masked`)."""
+    """(C, H, W) -> (C,), (S, D) -> (D,): the mean over all places, or those that a mask says are there."""
 
     def shape(self, x: Shape) -> Shape:
         return (width(self._places(x)),)
@@ -116,7 +116,7 @@ class GlobalPool(Pooling):
 @register("global_max")
 @dataclass(frozen=True)
 class GlobalMax(Pooling):
-    """(C, H, W) -> (C,), (S, D) -> (D,): the maximum over all places, or those that are there (see `masked`)."""
+    """(C, H, W) -> (C,), (S, D) -> (D,): the maximum over all places, or those that a mask says are there."""
 
     def shape(self, x: Shape) -> Shape:
         return (width(self._places(x)),)
