@@ -73,7 +73,7 @@ def series(lengths: list[int], behind: float) -> torch.Tensor:
     return torch.cat([x, there.double()[:, :, None]], dim=2)
 
 
-# Words whose steps see no step behind themselves, and poolings.
+# Words that tell no step behind the end from the zeros with which kernels are padded, and poolings.
 ALONE = {
     "sequence": [
         "conv(16,3,1);gru(16)",  # before which only zeros are: as where a series ends, and its padding begins
@@ -90,9 +90,15 @@ ALONE = {
         "conv(16,3,1);res(grudiag(2));res(lstmdiag(2));res(mlp(x2,gelu,/2));meanmax",
         "conv(16,3,1);res(glu(16))",
         "conv(16,3,1);bothways(add,gru(16));last",
+        "conv(16,3,1);conv(32,9,1);conv(16,5,1);meanmax",
         "conv(16,3,1);bothways(cat(2),lstm(16));bothways(cat(2),gru(16))",
     ],
-    "series": ["znorm;stage(conv(16,3,1))", "znorm;stage(conv(16,5,1));meanmax", "stage(conv(16,9,1));dropout(0.5)"],
+    "series": [
+        "znorm;stage(conv(16,3,1))",
+        "znorm;stage(conv(16,5,1);res(conv(9);conv(3)));stage(conv(32,7,1));meanmax",
+        "stage(inception(8,19);res(inception(39)));stage(conv(16,9,1));dropout(0.5)",
+    ],
+    "tdnn": ["tdnn(32,3);blocks(res2(32,3,2),res2(64,5,3));join(96);relu;attentive(32,1);bn"],
 }
 
 

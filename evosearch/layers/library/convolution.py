@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, larger, register, require
+from evosearch.layers.library.masked import batch_norm
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission, Leaf
@@ -149,9 +150,8 @@ class ConvNormReLU(WrittenLeaf):
         stride = f"stride={self.stride}, " if self.stride > 1 else ""
         settings = f"{self.kernel}, {stride}padding={self.kernel // 2}, bias=False"
         conv = build.module(f"nn.Conv{axes}d({channels}, {output[0]}, {settings})", "conv")
-        norm = build.module(f"nn.BatchNorm{axes}d({output[0]})", "norm")
         x = build.line(f"{conv}({{}})", x, shape=output, keeps="in", stride=self.stride)
-        x = build.line(f"{norm}({{}})", x, shape=output, keeps="in")
+        x = batch_norm(x, axes, output[0], build)
         return build.line("F.relu({})", x, shape=output, keeps="out")
 
     def _window(self, x: Shape) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, register, require
+from evosearch.layers.library.masked import batch_norm
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -63,8 +64,7 @@ class Inception(WrittenLeaf):
         branches.append(build.line(f"{module}({{}})", pooled, shape=narrow, keeps="in"))
         wide = (4 * width, steps)
         x = build.line("torch.cat([{}, {}, {}, {}], dim=1)", *branches, shape=wide)
-        norm = build.module(f"nn.BatchNorm1d({4 * width})", "norm")
-        x = build.line(f"{norm}({{}})", x, shape=wide, keeps="in")
+        x = batch_norm(x, 1, 4 * width, build)
         x = build.line("F.relu({})", x, shape=wide, keeps="out")
         return build.line("{}.transpose(1, 2)", x, shape=node.output, view=True)
 

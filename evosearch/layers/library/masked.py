@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -25,6 +26,15 @@ MASKED_MEAN = '''
 def masked_mean(x, mask):
     """The mean over those steps of columns (N, S, D) that are there: (N, D)."""
     return x.masked_fill(~mask.unsqueeze(2), 0).sum(1) / mask.sum(1, keepdim=True)
+'''
+
+MASKED_NORM = '''
+def masked_norm(norm, x, mask):
+    """Batch norm of columns (N, D, S) over the steps that are there; the others are zero behind it."""
+    if not norm.training:
+        return norm(x).masked_fill(~mask.unsqueeze(1), 0)
+    there = norm(x.transpose(1, 2)[mask])
+    return there.new_zeros(*mask.shape, x.shape[1]).index_put((mask,), there).transpose(1, 2)
 '''
 
 FLIPPED = '''
@@ -106,16 +116,36 @@ def mask_of(x: str, build: Builder) -> str | None:
     Behind strides it has every so many of the series' steps: that at which a convolution's kernel has its middle, or a
     window without padding begins.
     """
-    mask = build.context(MASK) if len(build.shape(x)) == 2 else None
+    shape = build.shape(x)
+    return mask_at(x, shape[0], build) if len(shape) == 2 else None
+
+
+def mask_at(x: str, steps: int, build: Builder) -> str | None:
+    """As `mask_of`, for a variable that holds so many steps on whatever axis."""
+    mask = build.context(MASK)
     if mask is None:
         return None
-    (whole,), (steps, _), stride = build.shape(mask), build.shape(x), build.stride(x)
+    (whole,), stride = build.shape(mask), build.stride(x)
     if steps == whole and stride == 1:
         return mask
     if steps > -(-whole // stride):  # made longer again
         return build.line(f"F.interpolate({{}}[:, None].float(), {steps})[:, 0] > 0.5", mask, shape=(steps,))
     every = f"::{stride}" if steps == -(-whole // stride) else f":{steps * stride}:{stride}"
     return build.line(f"{{}}[:, {every}]", mask, shape=(steps,), view=True)
+
+
+def batch_norm(x: str, axes: int, channels: int, build: Builder) -> str:
+    """The variable of x (N, channels, ...), so many axes without the batch's and the channels', behind a batch norm.
+
+    Of columns of which a mask is known it is over the steps that are there.
+    """
+    shape = build.shape(x)
+    norm = build.module(f"nn.BatchNorm{axes}d({channels})", "norm")
+    if axes == 1 and (mask := mask_at(x, shape[-1], build)):
+        build.helper(MASKED_NORM)
+        extra = math.prod(shape) + 2 * shape[-1]
+        return build.line(f"masked_norm({norm}, {{}}, {{}})", x, mask, shape=shape, extra=extra)
+    return build.line(f"{norm}({{}})", x, shape=shape, keeps="in")
 
 
 def zero_behind(x: str, mask: str, build: Builder) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
-from evosearch.layers.library.masked import mask_of, zero_behind
+from evosearch.layers.library.masked import MASKED_NORM, mask_of, zero_behind
 from evosearch.layers.library.norm import Norm
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class BatchNorm(Normalisation):
 
     def emit(self, node: Node, x: str, build: Builder) -> Emission:
         module = build.module(f"nn.BatchNorm{2 if len(node.inputs) == 3 else 1}d({width(node.inputs)})", "norm")
+        if mask := mask_of(x, build):
+            build.helper(MASKED_NORM)
+            code = f"masked_norm({module}, {{}}.transpose(1, 2), {{}}).transpose(1, 2)"
+            extra = size(node.inputs) + 2 * node.inputs[0]
+            return build.line(code, x, mask, shape=node.output, extra=extra)
         return build.line(channels_first(module, node.inputs), x, shape=node.output, keeps="in")
 
 
