@@ -75,8 +75,8 @@ class Masked(Marked):
     """(S, D) -> (S, D - 1): what stands before networks for series of unequal length.
 
     It takes off the last number of each step, 1 where the series is there and 0 behind its end. What is behind becomes
-    zero, and means, maxima, last steps, scales and attention are of the steps that are there: they find these in the
-    context `mask`. Before layers that rearrange steps, for which no mask would be right, stands `unmasked`.
+    zero, and batch norms, means, maxima, last steps, scales and attention are of the steps that are there: they find
+    these in the context `mask`. Before layers that rearrange steps, for which no mask would be right, is `unmasked`.
     """
 
     name: ClassVar[str] = "masked"
