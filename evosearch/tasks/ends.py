@@ -14,11 +14,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def side_by_side(series: Sequence[Array]) -> Array | None:
     """Series (S_i, D) or (S_i,) as one array (N, S, D) of floats, NaN behind the end of each; None where they are none
-    of as many dimensions each.
+    of as many dimensions each. Bytes are images.
     """
     columns = [one[:, None] if one.ndim == 1 else one for one in series]
-    alike = all(one.ndim == 2 and one.dtype.kind in "biuf" and one.shape[1] == columns[0].shape[1] for one in columns)
-    if not alike:
+    if not all(one.ndim == 2 and one.dtype.kind in "biuf" and one.dtype != np.uint8 for one in columns):
+        return None
+    if len({one.shape[1] for one in columns}) > 1:
         return None
     dtype = np.result_type(np.float32, *columns)
     found = np.full((len(columns), max(map(len, columns)), columns[0].shape[1]), np.nan, dtype)
