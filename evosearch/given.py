@@ -98,13 +98,16 @@ def _array(values: Any) -> Array:
         inferred = np.asarray(array.tolist())
         return inferred if inferred.dtype.kind in "biuf" else array
     except ValueError as error:
-        each = [one for one in values if hasattr(one, "shape")]  # of rows of plain numbers one has a gap
-        series = side_by_side([_array(one) for one in each]) if len(each) == len(values) else None
-        if series is not None:
+        if (series := _series(values)) is not None:
             return series
         raise TaskError(
             f"examples must be of one shape: {error}; of series of several lengths each is an array (S, D)"
         ) from None
+
+
+def _series(values: Sequence[Any]) -> Array | None:
+    """Series of several lengths as one array; None of anything else, as rows of plain numbers one of which is short."""
+    return side_by_side([_array(one) for one in values]) if all(hasattr(one, "shape") for one in values) else None
 
 
 def _splits(task: Mapping[str, Any]) -> dict[str, Array]:
@@ -132,11 +135,13 @@ def _stacked(examples: Iterable[Any]) -> dict[str, Array]:
     pairs = list(examples)
     if not pairs or not all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs):
         raise TaskError("a data set must hold pairs (example, target), and one at least")
+    columns = {name: [pair[part] for pair in pairs] for part, name in enumerate("xy")}
     try:
-        x, y = (_array([_array(pair[part]) for pair in pairs]) for part in (0, 1))
+        return {name: np.stack([_array(one) for one in values]) for name, values in columns.items()}
     except ValueError as error:
+        if (series := _series(columns["x"])) is not None:
+            return {"x": series, "y": np.stack([_array(one) for one in columns["y"]])}
         raise TaskError(f"the examples of a data set must be of one shape: {error}") from None
-    return {"x": x, "y": y}
 
 
 def _save(file: Path, arrays: Mapping[str, Array], groups: str = "") -> Path:

@@ -341,6 +341,6 @@ def test_a_gap_within_series_is_no_end(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="examples must be of one shape"):
         spec(([[1, 2, 3], [4, 5]], [0, 1]), tmp_path / "given")
     images = [np.zeros((28, 28), np.uint8), np.zeros((30, 28), np.uint8)]
-    for one in (images, [np.zeros((3, 2)), np.zeros((4, 3))]):
+    for one in (images, [np.zeros((3, 2)), np.zeros((4, 3))], [np.zeros(3), np.zeros(4)]):
         with pytest.raises(TaskError, match="examples must be of one shape"):
             spec((one, [0, 1]), tmp_path / "given")

@@ -13,17 +13,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def side_by_side(series: Sequence[Array]) -> Array | None:
-    """Series (S_i, D) or (S_i,) as one array (N, S, D) of floats, NaN behind the end of each; None where they are none
-    of as many dimensions each. Bytes are images.
+    """Series (S_i, D) as one array (N, S, D) of floats, NaN behind the end of each; None where they are none of as many
+    dimensions each. Bytes are images, and arrays of one axis rows of a table, of which one lacks a number.
     """
-    columns = [one[:, None] if one.ndim == 1 else one for one in series]
-    if not all(one.ndim == 2 and one.dtype.kind in "biuf" and one.dtype != np.uint8 for one in columns):
+    if not all(one.ndim == 2 and one.dtype.kind in "biuf" and one.dtype != np.uint8 for one in series):
         return None
-    if len({one.shape[1] for one in columns}) > 1:
+    if len({one.shape[1] for one in series}) > 1:
         return None
-    dtype = np.result_type(np.float32, *columns)
-    found = np.full((len(columns), max(map(len, columns)), columns[0].shape[1]), np.nan, dtype)
-    for row, one in zip(found, columns, strict=True):
+    dtype = np.result_type(np.float32, *series)
+    found = np.full((len(series), max(map(len, series)), series[0].shape[1]), np.nan, dtype)
+    for row, one in zip(found, series, strict=True):
         row[: len(one)] = one
     return found
 
