@@ -206,6 +206,28 @@ def mask_behind(body: Body, marks: torch.Tensor) -> torch.Tensor:
     return found
 
 
+def test_batch_norms_are_over_the_steps_that_are_there() -> None:
+    """As torch's, given these alone: what comes out, gradients, and what is remembered for later; zero elsewhere."""
+    architecture = space("sequence").read(space("sequence").parse("conv(16,3,1);gru(16)"))
+    names: dict[str, Any] = {}
+    exec(network.source(architecture), names)
+    torch.manual_seed(0)
+    mask = torch.arange(9) < torch.tensor([[9], [4], [1]])
+    x = torch.randn(3, 5, 9, dtype=torch.float64, requires_grad=True)
+    ours, theirs = (torch.nn.BatchNorm1d(5).double() for _ in range(2))
+    for training in (True, False):
+        ours.train(training)
+        theirs.train(training)
+        found, expected = names["masked_norm"](ours, x, mask), theirs(x.transpose(1, 2)[mask])
+        torch.testing.assert_close(found.transpose(1, 2)[mask], expected)
+        assert not found.transpose(1, 2)[~mask].any()
+        weights = torch.randn_like(found)
+        (mine,) = torch.autograd.grad((found * weights).sum(), x)
+        (its,) = torch.autograd.grad((expected * weights.transpose(1, 2)[mask]).sum(), x)
+        torch.testing.assert_close(mine, its)
+        torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
 def test_before_layers_that_rearrange_steps_a_short_series_begins_again() -> None:
     """No mask would be right for what is behind them: it is used nowhere then, and what the task has stands there."""
     rng, there = np.random.default_rng(0), space("einspace_1d")
