@@ -106,8 +106,21 @@ def _array(values: Any) -> Array:
 
 
 def _series(values: Sequence[Any]) -> Array | None:
-    """Series of several lengths as one array; None of anything else, as rows of plain numbers one of which is short."""
-    return side_by_side([_array(one) for one in values]) if all(hasattr(one, "shape") for one in values) else None
+    """Series of several lengths as one array; None of anything else, as rows of plain numbers one of which is short.
+
+    Raises TaskError for one of other dimensions than the first.
+    """
+    if not all(hasattr(one, "shape") for one in values):
+        return None
+    series = [_array(one) for one in values]
+    axes = [one.shape[1] if one.ndim == 2 else 1 for one in series]
+    other = next((row for row, one in enumerate(series) if axes[row] != axes[0] or one.ndim != series[0].ndim), None)
+    if other is not None and series[0].ndim == 2 and series[0].dtype != np.uint8:
+        raise TaskError(
+            f"row {other}: an example of shape {series[other].shape}, and the first of {series[0].shape}; series have "
+            "the shape (S, D), all with the same D"
+        )
+    return side_by_side(series)
 
 
 def _splits(task: Mapping[str, Any]) -> dict[str, Array]:

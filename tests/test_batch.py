@@ -68,6 +68,12 @@ def test_a_network_that_is_told_where_series_end_gets_a_last_number_for_it() -> 
     ended[0, 3:], ended[2, 1, 1] = np.nan, np.nan
     expected = batch([SERIES[0, :3], SERIES[1], ended[2], SERIES[3]], (7, 3), masked=True)
     np.testing.assert_array_equal(batch(ended, (7, 3), masked=True), expected)
+    frames, objects = [pd.DataFrame(one) for one in SERIES], np.empty(4, object)
+    objects[:] = list(SERIES)
+    for one in (frames, objects):
+        np.testing.assert_array_equal(batch(one, (7, 3), masked=True), batch(SERIES, (7, 3), masked=True))
+    with pytest.raises(ValueError, match="series of 3 numbers a step; the network takes 2, or beside them a last one"):
+        batch(np.random.default_rng(0).normal(size=(4, 7, 3)), (7, 3), masked=True)
     with pytest.raises(ValueError, match="row 1: a value is not a finite number"):
         batch([SERIES[1], np.full((4, 2), np.nan)], (7, 3), masked=True)
     with pytest.raises(ValueError, match=r"examples of shape \(5, 4\); the network takes \(7, 2\)"):

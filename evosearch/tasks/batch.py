@@ -17,7 +17,10 @@ def batch(examples: Any, shape: tuple[int, ...], circular: bool = True, masked: 
     """
     if hasattr(examples, "to_numpy"):
         examples = examples.to_numpy().copy()  # what pandas gives is not to be written to, of which torch warns
+    if str(getattr(examples, "dtype", "")) == "object":
+        examples = list(examples)
     if isinstance(examples, list | tuple):
+        examples = [one.to_numpy().copy() if hasattr(one, "to_numpy") else one for one in examples]
         parts = [_whole(torch.as_tensor(one)[None], shape, circular, masked) for one in examples]
     else:
         parts = [_whole(torch.as_tensor(examples), shape, circular, masked)]
@@ -44,8 +47,15 @@ def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool, masked: bool
         x = x[..., None]
     if x.ndim != 3 or x.shape[1] > shape[0]:
         return x
+    if masked and x.shape[2] == shape[1] - 1:
+        return _with_ends(x, shape[0])
     if masked:  # one that is whole and says already which of its steps are there stays as it is
-        return _with_ends(x, shape[0]) if x.shape[2] == shape[1] - 1 else x
+        if tuple(x.shape[1:]) == tuple(shape) and not _is_mask(x[:, :, -1]):
+            raise ValueError(
+                f"series of {shape[1]} numbers a step; the network takes {shape[1] - 1}, or beside them a last one that "
+                "is 1 where the step is there and 0 behind the end"
+            )
+        return x
     if x.is_floating_point() or x.shape[1] < shape[0]:
         x = x if x.is_floating_point() else x.double()
         mean = x.nanmean(1, keepdim=True)
@@ -54,6 +64,11 @@ def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool, masked: bool
             return x.repeat(1, -(-shape[0] // x.shape[1]), 1)[:, : shape[0]]
         x = torch.cat([x, mean.expand(-1, shape[0] - x.shape[1], -1)], 1)
     return x
+
+
+def _is_mask(marks: torch.Tensor) -> bool:
+    """Whether marks (B, S) are 1 up to some step each, and 0 behind it."""
+    return bool(((marks == 0) | (marks == 1)).all() and (marks[:, 1:] <= marks[:, :-1]).all())
 
 
 def _with_ends(x: torch.Tensor, steps: int) -> torch.Tensor:

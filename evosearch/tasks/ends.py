@@ -35,17 +35,21 @@ def with_ends(parts: Sequence[Array]) -> list[Array] | None:
     """
     if not any(x.ndim == 3 and x.dtype.kind == "f" and x.size and np.isnan(x[:, -1]).all(1).any() for x in parts):
         return None
-    steps = max(x.shape[1] for x in parts)
+    steps = max(int(_lengths(x).max()) for x in parts)
     return [_with_ends(x, steps) for x in parts]
 
 
 def _with_ends(x: Array, steps: int) -> Array:
-    dtype = np.result_type(np.float32, x)
-    there = ~np.isnan(x.astype(dtype, copy=False)).all(2)
-    lengths = (there * np.arange(1, x.shape[1] + 1)).max(1)[:, None]
-    at = np.arange(steps)
+    dtype, lengths, at = np.result_type(np.float32, x), _lengths(x)[:, None], np.arange(steps)
     again = x[np.arange(len(x))[:, None], at % np.maximum(lengths, 1)]
     return np.concatenate([again, (at < lengths)[:, :, None]], axis=2, dtype=dtype)
+
+
+def _lengths(x: Array) -> Array:
+    """(N,) steps of each series of an array (N, S, D) up to the last that is not NaN alone."""
+    there = ~np.isnan(x.astype(np.result_type(np.float32, x), copy=False)).all(2)
+    lengths: Array = (there * np.arange(1, x.shape[1] + 1)).max(1, initial=0)
+    return lengths
 
 
 def note(parts: Sequence[Array]) -> str:

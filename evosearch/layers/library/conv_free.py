@@ -9,6 +9,7 @@ from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, requ
 from evosearch.layers.block import Block, Body, chain
 from evosearch.layers.library.activations import activation
 from evosearch.layers.library.convolution import Conv, Depthwise
+from evosearch.layers.library.masked import mask_of, zero_behind
 from evosearch.layers.library.norms import BatchNorm
 
 if TYPE_CHECKING:
@@ -79,6 +80,8 @@ class Convolution(WrittenLeaf):
         settings += ["bias=False"] * (not self.bias)
         module = build.module(f"nn.Conv{axes}d({', '.join(settings)})", "conv")
         code = f"{module}({{}})" if axes == 2 else f"{module}({{}}.transpose(1, 2)).transpose(1, 2)"
+        if self.kernel > 1 and (mask := mask_of(x, build)):
+            x = zero_behind(x, mask, build)  # as what is outside the series
         return build.line(code, x, shape=node.output, keeps="in", stride=self.stride)
 
     def _window(self, x: Shape) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Derived, Shape, ShapeError, WrittenLeaf, register, require
-from evosearch.layers.library.masked import batch_norm
+from evosearch.layers.library.masked import batch_norm, max_pool
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -59,7 +59,8 @@ class Inception(WrittenLeaf):
         for kernel in self._kernels():
             module = build.module(f"nn.Conv1d({entered}, {width}, {kernel}, padding={kernel // 2}, bias=False)", "conv")
             branches.append(build.line(f"{module}({{}})", entry, shape=narrow, keeps="in"))
-        pooled = build.line("F.max_pool1d({}, 3, 1, 1)", x, shape=(channels, steps), keeps="in", extra=steps * channels)
+        size = (channels, steps)
+        pooled = max_pool("F.max_pool1d({}, 3, 1, 1)", x, 2, build, shape=size, extra=steps * channels)
         module = build.module(f"nn.Conv1d({channels}, {width}, 1, bias=False)", "pooled")
         branches.append(build.line(f"{module}({{}})", pooled, shape=narrow, keeps="in"))
         wide = (4 * width, steps)

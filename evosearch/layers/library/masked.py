@@ -31,10 +31,20 @@ def masked_mean(x, mask):
 MASKED_NORM = '''
 def masked_norm(norm, x, mask):
     """Batch norm of columns (N, D, S) over the steps that are there; the others are zero behind it."""
+    behind = ~mask.unsqueeze(1)
     if not norm.training:
-        return norm(x).masked_fill(~mask.unsqueeze(1), 0)
-    there = norm(x.transpose(1, 2)[mask])
-    return there.new_zeros(*mask.shape, x.shape[1]).index_put((mask,), there).transpose(1, 2)
+        return norm(x).masked_fill(behind, 0)
+    count, dtype = mask.sum(), x.dtype
+    x = x.to(norm.weight.dtype)
+    mean = x.masked_fill(behind, 0).sum((0, 2)) / count
+    x = (x - mean.unsqueeze(1)).masked_fill(behind, 0)
+    variance = x.square().sum((0, 2)) / count
+    with torch.no_grad():  # as torch's own norm remembers them, the variance without bias
+        norm.num_batches_tracked += 1
+        norm.running_mean.lerp_(mean, norm.momentum)
+        norm.running_var.lerp_(variance * count / (count - 1).clamp(min=1), norm.momentum)
+    x = x * (norm.weight * torch.rsqrt(variance + norm.eps)).unsqueeze(1) + norm.bias.unsqueeze(1)
+    return x.masked_fill(behind, 0).to(dtype)
 '''
 
 FLIPPED = '''
@@ -143,7 +153,7 @@ def batch_norm(x: str, axes: int, channels: int, build: Builder) -> str:
     norm = build.module(f"nn.BatchNorm{axes}d({channels})", "norm")
     if axes == 1 and (mask := mask_at(x, shape[-1], build)):
         build.helper(MASKED_NORM)
-        extra = math.prod(shape) + 2 * shape[-1]
+        extra = math.prod(shape) + shape[-1]
         return build.line(f"masked_norm({norm}, {{}}, {{}})", x, mask, shape=shape, extra=extra)
     return build.line(f"{norm}({{}})", x, shape=shape, keeps="in")
 
@@ -151,6 +161,21 @@ def batch_norm(x: str, axes: int, channels: int, build: Builder) -> str:
 def zero_behind(x: str, mask: str, build: Builder) -> str:
     """The variable of a column whose steps that are not there are zero."""
     return build.line("{}.masked_fill(~{}.unsqueeze(2), 0)", x, mask, shape=build.shape(x))
+
+
+def max_pool(code: str, x: str, axis: int, build: Builder, *, shape: Shape, stride: int = 1, extra: int) -> str:
+    """The variable of maxima of windows over a column's steps, by code that calls torch's function. axis: of the steps.
+
+    Where a mask is known, what is behind the end counts as what is outside, for nothing; where no step of a window is
+    there, it is zero.
+    """
+    other = 3 - axis  # the axis that a mask has not
+    if mask := mask_at(x, build.shape(x)[axis - 1], build):
+        x = build.line(f"{{}}.masked_fill(~{{}}.unsqueeze({other}), -torch.inf)", x, mask, shape=build.shape(x))
+    x = build.line(code, x, shape=shape, keeps="in", extra=extra, stride=stride)
+    if mask and (mask := mask_at(x, shape[axis - 1], build)):
+        x = build.line(f"{{}}.masked_fill(~{{}}.unsqueeze({other}), 0)", x, mask, shape=shape)
+    return x
 
 
 def masked_mean(x: str, mask: str, build: Builder) -> str:

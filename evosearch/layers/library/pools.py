@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from evosearch.layers.base import Shape, ShapeError, WrittenLeaf, register, require, size, width
-from evosearch.layers.library.masked import mask_of, masked_max, masked_mean
+from evosearch.layers.library.masked import mask_of, masked_max, masked_mean, max_pool, zero_behind
 
 if TYPE_CHECKING:
     from evosearch.layers.base import Emission
@@ -59,8 +59,12 @@ class Window(Pooling):
             code = f"{self.function}{axes}d({{}}, {self.settings()})"
         else:
             code = f"{self.function}{axes}d({{}}.transpose(1, 2), {self.settings()}).transpose(1, 2)"
-        extra = size(node.output) if self.returns_places else 0
-        return build.line(code, x, shape=node.output, keeps="in", extra=extra, stride=self.stride)
+        if self.returns_places:
+            extra, stride = size(node.output), self.stride
+            return max_pool(code, x, 1, build, shape=node.output, stride=stride, extra=extra)
+        if mask := mask_of(x, build):
+            x = zero_behind(x, mask, build)
+        return build.line(code, x, shape=node.output, keeps="in", stride=self.stride)
 
 
 @register("max_window")

@@ -24,6 +24,7 @@ from evosearch.layers.base import (
 )
 from evosearch.layers.forms import join
 from evosearch.layers.library.linear import Linear, LinearRelative
+from evosearch.layers.library.masked import mask_of, zero_behind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,6 +240,8 @@ class Windows(Before):
 
     def write(self, x: str, output: Shape, build: Builder) -> str:
         build.helper(WINDOWS)
+        if mask := mask_of(x, build):
+            x = zero_behind(x, mask, build)
         call = f"windows({{}}, {self.kernel}, stride={self.stride}, padding={self.padding})"
         return build.line(call, x, shape=output, stride=self.stride)
 
