@@ -52,8 +52,8 @@ def _whole(x: torch.Tensor, shape: tuple[int, ...], circular: bool, masked: bool
     if masked:  # one that is whole and says already which of its steps are there stays as it is
         if tuple(x.shape[1:]) == tuple(shape) and not _is_mask(x[:, :, -1]):
             raise ValueError(
-                f"series of {shape[1]} numbers a step; the network takes {shape[1] - 1}, or beside them a last one that "
-                "is 1 where the step is there and 0 behind the end"
+                f"series of {shape[1]} numbers a step; the network takes {shape[1] - 1}, or beside them a last one, "
+                "1 where the step is there and 0 behind the end"
             )
         return x
     if x.is_floating_point() or x.shape[1] < shape[0]:
