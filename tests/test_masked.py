@@ -24,7 +24,7 @@ from evosearch.layers.columns import ReadsColumns
 from evosearch.layers.library import NAMES
 from evosearch.layers.library.conv_free import Convolution
 from evosearch.layers.library.linear import Linear
-from evosearch.layers.library.masked import Masked, Unmasked, keeps_steps, mask_of
+from evosearch.layers.library.masked import MASKED_NORM, Masked, Unmasked, keeps_steps, mask_of
 from evosearch.layers.library.mean_linear import MeanLinear
 from evosearch.layers.library.routing import Keep, Routing, Windows
 from evosearch.layers.node import Node
@@ -223,11 +223,14 @@ def mask_behind(body: Body, marks: torch.Tensor) -> torch.Tensor:
     return found
 
 
-def test_batch_norms_are_over_the_steps_that_are_there() -> None:
-    """As torch's, given these alone: what comes out, gradients, and what is remembered for later; zero elsewhere."""
-    architecture = space("sequence").read(space("sequence").parse("conv(16,3,1);gru(16)"))
-    names: dict[str, Any] = {}
-    exec(network.source(architecture), names)
+@pytest.mark.parametrize("graph", [False, True])
+def test_batch_norms_are_over_the_steps_that_are_there(graph: bool) -> None:
+    """As torch's, given these alone: what comes out, gradients, and what is remembered for later; zero elsewhere.
+
+    graph: the way that a CUDA graph can hold, here on the CPU.
+    """
+    names: dict[str, Any] = {"torch": torch}
+    exec(MASKED_NORM.replace("not x.is_cuda", "False") if graph else MASKED_NORM, names)
     torch.manual_seed(0)
     mask = torch.arange(9) < torch.tensor([[9], [4], [1]])
     x = torch.randn(3, 5, 9, dtype=torch.float64, requires_grad=True)
@@ -243,6 +246,8 @@ def test_batch_norms_are_over_the_steps_that_are_there() -> None:
         (its,) = torch.autograd.grad((expected * weights.transpose(1, 2)[mask]).sum(), x)
         torch.testing.assert_close(mine, its)
         torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+    single = names["masked_norm"](ours.train(), x[:1], torch.arange(9)[None] < 1)
+    torch.testing.assert_close(single[:, :, 0], ours.bias[None])
 
 
 def test_before_layers_that_rearrange_steps_a_short_series_begins_again() -> None:

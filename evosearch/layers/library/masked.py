@@ -35,6 +35,9 @@ def masked_norm(norm, x, mask):
     if not norm.training:
         return norm(x).masked_fill(behind, 0)
     count, dtype = mask.sum(), x.dtype
+    if not x.is_cuda and count > 1:  # the quicker way, whose shapes hang on the data, as no CUDA graph can have them
+        there = norm(x.transpose(1, 2)[mask])
+        return there.new_zeros(*mask.shape, x.shape[1]).index_put((mask,), there).transpose(1, 2)
     x = x.to(norm.weight.dtype)
     mean = x.masked_fill(behind, 0).sum((0, 2)) / count
     x = (x - mean.unsqueeze(1)).masked_fill(behind, 0)
