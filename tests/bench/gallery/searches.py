@@ -10,7 +10,18 @@ from tests.bench.arena.rows import Key
 from tests.bench.arena.sets import DataSet
 
 FILE = Path(__file__).with_name("rows.jsonl")
-GRAMMARS = ("images", "convnets", "mobile", "vit", "hybrid", "darts", "nasnet", "nasbench201", "ofa_mbv3")
+GRAMMARS = (
+    "images",
+    "convnets",
+    "mobile",
+    "vit",
+    "hybrid",
+    "darts",
+    "nasnet",
+    "nasbench201",
+    "ofa_mbv3",
+    "einspace",
+)
 SETS = ("digits", "fashion_mnist")
 ROWS = 2_000  # to train on, at the most: of 10,000 a search of three minutes trains one to three of these networks
 STRATEGIES = ("aging", "random")
