@@ -164,6 +164,7 @@ OUT_OF_REACH: dict[str, list[tuple[str, str, str]]] = {
         ("given.py", "_array", "TaskError"),
         ("given.py", "_cell", "TaskError"),
         ("given.py", "_require_in_order", "TaskError"),
+        ("given.py", "_series", "TaskError"),
         ("given.py", "_stacked", "TaskError"),
         ("study.py", "Study.best", "RunError"),
         ("study.py", "Study.resume", "UsageError"),
