@@ -14,6 +14,8 @@ import torch
 from evosearch import grammar, network
 from evosearch.architecture import Architecture
 from evosearch.errors import TaskError
+from evosearch.evaluation.proxies import probe
+from evosearch.evaluation.recipe import Recipe
 from evosearch.given import spec
 from evosearch.identity import canonical_key
 from evosearch.layers.base import Leaf
@@ -390,3 +392,17 @@ def test_a_gap_within_series_is_no_end(tmp_path: Path) -> None:
     for one in (images, [np.zeros(3), np.zeros(4)]):
         with pytest.raises(TaskError, match="examples must be of one shape"):
             spec((one, [0, 1]), tmp_path / "given")
+
+
+def test_noise_that_proxies_are_measured_on_ends_where_series_do(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(3, STEPS, 40)
+    given = ([rng.normal(size=(length, NUMBERS)) for length in (STEPS, *lengths[1:])], np.arange(40) % 2)
+    task = load(spec(given, tmp_path / "given")[0])
+    assert isinstance(task, Task)
+    there = space("series")
+    at = probe(there.read(there.parse("stage(conv(16,3,1));meanmax")), task, Recipe(), 0)
+    noise = at.noise()
+    assert set(np.unique(noise[:, :, -1])) == {0.0, 1.0}
+    torch.testing.assert_close(noise[:, :, -1], at.x[:, :, -1], atol=0, rtol=0)
+    assert (noise[:, :, :-1] != at.x[:, :, :-1]).all()

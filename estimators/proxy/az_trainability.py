@@ -24,7 +24,7 @@ def az_trainability(probe: Probe) -> float:
 
     found = []
     stages = probe.stages()
-    x = torch.randn_like(probe.x)
+    x = probe.noise()
     for stage in stages:
         entered = x.detach().requires_grad_()
         x = stage(entered)

@@ -41,7 +41,8 @@ class Probe:
     build: the network anew, its initial weights the same each time. x: (examples, *input shape), normalised. y: their
     targets as the loss takes them. loss: (outputs, targets) -> a scalar. classes: number of classes; 0 for numbers.
     pieces: the network anew in the pieces that it computes one after the other: stem, steps of its outermost series,
-    head; None where it is known as a whole only.
+    head; None where it is known as a whole only. masked: whether the last number of a step says that it is there, as in
+    Task.
     """
 
     build: Callable[[], nn.Module]
@@ -50,6 +51,14 @@ class Probe:
     loss: Callable[[Tensor, Tensor], Tensor]
     classes: int
     pieces: Callable[[], list[nn.Module]] | None = None
+    masked: bool = False
+
+    def noise(self) -> Tensor:
+        """Normal noise of the shape of x; series end in it where they do in x."""
+        import torch
+
+        found = torch.randn_like(self.x)
+        return torch.cat([found[..., :-1], self.x[..., -1:]], -1) if self.masked else found
 
     def network(self) -> nn.Module:
         """The network in training mode, so that norms use the batch's own statistics."""
@@ -70,7 +79,7 @@ class Probe:
         found = []
         stages = self.stages()
         with torch.no_grad():
-            x = torch.randn_like(self.x)
+            x = self.noise()
             for stage in stages:
                 x = stage(x)
                 rows = channels_last(x)
@@ -135,7 +144,7 @@ def probe(architecture: Architecture, task: Task, recipe: Recipe, seed: int) -> 
         return network.segments(architecture)
 
     classes = task.outputs if task.kind.classes else 0
-    return Probe(build, x.float(), y, partial(_loss, task, recipe), classes, pieces)
+    return Probe(build, x.float(), y, partial(_loss, task, recipe), classes, pieces, task.masked)
 
 
 def _loss(task: Task, recipe: Recipe, out: Tensor, y: Tensor) -> Tensor:
